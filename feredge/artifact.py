@@ -1,0 +1,201 @@
+"""Artifacts: what a model file says of itself, and the manifest that stands beside it.
+
+A `Card` is inside the file: under the key `feredge` in an ONNX file's `metadata_props`, and as
+`feredge.json` in the zip archive that TensorFlow Lite's own metadata convention appends to a `.tflite`
+file (so the standard library reads it, and Android's readers find `labels.txt` beside it).
+`manifest.json` repeats the cards with sizes, digests and what verification measured. It is written last:
+a folder with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from feredge import files
+from feredge.contract import InputContract
+from feredge.errors import ArtifactError
+
+FORMATS = ("tflite", "onnx", "ort")
+PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
+CARD_KEY = "feredge"
+CARD_FILE = "feredge.json"
+LABELS_FILE = "labels.txt"
+MANIFEST_FILE = "manifest.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a file says of itself.
+
+    Attributes:
+        variant: what was done to the weights: `dense`, `pruned-80`, `qat`.
+        precision: how numbers are stored, one of PRECISIONS.
+        classes: class names in the order of the output's last axis.
+        contract: what goes in.
+        recipe: the resolved training recipe, as plain values.
+        source: digests of what the file was made from: `weights` and `data`, SHA-256 in hexadecimal.
+        versions: the tools that made it, by package name.
+    """
+
+    variant: str
+    precision: str
+    classes: tuple[str, ...]
+    contract: InputContract
+    recipe: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as it stands inside a file."""
+        return {
+            "schema": SCHEMA,
+            **asdict(self),
+            "classes": list(self.classes),
+            "contract": self.contract.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any, *, where: str) -> Card:
+        """Read what `to_json` wrote. `where` names the file in the ArtifactError for anything else."""
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            raise ArtifactError(f"{where}: expected a feredge card of schema {SCHEMA}, found {str(value)[:60]!r}")
+        try:
+            card = cls(
+                variant=str(value["variant"]),
+                precision=str(value["precision"]),
+                classes=tuple(map(str, value["classes"])),
+                contract=InputContract.from_json(value["contract"]),
+                recipe=dict(value["recipe"]),
+                source=dict(value["source"]),
+                versions=dict(value["versions"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{where}: expected a whole feredge card, found one without {error}") from error
+        if len(card.classes) < 2 or card.precision not in PRECISIONS:
+            raise ArtifactError(f"{where}: expected classes and a known precision, found {value!r:.80}")
+        return card
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artifact in a manifest: `file` is its name in the folder, `bytes` its size on disk."""
+
+    file: str
+    sha256: str
+    bytes: int
+    card: Card
+    verification: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def format(self) -> str:
+        """`tflite`, `onnx` or `ort`, by the file's suffix."""
+        return Path(self.file).suffix[1:]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that one export wrote, in one folder."""
+
+    entries: tuple[Entry, ...]
+
+    def write(self, folder: Path) -> Path:
+        """Write `manifest.json`, atomically and after every file it names. Return its path."""
+        for entry in self.entries:
+            _check_bytes(folder / entry.file, entry)
+        path = folder / MANIFEST_FILE
+        rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
+        files.write_json(path, {"schema": SCHEMA, "artifacts": rows})
+        return path
+
+    @classmethod
+    def read(cls, folder: Path, *, check: bool = True) -> Manifest:
+        """Read a folder's manifest; with `check`, hash every file it names.
+
+        Raises:
+            ArtifactError: no manifest, one of another schema, or a file that does not fit it.
+        """
+        path = folder / MANIFEST_FILE
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ArtifactError(f"{path}: expected a manifest, cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise ArtifactError(f"{path}: expected a JSON manifest, found other text ({error})") from error
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            raise ArtifactError(f"{path}: expected a manifest of schema {SCHEMA}, found another")
+        try:
+            entries = tuple(
+                Entry(
+                    file=Path(row["file"]).name,
+                    sha256=str(row["sha256"]),
+                    bytes=int(row["bytes"]),
+                    card=Card.from_json(row["card"], where=str(path)),
+                    verification=dict(row["verification"]),
+                )
+                for row in value["artifacts"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path}: expected a whole manifest, found one without {error}") from error
+        if check:
+            for entry in entries:
+                _check_bytes(folder / entry.file, entry)
+        return cls(entries)
+
+
+def entry(path: Path, card: Card, verification: dict[str, Any]) -> Entry:
+    """Describe a finished file for a manifest."""
+    return Entry(path.name, files.sha256(path), path.stat().st_size, card, verification)
+
+
+def _check_bytes(path: Path, entry: Entry) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected the file that the manifest names, found none")
+    found = files.sha256(path)
+    if found != entry.sha256:
+        raise ArtifactError(f"{path}: expected SHA-256 {entry.sha256[:12]}, found {found[:12]}")
+
+
+def parse_card(text: str, where: str) -> Card:
+    """Read a card from the JSON text found inside a file."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(f"{where}: expected a feredge card in JSON, found {text[:40]!r}") from error
+    return Card.from_json(value, where=where)
+
+
+def read_tflite_card(path: Path) -> Card:
+    """Read the card inside a `.tflite` file.
+
+    Raises:
+        ArtifactError: a file without a card.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(CARD_FILE).decode()
+    except (OSError, zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: expected a feredge card inside the file, found none") from error
+    return parse_card(text, str(path))
+
+
+def append_tflite_card(model: bytes, card: Card) -> bytes:
+    """Return a TensorFlow Lite flatbuffer with `card` and the labels appended as a zip archive.
+
+    The same model and card give the same bytes: entries are stored with a fixed date.
+    """
+    import io
+
+    buffer = io.BytesIO()
+    buffer.write(model)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in (
+            (LABELS_FILE, "\n".join(card.classes) + "\n"),
+            (CARD_FILE, json.dumps(card.to_json(), sort_keys=True)),
+        ):
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
+    return buffer.getvalue()

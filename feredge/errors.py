@@ -1,0 +1,35 @@
+"""The errors that feredge raises on purpose. Each message is one line: what was expected, and what was found."""
+
+from __future__ import annotations
+
+
+class FeredgeError(Exception):
+    """Base of every error that a user can cause. The command line prints it and ends with `exit_code`."""
+
+    exit_code = 2
+
+
+class DataError(FeredgeError):
+    """A data set that cannot be read as what it claims to be."""
+
+
+class PictureError(FeredgeError):
+    """A picture, or a box in it, that cannot become a network's input."""
+
+
+class RecipeError(FeredgeError):
+    """A recipe that does not exist, or that holds a key or value it cannot hold."""
+
+
+class ArtifactError(FeredgeError):
+    """A model file, or its manifest, that is missing, damaged or not what it claims to be."""
+
+
+class RunError(FeredgeError):
+    """A run folder that is not complete enough for the step, or belongs to something else."""
+
+
+class VerificationError(FeredgeError):
+    """An exported file whose outputs left their tolerance."""
+
+    exit_code = 1

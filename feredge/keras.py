@@ -1,0 +1,40 @@
+"""TensorFlow, set up in one place before its first import: legacy Keras, quiet logs, threads, seeds, precision.
+
+`tensorflow-model-optimization` works on Keras 2 only, hence `tf_keras`. Only train/ and export/ import this.
+"""
+# ruff: noqa: TID251
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU's kernels would change results between machines
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+__all__ = ["has_bfloat16", "keras", "seed_everything", "tf"]
+
+tf.get_logger().setLevel("ERROR")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and TensorFlow, and make TensorFlow choose deterministic kernels."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - Keras 2 draws from the global generator
+    tf.random.set_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def has_bfloat16() -> bool:
+    """Say whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

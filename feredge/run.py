@@ -1,0 +1,127 @@
+"""The run folder: one recipe on one data set, every step's result under a fixed name.
+
+A step is complete when its last file stands: `training.json`, `artifacts/manifest.json`, `results.json`.
+Each is written atomically, after everything it speaks of.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feredge import files
+from feredge import recipe as recipes
+from feredge.data.dataset import Dataset
+from feredge.errors import RunError
+from feredge.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run, and what they hold."""
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe; `feredge train RUN/recipe.toml` trains it again."""
+        return self.path / "recipe.toml"
+
+    @property
+    def data_file(self) -> Path:
+        """Where the data came from: path, digest, counts, dropped duplicates."""
+        return self.path / "data.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of an unfinished training."""
+        return self.path / "checkpoint.npz"
+
+    @property
+    def history(self) -> Path:
+        """One csv row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def model(self) -> Path:
+        """The float model in the input contract, as a legacy Keras file."""
+        return self.path / "float.keras"
+
+    @property
+    def training(self) -> Path:
+        """Final figures and the digest of the weights; training is complete when it stands."""
+        return self.path / "training.json"
+
+    @property
+    def artifacts(self) -> Path:
+        """The exported files and their manifest."""
+        return self.path / "artifacts"
+
+    @property
+    def results(self) -> Path:
+        """What the benchmark measured."""
+        return self.path / "results.json"
+
+    @property
+    def report(self) -> Path:
+        """The same as a page."""
+        return self.path / "report.html"
+
+    @classmethod
+    def claim(cls, path: Path, recipe: Recipe, dataset: Dataset) -> RunFolder:
+        """Make the folder for `recipe` on `dataset`, or open it if it is theirs already.
+
+        Raises:
+            RunError: the folder holds something else: another recipe, other data, or files of no run.
+        """
+        run = cls(path)
+        if run.recipe_file.exists():
+            if run.recipe().to_json() != recipe.to_json():
+                raise RunError(
+                    f"{path}: belongs to another recipe or other settings ({run.recipe().name}), "
+                    f"expected {recipe.name}; choose another folder"
+                )
+            if run.data()["digest"] != dataset.digest:
+                raise RunError(f"{path}: was started on other data ({run.data()['source']}); choose another folder")
+            return run
+        if path.exists() and (not path.is_dir() or any(p for p in path.iterdir() if not p.name.startswith("."))):
+            raise RunError(f"{path}: expected a run or an empty folder, found other files")
+        files.write_json(
+            run.data_file,
+            {
+                "source": str(Path(dataset.source).absolute()) if Path(dataset.source).exists() else dataset.source,
+                "digest": dataset.digest,
+                "images": len(dataset),
+                "classes": list(dataset.classes),
+                "skipped_rows": dataset.skipped,
+            },
+        )
+        files.write_text(run.recipe_file, recipes.dump(recipe))
+        return run
+
+    @classmethod
+    def open(cls, path: Path, *, trained: bool = False, exported: bool = False) -> RunFolder:
+        """Open a run that must exist, and be trained or exported if so asked.
+
+        Raises:
+            RunError: it is not, and what to run first.
+        """
+        run = cls(path)
+        if not run.recipe_file.is_file() or not run.data_file.is_file():
+            raise RunError(f"{path}: expected a run folder, found no recipe.toml and data.json")
+        if trained and not run.training.is_file():
+            raise RunError(f"{path}: expected a trained run; run `feredge train` first")
+        if exported and not (run.artifacts / "manifest.json").is_file():
+            raise RunError(f"{path}: expected exported artifacts; run `feredge export {path}` first")
+        return run
+
+    def recipe(self) -> Recipe:
+        """Return the resolved recipe."""
+        return recipes.load(self.recipe_file)
+
+    def data(self) -> dict[str, Any]:
+        """Return what data.json says."""
+        value: dict[str, Any] = json.loads(self.data_file.read_text(encoding="utf-8"))
+        return value

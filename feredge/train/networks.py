@@ -1,0 +1,57 @@
+"""The networks, as `tf_keras` models that tensorflow-model-optimization can work on.
+
+A *core* takes gray pixels scaled to [0, 1], `float32 (N, H, W, 1)`. `with_contract` puts the scaling in front,
+so that the whole takes `uint8`, as every artifact does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from feredge.keras import keras
+from feredge.recipe import Network
+
+layers = keras.layers
+
+
+def build_core(network: Network, *, size: int, classes: int) -> Any:
+    """Return an untrained core: `float32 (N, size, size, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
+
+    Residual blocks after He et al., "Deep residual learning for image recognition", 2016. Built under the
+    global precision policy; the softmax is float32 in each, because bfloat16 probabilities keep two digits.
+    """
+    pixels = keras.Input((size, size, 1), name="pixels")
+    x = _convolution(pixels, network.stem, 3, stride=network.stem_stride, name="stem")
+    x = layers.ReLU(name="stem_relu")(x)
+    for stage, (channels, blocks) in enumerate(zip(network.channels, network.blocks, strict=True)):
+        for block in range(blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            x = _residual_block(x, channels, stride=stride, name=f"stage{stage + 1}_block{block + 1}")
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    if network.dropout:
+        x = layers.Dropout(network.dropout, name="dropout")(x)
+    logits = layers.Dense(classes, name="logits")(x)
+    return keras.Model(pixels, layers.Activation("softmax", dtype="float32", name="probabilities")(logits), name="core")
+
+
+def with_contract(core: Any) -> Any:
+    """Return the network of the input contract: `uint8 (N, H, W, 1)` in 0..255 to what `core` gives."""
+    pixels = keras.Input(core.input_shape[1:], dtype="uint8", name="image")
+    scaled = layers.Rescaling(1 / 255, dtype="float32", name="scale")(pixels)
+    return keras.Model(pixels, core(scaled), name="feredge")
+
+
+def _convolution(x: Any, channels: int, kernel: int, *, stride: int = 1, name: str) -> Any:
+    x = layers.Conv2D(
+        channels, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
+    )(x)
+    return layers.BatchNormalization(name=f"{name}_norm")(x)
+
+
+def _residual_block(x: Any, channels: int, *, stride: int, name: str) -> Any:
+    shortcut = x
+    if stride != 1 or x.shape[-1] != channels:
+        shortcut = _convolution(x, channels, 1, stride=stride, name=f"{name}_shortcut")
+    x = layers.ReLU(name=f"{name}_relu1")(_convolution(x, channels, 3, stride=stride, name=f"{name}_1"))
+    x = _convolution(x, channels, 3, name=f"{name}_2")
+    return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, shortcut]))
