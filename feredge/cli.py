@@ -1,10 +1,265 @@
-"""The command line: each command parses, calls one library function, prints."""
+"""The command line: each command parses, calls one library function, prints.
+
+Libraries are imported inside the commands, so that help and light commands start at once.
+"""
 
 from __future__ import annotations
 
+import errno
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
 import click
 
+import feredge
+from feredge.errors import FeredgeError
 
-@click.group()
+if TYPE_CHECKING:
+    from feredge.data.dataset import Dataset
+    from feredge.progress import Progress
+    from feredge.run import RunFolder
+
+# Commands with a module of their own, imported when they are called: name -> (module, one line of help).
+ELSEWHERE: dict[str, tuple[str, str]] = {}
+
+
+class Commands(click.Group):
+    """A command group that turns the errors users cause into one line and the right exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every command's name."""
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command, importing its module if it has one."""
+        if name in ELSEWHERE:
+            command: click.Command = importlib.import_module(ELSEWHERE[name][0]).command
+            return command
+        return super().get_command(ctx, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        own = ((name, self.commands[name].get_short_help_str(80)) for name in self.commands)
+        away = ((name, line) for name, (_, line) in ELSEWHERE.items())
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted([*own, *away]))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except FeredgeError as error:
+            _fail(str(error), error.exit_code)
+        except ModuleNotFoundError as error:
+            _fail(f"this command needs {error.name}: pip install 'feredge[workshop]'", 2)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                _fail(f"the disk is full ({error.filename or error.strerror}); nothing half-written was kept", 2)
+            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+                _fail(f"expected a place that can be written, found {error.filename}: {error.strerror}", 2)
+            raise
+        except KeyboardInterrupt:
+            _fail("stopped; the same command goes on from here", 130)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Give a Progress that shows one bar a task on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Display
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Display(*columns, console=Console(stderr=True)) as display:
+        tasks: dict[str, Any] = {}
+
+        def progress(task: str, done: float, total: float, note: str = "") -> None:
+            if task not in tasks:
+                tasks[task] = display.add_task(task, total=total, note=note)
+            display.update(tasks[task], completed=done, total=total, note=note)
+
+        yield progress
+
+
+def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Join several click decorators into one."""
+
+    def decorate(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+RUN = click.argument("run", type=click.Path(path_type=Path))
+DATA = click.option("--data", required=True, help="FER2013 csv, class folder, or `drawn` for built-in faces.")
+DATA_AGAIN = click.option("--data", help="Where the run's data are now, if they have moved.")
+SKIP = click.option("--skip-bad-rows", is_flag=True, help="Count bad csv rows and go on without them.")
+TRAINING = options(
+    DATA,
+    click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/RECIPE]"),
+    click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: training.epochs=5"),
+    click.option("--keep-duplicates", is_flag=True, help="Train on images that also stand in a test split."),
+    SKIP,
+)
+QUICK = click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(feredge.__version__, prog_name="feredge")
 def main() -> None:
-    """Take a facial-expression network to a device, and see what was lost."""
+    """Take a facial-expression network to a device, and see what was lost on the way."""
+
+
+@main.group()
+def data() -> None:
+    """Look at a data set."""
+
+
+@data.command("info")
+@click.argument("path")
+@click.option("--picture", type=click.Path(path_type=Path), help="Write one face of each class to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@SKIP
+def data_info(path: str, picture: Path | None, as_json: bool, skip_bad_rows: bool) -> None:
+    """Count images by split and class."""
+    from feredge import data as room
+
+    dataset = room.load(path, skip_bad_rows=skip_bad_rows)
+    info = room.info(dataset)
+    click.echo(json.dumps(info.to_json(), indent=2) if as_json else info.to_text())
+    if picture:
+        room.write_one_of_each(dataset, picture)
+        click.echo(f"one face of each class: {picture}", err=as_json)
+
+
+@data.command("check")
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@SKIP
+def data_check(path: str, as_json: bool, skip_bad_rows: bool) -> None:
+    """Find duplicates, conflicting labels and constant images."""
+    from feredge import data as room
+
+    findings = room.check(room.load(path, skip_bad_rows=skip_bad_rows))
+    click.echo(json.dumps(findings.to_json(), indent=2) if as_json else findings.to_text())
+
+
+@main.command("recipes")
+def list_recipes() -> None:
+    """List the recipes that come with feredge."""
+    from feredge import recipe
+
+    for name in recipe.names():
+        click.echo(name)
+
+
+@main.command("train")
+@click.argument("recipe")
+@TRAINING
+def train_command(recipe: str, **settings: Any) -> None:
+    """Train a network.
+
+    RECIPE is a name or a .toml file. Started again after a stop, it goes on.
+    """
+    run, _ = _train(recipe, **settings)
+    _say_trained(run)
+
+
+@main.command("export")
+@RUN
+@DATA_AGAIN
+def export_command(run: Path, data: str | None) -> None:
+    """Prune, quantize, write TFLite and ONNX, verify each file."""
+    from feredge.run import RunFolder
+
+    folder = RunFolder.open(run, trained=True)
+    _export(folder, folder.load_data(data))
+
+
+@main.command("bench")
+@RUN
+@DATA_AGAIN
+@QUICK
+@click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out.")
+def bench_command(run: Path, data: str | None, quick: bool, no_baselines: bool) -> None:
+    """Measure every file: accuracy, drop, size, latency."""
+    from feredge.run import RunFolder
+
+    folder = RunFolder.open(run, trained=True, exported=True)
+    _bench(folder, folder.load_data(data), quick=quick, baselines=not no_baselines)
+
+
+@main.command("run")
+@click.argument("recipe", default="nano")
+@TRAINING
+@QUICK
+def run_command(recipe: str, quick: bool, **settings: Any) -> None:
+    """Train, export and benchmark in one go.
+
+    RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped.
+    """
+    folder, dataset = _train(recipe, **settings)
+    _say_trained(folder)
+    _export(folder, dataset)
+    _bench(folder, dataset, quick=quick, baselines=True)
+
+
+def _train(
+    recipe: str, data: str, out: Path | None, changes: tuple[str, ...], keep_duplicates: bool, skip_bad_rows: bool
+) -> tuple[RunFolder, Dataset]:
+    from feredge import recipe as recipes
+    from feredge.data import load
+
+    changes += ("data.drop_duplicates=false",) * keep_duplicates
+    resolved = recipes.load(recipe, changes=changes)  # before the slow imports: a typo is told at once
+    dataset = load(data, size=resolved.data.size, skip_bad_rows=skip_bad_rows)
+    if dataset.skipped:
+        click.echo(f"{dataset.skipped} bad rows skipped", err=True)
+    from feredge.train import train
+
+    with bars() as progress:
+        return train(resolved, dataset, out or Path("runs") / resolved.name, progress=progress), dataset
+
+
+def _say_trained(run: RunFolder) -> None:
+    figures = json.loads(run.training.read_text(encoding="utf-8"))
+    click.echo(f"trained: {figures['test']['accuracy']:.2%} of {figures['test']['images']} test images, {run.path}")
+
+
+def _export(run: RunFolder, dataset: Dataset) -> None:
+    from feredge.export import export
+
+    with bars() as progress:
+        manifest = export(run, dataset, progress=progress)
+    click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
+
+
+def _bench(run: RunFolder, dataset: Dataset, *, quick: bool, baselines: bool) -> None:
+    from feredge import report
+    from feredge.bench import bench
+
+    with bars() as progress:
+        results = bench(run, dataset, quick=quick, baselines=baselines, progress=progress)
+    report.write_html(results, run.report)
+    click.echo(report.to_terminal(results))
+    click.echo(f"report: {run.report.absolute()}")

@@ -13,6 +13,7 @@ import json
 import tomllib
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -171,8 +172,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load(name: str | Path) -> Recipe:
+def load(name: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     """Read a recipe by name, or by the path of a `.toml` file.
+
+    Args:
+        name: one of `names()`, or a path that ends in `.toml`.
+        changes: settings that replace the file's, each `section.key=value` with a TOML value:
+            `training.epochs=5`, `compression.variants=["dense"]`.
 
     Raises:
         RecipeError: no such recipe (the nearest name is suggested), not TOML, or a key or value that a
@@ -190,6 +196,8 @@ def load(name: str | Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: expected TOML ({error})") from error
     table.setdefault("name", path.stem)
+    for change in changes:
+        _apply(change, table)
     recipe: Recipe = _read(Recipe, table, str(path))
     _check(recipe, str(path))
     return recipe
@@ -200,6 +208,22 @@ def dump(recipe: Recipe) -> str:
     import tomli_w
 
     return tomli_w.dumps(recipe.to_json())
+
+
+def _apply(change: str, table: dict[str, Any]) -> None:
+    """Put one `section.key=value` into the parsed recipe, where the ordinary checks will see it."""
+    key, equals, text = change.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise RecipeError(f"expected section.key=value, found {change!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string, because shells eat the quotes
+    inner = table.setdefault(section, {})
+    if not isinstance(inner, dict):
+        raise RecipeError(f"expected a section before the dot, found {change!r}")
+    inner[name] = value
 
 
 def _nearest(word: str, known: list[str]) -> str:

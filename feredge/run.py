@@ -121,6 +121,24 @@ class RunFolder:
         """Return the resolved recipe."""
         return recipes.load(self.recipe_file)
 
+    def load_data(self, source: str | None = None) -> Dataset:
+        """Read the data this run was started on, from `source` where they have moved.
+
+        Raises:
+            RunError: no longer the same data.
+            DataError: not there, or damaged.
+        """
+        from feredge.data import load
+
+        known = self.data()
+        dataset = load(source or known["source"], size=self.recipe().data.size, skip_bad_rows=known["skipped_rows"] > 0)
+        if dataset.digest != known["digest"]:
+            raise RunError(
+                f"{dataset.source}: expected the data of {self.path} (SHA-256 {known['digest'][:12]}), "
+                f"found others ({dataset.digest[:12]})"
+            )
+        return dataset
+
     def data(self) -> dict[str, Any]:
         """Return what data.json says."""
         value: dict[str, Any] = json.loads(self.data_file.read_text(encoding="utf-8"))

@@ -1,0 +1,49 @@
+"""Writes are whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from feredge import files
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
+    """Guards against a half-written file under a final name after an error in the middle."""
+    path = tmp_path / "model.bin"
+    files.write_bytes(path, b"old")
+    with pytest.raises(RuntimeError), files.replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:
+    """Guards writers that choose a format by the suffix, such as OpenCV's and matplotlib's."""
+    with files.replacing(tmp_path / "new" / "curves.png") as temporary:
+        assert temporary.suffix == ".png"
+        temporary.write_bytes(b"x")
+    assert (tmp_path / "new" / "curves.png").read_bytes() == b"x"
+
+
+def test_written_files_can_be_read_by_others(tmp_path: Path) -> None:
+    """Guards against mkstemp's private mode, with which a web server could not read a report."""
+    files.write_text(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_json_refuses_what_json_has_no_word_for(tmp_path: Path) -> None:
+    """Guards against NaN in results, which browsers' parsers refuse."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+    """Guards the key of every measured figure; the digest of nothing is well known."""
+    files.write_bytes(tmp_path / "empty", b"")
+    expected = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert files.sha256(tmp_path / "empty") == expected
