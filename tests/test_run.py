@@ -1,0 +1,70 @@
+"""The run folder: whose it is, and what it says when a step is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feredge import recipe
+from feredge.data.dataset import Dataset
+from feredge.errors import RunError
+from feredge.run import RunFolder
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    return Dataset(
+        images=np.zeros((2, 48, 48), np.uint8),
+        labels=np.array([0, 1], np.int8),
+        usage=np.array(["train", "test"]),
+        rows=np.arange(2),
+        classes=("a", "b"),
+        digest="d1",
+        source="nowhere.csv",
+    )
+
+
+def test_a_run_is_opened_again_by_its_own_recipe(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards resuming: what was written reads back as equal, tuples and floats included."""
+    nano = recipe.load("nano")
+    RunFolder.claim(tmp_path / "r", nano, dataset)
+    again = RunFolder.claim(tmp_path / "r", nano, dataset)
+    assert again.recipe() == nano
+    assert again.data()["digest"] == "d1"
+
+
+def test_a_run_of_another_recipe_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards against continuing one training with the settings of another."""
+    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    with pytest.raises(RunError, match="another recipe"):
+        RunFolder.claim(tmp_path, recipe.load("nano", changes=["training.epochs=7"]), dataset)
+
+
+def test_a_run_on_other_data_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards figures against data that changed between two steps."""
+    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    with pytest.raises(RunError, match="other data"):
+        RunFolder.claim(tmp_path, recipe.load("nano"), dataclasses.replace(dataset, digest="d2"))
+
+
+def test_a_folder_with_other_files_is_refused_and_kept(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards a user's own files against `--out ~/documents`."""
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match="found other files"):
+        RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards the order of commands: each error says what to run first."""
+    with pytest.raises(RunError, match=r"found no recipe\.toml"):
+        RunFolder.open(tmp_path)
+    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    with pytest.raises(RunError, match="run `feredge train` first"):
+        RunFolder.open(tmp_path, trained=True)
+    (tmp_path / "training.json").write_text("{}")
+    with pytest.raises(RunError, match="run `feredge export"):
+        RunFolder.open(tmp_path, trained=True, exported=True)
