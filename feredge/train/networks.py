@@ -6,6 +6,7 @@ so that the whole takes `uint8`, as every artifact does.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from feredge.keras import keras
@@ -17,7 +18,8 @@ layers = keras.layers
 def build_core(network: Network, *, size: int, classes: int) -> Any:
     """Return an untrained core: `float32 (N, size, size, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
 
-    Residual blocks after He et al., "Deep residual learning for image recognition", 2016. Built under the
+    `network.dropout` has no layer here: training applies it between `pool` and `logits`, where it can be seeded by
+    the step. Residual blocks after He et al., "Deep residual learning for image recognition", 2016. Built under the
     global precision policy; the softmax is float32 in each, because bfloat16 probabilities keep two digits.
     """
     pixels = keras.Input((size, size, 1), name="pixels")
@@ -28,8 +30,6 @@ def build_core(network: Network, *, size: int, classes: int) -> Any:
             stride = 2 if stage > 0 and block == 0 else 1
             x = _residual_block(x, channels, stride=stride, name=f"stage{stage + 1}_block{block + 1}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    if network.dropout:
-        x = layers.Dropout(network.dropout, name="dropout")(x)
     logits = layers.Dense(classes, name="logits")(x)
     return keras.Model(pixels, layers.Activation("softmax", dtype="float32", name="probabilities")(logits), name="core")
 
@@ -39,6 +39,15 @@ def with_contract(core: Any) -> Any:
     pixels = keras.Input(core.input_shape[1:], dtype="uint8", name="image")
     scaled = layers.Rescaling(1 / 255, dtype="float32", name="scale")(pixels)
     return keras.Model(pixels, core(scaled), name="feredge")
+
+
+def multiply_adds(core: Any) -> int:
+    """Return the multiply-accumulate operations of convolutions and dense layers, an image."""
+    return sum(
+        layer.kernel.shape.num_elements() * math.prod(layer.output_shape[1:-1])
+        for layer in core.layers
+        if isinstance(layer, layers.Conv2D | layers.Dense)
+    )
 
 
 def _convolution(x: Any, channels: int, kernel: int, *, stride: int = 1, name: str) -> Any:

@@ -1,0 +1,18 @@
+"""The training module. `train` fits a recipe's network; `load_model` opens what it left. TensorFlow comes in on use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from feredge.train.training import load_model, train
+
+__all__ = ["load_model", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'feredge.train' has no attribute {name!r}")
+    from feredge.train import training
+
+    return getattr(training, name)

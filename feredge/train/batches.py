@@ -1,0 +1,67 @@
+"""The training input: shuffled, augmented batches, made in a thread while the network is busy with earlier ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.contract import Images
+from feredge.recipe import Augmentation
+from feredge.train.augment import augment
+
+AHEAD = 4  # batches made in advance; one takes a few percent of a step's time, so this covers any hiccup
+_ORDER, _CHANGES = 0, 1  # keep the two streams of random numbers apart
+
+Targets = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Training batches. What stands in one depends on (seed, epoch, number) and on nothing else.
+
+    Attributes:
+        images: `uint8 (N, H, W)`.
+        targets: `float32 (N, classes)`, each row a distribution: one-hot labels, or soft ones.
+        size: images a batch; the last, partial batch of each epoch's order is left out, because every step
+            then has one shape. A data set smaller than one batch is one batch.
+        augmentation: what is done to the images.
+        seed: of order and augmentation.
+    """
+
+    images: Images
+    targets: Targets
+    size: int
+    augmentation: Augmentation
+    seed: int
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self.images) // self.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of every batch of images, `(B, H, W, 1)`."""
+        return (min(self.size, len(self.images)), *self.images.shape[1:], 1)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
+        """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and targets `float32 (B, classes)`."""
+        order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.images))
+        numbers = iter(range(len(self)))
+        with ThreadPoolExecutor(1, "batches") as thread:
+            ready = deque(thread.submit(self._make, order, epoch, number) for number in islice(numbers, AHEAD))
+            while ready:
+                batch = ready.popleft().result()
+                ready.extend(thread.submit(self._make, order, epoch, number) for number in islice(numbers, 1))
+                yield batch
+
+    def _make(self, order: NDArray[np.int64], epoch: int, number: int) -> tuple[Images, Targets]:
+        count = self.shape[0]
+        chosen = order[number * count : (number + 1) * count]
+        rng = np.random.default_rng((self.seed, _CHANGES, epoch, number))
+        return augment(self.images[chosen], self.augmentation, rng)[..., None], self.targets[chosen]

@@ -1,0 +1,67 @@
+"""Checkpoints: the whole state of an unfinished training in one npz file, replaced atomically after each epoch."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge import files
+from feredge.errors import RunError
+
+SCHEMA = "feredge checkpoint 1"
+
+Variables = dict[str, list[Any]]
+
+
+def save(path: Path, variables: Variables, *, identity: str, precision: str, history: NDArray[np.float64]) -> None:
+    """Write `variables`, by kind, and one row of `history` an epoch; `identity` says what is being trained."""
+    arrays = {f"{kind}_{i}": variable.numpy() for kind, group in variables.items() for i, variable in enumerate(group)}
+    with files.replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, schema=SCHEMA, identity=identity, precision=precision, history=history, **arrays)
+
+
+def read(path: Path, *, identity: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays that `save` wrote.
+
+    Raises:
+        RunError: not a whole checkpoint, or one of another training.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, AttributeError, KeyError, MemoryError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{path}: expected a checkpoint, cannot be read ({_line(error)}); remove it to start over"
+        ) from error
+    if str(arrays.get("schema")) != SCHEMA:
+        raise RunError(f"{path}: expected a {SCHEMA!r} file, found another npz file; remove it to start over")
+    if str(arrays.get("identity")) != identity:
+        raise RunError(f"{path}: belongs to another recipe or other data; remove it to start over")
+    return arrays
+
+
+def restore(path: Path, arrays: dict[str, NDArray[Any]], variables: Variables) -> None:
+    """Assign the arrays of a checkpoint to the variables they were taken from.
+
+    Raises:
+        RunError: an array that is missing, or of another shape or dtype. Nothing is assigned then.
+    """
+    pairs = []
+    for kind, group in variables.items():
+        for i, variable in enumerate(group):
+            value = arrays.get(f"{kind}_{i}")
+            expected = tuple(variable.shape), variable.dtype.as_numpy_dtype
+            if value is None or (value.shape, value.dtype.type) != expected:
+                found = "none" if value is None else f"{value.dtype} {value.shape}"
+                raise RunError(f"{path}: expected {kind}_{i} {np.dtype(expected[1])} {expected[0]}, found {found}")
+            pairs.append((variable, value))
+    for variable, value in pairs:
+        variable.assign(value)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,0 +1,158 @@
+"""Fitting: one compiled step of gradient descent, and the state it moves."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.contract import Images
+from feredge.keras import has_bfloat16, keras, seed_everything, tf
+from feredge.recipe import Network, Training
+from feredge.train.batches import Targets
+from feredge.train.networks import build_core
+
+Precision = Literal["float32", "bfloat16"]
+CHUNK = 256  # images evaluated at a time
+
+
+def resolve_precision(asked: str) -> Precision:
+    """Return what `auto` means on this machine, or `asked` itself."""
+    if asked == "auto":
+        return "bfloat16" if has_bfloat16() else "float32"
+    return "bfloat16" if asked == "bfloat16" else "float32"
+
+
+@contextmanager
+def precision_policy(precision: Precision) -> Iterator[None]:
+    """Build layers for `precision` inside the block: mixed bfloat16 keeps weights and statistics in float32."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
+def learning_rate(step: int, *, steps: int, warmup: float, peak: float) -> float:
+    """Return the rate of step 0, 1, ...: a line up to `peak` over `warmup` steps, then a cosine down to zero."""
+    if step < warmup:
+        return peak * (step + 1) / max(warmup, 1.0)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1.0)))
+
+
+class Fitter:
+    """A network while it is trained.
+
+    Attributes:
+        core: the network that the gradient moves, in mixed bfloat16 where asked.
+        averaged: a float32 network of the same shape; its weights, the statistics of batch normalization
+            among them, are the moving average of `core`'s. It is what is evaluated and kept.
+        step: `(images uint8 (B, H, W, 1), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`.
+    """
+
+    def __init__(
+        self, network: Network, training: Training, precision: Precision, *, batch: tuple[int, ...], classes: int
+    ) -> None:
+        self._network, self._training = network, training
+        seed_everything(training.seed)
+        with precision_policy(precision):
+            self.core = build_core(network, size=batch[1], classes=classes)
+        with precision_policy("float32"):
+            self.averaged = build_core(network, size=batch[1], classes=classes)
+        self.averaged.set_weights(self.core.get_weights())
+        self._features = keras.Model(self.core.input, self.core.get_layer("pool").output)
+        self._optimizer = _optimizer(training)
+        self._optimizer.build(self.core.trainable_variables)
+        self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
+        signature = [
+            tf.TensorSpec(batch, tf.uint8),
+            tf.TensorSpec((batch[0], classes), tf.float32),
+            tf.TensorSpec((), tf.float32),
+        ]
+        self.step = tf.function(self._step, input_signature=signature)
+
+    @property
+    def variables(self) -> dict[str, list[Any]]:
+        """Everything that a step changes, and so everything that a checkpoint must hold."""
+        return {
+            "weight": self.core.weights,
+            "average": self.averaged.weights,
+            "slot": list(self._optimizer.variables),
+            "iteration": [self._iteration],
+        }
+
+    def _step(self, images: Any, targets: Any, rate: Any) -> tuple[Any, Any]:
+        variables = self.core.trainable_variables
+        smoothing = self._training.label_smoothing
+        smooth = targets * (1.0 - smoothing) + smoothing / targets.shape[1]
+        with tf.GradientTape() as tape:
+            logits = self._logits(images)
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(smooth, logits))
+        gradients = tape.gradient(loss, variables)
+        if self._training.weight_decay:
+            gradients = [
+                gradient + self._training.weight_decay * variable if "kernel" in variable.name else gradient
+                for gradient, variable in zip(gradients, variables, strict=True)
+            ]
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._iteration.assign_add(1)
+        self._average()
+        hits = tf.equal(tf.argmax(logits, axis=1), tf.argmax(targets, axis=1))
+        return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
+
+    def _logits(self, images: Any) -> Any:
+        features = self._features(tf.cast(images, tf.float32) / 255.0, training=True)
+        if self._network.dropout:
+            # Drawn from the step's number, so that a resumed run drops the same features as an uninterrupted one.
+            seed = tf.stack([tf.constant(self._training.seed, tf.int64), self._iteration])
+            features = tf.nn.experimental.stateless_dropout(features, self._network.dropout, seed)
+        return tf.cast(self.core.get_layer("logits")(features), tf.float32)
+
+    def _average(self) -> None:
+        """Move the average; it starts as a plain mean, so that the random first weights are soon forgotten."""
+        steps = tf.cast(self._iteration, tf.float32)
+        keep = tf.minimum(self._training.averaging, steps / (steps + 9.0))
+        for average, weight in zip(self.averaged.weights, self.core.weights, strict=True):
+            average.assign(keep * average + (1.0 - keep) * weight)
+
+
+def _optimizer(training: Training) -> Any:
+    # The rate is assigned before each step; compiling the update by XLA costs start-up time and gains nothing here.
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(0.0, jit_compile=False)
+    return keras.optimizers.SGD(0.0, momentum=training.momentum, nesterov=training.momentum > 0.0, jit_compile=False)
+
+
+def compiled(core: Any) -> Callable[[Images], NDArray[np.float32]]:
+    """Return a function from gray images `uint8 (N, H, W)` to a core's probabilities `float32 (N, classes)`."""
+    _, height, width, channels = core.input_shape
+    forward = tf.function(
+        lambda pixels: core(tf.cast(pixels, tf.float32) / 255.0, training=False),
+        input_signature=[tf.TensorSpec((None, height, width, channels), tf.uint8)],
+    )
+
+    def probabilities(images: Images) -> NDArray[np.float32]:
+        chunks = [forward(images[at : at + CHUNK, ..., None]).numpy() for at in range(0, len(images), CHUNK)]
+        return np.concatenate(chunks) if chunks else np.empty((0, core.output_shape[1]), np.float32)
+
+    return probabilities
+
+
+def weights_digest(model: Any) -> str:
+    """Return the SHA-256 over the bytes of a model's weights, in their order."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def one_hot(labels: NDArray[np.int8], classes: int) -> Targets:
+    """Return `float32 (N, classes)` targets for labels."""
+    return np.eye(classes, dtype=np.float32)[labels]

@@ -1,0 +1,67 @@
+"""The float model as a runner, for the benchmark's workers: `feredge.train.runner:KerasRunner`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.artifact import Card
+from feredge.contract import Images, InputContract
+from feredge.errors import ArtifactError
+from feredge.keras import tf
+from feredge.run import RunFolder
+from feredge.train.training import load_model
+
+
+class KerasRunner:
+    """A run's `float.keras` in TensorFlow.
+
+    Attributes:
+        card: what an exported file would say of itself.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = 1) -> None:
+        """Load the model. `threads` can be set once a process, before TensorFlow does anything; None leaves it.
+
+        Raises:
+            ArtifactError: TensorFlow runs already, with another number of threads.
+            RunError: no such model, or a damaged one.
+        """
+        if threads is not None:
+            _limit(threads)
+        run = RunFolder(Path(path).parent)
+        model = load_model(run)
+        result, data = json.loads(run.training.read_text(encoding="utf-8")), run.data()
+        _, height, width, channels = model.input_shape
+        self.card = Card(
+            variant="dense",
+            precision="float32",
+            classes=tuple(data["classes"]),
+            contract=InputContract(height, width, channels),
+            recipe=run.recipe().to_json(),
+            source={"weights": result["weights"], "data": data["digest"]},
+            versions=result["versions"],
+        )
+        shape = tf.TensorSpec((None, height, width, channels), tf.uint8)
+        self._forward = tf.function(lambda batch: model(batch, training=False), input_signature=[shape])
+
+    def predict(self, batch: Images) -> NDArray[np.float32]:
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
+        return self._forward(batch).numpy()  # type: ignore[no-any-return]
+
+
+def _limit(threads: int) -> None:
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        found = threading.get_intra_op_parallelism_threads()
+        if found != threads:
+            raise ArtifactError(
+                f"expected to set TensorFlow to {threads} threads, but it runs already with {found or 'all'}; "
+                "open the runner in a process of its own"
+            ) from error

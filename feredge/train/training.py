@@ -1,0 +1,254 @@
+"""Training: a recipe and a data set in, a run folder with the float model out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge import files
+from feredge.data.dataset import Dataset, Splits
+from feredge.errors import DataError, RunError
+from feredge.keras import keras
+from feredge.progress import Progress, quiet
+from feredge.recipe import Recipe
+from feredge.run import RunFolder
+from feredge.train import checkpoint, history, pictures
+from feredge.train.batches import Batches
+from feredge.train.fitting import Fitter, compiled, learning_rate, one_hot, resolve_precision, weights_digest
+from feredge.train.networks import multiply_adds, with_contract
+
+PACKAGES = ("feredge", "numpy", "opencv-python", "tensorflow", "tf-keras")
+NOTE_EVERY = 0.2  # seconds between two words about progress
+
+
+def train(recipe: Recipe, dataset: Dataset, out: Path, *, progress: Progress = quiet) -> RunFolder:
+    """Fit the recipe's network to the data set's training split, in the run folder `out`.
+
+    A finished run is left as it is; an interrupted one goes on after its last whole epoch and ends with the
+    same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept:
+    neither split chooses among epochs.
+
+    Raises:
+        RunError: `out` belongs to something else, holds a damaged checkpoint, or the loss is no longer finite.
+        DataError: nothing to learn from, or images of another size than the recipe's.
+    """
+    from feredge import data
+
+    if dataset.images.shape[1:] != (recipe.data.size, recipe.data.size):
+        found = "x".join(map(str, dataset.images.shape[1:]))
+        raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {found}")
+    run = RunFolder.claim(Path(out), recipe, dataset)
+    if run.training.is_file():
+        return run
+    splits = data.split(dataset, recipe.data)
+    _check_labels(splits.train)
+    _record_splits(run, splits)
+    fit = _Fit(run, recipe, dataset.digest, splits)
+    fit.resume()
+    fit.epochs(progress)
+    fit.finish(progress)
+    return run
+
+
+def load_model(run: RunFolder) -> Any:
+    """Return a trained run's float model: `uint8 (N, H, W, 1)` to `float32 (N, classes)`, not compiled.
+
+    Raises:
+        RunError: not trained yet, or a file that is not the model that training.json speaks of.
+    """
+    run = RunFolder.open(run.path, trained=True)
+    try:
+        model = keras.models.load_model(run.model, compile=False)
+        expected = json.loads(run.training.read_text(encoding="utf-8"))["weights"]
+    except Exception as error:  # Keras raises whatever its readers raise
+        raise RunError(f"{run.model}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+    if weights_digest(model) != expected:
+        raise RunError(f"{run.model}: expected weights {expected[:12]}, found {weights_digest(model)[:12]}")
+    return model
+
+
+def _check_labels(split: Dataset) -> None:
+    if len(np.unique(split.labels)) < 2:
+        raise DataError(f"{split.source}: expected training images of at least two classes, found {len(split)} images")
+
+
+def _record_splits(run: RunFolder, splits: Splits) -> None:
+    """Add to data.json what the split left: images by split and class, and the duplicates that were dropped."""
+    counts = {
+        name: dict(zip(part.classes, np.bincount(part.labels, minlength=len(part.classes)).tolist(), strict=True))
+        for name, part in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    }
+    files.write_json(run.data_file, {**run.data(), "splits": counts, "dropped": splits.dropped})
+
+
+@dataclass
+class _Fit:
+    """One call of `train`, from the checkpoint it found to the files it leaves."""
+
+    run: RunFolder
+    recipe: Recipe
+    data: str
+    splits: Splits
+
+    def resume(self) -> None:
+        """Build the network and bring it to where the checkpoint, if there is one, left it."""
+        recipe, split = self.recipe, self.splits.train
+        identity = recipe.digest("data", "network", "training", "augmentation") + self.data
+        self.identity = hashlib.sha256(identity.encode()).hexdigest()
+        path = self.run.checkpoint
+        saved = checkpoint.read(path, identity=self.identity) if path.exists() else None
+        # A run keeps the precision it began with, also when another machine would choose another.
+        self.precision = resolve_precision(recipe.training.precision if saved is None else str(saved["precision"]))
+        targets = one_hot(split.labels, len(split.classes))
+        self.batches = Batches(split.images, targets, recipe.training.batch, recipe.augmentation, recipe.training.seed)
+        self.fitter = Fitter(
+            recipe.network,
+            recipe.training,
+            self.precision,
+            batch=self.batches.shape,
+            classes=len(split.classes),
+        )
+        self.predict = compiled(self.fitter.averaged)
+        self.history = history.empty()
+        if saved is not None:
+            checkpoint.restore(path, saved, self.fitter.variables)
+            self.history = saved["history"]
+
+    def epochs(self, progress: Progress) -> None:
+        """Run the epochs that are left, with a checkpoint after each."""
+        first, total = len(self.history), self.recipe.training.epochs
+        began = time.perf_counter()
+        for epoch in range(first, total):
+            started = time.perf_counter()
+
+            def tell(share: float, epoch: int = epoch, started: float = started) -> None:
+                now = time.perf_counter()
+                speed = share * len(self.batches) * self.batches.shape[0] / (now - started)
+                left = (now - began) / (epoch + share - first) * (total - epoch - share)
+                note = f"epoch {epoch + 1}/{total}, {speed:,.0f} images/s, {_clock(left)} left"
+                progress("train", epoch + share, total, note)
+
+            rate, loss, accuracy = self._epoch(epoch, tell)
+            seconds = time.perf_counter() - started
+            checked = _score(self.predict(self.splits.validation.images), self.splits.validation)
+            speed = len(self.batches) * self.batches.shape[0] / seconds
+            row = (epoch + 1, rate, loss, accuracy, checked.loss, checked.accuracy, seconds, speed)
+            self.history = np.vstack([self.history, row])
+            checkpoint.save(
+                self.run.checkpoint,
+                self.fitter.variables,
+                identity=self.identity,
+                precision=self.precision,
+                history=self.history,
+            )
+            history.write_csv(self.run.history, self.history)
+
+    def _epoch(self, epoch: int, tell: Any) -> tuple[float, float, float]:
+        """Run one epoch. Return the last rate, the mean loss and the share of hits."""
+        training, count = self.recipe.training, len(self.batches)
+        losses, hits, told, rate = 0.0, 0, time.perf_counter(), 0.0
+        for number, (images, targets) in enumerate(self.batches.epoch(epoch)):
+            rate = learning_rate(
+                epoch * count + number,
+                steps=training.epochs * count,
+                warmup=training.warmup * count,
+                peak=training.rate,
+            )
+            loss, correct = self.fitter.step(images, targets, np.float32(rate))
+            if not math.isfinite(loss):
+                raise RunError(
+                    f"{self.run.path}: expected a finite loss, found {float(loss)} in epoch {epoch + 1} at rate "
+                    f"{rate:.3g}; lower training.rate"
+                )
+            losses, hits = losses + float(loss), hits + int(correct)
+            if time.perf_counter() - told > NOTE_EVERY:
+                told = time.perf_counter()
+                tell((number + 1) / count)
+        return rate, losses / count, hits / (count * self.batches.shape[0])
+
+    def finish(self, progress: Progress) -> None:
+        """Write the float model, the pictures and, last, training.json."""
+        progress("train", self.recipe.training.epochs, self.recipe.training.epochs, "evaluating")
+        core, training = self.fitter.averaged, self.recipe.training
+        test = self.predict(self.splits.test.images)
+        scores = {
+            "validation": _score(self.predict(self.splits.validation.images), self.splits.validation),
+            "test": _score(test, self.splits.test),
+        }
+        model = with_contract(core)
+        with files.replacing(self.run.model) as temporary:
+            model.save(temporary)
+        history.write_csv(self.run.history, self.history)
+        pictures.curves(self.run.path / "curves.png", self.history)
+        pictures.confusion(self.run.path / "confusion.png", self.splits.test, test.argmax(axis=1))
+        seconds = float(history.column(self.history, "seconds").sum())
+        images = len(self.batches) * self.batches.shape[0] * training.epochs
+        files.write_json(
+            self.run.training,
+            {
+                "weights": weights_digest(model),
+                "parameters": core.count_params(),
+                "multiply_adds": multiply_adds(core),
+                "epochs": training.epochs,
+                "precision": self.precision,
+                "dropped": self.splits.dropped,
+                "train": {"images": len(self.splits.train)},
+                **{name: score.to_json() for name, score in scores.items()},
+                "seconds": round(seconds, 1),
+                "images_per_second": round(images / seconds, 1),
+                "host": _host(),
+                "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            },
+        )
+        self.run.checkpoint.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Score:
+    images: int
+    correct: int
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images if self.images else math.nan
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Return counts and shares, None for a split without images."""
+        if not self.images:
+            return None
+        return {"images": self.images, "correct": self.correct, "accuracy": self.accuracy, "loss": self.loss}
+
+
+def _score(probabilities: NDArray[np.float32], split: Dataset) -> _Score:
+    if not len(split):
+        return _Score(0, 0, math.nan)
+    named = probabilities[np.arange(len(split)), split.labels].astype(np.float64)
+    correct = int((probabilities.argmax(axis=1) == split.labels).sum())
+    return _Score(len(split), correct, float(-np.log(np.maximum(named, 1e-7)).mean()))
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def _host() -> dict[str, Any]:
+    """Describe the machine, as far as it decides how long training takes and which weights come out."""
+    cpu = platform.processor() or platform.machine()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(terse=True)}
