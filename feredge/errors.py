@@ -33,3 +33,7 @@ class VerificationError(FeredgeError):
     """An exported file whose outputs left their tolerance."""
 
     exit_code = 1
+
+
+class ResultsError(FeredgeError):
+    """A results file that is missing, of another schema, or on other data."""
