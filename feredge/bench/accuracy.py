@@ -1,0 +1,88 @@
+"""Accuracy of one file over every test image, and its drop against the float model on the same images."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.bench import paired
+from feredge.bench.results import Accuracy, Drop, Verdict
+
+Probabilities = NDArray[np.float32]
+SIGNIFICANT = 0.05
+
+
+def accuracy(probabilities: Probabilities, labels: paired.Labels) -> Accuracy:
+    """Describe `float32 (N, classes)` against `labels (N,)`."""
+    images, classes = probabilities.shape
+    guess = probabilities.argmax(1)
+    correct = int((guess == labels).sum())
+    low, high = paired.wilson(correct, images)
+    confusion = paired.table(labels, guess, classes)
+    largest = probabilities.max(1, keepdims=True)
+    return Accuracy(
+        correct=correct,
+        images=images,
+        accuracy=correct / images,
+        low=low,
+        high=high,
+        recall=tuple(int(row[index]) / int(row.sum()) if row.sum() else None for index, row in enumerate(confusion)),
+        confusion=_rows(confusion),
+        ece=paired.calibration_error(probabilities, labels),
+        confidence=float(largest.mean(dtype=np.float64)),
+        ties=int(((probabilities == largest).sum(1) > 1).sum()),
+    )
+
+
+def drop(
+    reference: Probabilities, probabilities: Probabilities, labels: paired.Labels, *, margin: float, seed: int
+) -> Drop:
+    """Compare a file's probabilities with the float model's, image by image.
+
+    Args:
+        margin: in pp; an interval wholly inside it is *equivalent within the margin*.
+        seed: of the bootstrap.
+    """
+    images, classes = probabilities.shape
+    before, after = reference.argmax(1), probabilities.argmax(1)
+    right_before, right_after = before == labels, after == labels
+    lost = int((right_before & ~right_after).sum())
+    won = int((~right_before & right_after).sum())
+    interval = tuple(100 * end for end in paired.bootstrap(lost, won, images, seed=seed))
+    careful = tuple(100 * end for end in paired.adjusted(lost, won, images))
+    p = paired.mcnemar(lost, won)
+    flips = paired.table(before, after, classes)
+    np.fill_diagonal(flips, 0)
+    first, second = accuracy(reference, labels), accuracy(probabilities, labels)
+    return Drop(
+        pp=100 * (lost - won) / images,
+        low=interval[0],
+        high=interval[1],
+        adjusted_low=careful[0],
+        adjusted_high=careful[1],
+        lost=lost,
+        won=won,
+        p=p,
+        agreement=float((before == after).mean()),
+        recall=tuple(
+            None if new is None or old is None else 100 * (new - old)
+            for old, new in zip(first.recall, second.recall, strict=True)
+        ),
+        flips=_rows(flips),
+        confidence=second.confidence - first.confidence,
+        verdict=verdict(lost - won, p, (*interval, *careful), margin),
+    )
+
+
+def verdict(drop: float, p: float, ends: tuple[float, ...], margin: float) -> Verdict:
+    """Put a drop in words. `ends` are the ends, in pp, of every interval that must lie inside the margin.
+
+    Equivalence comes first: a drop that is certain but smaller than the margin is shown by its interval.
+    """
+    if max(map(abs, ends)) < margin:
+        return "equivalent within the margin"
+    return "drop" if drop > 0 and p < SIGNIFICANT else "no evidence of a drop"
+
+
+def _rows(counts: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, row)) for row in counts)

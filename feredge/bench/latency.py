@@ -1,0 +1,66 @@
+"""How hard to measure, and what the timed runs amount to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.bench.results import P99_FROM, Effort, Round, Timing
+
+CROP = 96
+"""Height and width of the colour crop that preprocessing is timed on: an ordinary face in a video frame."""
+PICTURES = 64
+"""Different pictures that timed runs cycle through: a forest's time depends on what it sees."""
+
+
+def effort(name: str, *, margin: float = 1.0, seed: int = 1) -> Effort:
+    """Return what `quick`, `default` or `strict` means on this machine.
+
+    `default` is the rule: 10 runs and 0.5 s of warm-up, 5 rounds, 10 s and 1,024 runs a row. `strict` times
+    600 s a row, `quick` 0.5 s at one thread.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quick = name == "quick"
+    return Effort(
+        name=name,
+        warm_runs=10,
+        warm_seconds=0.05 if quick else 0.5,
+        rounds=5,
+        seconds={"quick": 0.5, "default": 10.0, "strict": 600.0}[name],
+        runs=100 if quick else 1024,
+        threads=(1,) if quick else tuple(sorted({1, cores})),
+        batches=() if quick else (32,),
+        cold_starts=1 if quick else 3,
+        margin=margin,
+        seed=seed,
+    )
+
+
+def order(names: Sequence[str], effort: Effort) -> list[list[str]]:
+    """Return who is measured when: every name once a round, each round in a random order of its own."""
+    random = np.random.default_rng(effort.seed)
+    return [[names[index] for index in random.permutation(len(names))] for _ in range(effort.rounds)]
+
+
+def summarize(rounds: Sequence[NDArray[np.int64]]) -> Timing:
+    """Describe timed runs, nanoseconds in one array a round, as milliseconds. Every run counts."""
+    samples = np.concatenate(rounds) / 1e6
+    median, p90, p95, p99 = (float(value) for value in np.quantile(samples, (0.5, 0.9, 0.95, 0.99)))
+    parts = tuple(
+        Round(len(part), float(np.median(part)) / 1e6, float(np.quantile(part, 0.9)) / 1e6) for part in rounds
+    )
+    medians = [part.median for part in parts]
+    return Timing(
+        count=len(samples),
+        median=median,
+        p90=p90,
+        p95=p95,
+        p99=p99 if len(samples) >= P99_FROM else None,
+        least=float(samples.min()),
+        most=float(samples.max()),
+        spread=max(medians) / max(min(medians), 1e-6) - 1,
+        rounds=parts,
+    )

@@ -1,0 +1,62 @@
+"""The machine, in the words that matter for a figure. Reads what the system says; imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from feredge.bench.results import Machine
+
+FLAGS = (
+    *("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
+    *("avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "hypervisor"),  # a virtual machine shares its cores
+    *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "fphp"),
+)
+PACKAGES = (
+    *("feredge", "numpy", "onnxruntime", "ai-edge-litert", "opencv-python", "opencv-python-headless"),
+    *("tensorflow", "tf-keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "scikit-learn"),
+)
+
+
+def describe() -> Machine:
+    """Describe this machine, now."""
+    cpu = _fields("/proc/cpuinfo")
+    flags = set(f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split())
+    return Machine(
+        cpu=cpu.get("model name") or _text("/proc/device-tree/model") or platform.processor() or "unknown",
+        architecture=platform.machine(),
+        flags=tuple(flag for flag in FLAGS if flag in flags),
+        cores=os.cpu_count() or 1,
+        memory_bytes=int(_fields("/proc/meminfo").get("MemTotal", "0").split()[0]) << 10,
+        governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not shown by this system",
+        system=f"{platform.system()} {platform.release()}",
+        versions={"python": platform.python_version(), **_versions()},
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def _fields(path: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in _text(path).splitlines())
+    fields: dict[str, str] = {}
+    for key, _, value in pairs:
+        fields.setdefault(key.strip(), value.strip())
+    return fields

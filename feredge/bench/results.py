@@ -1,0 +1,310 @@
+"""What a benchmark found, as frozen dataclasses that go to JSON and back.
+
+Every figure is keyed by what it was measured on: a row by the file's SHA-256, the whole by the data's digest and
+the machine's description. Times are milliseconds, sizes bytes, accuracies shares from 0 to 1, drops percentage
+points (pp).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from feredge import files
+from feredge.errors import ResultsError
+
+SCHEMA = 1
+P99_FROM = 662
+"""Fewer samples do not carry a 99th percentile (MLPerf inference rules, single stream)."""
+NOISY_FROM = 0.10
+"""Rounds whose medians differ by more than this share mark a timing as noisy."""
+
+Verdict = Literal["drop", "no evidence of a drop", "equivalent within the margin"]
+Kind = Literal["float", "artifact", "baseline"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured. `load` is the 1-minute load average just before the first measurement."""
+
+    cpu: str
+    architecture: str
+    flags: tuple[str, ...]
+    cores: int
+    memory_bytes: int
+    governor: str
+    system: str
+    versions: dict[str, str]
+    load: float | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """The test images: `digest` is the whole data set's, `images` those of each class in the test split."""
+
+    source: str
+    digest: str
+    classes: tuple[str, ...]
+    images: tuple[int, ...]
+    dropped: int
+
+    @property
+    def total(self) -> int:
+        """Number of test images."""
+        return sum(self.images)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard it was measured. Seconds and runs are the least that each row's inference is timed for, in all.
+
+    Attributes:
+        name: `quick`, `default` or `strict`; only a `quick` result falls short of the rules.
+        rounds: parts that the timed runs come in; rows take turns at random within each.
+        threads: thread counts, the headline first.
+        batches: batch sizes for throughput.
+        cold_starts: fresh processes that cold start is the median of.
+        margin: drop in pp, either way, that counts as none when the whole interval lies inside it.
+        seed: of the order of rounds and of the bootstrap.
+    """
+
+    name: str
+    warm_runs: int
+    warm_seconds: float
+    rounds: int
+    seconds: float
+    runs: int
+    threads: tuple[int, ...]
+    batches: tuple[int, ...]
+    cold_starts: int
+    margin: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of timed runs."""
+
+    count: int
+    median: float
+    p90: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Every timed run of one thing, none removed. `p99` only from P99_FROM runs up.
+
+    Attributes:
+        spread: slowest round's median over the fastest one's, less 1.
+    """
+
+    count: int
+    median: float
+    p90: float
+    p95: float
+    p99: float | None
+    least: float
+    most: float
+    spread: float
+    rounds: tuple[Round, ...]
+
+    @property
+    def noisy(self) -> bool:
+        """Say whether rounds differ too much for the figure to be trusted."""
+        return self.spread > NOISY_FROM
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Images a second in batches, by the median batch."""
+
+    batch: int
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One image at a time at `threads` threads: crop to tensor, tensor to probabilities, and both in one call."""
+
+    threads: int
+    inference: Timing
+    preprocess: Timing
+    whole: Timing
+    throughput: tuple[Throughput, ...]
+
+
+@dataclass(frozen=True)
+class Cold:
+    """A fresh process, file in the page cache: opening it (runtime's import included), and the first call."""
+
+    load: float
+    first_call: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A process of its own: highest resident size, and how much of it came after the bare interpreter and numpy."""
+
+    peak: int
+    added: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often the file is right, over every test image.
+
+    Attributes:
+        low, high: Wilson's 95% interval.
+        recall: of each class; None where the test split has none of it.
+        confusion: rows true class, columns predicted class.
+        ece: expected calibration error over 15 equal bins of confidence (Guo et al. 2017).
+        confidence: mean of the largest probability.
+        ties: images whose largest probability stands twice; the earlier class is taken.
+    """
+
+    correct: int
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    recall: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    ece: float
+    confidence: float
+    ties: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Float accuracy minus this row's on the same images.
+
+    Attributes:
+        pp: the drop.
+        low, high: 95% interval by paired bootstrap.
+        adjusted_low, adjusted_high: Bonett and Price's (2012) interval, which stays honest when few images differ.
+        lost, won: images that only the float model has right, and that only this row has right.
+        p: McNemar's exact test, two-sided.
+        agreement: share of images on which both name the same class.
+        recall: change of each class's recall in pp; None where the test split has none of it.
+        flips: rows the float model's class, columns this row's, images on which they differ.
+        confidence: change of the mean confidence.
+    """
+
+    pp: float
+    low: float
+    high: float
+    adjusted_low: float
+    adjusted_high: float
+    lost: int
+    won: int
+    p: float
+    agreement: float
+    recall: tuple[float | None, ...]
+    flips: tuple[tuple[int, ...], ...]
+    confidence: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file in one runtime. What could not be measured is None, and `failure` says why.
+
+    Attributes:
+        name: `float`, an artifact's file name, or a baseline's id.
+        format: `keras`, `tflite`, `onnx`, `ort`, or what a baseline is kept in.
+    """
+
+    name: str
+    kind: Kind
+    format: str
+    variant: str
+    precision: str
+    sha256: str
+    bytes: int
+    failure: str | None = None
+    accuracy: Accuracy | None = None
+    drop: Drop | None = None
+    cold: Cold | None = None
+    memory: Memory | None = None
+    latency: tuple[Latency, ...] = ()
+
+    def at(self, threads: int) -> Latency | None:
+        """Return the latency at a thread count, None if it was not measured."""
+        return next((latency for latency in self.latency if latency.threads == threads), None)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything one benchmark found. `recipe` is the run's, resolved; `measured` the UTC time it ended."""
+
+    recipe: dict[str, Any]
+    data: Data
+    machine: Machine
+    effort: Effort
+    measured: str
+    rows: tuple[Row, ...]
+
+    @property
+    def reference(self) -> Row | None:
+        """The float model's row, None if it was not measured."""
+        return next((row for row in self.rows if row.kind == "float"), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, with the schema's number."""
+        return {"schema": SCHEMA, **json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))}
+
+    @classmethod
+    def from_json(cls, value: Any, *, where: str = "results") -> Results:
+        """Read what `to_json` gave. ResultsError, naming `where`, for anything else."""
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            found = value.get("schema", "none") if isinstance(value, dict) else type(value).__name__
+            raise ResultsError(f"{where}: expected feredge results of schema {SCHEMA}, found {found}")
+        table = {key: item for key, item in value.items() if key != "schema"}
+        return _build(cls, table, where)  # type: ignore[no-any-return]
+
+    def write(self, path: Path) -> None:
+        """Write `results.json`, whole or not at all."""
+        files.write_text(path, json.dumps(self.to_json(), separators=(",", ":"), allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Read a results file; ResultsError when it is missing or something else."""
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ResultsError(f"{path}: expected results, cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise ResultsError(f"{path}: expected results in JSON ({error})") from error
+        return cls.from_json(value, where=str(path))
+
+
+def _build(hint: Any, value: Any, where: str) -> Any:
+    """Turn JSON values into what the type `hint` says, every key and type checked."""
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        if not isinstance(value, dict) or set(value) != set(hints):
+            found = ", ".join(sorted(set(value) ^ set(hints))) if isinstance(value, dict) else repr(value)[:40]
+            raise ResultsError(f"{where}: expected the fields of {hint.__name__}, differs in {found}")  # type: ignore[union-attr]
+        return hint(**{key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()})  # type: ignore[operator]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_build(arguments[0], item, where) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: _build(arguments[1], item, where) for key, item in value.items()}
+    if origin is types.UnionType:
+        return None if value is None else _build(arguments[0], value, where)
+    if origin is Literal and value in arguments:
+        return value
+    if hint is Any:
+        return value
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
+        raise ResultsError(f"{where}: expected {getattr(hint, '__name__', hint)}, found {value!r:.40}")
+    return value

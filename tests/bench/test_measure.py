@@ -1,0 +1,146 @@
+"""Measuring real files in real worker processes, and every way a worker can fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Workshop
+
+from feredge.bench import compare, latency
+from feredge.bench.measure import measure
+from feredge.bench.process import Worker, WorkerFailure
+from feredge.bench.results import Effort, Results
+from feredge.bench.worker import timed
+
+
+def test_rows_of_real_files(workshop: Workshop, small: Effort) -> None:
+    """Guards the main path: accuracy through the file, drop in words, timings complete, evidence that repeats them."""
+    subjects = [workshop.subject("float"), workshop.onnx("dense.float32.onnx"), workshop.onnx("rough.int8.onnx")]
+    results, evidence = compare(subjects, workshop.splits, small, recipe={"name": "toy"})
+    reference, same, rough = results.rows
+    assert [row.failure for row in results.rows] == [None, None, None]
+    assert reference.accuracy and 0.3 < reference.accuracy.accuracy < 0.9
+    assert same.drop and same.drop.agreement == 1.0 and same.drop.pp == 0
+    assert rough.drop and rough.drop.agreement < 0.9 and sum(map(sum, rough.drop.flips)) > 0
+    for row in results.rows:
+        timed = row.at(1)
+        assert timed and timed.inference.count >= small.runs and len(timed.inference.rounds) == small.rounds
+        assert timed.inference.least <= timed.inference.median <= timed.inference.p90 <= timed.inference.most
+        assert timed.inference.p99 is None, "a 99th percentile of 30 samples"
+        assert timed.preprocess.median < timed.whole.median
+        assert timed.throughput[0].batch == 4 and timed.throughput[0].images_per_second > 0
+        assert row.cold and row.cold.load > 0 and row.memory and row.memory.peak > row.memory.added > 0
+        guess = evidence[f"{row.name}/probabilities"].argmax(1)
+        assert row.accuracy and (guess == evidence["labels"]).sum() == row.accuracy.correct
+        assert len(evidence[f"{row.name}/1/0"]) == 1001
+    assert reference.drop is None
+    assert results.data.total == len(workshop.splits.test)
+    assert Results.from_json(results.to_json()) == results
+
+
+def test_a_failed_worker_is_a_row_and_the_others_go_on(workshop: Workshop, small: Effort) -> None:
+    """Guards against one bad file taking the whole benchmark with it: crash, late crash, hang, nonsense, refusal."""
+    bad = {
+        "Crashes": r"predict: the worker was ended by SIGABRT: kernel panic in a pretended library",
+        "CrashesLater": r"time: the worker ended with code 3",
+        "Hangs": r"predict: no answer within 2 s; its process was ended",
+        "GivesNan": r"expected finite probabilities \(1, 7\), found infinite or not-a-number values",
+        "NotThere": r"AttributeError: module 'toy_runners' has no attribute 'NotThere'",
+    }
+    subjects = [workshop.subject(name, f"toy_runners:{name}") for name in bad]
+    subjects.insert(2, workshop.subject("float"))
+    subjects.append(replace(workshop.onnx("dense.float32.onnx"), classes=("happy", "sad")))
+    subjects.append(workshop.onnx("dense.float32.onnx"))
+    trials = measure(subjects, workshop.splits.test.batch, workshop.splits.test.classes, small, patience=2.0)
+    for trial in trials:
+        if trial.subject.name in bad:
+            assert trial.failure is not None
+            assert re.fullmatch(bad[trial.subject.name], trial.failure), trial.failure
+    assert trials[-2].failure == (
+        "expected the classes angry, disgust, fear, happy, sad, surprise, neutral, found happy, sad"
+    )
+    for trial in (trials[2], trials[-1]):
+        assert trial.failure is None
+        assert trial.latency(small, 1) is not None
+
+
+def test_what_was_measured_before_a_failure_is_kept(workshop: Workshop, small: Effort) -> None:
+    """Guards the one-thread figures of a file that cannot run on two, through a library that prints to our pipe."""
+    effort = replace(small, threads=(1, 2))
+    (trial,) = measure(
+        [workshop.subject("float", "toy_runners:OneThread")],
+        workshop.splits.test.batch,
+        workshop.splits.test.classes,
+        effort,
+    )
+    assert trial.failure == "RuntimeError: one thread only"
+    assert trial.probabilities is not None
+    assert trial.latency(effort, 1) is not None
+    assert trial.latency(effort, 2) is None
+
+
+def test_threads_are_set_before_the_libraries_load() -> None:
+    """Guards BLAS in a baseline against taking every core in the one-thread figure."""
+    with Worker(threads=3) as worker:
+        worker.ask("memory", timeout=30)
+        environment = Path(f"/proc/{worker.pid}/environ")
+        if not environment.exists():
+            pytest.skip("this system shows no process's environment")
+        assert b"OMP_NUM_THREADS=3" in environment.read_bytes().split(b"\0")
+
+
+def test_a_worker_refuses_what_it_does_not_know_and_ends_with_its_harness() -> None:
+    """Guards against calling any attribute by name, and against processes that stay behind."""
+    worker = Worker()
+    with pytest.raises(WorkerFailure, match="unknown request 'answer'"):
+        worker.ask("answer", timeout=30)
+    worker.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)
+
+
+def test_timed_measures_the_call() -> None:
+    """Guards the clock and the stopping rule: both the seconds and the runs must be reached."""
+    seen: list[int] = []
+    samples = timed(lambda item: (seen.append(item), time.sleep(0.002)), [1, 2, 3], seconds=0.0, runs=7)
+    assert seen == [1, 2, 3, 1, 2, 3, 1]
+    assert samples.dtype == np.int64 and (samples >= 2_000_000).all()
+    begin = time.perf_counter()
+    assert len(timed(lambda item: None, [0], seconds=0.01, runs=1)) > 1
+    assert time.perf_counter() - begin >= 0.01
+
+
+def test_rounds_interleave_at_random_and_repeat_by_seed(small: Effort) -> None:
+    """Guards against measuring one file after the other, where a machine that warms up favours the first."""
+    names = list("abcdefgh")
+    turns = latency.order(names, small)
+    assert len(turns) == small.rounds and all(sorted(turn) == names for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1
+    assert turns == latency.order(names, small) != latency.order(names, replace(small, seed=2))
+
+
+def test_summary_removes_nothing() -> None:
+    """Guards the outlier that other harnesses cut, the p99 rule, and the noisy mark at 10% between rounds."""
+    rounds = [np.full(400, 1_000_000), np.full(400, 1_050_000)]
+    rounds[0][0] = 900_000_000
+    timing = latency.summarize(rounds)
+    assert (timing.most, timing.count, timing.noisy) == (900.0, 800, False)
+    assert timing.p99 is not None and timing.spread == pytest.approx(0.05)
+    assert latency.summarize([rounds[0] * 2, rounds[1]]).noisy
+    assert latency.summarize([rounds[0][:330], rounds[1][:331]]).p99 is None
+
+
+def test_efforts_keep_the_rules() -> None:
+    """Guards the promise: 10 warm-up runs and 0.5 s, 5 rounds, 10 s and 1,024 runs, one thread first."""
+    for name in ("default", "strict"):
+        effort = latency.effort(name)
+        assert effort.warm_runs >= 10 and effort.warm_seconds >= 0.5 and effort.rounds == 5
+        assert effort.runs >= 1024 and effort.seconds >= 10 and effort.threads[0] == 1
+    assert latency.effort("strict").seconds == 600
+    assert latency.effort("quick").name == "quick"

@@ -1,0 +1,92 @@
+"""Results go to JSON and back, and nothing else comes in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SMALL
+
+from feredge.bench import latency, machine
+from feredge.bench.accuracy import accuracy, drop
+from feredge.bench.results import Data, Latency, Results, Row
+from feredge.errors import ResultsError
+
+
+def some_results() -> Results:
+    """Results with a whole row and a failed one."""
+    labels = np.arange(40) % 4
+    probabilities = np.eye(4, dtype=np.float32)[labels]
+    timing = latency.summarize([np.full(400, 1_000_000), np.full(400, 1_020_000)])
+    good = Row(
+        "float", "float", "keras", "dense", "float32", "0" * 64, 1000,
+        accuracy=accuracy(probabilities, labels),
+        drop=drop(probabilities, probabilities, labels, margin=1.0, seed=1),
+        latency=(Latency(1, timing, timing, timing, ()),),
+    )  # fmt: skip
+    bad = Row("a.onnx", "artifact", "onnx", "dense", "int8", "1" * 64, 300, failure="crashed")
+    data = Data("faces.csv", "2" * 64, ("a", "b", "c", "d"), (10, 10, 10, 10), 3)
+    return Results({"name": "toy"}, data, machine.describe(), SMALL, "2026-01-01T00:00:00+00:00", (good, bad))
+
+
+def test_json_and_back(tmp_path: Path) -> None:
+    """Guards every field: a result read again is the result that was written."""
+    results = some_results()
+    path = tmp_path / "results.json"
+    results.write(path)
+    assert Results.read(path) == results
+    assert json.loads(path.read_text())["schema"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(schema=2), "expected feredge results of schema 1, found 2"),
+        (lambda v: v.pop("schema"), "expected feredge results of schema 1, found none"),
+        (lambda v: v.pop("rows"), "expected the fields of Results, differs in rows"),
+        (lambda v: v["rows"][0].update(best=True), "rows: expected the fields of Row, differs in best"),
+        (lambda v: v["rows"][0].update(bytes="1000"), "bytes: expected int, found '1000'"),
+        (lambda v: v["rows"][0].update(kind="other"), "kind: expected "),
+        (lambda v: v["rows"][0]["accuracy"].update(accuracy=float("inf")), "accuracy: expected float, found inf"),
+        (lambda v: v["data"].update(images=[1, True]), "images: expected int, found True"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(tmp_path: Path, change: Any, message: str) -> None:
+    """Guards reports against files of another schema, or edited by hand."""
+    value = some_results().to_json()
+    change(value)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(ResultsError) as caught:
+        Results.read(path)
+    assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_and_damaged_files(tmp_path: Path) -> None:
+    """Guards the two commonest mistakes: the wrong path, and another kind of file."""
+    with pytest.raises(ResultsError, match="cannot be read"):
+        Results.read(tmp_path / "no.json")
+    (tmp_path / "half.json").write_text('{"schema": 1, "rows": [')
+    with pytest.raises(ResultsError, match="expected results in JSON"):
+        Results.read(tmp_path / "half.json")
+
+
+def test_results_are_frozen_and_finite(tmp_path: Path) -> None:
+    """Guards figures against change after the measurement, and JSON against NaN, which other readers refuse."""
+    results = some_results()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        results.rows[0].bytes = 1  # type: ignore[misc]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dataclasses.replace(results, recipe={"rate": float("nan")}).write(tmp_path / "results.json")
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_the_machine_names_what_matters() -> None:
+    """Guards the key of every figure: a CPU, its cores, the versions of the runtimes that are installed."""
+    here = machine.describe()
+    assert here.cpu and here.cores >= 1 and here.versions["numpy"] == np.__version__
+    assert "onnxruntime" in here.versions and here.governor
