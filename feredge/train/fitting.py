@@ -67,7 +67,7 @@ class Fitter:
             self.averaged = build_core(network, size=batch[1], classes=classes)
         self.averaged.set_weights(self.core.get_weights())
         self._features = keras.Model(self.core.input, self.core.get_layer("pool").output)
-        self._optimizer = _optimizer(training)
+        self._optimizer = make_optimizer(training)
         self._optimizer.build(self.core.trainable_variables)
         self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         signature = [
@@ -123,7 +123,8 @@ class Fitter:
             average.assign(keep * average + (1.0 - keep) * weight)
 
 
-def _optimizer(training: Training) -> Any:
+def make_optimizer(training: Training) -> Any:
+    """Return the recipe's optimizer; its `learning_rate` is to be assigned before each step."""
     # The rate is assigned before each step; compiling the update by XLA costs start-up time and gains nothing here.
     if training.optimizer == "adam":
         return keras.optimizers.Adam(0.0, jit_compile=False)
