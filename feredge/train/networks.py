@@ -14,6 +14,8 @@ from feredge.recipe import Network
 
 layers = keras.layers
 
+NORM_MOMENTUM = 0.95  # statistics follow within tens of steps, so short runs and fine-tuning end with fitting ones
+
 
 def build_core(network: Network, *, size: int, classes: int) -> Any:
     """Return an untrained core: `float32 (N, size, size, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
@@ -54,7 +56,7 @@ def _convolution(x: Any, channels: int, kernel: int, *, stride: int = 1, name: s
     x = layers.Conv2D(
         channels, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
     )(x)
-    return layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm")(x)
 
 
 def _residual_block(x: Any, channels: int, *, stride: int, name: str) -> Any:

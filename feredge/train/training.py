@@ -141,6 +141,7 @@ class _Fit:
                 progress("train", epoch + share, total, note)
 
             rate, loss, accuracy = self._epoch(epoch, tell)
+            tell(1.0)
             seconds = time.perf_counter() - started
             checked = _score(self.predict(self.splits.validation.images), self.splits.validation)
             speed = len(self.batches) * self.batches.shape[0] / seconds
@@ -212,7 +213,8 @@ class _Fit:
                 "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             },
         )
-        self.run.checkpoint.unlink(missing_ok=True)
+        for path in (self.run.checkpoint, *self.run.path.glob(".checkpoint.*")):  # and what a killed write left
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

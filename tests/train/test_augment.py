@@ -1,0 +1,86 @@
+"""Augmentation: what may change, by how much, and that the same draw gives the same pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feredge.recipe import Augmentation
+from feredge.train.augment import ERASED_AREA, augment
+
+NOTHING = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
+SHARE = st.floats(0.0, 0.9)
+
+
+def _faces(count: int = 64, height: int = 20, width: int = 16) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, height, width), np.uint8)
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_nothing_asked_changes_nothing() -> None:
+    """Guards against a half-pixel shift in the affine maps, which would blur every training image."""
+    np.testing.assert_array_equal(augment(_faces(), NOTHING, _rng()), _faces())
+
+
+def test_flip_gives_the_image_or_its_mirror() -> None:
+    """Guards the mirror's axis and centre: both kinds must appear, about half and half, and nothing else."""
+    faces = _faces(200)
+    changed = augment(faces, dataclasses.replace(NOTHING, flip=True), _rng())
+    same = (changed == faces).all(axis=(1, 2))
+    mirrored = (changed == faces[:, :, ::-1]).all(axis=(1, 2))
+    assert (same | mirrored).all()
+    assert 60 < mirrored.sum() < 140  # 100 expected; 40 off is under one in ten million
+
+
+def test_shift_stays_within_its_share() -> None:
+    """Guards the unit of `shift` (a share of the width, both ways) by following one bright column."""
+    faces = np.zeros((200, 21, 21), np.uint8)
+    faces[:, :, 10] = 255
+    places = augment(faces, dataclasses.replace(NOTHING, shift=0.2), _rng()).mean(axis=1) @ np.arange(21) / 255
+    moved = np.abs(places - 10)
+    # Shifts are up to 4.2 pixels; OpenCV places samples on a grid of 1/32 pixel.
+    assert 3.5 < moved.max() < 4.3
+
+
+def test_scale_enlarges_and_shrinks_about_the_middle() -> None:
+    """Guards the direction of the inverse map: zoom 1.5 must widen a centred square at most 1.5 times."""
+    faces = np.zeros((200, 41, 41), np.uint8)
+    faces[:, 11:30, 11:30] = 255
+    sides = np.sqrt(augment(faces, dataclasses.replace(NOTHING, scale=0.5), _rng()).sum(axis=(1, 2)) / 255) / 19
+    assert 0.47 < sides.min() < 0.6 and 1.4 < sides.max() < 1.53
+
+
+def test_one_change_switched_off_leaves_the_others() -> None:
+    """Guards ablations: without erasing, an image that was not erased must come out as before."""
+    how = Augmentation(erase=0.5)
+    with_patches = augment(_faces(), how, _rng())
+    without = augment(_faces(), dataclasses.replace(how, erase=0.0), _rng())
+    same = (with_patches == without).all(axis=(1, 2))
+    assert 10 < same.sum() < 54  # 32 expected
+
+
+def test_erased_area_is_bounded() -> None:
+    """Guards against a patch that swallows the face: at most the documented share, and one pixel of rounding a side."""
+    faces = np.zeros((300, 48, 48), np.uint8)
+    erased = augment(faces, dataclasses.replace(NOTHING, erase=1.0), _rng()) > 0
+    assert erased.any(axis=(1, 2)).all()
+    box = erased.any(axis=2).sum(axis=1) * erased.any(axis=1).sum(axis=1)
+    assert box.max() <= ERASED_AREA[1] * 48 * 48 * 1.1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.builds(Augmentation, st.booleans(), SHARE, SHARE, st.floats(0, 180), SHARE, SHARE), st.integers(0, 9))
+def test_any_recipe_keeps_shape_and_repeats(how: Augmentation, count: int) -> None:
+    """Guards corner values of every knob, empty batches, and that a draw depends on the generator alone."""
+    faces = _faces(count)
+    before = faces.copy()
+    first, second = augment(faces, how, _rng(5)), augment(faces, how, _rng(5))
+    assert first.dtype == np.uint8 and first.shape == faces.shape
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(faces, before)

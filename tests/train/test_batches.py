@@ -1,0 +1,65 @@
+"""Training input: which images stand in a batch, and that timing has no say in it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from feredge.recipe import Augmentation
+from feredge.train.batches import Batches
+
+PLAIN = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
+
+
+def _batches(count: int = 70, size: int = 16, augmentation: Augmentation = PLAIN, seed: int = 3) -> Batches:
+    images = np.repeat(np.arange(count, dtype=np.uint8), 64).reshape(count, 8, 8)
+    return Batches(images, np.eye(count, dtype=np.float32), size, augmentation, seed)
+
+
+def test_an_epoch_is_a_permutation_without_the_last_partial_batch() -> None:
+    """Guards against an image seen twice in an epoch, and against a step of another shape."""
+    batches = _batches()
+    epoch = list(batches.epoch(0))
+    assert len(epoch) == len(batches) == 4
+    assert {images.shape for images, _ in epoch} == {batches.shape} == {(16, 8, 8, 1)}
+    seen = np.concatenate([images[:, 0, 0, 0] for images, _ in epoch])
+    assert len(set(seen.tolist())) == 64
+
+
+def test_targets_stay_with_their_images() -> None:
+    """Guards the shuffle: images and labels must take the same order."""
+    for images, targets in _batches().epoch(2):
+        np.testing.assert_array_equal(images[:, 0, 0, 0], targets.argmax(axis=1))
+
+
+def test_content_depends_on_seed_epoch_and_number_only() -> None:
+    """Guards resuming: an epoch read slowly, in part, or on its own is the same epoch."""
+    batches = _batches(augmentation=Augmentation())
+    whole = [images for images, _ in batches.epoch(5)]
+    slow = []
+    for images, _ in batches.epoch(5):
+        time.sleep(0.01)
+        slow.append(images)
+    np.testing.assert_array_equal(whole, slow)
+    np.testing.assert_array_equal(next(batches.epoch(5))[0], whole[0])
+    assert not np.array_equal(next(batches.epoch(6))[0], whole[0])
+    assert not np.array_equal(next(_batches(augmentation=Augmentation(), seed=4).epoch(5))[0], whole[0])
+
+
+def test_fewer_images_than_a_batch_are_one_batch() -> None:
+    """Guards tiny data sets, which would otherwise train no step at all."""
+    batches = _batches(count=5)
+    assert [images.shape for images, _ in batches.epoch(0)] == [(5, 8, 8, 1)]
+
+
+def test_an_error_in_the_thread_reaches_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a training that waits for ever on a thread that died."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr("feredge.train.batches.augment", fail)
+    with pytest.raises(ValueError, match="broken"):
+        next(_batches().epoch(0))

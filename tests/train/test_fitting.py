@@ -1,0 +1,117 @@
+"""One step of training: rate, decay, smoothing, averaging, precision, dropout."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny_training import RECIPE
+
+from feredge.recipe import Network, Training
+from feredge.train.fitting import Fitter, learning_rate, one_hot, weights_digest
+
+NETWORK = Network(stem=4, stem_stride=1, channels=(4,), blocks=(1,), dropout=0.0)
+BATCH = (8, 12, 12, 1)
+IMAGES = np.random.default_rng(0).integers(0, 256, BATCH, np.uint8)
+TARGETS = one_hot(np.arange(8, dtype=np.int8) % 3, 3)
+RATE = np.float32(0.1)
+
+
+def _fitter(network: Network = NETWORK, precision: str = "float32", **training: object) -> Fitter:
+    values = dataclasses.replace(RECIPE.training, label_smoothing=0.0, weight_decay=0.0, **training)  # type: ignore[arg-type]
+    return Fitter(network, values, precision, batch=BATCH, classes=3)  # type: ignore[arg-type]
+
+
+def _step(fitter: Fitter) -> float:
+    return float(fitter.step(IMAGES, TARGETS, RATE)[0])
+
+
+def test_rate_warms_up_and_falls_to_nothing() -> None:
+    """Guards the schedule's ends: no step at rate zero, the peak after the warm-up, nearly nothing at the end."""
+    rates = [learning_rate(step, steps=100, warmup=10, peak=0.5) for step in range(100)]
+    assert rates[0] == pytest.approx(0.05) and rates[9] == rates[10] == 0.5
+    assert rates[55] == pytest.approx(0.25)
+    assert 0 < rates[99] < 0.001
+    assert sorted(rates[10:], reverse=True) == rates[10:]
+    assert learning_rate(0, steps=4, warmup=0.0, peak=0.5) == 0.5
+
+
+def test_the_same_seed_gives_the_same_steps() -> None:
+    """Guards determinism inside one process: seeds are set anew for each training."""
+    digests = []
+    for seed in (1, 1, 2):
+        fitter = _fitter(seed=seed)
+        _step(fitter), _step(fitter)
+        digests.append(weights_digest(fitter.core))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_weight_decay_moves_kernels_only() -> None:
+    """Guards batch normalization's scales and the biases, which must not be pulled to zero."""
+    plain = _fitter(momentum=0.0)
+    decayed = _fitter(momentum=0.0)
+    decayed._training = dataclasses.replace(decayed._training, weight_decay=0.5)
+    before = {variable.name: variable.numpy() for variable in plain.core.trainable_variables}
+    _step(plain), _step(decayed)
+    for a, b in zip(plain.core.trainable_variables, decayed.core.trainable_variables, strict=True):
+        expected = -RATE * 0.5 * before[a.name] if "kernel" in a.name else 0.0 * before[a.name]
+        # One float32 rounding of the weight itself, whose size is at most 2, in each of the two networks.
+        np.testing.assert_allclose(b.numpy() - a.numpy(), expected, atol=1e-6)
+
+
+def test_label_smoothing_spreads_the_target() -> None:
+    """Guards the smoothed loss against the formula, on the first step from equal weights."""
+    plain = _fitter()
+    smooth = _fitter()
+    smooth._training = dataclasses.replace(smooth._training, label_smoothing=0.3)
+    logits = plain._logits(IMAGES).numpy().astype(np.float64)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert _step(plain) == pytest.approx(-(TARGETS * logs).sum(axis=1).mean(), rel=1e-5)
+    # _logits in training mode moved nothing that a training-mode forward pass reads, so the second is the same.
+    assert _step(smooth) == pytest.approx(-((0.7 * TARGETS + 0.1) * logs).sum(axis=1).mean(), rel=1e-5)
+
+
+def test_average_follows_every_weight() -> None:
+    """Guards the moving statistics of batch normalization, which an optimizer's own averaging leaves out."""
+    fitter = _fitter(averaging=0.5)
+    average = fitter.core.get_weights()
+    for step in (1, 2, 3):
+        _step(fitter)
+        keep = min(0.5, step / (step + 9))
+        average = [keep * a + (1 - keep) * w for a, w in zip(average, fitter.core.get_weights(), strict=True)]
+    names = [weight.name for weight in fitter.averaged.weights]
+    assert any("moving_variance" in name for name in names)
+    for name, expected, found in zip(names, average, fitter.averaged.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_no_averaging_keeps_the_last_weights() -> None:
+    """Guards `averaging = 0`, which must not freeze the average at its start."""
+    fitter = _fitter(averaging=0.0)
+    _step(fitter), _step(fitter)
+    assert weights_digest(fitter.averaged) == weights_digest(fitter.core)
+
+
+@pytest.mark.parametrize(("optimizer", "precision", "rate"), [("sgd", "bfloat16", 0.1), ("adam", "float32", 0.01)])
+def test_learns_in_both_precisions(optimizer: str, precision: str, rate: float) -> None:
+    """Guards that the step goes downhill, and that bfloat16 stays inside: weights and averages are float32."""
+    fitter = _fitter(precision=precision, optimizer=optimizer)
+    losses = [float(fitter.step(IMAGES, TARGETS, np.float32(rate))[0]) for _ in range(40)]
+    assert losses[-1] < 0.6 * losses[0]  # eight images of noise, learnt by heart
+    assert {weight.dtype for weight in fitter.core.get_weights()} == {np.dtype(np.float32)}
+    assert fitter.averaged.get_layer("stem_conv").compute_dtype == "float32"
+
+
+def test_dropout_is_drawn_from_the_steps_number() -> None:
+    """Guards resuming with dropout: the same step drops the same features, another step others."""
+    fitter = _fitter(network=dataclasses.replace(NETWORK, dropout=0.5))
+    first, again = fitter._logits(IMAGES).numpy(), fitter._logits(IMAGES).numpy()
+    np.testing.assert_array_equal(first, again)
+    fitter._iteration.assign_add(1)
+    assert not np.array_equal(fitter._logits(IMAGES).numpy(), first)
+
+
+def test_training_defaults_build() -> None:
+    """Guards the recipe's defaults: every optimizer field is one that Keras takes."""
+    Fitter(NETWORK, Training(), "float32", batch=BATCH, classes=3)

@@ -1,0 +1,37 @@
+"""Networks: sizes that recipes promise, and the contract in front."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from feredge import recipe as recipes
+from feredge.recipe import Network
+from feredge.train.networks import build_core, multiply_adds, with_contract
+
+
+@pytest.mark.parametrize(("name", "most"), [("nano", 100_000), ("demo", 100_000), ("small", 1_000_000)])
+def test_edge_recipes_keep_their_budget(name: str, most: int) -> None:
+    """Guards the budgets of the edge models; the file's first comment must name the true count."""
+    core = build_core(recipes.load(name).network, size=48, classes=7)
+    assert core.count_params() <= most
+    if name != "demo":
+        assert f"{core.count_params():,} parameters" in (recipes.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+
+
+def test_multiply_adds_by_hand() -> None:
+    """Guards the count against one done by hand: stem, one block with a shortcut, the dense layer."""
+    network = Network(stem=4, stem_stride=2, channels=(6,), blocks=(1,))
+    by_hand = 36 * (9 * 1 * 4) + 36 * (9 * 4 * 6 + 9 * 6 * 6 + 4 * 6) + 6 * 5
+    assert multiply_adds(build_core(network, size=12, classes=5)) == by_hand
+
+
+def test_contract_scales_inside() -> None:
+    """Guards idea one: the whole takes uint8 and gives what the core gives for pixel / 255."""
+    core = build_core(Network(stem=4, channels=(4,), blocks=(1,)), size=12, classes=3)
+    model = with_contract(core)
+    images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 1), np.uint8)
+    assert model.input.dtype == "uint8" and model.get_layer("core") is core
+    # Multiplying by 1/255 and dividing by 255 differ in the last bit of a float32.
+    np.testing.assert_allclose(model(images), core(images.astype(np.float32) / 255), atol=1e-6)
+    np.testing.assert_allclose(model(images).numpy().sum(axis=1), 1, atol=1e-6)

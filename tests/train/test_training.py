@@ -1,0 +1,195 @@
+"""Training end to end: what a run folder holds, what `kill -9` costs, and what bad input says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_training import RECIPE, stripes, with_training
+
+from feredge.data.dataset import Dataset
+from feredge.errors import DataError, RunError
+from feredge.recipe import DataView
+from feredge.run import RunFolder
+from feredge.train import load_model, train
+from feredge.train.history import COLUMNS
+
+# The child dies by SIGKILL: in the steps of epoch 2, then half way through writing epoch 3's checkpoint.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+import numpy
+from tiny_training import RECIPE, stripes
+from feredge.train import train
+
+moment = sys.argv[2]
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+def progress(task, done, total, note=""):
+    if moment == "steps" and done >= 2: die()
+if moment == "writing":
+    whole = numpy.savez
+    def half(file, **arrays):
+        if len(arrays["history"]) < 3: return whole(file, **arrays)
+        file.write(b"PK half a checkpoint"); file.flush(); die()
+    numpy.savez = half
+train(RECIPE, stripes(), Path(sys.argv[1]), progress=progress)
+"""
+
+
+def _child(run: Path, moment: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(run), moment], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    return done.returncode
+
+
+def _result(run: RunFolder) -> dict[str, object]:
+    value: dict[str, object] = json.loads(run.training.read_text())
+    return value
+
+
+def _epochs(run: RunFolder) -> list[list[str]]:
+    """Return the history's rows without the columns that hold times."""
+    kept = COLUMNS.index("seconds")
+    return [row.split(",")[:kept] for row in run.history.read_text().splitlines()[1:]]
+
+
+def test_a_killed_run_ends_like_an_uninterrupted_one(finished: RunFolder, tmp_path: Path) -> None:
+    """Guards `kill -9` at any time: at most one epoch is lost, and the weights come out bit for bit the same."""
+    run = RunFolder(tmp_path / "run")
+    assert _child(run.path, "steps") == -signal.SIGKILL
+    assert len(_epochs(run)) == 1  # epoch 2 had taken every step, and is the one epoch lost
+    assert _child(run.path, "writing") == -signal.SIGKILL
+    assert len(_epochs(run)) == 2
+    assert not run.training.exists() and not run.model.exists()
+    assert _child(run.path, "never") == 0
+    assert _result(run)["weights"] == _result(finished)["weights"]
+    assert _epochs(run) == _epochs(finished)
+    assert sorted(path.name for path in run.path.iterdir()) == sorted(path.name for path in finished.path.iterdir())
+
+
+def test_a_finished_run_says_what_it_is(finished: RunFolder) -> None:
+    """Guards the files other steps read, and that the tiny network learnt its task at all."""
+    result, data = _result(finished), finished.data()
+    assert result["test"]["images"] == 84 and result["test"]["accuracy"] == result["test"]["correct"] / 84
+    assert result["test"]["accuracy"] > 0.8  # chance is 0.14; a broken average or label order falls far below
+    assert result["epochs"] == len(_epochs(finished)) == 4
+    assert data["dropped"] == result["dropped"] == 0
+    assert sum(data["splits"]["train"].values()) == result["train"]["images"]
+    for name in ("curves.png", "confusion.png"):
+        assert (finished.path / name).read_bytes().startswith(b"\x89PNG")
+    assert not finished.checkpoint.exists()
+
+
+def test_load_model_gives_the_network_that_was_tested(finished: RunFolder) -> None:
+    """Guards float.keras against training.json: the file must reproduce the figure beside it."""
+    test = stripes().take(stripes().usage == "PrivateTest")
+    named = load_model(finished).predict(test.batch, verbose=0).argmax(axis=1)
+    assert int((named == test.labels).sum()) == _result(finished)["test"]["correct"]
+
+
+def test_a_finished_run_is_left_alone(finished: RunFolder) -> None:
+    """Guards skipping: the same command again neither trains nor rewrites."""
+    before = finished.training.stat().st_mtime_ns
+    calls: list[float] = []
+    train(RECIPE, stripes(), finished.path, progress=lambda task, done, total, note="": calls.append(done))
+    assert not calls and finished.training.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", ["other weights", "cut", "missing"])
+def test_load_model_refuses_a_damaged_file(finished: RunFolder, tmp_path: Path, damage: str) -> None:
+    """Guards exports and figures against a float.keras that is not the trained one."""
+    run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))
+    if damage == "other weights":
+        run.training.write_text(json.dumps({**_result(run), "weights": "0" * 64}))
+    elif damage == "cut":
+        run.model.write_bytes(run.model.read_bytes()[:-2000])
+    else:
+        run.model.unlink()
+    with pytest.raises(RunError, match=r"float\.keras") as caught:
+        load_model(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    """Guards against silently starting over: days of training may stand behind a checkpoint that a disk damaged."""
+    run = RunFolder.claim(tmp_path / "run", RECIPE, stripes())
+    run.checkpoint.write_bytes(b"PK\x03\x04 something")
+    with pytest.raises(RunError, match=r"checkpoint\.npz: expected a checkpoint.*remove it to start over"):
+        train(RECIPE, stripes(), run.path)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    """Guards hours of training on NaN: the error names epoch and rate, and the last good epoch stays."""
+    recipe = with_training(RECIPE, rate=1e30, warmup=4.0, precision="float32")
+    with pytest.raises(RunError, match=r"expected a finite loss, found (nan|inf) in epoch 1 at rate .*lower"):
+        train(recipe, stripes(), tmp_path / "run")
+    assert not (tmp_path / "run" / "training.json").exists()
+
+
+def test_no_validation_images(tmp_path: Path) -> None:
+    """Guards `holdout = 0` without a natural split: empty fields, a null figure, pictures all the same."""
+    dataset = stripes(140)
+    dataset = dataclasses.replace(dataset, usage=np.where(dataset.usage == "Training", "train", "test"))
+    recipe = dataclasses.replace(with_training(RECIPE, epochs=1), data=DataView(size=16, holdout=0.0))
+    run = train(recipe, dataset, tmp_path / "run")
+    assert _result(run)["validation"] is None
+    assert _epochs(run)[0][4:6] == ["", ""]
+    assert (run.path / "curves.png").exists()
+
+
+def test_a_class_without_training_images(tmp_path: Path) -> None:
+    """Guards data sets that lack a class: it works, and data.json shows the zero."""
+    dataset = stripes(140)
+    dataset = dataset.take(~((dataset.labels == 1) & (dataset.usage == "Training")))
+    run = train(with_training(RECIPE, epochs=1), dataset, tmp_path / "run")
+    assert run.data()["splits"]["train"]["disgust"] == 0
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+def test_nothing_to_learn_from(tmp_path: Path, kept: int) -> None:
+    """Guards an empty or one-class training split: one clear line instead of a network that knows one answer."""
+    dataset = stripes(140)
+    training = np.flatnonzero((dataset.usage == "Training") & (dataset.labels == 0))[:kept]
+    dataset = dataset.take(np.concatenate([training, np.flatnonzero(dataset.usage != "Training")]))
+    with pytest.raises(DataError, match=f"at least two classes, found {kept} images"):
+        train(RECIPE, dataset, tmp_path / "run")
+
+
+def test_images_of_another_size(tmp_path: Path) -> None:
+    """Guards against training on pictures that the recipe's network does not take; no folder is made."""
+    dataset: Dataset = stripes(size=20)
+    with pytest.raises(DataError, match="expected 16x16 images, found 20x20"):
+        train(RECIPE, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_float_model_as_a_runner(finished: RunFolder) -> None:
+    """Guards the benchmark's float row: the runner gives the model's probabilities and says what it is."""
+    from feredge.train.runner import KerasRunner
+
+    runner = KerasRunner(finished.model, threads=None)
+    batch = stripes().batch[:9]
+    found = runner.predict(batch)
+    assert found.dtype == np.float32 and found.shape == (9, 7)
+    np.testing.assert_array_equal(found, runner.predict(batch))
+    # One image takes other kernels than nine do, so the last bits of float32 may differ.
+    np.testing.assert_allclose(runner.predict(batch[:1]), found[:1], atol=1e-5)
+    assert runner.card.source == {"weights": _result(finished)["weights"], "data": "stripes-0"}
+    assert runner.card.contract.shape == (16, 16, 1) and runner.card.classes == stripes().classes
+
+
+def test_a_runner_does_not_ignore_its_threads(finished: RunFolder) -> None:
+    """Guards latency figures: where TensorFlow runs already, one thread can no longer be had, and that is said."""
+    from feredge.errors import ArtifactError
+    from feredge.train.runner import KerasRunner
+
+    with pytest.raises(ArtifactError, match="process of its own"):
+        KerasRunner(finished.model, threads=1)
