@@ -1,0 +1,18 @@
+"""The exporters. `export` takes a trained run to a folder of verified files. TensorFlow comes in on use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from feredge.export.exporting import export
+
+__all__ = ["export"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'feredge.export' has no attribute {name!r}")
+    from feredge.export import exporting
+
+    return getattr(exporting, name)

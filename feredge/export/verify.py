@@ -1,0 +1,153 @@
+"""Verification: an exported file, run in its own runtime on real images, beside the float network it came from.
+
+A file outside its tolerance is an error, never a warning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.artifact import Card
+from feredge.contract import Images
+from feredge.errors import VerificationError
+from feredge.export import contents
+from feredge.runtime import Probabilities, Runner, open_artifact
+
+BATCH = 64
+ALONE = 5  # images that are also run one by one
+COLLAPSED = 0.95  # share of predictions on one class that no usable seven-class network gives
+STEP = 1 / 256  # of an int8 probability in TFLite: its scale is fixed by the format
+SMALL_KERNEL = 1024  # TFLite leaves kernels of fewer values in float when only weights are quantized
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a precision may change: of one probability, of all on average, and of the classes named."""
+
+    largest: float
+    mean: float
+    agreement: float
+
+
+# Measured on `nano`: see each line. The bounds stand several times wider, because deeper networks add up more
+# rounding and because one image near a border moves `largest` a long way; what they catch is a broken file.
+TOLERANCES = {
+    "float32": Tolerance(1e-3, 1e-4, 0.99),  # the same sums in another order: 7e-7 seen
+    "float16": Tolerance(0.05, 0.005, 0.98),  # kernels keep 11 bits: 0.0011 seen
+    "dynamic-int8": Tolerance(0.25, 0.02, 0.95),  # kernels keep 8 bits: 0.017 seen
+    "int8": Tolerance(0.6, 0.03, 0.90),  # activations too, and the output in steps of 1/256: 0.07 seen
+}
+
+
+def verify(path: Path, card: Card, images: Images, reference: Probabilities, *, name: str) -> dict[str, Any]:
+    """Run a file on `images` and return what was measured.
+
+    Args:
+        path: the file, which may still have a temporary name.
+        card: what the file must say of itself.
+        images: real ones, `uint8 (N, H, W, C)`.
+        reference: what the float network of the same variant gives for them, `float32 (N, classes)`.
+        name: the file's final name, for messages.
+
+    Raises:
+        VerificationError: another card; an output of another shape, not finite, or not probabilities; an answer
+            that depends on the batch; all images in one class; outside the precision's tolerance; kernels that
+            are not stored as the precision says, or not as sparse as the variant says.
+    """
+    runner = open_artifact(path)
+    if runner.card != card:
+        raise VerificationError(f"{name}: expected the card that was written, found another inside the file")
+    figures = _measure_outputs(runner, card, images, reference, name)
+    figures |= _measure_kernels(path, card, name)
+    return figures
+
+
+def _measure_outputs(runner: Runner, card: Card, images: Images, reference: Probabilities, name: str) -> dict[str, Any]:
+    outputs = np.concatenate([runner.predict(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
+    _check_probabilities(outputs, reference.shape, name)
+    alone = np.concatenate([runner.predict(images[at : at + 1]) for at in range(min(ALONE, len(images)))])
+    apart = float(np.abs(alone - outputs[: len(alone)]).max())
+    _within(apart, STEP, name, "the same answer for an image alone and in a batch, within {}")
+    shares, float_shares = _shares(outputs), _shares(reference)
+    if shares.max() >= COLLAPSED > float_shares.max():
+        raise VerificationError(
+            f"{name}: expected classes as the float network names them, "
+            f"found {shares.max():.0%} of {len(images)} images called {card.classes[int(shares.argmax())]}"
+        )
+    difference = np.abs(outputs - reference)
+    largest, mean = float(difference.max()), float(difference.mean())
+    agreement = float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean())
+    tolerance = TOLERANCES[card.precision]
+    _within(largest, tolerance.largest, name, "probabilities within {} of the float network's")
+    _within(mean, tolerance.mean, name, "probabilities on average within {} of the float network's")
+    # On a handful of images one image would decide; a file may always differ on one.
+    allowed = max(1.0 - tolerance.agreement, 1.0 / len(images))
+    _within(1.0 - agreement, allowed, name, "another class than the float network's on at most {} of the images")
+    return {
+        "images": len(images),
+        "largest": largest,
+        "mean": mean,
+        "agreement": agreement,
+        "ties": _ties(outputs),
+        "alone": apart,
+        "shares": dict(zip(card.classes, shares.tolist(), strict=True)),
+        "float_shares": dict(zip(card.classes, float_shares.tolist(), strict=True)),
+    }
+
+
+def _check_probabilities(outputs: Probabilities, shape: tuple[int, ...], name: str) -> None:
+    if outputs.shape != shape or outputs.dtype != np.float32:
+        raise VerificationError(f"{name}: expected float32 {shape}, found {outputs.dtype} {outputs.shape}")
+    if not np.isfinite(outputs).all():
+        raise VerificationError(
+            f"{name}: expected finite probabilities, found {np.unique(outputs[~np.isfinite(outputs)])}"
+        )
+    off = float(np.abs(outputs.sum(axis=1) - 1).max())
+    _within(off, STEP * shape[1], name, "probabilities that sum to 1 within {}")  # each may be rounded by a step
+
+
+def _measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
+    inside = contents.read(path)
+    _check_storage(inside, card.precision, name)
+    if card.precision == "int8":
+        if inside.pixels != (np.float32(1 / 255), 0):
+            raise VerificationError(f"{name}: expected raw pixels of scale 1/255 and zero 0, found {inside.pixels}")
+        if inside.floats:
+            raise VerificationError(f"{name}: expected integers only, found float {', '.join(inside.floats[:3])}")
+    empty = [kernel for kernel, values in inside.kernels.items() if not values.any()]
+    if empty:
+        raise VerificationError(f"{name}: expected weights, found nothing but zeros in {empty[0]}")
+    kind, _, percent = card.variant.partition("-")
+    if kind == "pruned" and inside.sparsity < int(percent) / 100 - 0.005:  # kernels keep a whole number of weights
+        raise VerificationError(f"{name}: expected {percent}% of the weights zero, found {inside.sparsity:.1%}")
+    return {"sparsity": inside.sparsity}
+
+
+def _check_storage(inside: contents.Contents, precision: str, name: str) -> None:
+    expected = {"dynamic-int8": "int8"}.get(precision, precision)
+    for kernel, values in inside.kernels.items():
+        small = precision == "dynamic-int8" and values.size < SMALL_KERNEL
+        if values.dtype != expected and not small:
+            raise VerificationError(f"{name}: expected {expected} weights, found {values.dtype} in {kernel}")
+    if not inside.kernels:
+        raise VerificationError(f"{name}: expected convolutions and dense layers, found none")
+
+
+def _shares(outputs: Probabilities) -> NDArray[np.float64]:
+    return np.bincount(outputs.argmax(axis=1), minlength=outputs.shape[1]) / len(outputs)
+
+
+def _ties(outputs: Probabilities) -> int:
+    """Count the images whose two best classes have exactly the same probability."""
+    best = np.sort(outputs, axis=1)[:, -2:]
+    return int((best[:, 0] == best[:, 1]).sum())
+
+
+def _within(found: float, bound: float, name: str, expected: str) -> None:
+    if not found <= bound:  # not `>`, which would let NaN through
+        raise VerificationError(f"{name}: expected {expected.format(f'{bound:.3g}')}, found {found:.3g}")
