@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.artifact import CARD_KEY, Card, parse_card, read_tflite_card
+from feredge import files
+from feredge.artifact import CARD_KEY, MANIFEST_FILE, Card, Entry, Manifest, parse_card, read_tflite_card
 from feredge.contract import Images
 from feredge.errors import ArtifactError
 
 Probabilities = NDArray[np.float32]
+
+DEFAULT_MODEL = Path(__file__).parent / "models" / "nano.int8.onnx"
+"""The network that comes with feredge."""
 
 
 class Runner(Protocol):
@@ -34,13 +40,20 @@ class OnnxRunner:
         path: Path,
         *,
         threads: int = 1,
-        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+        providers: Sequence[str] = ("CPUExecutionProvider",),
         optimize: bool = True,
     ) -> None:
+        self.path = path
         # onnxruntime reports to its maker by default, and only this, before the import, prevents it.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
+        missing = set(providers) - set(onnxruntime.get_available_providers())
+        if missing:  # onnxruntime would warn, and run elsewhere
+            raise ArtifactError(
+                f"expected providers among {', '.join(onnxruntime.get_available_providers())}, "
+                f"found {', '.join(sorted(missing))}"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -60,7 +73,10 @@ class OnnxRunner:
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
-        return self._session.run(self._outputs, {self._input: batch})[0]  # type: ignore[no-any-return]
+        try:
+            return self._session.run(self._outputs, {self._input: batch})[0]  # type: ignore[no-any-return]
+        except Exception as error:
+            raise ArtifactError(f"{self.path}: onnxruntime failed on {batch.shape} ({_line(error)})") from error
 
 
 class LiteRTRunner:
@@ -72,6 +88,8 @@ class LiteRTRunner:
         except ImportError as error:
             raise ArtifactError(f"{path}: a .tflite file needs `pip install ai-edge-litert`") from error
         self.card = read_tflite_card(path)
+        self.path = path
+        self._lock = threading.Lock()
         resolver = litert.OpResolverType.AUTO if xnnpack else litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
             self._interpreter = litert.Interpreter(
@@ -88,21 +106,30 @@ class LiteRTRunner:
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`; integer outputs are scaled back."""
+        with self._lock:  # an interpreter holds one input and one output
+            try:
+                output = self._invoke(batch)
+            except (ValueError, RuntimeError) as error:
+                raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({_line(error)})") from error
+        if output.dtype == np.float32:
+            return output  # type: ignore[no-any-return]
+        scale, zero_point = self._output["quantization"]
+        return ((output.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+
+    def _invoke(self, batch: Images) -> NDArray[Any]:
         if tuple(self._input["shape"]) != batch.shape:
             self._interpreter.resize_tensor_input(self._input["index"], batch.shape)
             self._interpreter.allocate_tensors()
             self._describe()
         self._interpreter.set_tensor(self._input["index"], batch)
         self._interpreter.invoke()
-        output = self._interpreter.get_tensor(self._output["index"])
-        if output.dtype == np.float32:
-            return output  # type: ignore[no-any-return]
-        scale, zero_point = self._output["quantization"]
-        return ((output.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+        return self._interpreter.get_tensor(self._output["index"])  # type: ignore[no-any-return]
 
 
-def open_artifact(path: str | os.PathLike[str], *, threads: int = 1) -> OnnxRunner | LiteRTRunner:
-    """Load a model file into the runtime for its suffix.
+def open_artifact(
+    path: str | os.PathLike[str], *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> OnnxRunner | LiteRTRunner:
+    """Load a model file into the runtime for its suffix. `providers` are onnxruntime's.
 
     Raises:
         ArtifactError: a missing or damaged file, an unknown suffix, or a file without a feredge card.
@@ -113,8 +140,77 @@ def open_artifact(path: str | os.PathLike[str], *, threads: int = 1) -> OnnxRunn
     if path.suffix == ".tflite":
         return LiteRTRunner(path, threads=threads)
     if path.suffix in (".onnx", ".ort"):
-        return OnnxRunner(path, threads=threads)
+        return OnnxRunner(path, threads=threads, providers=providers)
     raise ArtifactError(f"{path}: expected .onnx, .ort or .tflite, found {path.suffix or 'no suffix'}")
+
+
+def open_checked(
+    model: str | os.PathLike[str] | None, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> OnnxRunner | LiteRTRunner:
+    """Open what `find_model` finds, and run one gray picture through it.
+
+    Raises:
+        ArtifactError: no such model, a damaged one, one that does not fit the manifest beside it, or one whose
+            answer is not what its card promises: other labels, logits in place of probabilities, NaN.
+    """
+    path = find_model(model)
+    runner = open_artifact(path, threads=threads, providers=providers)
+    entry = _entry(path)
+    if entry is not None and entry.card != runner.card:
+        raise ArtifactError(f"{path}: expected the card that {MANIFEST_FILE} shows, found another card in the file")
+    contract, classes = runner.card.contract, len(runner.card.classes)
+    rows = runner.predict(np.full((1, *contract.shape), 128, np.uint8))
+    if rows.shape != (1, classes) or rows.dtype != np.float32:
+        raise ArtifactError(
+            f"{path}: expected float32 (1, {classes}) as its card says, found {rows.dtype} {rows.shape}"
+        )
+    # 0.05: integer probabilities move in steps of 1/256, and each of the classes may be half a step off
+    if not (rows.min() >= 0 and abs(float(rows.sum()) - 1) <= 0.05):
+        raise ArtifactError(f"{path}: expected probabilities that sum to 1, found {rows[0].tolist()!s:.80}")
+    return runner
+
+
+def find_model(model: str | os.PathLike[str] | None) -> Path:
+    """Return the model file that `model` means, after holding it against the manifest beside it, if there is one.
+
+    Args:
+        model: a file; a folder with a manifest, or a run folder, of which the first ONNX file of the smallest
+            precision is taken, and a TFLite file only without any; None for the network that comes with feredge.
+
+    Raises:
+        ArtifactError: no such file, no manifest in the folder, or a file that does not fit its manifest.
+    """
+    path = DEFAULT_MODEL if model is None else Path(model)
+    if path.is_dir():
+        folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
+        entries = sorted(Manifest.read(folder, check=False).entries, key=_liked)
+        if not entries:
+            raise ArtifactError(f"{folder / MANIFEST_FILE}: expected artifacts, found none")
+        path = folder / entries[0].file
+    if not path.is_file():
+        missing = "it comes with an installed feredge" if model is None else "found none"
+        raise ArtifactError(f"{path}: expected a model file, {missing}")
+    entry = _entry(path)
+    if entry is not None and (found := files.sha256(path)) != entry.sha256:
+        raise ArtifactError(f"{path}: expected SHA-256 {entry.sha256[:12]}, found {found[:12]}")
+    return path
+
+
+def _entry(path: Path) -> Entry | None:
+    """Return what the manifest beside a file says of it; None without a manifest."""
+    if not (path.parent / MANIFEST_FILE).is_file():
+        return None
+    for entry in Manifest.read(path.parent, check=False).entries:
+        if entry.file == path.name:
+            return entry
+    raise ArtifactError(f"{path}: expected a file that {MANIFEST_FILE} beside it names, found another")
+
+
+_PREFERRED = ("int8", "dynamic-int8", "float16", "int16x8", "float32")
+
+
+def _liked(entry: Entry) -> tuple[bool, int]:
+    return entry.format == "tflite", _PREFERRED.index(entry.card.precision)
 
 
 def _line(error: BaseException) -> str:

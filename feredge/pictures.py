@@ -1,0 +1,234 @@
+"""Pictures as they come: files, bytes, arrays and boxes of the usual kinds, checked before anything costly is done."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.errors import PictureError
+
+Images: TypeAlias = NDArray[np.uint8]
+Picture: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | bytes"
+Box: TypeAlias = "Sequence[float] | NDArray[Any] | Mapping[str, Any]"
+Color: TypeAlias = Literal["bgr", "rgb"]
+
+MAX_PIXELS = 100_000_000
+"""Larger picture files are refused before they are decoded: 100 million pixels take 300 MB in colour."""
+
+BOX_KEYS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
+
+
+def read_picture(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> Images:
+    """Decode a picture file, or its bytes, to `uint8 (h, w)` gray or `(h, w, 3)` BGR.
+
+    The camera's orientation mark is followed, 16-bit pictures are scaled to 8, transparency is dropped, and of an
+    animation only the first picture is read.
+
+    Raises:
+        PictureError: missing, of another kind than PNG, JPEG, BMP, GIF, WebP, TIFF and PNM, of more than
+            `max_pixels` (found in its header, before decoding), or damaged.
+    """
+    import cv2  # late: ready crops need no OpenCV, whose wheel wants system libraries that bare systems lack
+
+    name = "the given bytes" if isinstance(source, bytes) else str(source)
+    data = source if isinstance(source, bytes) else _read(source)
+    size = picture_size(data)
+    if size is None:
+        raise PictureError(f"{name}: expected a PNG, JPEG, BMP, GIF, WebP, TIFF or PNM picture, found {_kind(data)}")
+    if size[0] * size[1] > max_pixels:
+        raise PictureError(f"{name}: expected at most {max_pixels:,} pixels, found {size[0]} x {size[1]}")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
+    except cv2.error as error:
+        raise PictureError(f"{name}: expected a whole picture, OpenCV refused it ({error.err})") from error
+    if pixels is None:
+        raise PictureError(f"{name}: expected a whole picture, found {len(data)} bytes that OpenCV cannot decode")
+    return pixels  # type: ignore[return-value]
+
+
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """Return `(width, height)` as a picture file's header states them; None when it is no known kind of picture."""
+    try:
+        for start, read in _HEADERS.items():
+            if data.startswith(start):
+                return read(data)
+    except (struct.error, IndexError, ValueError):
+        pass  # a header that ends too early
+    return None
+
+
+def check_pixels(pixels: NDArray[Any]) -> None:
+    """Raise PictureError unless `pixels` is a picture: `uint8`, `(h, w)` or `(h, w, 1 | 3 | 4)`, not empty."""
+    if not isinstance(pixels, np.ndarray):
+        raise PictureError(f"expected an array, a path or bytes, found {type(pixels).__name__}")
+    if pixels.dtype != np.uint8:
+        raise PictureError(f"expected uint8 pixels in 0..255, found {pixels.dtype}")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        raise PictureError(f"expected a picture (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), found {pixels.shape}")
+    if pixels.size == 0:
+        raise PictureError(f"expected a picture, found an empty array {pixels.shape}")
+
+
+def as_pixels(picture: Picture) -> Images:
+    """Return a picture as a checked array: an array itself, a path or bytes decoded."""
+    pixels = read_picture(picture) if isinstance(picture, (str, bytes, os.PathLike)) else picture
+    check_pixels(pixels)
+    return pixels
+
+
+def as_box(box: Box) -> tuple[int, int, int, int]:
+    """Return a box as whole pixels `(x, y, width, height)`.
+
+    Args:
+        box: four numbers in that order, in a tuple, list or array; or a mapping with `x, y, width, height`,
+            `x, y, w, h` or `left, top, width, height`. Fractions are rounded.
+
+    Raises:
+        PictureError: anything else, NaN or infinity, or a side shorter than one pixel.
+    """
+    values: Any = box
+    if isinstance(box, Mapping):
+        keys = next((keys for keys in BOX_KEYS if all(key in box for key in keys)), BOX_KEYS[0])
+        values = [box.get(key) for key in keys]
+    try:
+        numbers = np.asarray(values, np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise PictureError(f"expected a box (x, y, width, height), found {box!r:.80}") from error
+    # 2**31: beyond any picture, and where OpenCV's integers end
+    if numbers.shape != (4,) or not (np.abs(numbers) < 2**31).all():
+        raise PictureError(f"expected a box (x, y, width, height), found {box!r:.80}")
+    x, y, width, height = (round(value) for value in numbers.tolist())
+    if width < 1 or height < 1:
+        raise PictureError(f"expected a box at least one pixel wide and high, found {(x, y, width, height)}")
+    return x, y, width, height
+
+
+def cut(pixels: Images, box: Box) -> Images:
+    """Return the part of a picture inside a box, as a view; PictureError unless the box is wholly inside it."""
+    x, y, width, height = as_box(box)
+    rows, columns = pixels.shape[:2]
+    if x < 0 or y < 0 or x + width > columns or y + height > rows:
+        raise PictureError(f"expected a box inside the {columns}x{rows} picture, found {(x, y, width, height)}")
+    return pixels[y : y + height, x : x + width]
+
+
+def recolor(pixels: Images, channels: int, color: Color = "bgr") -> Images:
+    """Return `(h, w, 1 | 3 | 4)` pixels as gray `(h, w, 1)`, or as RGB `(h, w, 3)` when `channels` is 3."""
+    if color not in ("bgr", "rgb"):
+        raise PictureError(f"expected colour order bgr or rgb, found {color!r}")
+    found = pixels.shape[2]
+    if found == channels and (found == 1 or color == "rgb"):
+        return pixels
+    import cv2
+
+    order = "GRAY" if found == 1 else color.upper() + ("A" if found == 4 else "")
+    wanted = "GRAY" if channels == 1 else "RGB"
+    converted = cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{order}2{wanted}"))
+    return converted if channels == 3 else converted[:, :, None]  # type: ignore[return-value]
+
+
+def resize(pixels: Images, height: int, width: int) -> Images:
+    """Return `(h, w, C)` pixels as `(height, width, C)`."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    import cv2
+
+    # Averaging when shrinking, because bilinear sampling drops pixels and aliases; bilinear when enlarging.
+    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=how)
+    return resized.reshape(height, width, pixels.shape[2])  # type: ignore[return-value]
+
+
+def _read(source: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise PictureError(f"{source}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a null byte in the name
+        raise PictureError(f"{str(source)!r:.80}: cannot be read ({error})") from error
+
+
+def _kind(data: bytes) -> str:
+    if not data:
+        return "an empty file"
+    return "text" if data[:64].isascii() and b"\0" not in data[:64] else f"{len(data)} other bytes"
+
+
+def _png(data: bytes) -> tuple[int, int]:
+    return struct.unpack_from(">II", data, 16)
+
+
+def _gif(data: bytes) -> tuple[int, int]:
+    return struct.unpack_from("<HH", data, 6)
+
+
+def _bmp(data: bytes) -> tuple[int, int]:
+    old = struct.unpack_from("<I", data, 14)[0] == 12  # OS/2's header has 16-bit sizes
+    width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
+    return abs(width), abs(height)  # a negative height says that rows run downwards
+
+
+def _jpeg(data: bytes) -> tuple[int, int]:
+    at = 2
+    while True:
+        marker, length = struct.unpack_from(">xBH", data, at)
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        else:
+            at += 2 + length
+
+
+def _webp(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if data[8:12] != b"WEBP" or kind not in (b"VP8 ", b"VP8L", b"VP8X"):
+        raise ValueError("not a WebP file")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _tiff(data: bytes) -> tuple[int, int]:
+    order = "<" if data[:2] == b"II" else ">"
+    directory = struct.unpack_from(order + "I", data, 4)[0]
+    sizes = {}
+    for entry in range(struct.unpack_from(order + "H", data, directory)[0]):
+        at = directory + 2 + 12 * entry
+        tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag in (256, 257):  # ImageWidth, ImageLength
+            sizes[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
+    if len(sizes) != 2:
+        raise ValueError("no size in the first directory")
+    return sizes[256], sizes[257]
+
+
+def _pnm(data: bytes) -> tuple[int, int]:
+    lines = (line.split(b"#")[0] for line in data[2:1024].split(b"\n"))
+    width, height = b" ".join(lines).split()[:2]
+    return int(width), int(height)
+
+
+_HEADERS = {
+    b"\x89PNG\r\n\x1a\n": _png,
+    b"\xff\xd8": _jpeg,
+    b"BM": _bmp,
+    b"GIF87a": _gif,
+    b"GIF89a": _gif,
+    b"RIFF": _webp,
+    b"II*\0": _tiff,
+    b"MM\0*": _tiff,
+    **{f"P{kind}".encode(): _pnm for kind in range(1, 7)},
+}

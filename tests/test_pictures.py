@@ -1,0 +1,182 @@
+"""Reading pictures, their headers and boxes."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from device_models import faces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feredge.errors import PictureError
+from feredge.pictures import as_box, as_pixels, check_pixels, picture_size, read_picture
+
+KINDS = (".png", ".jpg", ".bmp", ".gif", ".webp", ".tiff", ".ppm")
+COLOUR = faces(1, channels=3)[0]
+ENCODED = {kind: cv2.imencode(kind, COLOUR)[1].tobytes() for kind in KINDS}
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_size_is_read_from_every_kind_of_header(kind: str) -> None:
+    """The pixel limit rests on it."""
+    assert picture_size(ENCODED[kind]) == (COLOUR.shape[1], COLOUR.shape[0])
+
+
+@pytest.mark.parametrize("options", [[cv2.IMWRITE_WEBP_QUALITY, 70], [cv2.IMWRITE_WEBP_QUALITY, 101]])
+def test_both_kinds_of_webp(options: list[int]) -> None:
+    """Lossy and lossless WebP keep their size in different places."""
+    data = cv2.imencode(".webp", COLOUR, options)[1].tobytes()
+    assert picture_size(data) == (COLOUR.shape[1], COLOUR.shape[0])
+
+
+def test_progressive_jpeg_with_a_thumbnail() -> None:
+    """The frame's marker is behind others, and a thumbnail's own size must not be taken for the picture's."""
+    data = cv2.imencode(".jpg", COLOUR, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    thumbnail = cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1].tobytes()
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    assert picture_size(data[:2] + segment + data[2:]) == (COLOUR.shape[1], COLOUR.shape[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_a_file_is_an_error(kind: str) -> None:
+    """A truncated download must not be named an expression."""
+    with pytest.raises(PictureError, match="the given bytes"):
+        read_picture(ENCODED[kind][: len(ENCODED[kind]) // 2])
+
+
+def test_decompression_bomb_is_refused_before_decoding() -> None:
+    """50,000 x 50,000 pixels of zeros are a small PNG and 2.5 GB of memory."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(PictureError, match=r"at most 100,000,000 pixels, found 50000 x 50000"):
+            read_picture(png_header(50_000, 50_000) + b"\0" * 100)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_limit_can_be_lowered() -> None:
+    """A service takes less than a library."""
+    with pytest.raises(PictureError, match="at most 100 pixels"):
+        read_picture(ENCODED[".png"], max_pixels=100)
+
+
+def test_text_named_jpg(tmp_path: Path) -> None:
+    """The suffix says nothing; the message says what was found."""
+    path = tmp_path / "face.jpg"
+    path.write_text("not a picture")
+    with pytest.raises(PictureError, match=r"face\.jpg: expected a PNG, .* found text"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("name", ["none.png", ".", "a\0b"])
+def test_unreadable_path(tmp_path: Path, name: str) -> None:
+    """A missing file, a folder and an impossible name are PictureErrors, not OSErrors."""
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_picture(f"{tmp_path}/{name}")
+
+
+def test_orientation_mark_is_followed() -> None:
+    """A phone stores portraits lying on their side, and no network knows a lying face."""
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    data = cv2.imencode(".jpg", COLOUR)[1].tobytes()
+    turned = data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + data[2:]
+    assert np.array_equal(read_picture(turned), np.rot90(read_picture(data), -1))
+
+
+def test_sixteen_bits_and_alpha() -> None:
+    """16-bit files keep their brightness; alpha is dropped."""
+    gray = COLOUR[:, :, 0]
+    assert np.array_equal(read_picture(cv2.imencode(".png", gray.astype(np.uint16) * 257)[1].tobytes()), gray)
+    clear = np.dstack([COLOUR, np.zeros_like(gray)])
+    assert np.array_equal(read_picture(cv2.imencode(".png", clear)[1].tobytes()), COLOUR)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (1, 2, 30, 40),
+        [1.2, 2.4, 29.9, 40.1],
+        np.array([1, 2, 30, 40], np.int32),
+        np.array([[1.0, 2.0, 30.0, 40.0]], np.float32),
+        {"x": 1, "y": 2, "width": 30, "height": 40},
+        {"x": 1, "y": 2, "w": 30, "h": 40, "confidence": 0.9},
+        {"left": 1, "top": 2, "width": np.int64(30), "height": 40},
+    ],
+)
+def test_boxes_of_the_usual_types(box: object) -> None:
+    """What cv2, MTCNN, DeepFace and numpy hand over; rounded, and plain ints."""
+    found = as_box(box)  # type: ignore[arg-type]
+    assert found == (1, 2, 30, 40)
+    assert all(type(value) is int for value in found)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (1, 2, 0, 4),
+        (1, 2, 3, -4),
+        (1, 2, 3),
+        (float("nan"), 2, 3, 4),
+        (1, 2, float("inf"), 4),
+        (1, 2, 3, 1e30),
+        "abcd",
+        None,
+        {"x": 1},
+        {"x": 1, "y": None, "w": 2, "h": 3},
+        [[1, 2], [3]],
+        (1, 2, 3j, 4),
+        object(),
+    ],
+)
+def test_bad_boxes(box: object) -> None:
+    """Each is one clear error, whatever numpy thinks of it."""
+    with pytest.raises(PictureError, match="expected a box"):
+        as_box(box)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.zeros((0, 48), np.uint8), "empty array"),
+        (np.zeros((48, 0, 3), np.uint8), "empty array"),
+        (np.full((48, 48), np.nan, np.float32), "uint8 pixels in 0..255, found float32"),
+        (np.zeros((48, 48), np.uint16), "found uint16"),
+        (np.zeros((48, 48), bool), "found bool"),
+        (np.zeros((48, 48, 5), np.uint8), r"found \(48, 48, 5\)"),
+        (np.zeros((48, 48, 2), np.uint8), r"found \(48, 48, 2\)"),
+        (np.zeros((1, 48, 48, 1), np.uint8), r"found \(1, 48, 48, 1\)"),
+        (np.zeros(48, np.uint8), r"found \(48,\)"),
+        (np.uint8(3), "found uint8"),
+        ([[1, 2], [3, 4]], "an array, a path or bytes, found list"),
+        (None, "found NoneType"),
+    ],
+)
+def test_bad_arrays(pixels: object, words: str) -> None:
+    """What is no picture says so before OpenCV sees it."""
+    with pytest.raises(PictureError, match=words):
+        as_pixels(pixels)  # type: ignore[arg-type]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.binary(max_size=200), kind=st.sampled_from(KINDS), where=st.integers(0, 60), cut=st.integers(0, 4000))
+def test_damaged_files_never_get_past(data: bytes, kind: str, where: int, cut: int) -> None:
+    """Whatever the bytes, the answer is a picture or a PictureError."""
+    whole = ENCODED[kind]
+    damaged = whole[:where] + data + whole[where + len(data) : max(where, len(whole) - cut)]
+    for one in (damaged, data):
+        try:
+            check_pixels(read_picture(one, max_pixels=1_000_000))
+        except PictureError as error:
+            assert "\n" not in str(error)
