@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -260,14 +261,18 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         value = float(value)
     if type(value) is not hint:
         raise RecipeError(f"{where}: expected {hint.__name__}, found {value!r}")
+    if hint is float and not math.isfinite(value):
+        raise RecipeError(f"{where}: expected a finite number, found {value!r}")
     return value
 
 
 def _check(recipe: Recipe, where: str) -> None:
     """Refuse values that have the right type and no meaning, before any slow work."""
     network, training, augmentation = recipe.network, recipe.training, recipe.augmentation
+    seeds = recipe.data.seed, training.seed
     rules = (
         (8 <= recipe.data.size <= 512, "data.size from 8 to 512"),
+        (min(seeds) >= 0 and max(seeds) < 2**32, f"seeds from 0 to {2**32 - 1}"),
         (0.0 <= recipe.data.holdout <= 0.5, "data.holdout from 0 to 0.5"),
         (
             len(network.channels) == len(network.blocks) > 0,

@@ -1,0 +1,123 @@
+"""Recipes: what is read back, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from feredge import recipe as recipes
+from feredge.errors import RecipeError
+from feredge.recipe import Augmentation, Network, Recipe, Training
+
+
+def _refusal(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    return message.removeprefix(str(path))
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_of_ours_loads(name: str) -> None:
+    """Guards the recipes that are shipped: no typing error in a key, and the file's stem is the name."""
+    assert recipes.load(name).name == name
+
+
+def test_a_recipe_may_say_nothing(tmp_path: Path) -> None:
+    """Guards the defaults: an empty file is a whole recipe, named after its file."""
+    (tmp_path / "plain.toml").write_text("")
+    assert recipes.load(tmp_path / "plain.toml") == Recipe(name="plain")
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.floats(1e-6, 10.0),
+    st.lists(st.tuples(st.integers(1, 64), st.integers(1, 3)), min_size=1, max_size=4),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+)
+def test_what_is_dumped_reads_back_equal(tmp_path: Path, rate: float, stages: list[tuple[int, int]], name: str) -> None:
+    """Guards resuming, which compares the run folder's recipe with the one asked for, floats to the last bit."""
+    channels, blocks = zip(*stages, strict=True)
+    recipe = Recipe(
+        name=name, network=Network(channels=tuple(channels), blocks=tuple(blocks)), training=Training(rate=rate)
+    )
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipes.dump(recipe), encoding="utf-8")
+    assert recipes.load(path) == recipe
+
+
+def test_an_unknown_recipe_suggests_the_nearest() -> None:
+    """Guards the answer to a misspelt name."""
+    with pytest.raises(RecipeError, match="unknown recipe 'nanno'; did you mean 'nano'"):
+        recipes.load("nanno")
+    with pytest.raises(RecipeError, match=r"known are .*nano"):
+        recipes.load("qqqqqq")
+
+
+def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
+    """Guards against a setting that is silently not used because of a typing error, in a table or above them."""
+    assert _refusal(tmp_path, "[training]\nepoch = 3") == ": training: unknown key 'epoch'; did you mean 'epochs'?"
+    assert "did you mean 'network'" in _refusal(tmp_path, "[networks]\nstem = 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[training]\nepochs = '3'", "training: epochs: expected int, found '3'"),
+        ("[training]\nepochs = true", "training: epochs: expected int, found True"),
+        ("[training]\nrate = nan", "training: rate: expected a finite number, found nan"),
+        ("[training]\nweight_decay = inf", "weight_decay: expected a finite number, found inf"),
+        ("[training]\noptimizer = 'lion'", "optimizer: expected one of sgd, adam, found 'lion'"),
+        ("[training]\nwarmup = 9\nepochs = 3", "training.warmup from 0 to training.epochs"),
+        ("[training]\nseed = -1", "seeds from 0 to 4294967295"),
+        ("[data]\nseed = 4294967296", "seeds from 0 to 4294967295"),
+        ("[data]\nholdout = 0.9", "data.holdout from 0 to 0.5"),
+        ("[network]\nchannels = 3", "network: channels: expected a list, found 3"),
+        ("[network]\nchannels = [3, 4]\nblocks = [1]", "one entry of network.blocks for each"),
+        ("[network]\nstem = 0", "network channels and blocks of at least 1"),
+        ("[compression]\nvariants = ['pruned']", "expected a variant dense, qat or pruned-1 to pruned-99"),
+        ("[export]\nprecisions = ['int4']", "export.precisions: unknown 'int4'"),
+        ("[export]\nopset = 19", "export.opset from 13 to 18"),
+        ("training = 3", "training: expected a table, found 3"),
+        ("[training", "expected TOML"),
+    ],
+)
+def test_meaningless_values_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    """Guards each rule: refused before any slow work, in one line that names the key."""
+    assert expected in _refusal(tmp_path, text)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """Guards missing files and binary ones."""
+    with pytest.raises(RecipeError, match="cannot be read"):
+        recipes.load(tmp_path / "none.toml")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="expected TOML"):
+        recipes.load(tmp_path / "b.toml")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=60))
+def test_any_bytes_are_a_recipe_or_an_error(tmp_path: Path, data: bytes) -> None:
+    """Guards the reader against anything a file can hold: RecipeError is the only way out."""
+    path = tmp_path / "any.toml"
+    path.write_bytes(data)
+    try:
+        recipes.load(path)
+    except RecipeError as error:
+        assert "\n" not in str(error)
+
+
+def test_digest_follows_its_sections_only() -> None:
+    """Guards reuse: another augmentation must change a training's identity, and leave the network's alone."""
+    nano = recipes.load("nano")
+    other = dataclasses.replace(nano, augmentation=Augmentation(rotate=1.0))
+    assert nano.digest("network", "training") == other.digest("network", "training")
+    assert nano.digest("augmentation") != other.digest("augmentation")
