@@ -8,15 +8,33 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Send standard error nowhere inside the block, for what native code prints before its log level is set."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU's kernels would change results between machines
 
-import numpy as np
-import tensorflow as tf
-import tf_keras as keras
+with _silenced():
+    import tensorflow as tf
+    import tf_keras as keras
 
 __all__ = ["has_bfloat16", "keras", "seed_everything", "tf"]
 
