@@ -20,13 +20,22 @@ def curves(path: Path, history: History) -> None:
     """Draw loss and accuracy of both splits over the epochs."""
     figure = _figure(width=9.0, height=3.6)
     epochs = column(history, "epoch")
+    mark = "." if len(epochs) < 20 else ""  # one epoch alone has no line
     for place, name in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, place)
-        axes.plot(epochs, column(history, f"train_{name}"), color=TRAIN, linestyle="--", label="train (augmented)")
+        axes.plot(
+            epochs,
+            column(history, f"train_{name}"),
+            color=TRAIN,
+            linestyle="--",
+            marker=mark,
+            label="train (augmented)",
+        )
         checked = column(history, f"validation_{name}")
         if not np.isnan(checked).all():
-            axes.plot(epochs, checked, color=VALIDATION, label="validation (averaged weights)")
+            axes.plot(epochs, checked, color=VALIDATION, marker=mark, label="validation (averaged weights)")
         axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     _save(figure, path)

@@ -49,14 +49,16 @@ def train(recipe: Recipe, dataset: Dataset, out: Path, *, progress: Progress = q
     if dataset.images.shape[1:] != (recipe.data.size, recipe.data.size):
         found = "x".join(map(str, dataset.images.shape[1:]))
         raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {found}")
-    run = RunFolder.claim(Path(out), recipe, dataset)
+    run = RunFolder(Path(out))
     if run.training.is_file():
-        return run
+        return RunFolder.claim(run.path, recipe, dataset)
     splits = data.split(dataset, recipe.data)
-    _check_labels(splits.train)
+    if len(np.unique(splits.train.labels)) < 2:
+        found = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
+        raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
+    run = RunFolder.claim(run.path, recipe, dataset)
     _record_splits(run, splits)
     fit = _Fit(run, recipe, dataset.digest, splits)
-    fit.resume()
     fit.epochs(progress)
     fit.finish(progress)
     return run
@@ -79,11 +81,6 @@ def load_model(run: RunFolder) -> Any:
     return model
 
 
-def _check_labels(split: Dataset) -> None:
-    if len(np.unique(split.labels)) < 2:
-        raise DataError(f"{split.source}: expected training images of at least two classes, found {len(split)} images")
-
-
 def _record_splits(run: RunFolder, splits: Splits) -> None:
     """Add to data.json what the split left: images by split and class, and the duplicates that were dropped."""
     counts = {
@@ -93,57 +90,36 @@ def _record_splits(run: RunFolder, splits: Splits) -> None:
     files.write_json(run.data_file, {**run.data(), "splits": counts, "dropped": splits.dropped})
 
 
-@dataclass
 class _Fit:
-    """One call of `train`, from the checkpoint it found to the files it leaves."""
+    """One call of `train`: goes on from the checkpoint it finds, to the files that a finished run holds."""
 
-    run: RunFolder
-    recipe: Recipe
-    data: str
-    splits: Splits
-
-    def resume(self) -> None:
-        """Build the network and bring it to where the checkpoint, if there is one, left it."""
-        recipe, split = self.recipe, self.splits.train
-        identity = recipe.digest("data", "network", "training", "augmentation") + self.data
+    def __init__(self, run: RunFolder, recipe: Recipe, data: str, splits: Splits) -> None:
+        self.run, self.recipe, self.splits = run, recipe, splits
+        training, split = recipe.training, splits.train
+        identity = recipe.digest("data", "network", "training", "augmentation") + data
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
-        path = self.run.checkpoint
-        saved = checkpoint.read(path, identity=self.identity) if path.exists() else None
+        saved = checkpoint.read(run.checkpoint, identity=self.identity) if run.checkpoint.exists() else None
         # A run keeps the precision it began with, also when another machine would choose another.
-        self.precision = resolve_precision(recipe.training.precision if saved is None else str(saved["precision"]))
+        self.precision = resolve_precision(training.precision if saved is None else str(saved["precision"]))
         targets = one_hot(split.labels, len(split.classes))
-        self.batches = Batches(split.images, targets, recipe.training.batch, recipe.augmentation, recipe.training.seed)
-        self.fitter = Fitter(
-            recipe.network,
-            recipe.training,
-            self.precision,
-            batch=self.batches.shape,
-            classes=len(split.classes),
-        )
+        self.batches = Batches(split.images, targets, training.batch, recipe.augmentation, training.seed)
+        shape = self.batches.shape
+        self.fitter = Fitter(recipe.network, training, self.precision, batch=shape, classes=len(split.classes))
         self.predict = compiled(self.fitter.averaged)
         self.history = history.empty()
         if saved is not None:
-            checkpoint.restore(path, saved, self.fitter.variables)
+            checkpoint.restore(run.checkpoint, saved, self.fitter.variables)
             self.history = saved["history"]
 
     def epochs(self, progress: Progress) -> None:
         """Run the epochs that are left, with a checkpoint after each."""
-        first, total = len(self.history), self.recipe.training.epochs
-        began = time.perf_counter()
-        for epoch in range(first, total):
+        told = _Told(progress, done=len(self.history), epochs=self.recipe.training.epochs)
+        for epoch in range(len(self.history), self.recipe.training.epochs):
             started = time.perf_counter()
-
-            def tell(share: float, epoch: int = epoch, started: float = started) -> None:
-                now = time.perf_counter()
-                speed = share * len(self.batches) * self.batches.shape[0] / (now - started)
-                left = (now - began) / (epoch + share - first) * (total - epoch - share)
-                note = f"epoch {epoch + 1}/{total}, {speed:,.0f} images/s, {_clock(left)} left"
-                progress("train", epoch + share, total, note)
-
-            rate, loss, accuracy = self._epoch(epoch, tell)
-            tell(1.0)
+            rate, loss, accuracy = self._steps(epoch, told)
             seconds = time.perf_counter() - started
             checked = _score(self.predict(self.splits.validation.images), self.splits.validation)
+            self._check_finite(epoch, rate, checked)
             speed = len(self.batches) * self.batches.shape[0] / seconds
             row = (epoch + 1, rate, loss, accuracy, checked.loss, checked.accuracy, seconds, speed)
             self.history = np.vstack([self.history, row])
@@ -156,28 +132,33 @@ class _Fit:
             )
             history.write_csv(self.run.history, self.history)
 
-    def _epoch(self, epoch: int, tell: Any) -> tuple[float, float, float]:
-        """Run one epoch. Return the last rate, the mean loss and the share of hits."""
+    def _steps(self, epoch: int, told: _Told) -> tuple[float, float, float]:
+        """Run one epoch's steps. Return the last rate, the mean loss and the share of hits."""
         training, count = self.recipe.training, len(self.batches)
-        losses, hits, told, rate = 0.0, 0, time.perf_counter(), 0.0
+        losses, hits, rate = 0.0, 0, 0.0
+        told.start()
         for number, (images, targets) in enumerate(self.batches.epoch(epoch)):
-            rate = learning_rate(
-                epoch * count + number,
-                steps=training.epochs * count,
-                warmup=training.warmup * count,
-                peak=training.rate,
-            )
+            step, steps, warmup = epoch * count + number, training.epochs * count, training.warmup * count
+            rate = learning_rate(step, steps=steps, warmup=warmup, peak=training.rate)
             loss, correct = self.fitter.step(images, targets, np.float32(rate))
             if not math.isfinite(loss):
-                raise RunError(
-                    f"{self.run.path}: expected a finite loss, found {float(loss)} in epoch {epoch + 1} at rate "
-                    f"{rate:.3g}; lower training.rate"
-                )
+                raise self._diverged(epoch, rate)
             losses, hits = losses + float(loss), hits + int(correct)
-            if time.perf_counter() - told > NOTE_EVERY:
-                told = time.perf_counter()
-                tell((number + 1) / count)
+            told.tell(epoch, (number + 1) / count, images=(number + 1) * len(images))
         return rate, losses / count, hits / (count * self.batches.shape[0])
+
+    def _check_finite(self, epoch: int, rate: float, checked: _Score) -> None:
+        """Keep weights that the last step of an epoch ruined out of the checkpoint."""
+        weights = all(np.isfinite(weight).all() for weight in self.fitter.core.get_weights())
+        if not weights or (checked.images and not math.isfinite(checked.loss)):
+            raise self._diverged(epoch, rate)
+
+    def _diverged(self, epoch: int, rate: float) -> RunError:
+        kept = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was kept"
+        return RunError(
+            f"{self.run.path}: expected a finite loss, found none in epoch {epoch + 1} at rate {rate:.3g}; "
+            f"{kept}; lower training.rate"
+        )
 
     def finish(self, progress: Progress) -> None:
         """Write the float model, the pictures and, last, training.json."""
@@ -215,6 +196,30 @@ class _Fit:
         )
         for path in (self.run.checkpoint, *self.run.path.glob(".checkpoint.*")):  # and what a killed write left
             path.unlink(missing_ok=True)
+
+
+class _Told:
+    """What progress has been told, and when; it is told again after NOTE_EVERY seconds, and at each epoch's end."""
+
+    def __init__(self, progress: Progress, *, done: int, epochs: int) -> None:
+        self._progress, self._before, self._epochs = progress, done, epochs
+        self._began = self._started = self._last = time.perf_counter()
+
+    def start(self) -> None:
+        """Begin an epoch."""
+        self._started = time.perf_counter()
+
+    def tell(self, epoch: int, share: float, *, images: int) -> None:
+        """Say that `share` of `epoch`, and `images` of its images, are done."""
+        now = time.perf_counter()
+        if share < 1.0 and now - self._last < NOTE_EVERY:
+            return
+        self._last = now
+        done = epoch + share
+        left = (now - self._began) / (done - self._before) * (self._epochs - done)
+        speed = images / (now - self._started)
+        note = f"epoch {epoch + 1}/{self._epochs}, {speed:,.0f} images/s, {_clock(left)} left"
+        self._progress("train", done, self._epochs, note)
 
 
 @dataclass(frozen=True)
