@@ -1,0 +1,10 @@
+"""Reports: results as a page, a terminal table, Markdown and csv. Reads results, measures nothing."""
+
+from __future__ import annotations
+
+from feredge.report.choice import Choice, choose
+from feredge.report.page import write_html
+from feredge.report.table import to_csv
+from feredge.report.text import to_markdown, to_terminal
+
+__all__ = ["Choice", "choose", "to_csv", "to_markdown", "to_terminal", "write_html"]

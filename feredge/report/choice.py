@@ -1,0 +1,145 @@
+"""Which file to ship, by rules that are written out. Nothing here is typed in by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from feredge.bench.results import NOISY_FROM, Results, Row
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The file to ship, each step of the reasoning in a sentence, and what else could be meant.
+
+    Attributes:
+        row: None when no artifact could be measured.
+        steps: the rules in their order, with what each left over.
+        others: what to ship when something else matters: (what matters, the file).
+        cautions: why the figures may not hold.
+    """
+
+    row: Row | None
+    steps: tuple[str, ...]
+    others: tuple[tuple[str, Row], ...]
+    cautions: tuple[str, ...]
+
+
+def choose(results: Results) -> Choice:
+    """Choose by these rules.
+
+    1. Keep the files that are equivalent to the float model within the margin. If there are none, those without
+       evidence of a drop. If there are none of these either, the one that lost least.
+    2. Of these, keep what is within 10% of the fastest at one thread: a smaller difference may be noise.
+    3. Ship the smallest.
+    """
+    measured = [row for row in results.rows if row.kind == "artifact" and _whole(row)]
+    failed = sum(row.kind == "artifact" and not _whole(row) for row in results.rows)
+    if not measured:
+        return Choice(None, ("No file could be measured whole.",), (), ())
+    kept, step = _keep_accuracy(measured, results.effort.margin)
+    steps = [f"{_files(len(measured))} measured" + (f", {failed} failed" if failed else "") + ".", step]
+    fastest = min(map(median, kept))
+    quick = [row for row in kept if median(row) <= fastest * (1 + NOISY_FROM)]
+    if len(kept) > 1:
+        steps.append(
+            f"Of these, {_files(len(quick))} {_is(quick)} within {NOISY_FROM:.0%} "
+            f"of the fastest ({fastest:.3f} ms a face)."
+        )
+    best = min(quick, key=lambda row: (row.bytes, median(row)))
+    if len(quick) > 1:
+        steps.append(f"The smallest of them is {best.name}.")
+    return Choice(best, tuple(steps), _others(best, kept, measured), _cautions(results, best))
+
+
+def pareto(rows: Iterable[Row]) -> set[str]:
+    """Return the names of rows that no other beats in size, latency or accuracy without losing in another."""
+    points = {row.name: (row.bytes, median(row), -share(row)) for row in rows if _whole(row)}
+    return {
+        name
+        for name, point in points.items()
+        if not any(
+            other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points.values()
+        )
+    }
+
+
+def median(row: Row) -> float:
+    """Return a whole row's median latency at one thread, in ms."""
+    timed = row.at(1)
+    assert timed is not None
+    return timed.inference.median
+
+
+def share(row: Row) -> float:
+    """Return a whole row's accuracy."""
+    assert row.accuracy is not None
+    return row.accuracy.accuracy
+
+
+def _whole(row: Row) -> bool:
+    return row.failure is None and row.accuracy is not None and row.at(1) is not None
+
+
+def _keep_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], str]:
+    if all(row.drop is None for row in rows):
+        best = max(map(share, rows))
+        kept = [row for row in rows if share(row) == best]
+        return (
+            kept,
+            f"The float model could not be measured, so no drop is known; "
+            f"{_files(len(kept))} {_is(kept)} the most accurate.",
+        )
+    drops = [(row, row.drop) for row in rows if row.drop is not None]
+    kept = [row for row, drop in drops if drop.verdict == "equivalent within the margin"]
+    if kept:
+        return kept, f"{_files(len(kept))} {_is(kept)} equivalent to the float model within {margin:g} pp."
+    kept = [row for row, drop in drops if drop.verdict == "no evidence of a drop"]
+    if kept:
+        return kept, (
+            f"None is shown to be equivalent to the float model within {margin:g} pp; "
+            f"for {_files(len(kept))} there is no evidence of a drop."
+        )
+    row, drop = min(drops, key=lambda pair: pair[1].pp)
+    return [row], f"Every file lost accuracy; {row.name} lost least ({drop.pp:.2f} pp)."
+
+
+def _others(best: Row, kept: Sequence[Row], measured: Sequence[Row]) -> tuple[tuple[str, Row], ...]:
+    other_runtimes = {row.format for row in kept} - {best.format}
+    found = [
+        (f"{name} instead", min((row for row in kept if row.format == name), key=median))
+        for name in sorted(other_runtimes)
+    ]
+    questions: tuple[tuple[str, Sequence[Row], Callable[[Row], float]], ...] = (
+        ("size alone", kept, lambda row: row.bytes),
+        ("speed, whatever it loses", measured, median),
+        ("accuracy alone", measured, lambda row: -share(row)),
+    )
+    for question, rows, key in questions:
+        row = min(rows, key=key)
+        if row != best and row not in [other for _, other in found]:
+            found.append((question, row))
+    return tuple(found)
+
+
+def _cautions(results: Results, best: Row) -> tuple[str, ...]:
+    found = []
+    if results.effort.name == "quick":
+        found.append(
+            f"A quick benchmark: {results.effort.seconds:g} s of timed runs a file instead of 10 s, one thread only. "
+            "Accuracies are over every test image all the same."
+        )
+    timed = best.at(1)
+    if timed is not None and timed.inference.noisy:
+        found.append(f"The machine was noisy: this file's rounds differ by {timed.inference.spread:.0%}.")
+    if results.data.total < 1000:
+        found.append(f"Only {results.data.total:,} test images: small drops cannot be seen.")
+    return tuple(found)
+
+
+def _files(count: int) -> str:
+    return f"{count} file" + "s" * (count != 1)
+
+
+def _is(rows: Sequence[Row]) -> str:
+    return "is" if len(rows) == 1 else "are"

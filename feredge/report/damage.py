@@ -1,0 +1,104 @@
+"""What each file lost, as HTML: its interval against the margin, class by class, and which answers changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from feredge.bench.results import Drop, Results, Row
+from feredge.report.choice import Choice
+from feredge.report.markup import PILLS, line, pill, scroll, section, signed, table
+from feredge.report.table import drop_text
+
+WIDEST = 4.0
+"""Margins that the axis of drops reaches at most; what lies beyond is shown at its end."""
+FULL = 10.0
+"""Change of recall, in pp, that has the full colour."""
+
+
+def damage(results: Results, choice: Choice) -> str:
+    """Return the whole section; empty when nothing was compared with a float model."""
+    drops = [(row, row.drop) for row in results.rows if row.drop and row.kind == "artifact"]
+    if not drops:
+        return ""
+    lead = (
+        f"Drop is the float model's accuracy minus the file's, on the same {results.data.total:,} images. "
+        f"The band is the margin of {results.effort.margin:g} pp: an interval wholly inside it means equivalent."
+    )
+    body = _forest(drops, results.effort.margin) + _classes(results, drops) + _flips(drops, choice)
+    return section("damage", "What each file lost", body, lead=lead)
+
+
+def _forest(drops: Sequence[tuple[Row, Drop]], margin: float) -> str:
+    low = max(min(-1.5 * margin, *(drop.low for _, drop in drops)), -WIDEST * margin)
+    high = min(max(1.5 * margin, *(drop.high for _, drop in drops)), WIDEST * margin)
+    room = 0.05 * (high - low)
+
+    def place(value: float) -> float:
+        share = 100 * (value - low + room) / (high - low + 2 * room)
+        return min(max(share, 0.0), 100.0)
+
+    band = (
+        f'<i class="band" style="left:{place(-margin):.2f}%;width:{place(margin) - place(-margin):.2f}%"></i>'
+        f'<i class="zero" style="left:{place(0):.2f}%"></i>'
+    )
+
+    def lane(drop: Drop) -> str:
+        left, right = place(drop.low), place(drop.high)
+        marks = f'<i class="whisker" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
+        if low - room <= drop.pp <= high + room:
+            marks += f'<i class="dot" style="left:{place(drop.pp):.2f}%"></i>'
+        else:
+            marks += f'<i class="beyond {"right" if drop.pp > 0 else "left"}">{"▶" if drop.pp > 0 else "◀"}</i>'
+        return f'<td class="lane {PILLS[drop.verdict][0]}" aria-hidden="true">{band}{marks}</td>'
+
+    headings = ("file", "← better than float · worse →", "drop pp, 95%", "verdict", "McNemar p", "agreement")
+    rows = (
+        line(row.name, lane(drop), drop_text(drop), pill(row), _p(drop.p), f"{drop.agreement:.2%}")
+        for row, drop in drops
+    )
+    return scroll("Drops", table(headings, rows, style="lanes"))
+
+
+def _p(value: float) -> str:
+    return "&lt; 0.0001" if value < 1e-4 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
+
+
+def _classes(results: Results, drops: Sequence[tuple[Row, Drop]]) -> str:
+    data, reference = results.data, results.reference
+    counted = zip(data.classes, data.images, strict=True)
+    head = "".join(f'<th scope="col">{escape(name)}<small>{count:,}</small></th>' for name, count in counted)
+    top = ""
+    if reference and reference.accuracy:
+        shares = ("" if share is None else f"{100 * share:.1f}%" for share in reference.accuracy.recall)
+        cells = "".join(f"<td>{share}</td>" for share in shares)
+        top = f'<tr class="float"><th scope="row">float model’s recall</th>{cells}</tr>'
+    body = "".join(line(row.name, *map(_heat, drop.recall)) for row, drop in drops)
+    grid = (
+        f'<table class="heat"><thead><tr><th scope="col">file</th>{head}</tr></thead><tbody>{top}{body}</tbody></table>'
+    )
+    return (
+        "<h3>Class by class</h3><p>Change of recall in pp: of all images of a class, how many more or fewer are named "
+        "rightly. Rare classes swing widely.</p>" + scroll("Class by class", grid)
+    )
+
+
+def _heat(change: float | None) -> str:
+    """Return a cell whose colour says which way (orange: lost, blue: won) and how strongly."""
+    if change is None:
+        return "<td></td>"
+    strength = 70 * min(abs(change) / FULL, 1)
+    text = signed(change, 1) if abs(change) >= 0.05 else "0.0"
+    return f'<td class="{"lost" if change < 0 else "won"}" style="--strength:{strength:.0f}%">{text}</td>'
+
+
+def _flips(drops: Sequence[tuple[Row, Drop]], choice: Choice) -> str:
+    """Return the place for the matrix of changed answers; the script fills it for the file that is chosen."""
+    names = [row.name for row, _ in drops]
+    start = choice.row.name if choice.row and choice.row.name in names else names[0]
+    options = "".join(f"<option{' selected' if name == start else ''}>{escape(name)}</option>" for name in names)
+    return (
+        '<h3>Which answers changed</h3><p class="flips"><label>File '
+        f'<select id="flips-file">{options}</select></label> <span id="flips-words"></span></p>'
+        + scroll("Which answers changed", '<table id="flips" class="heat"></table>')
+    )

@@ -1,0 +1,126 @@
+"""The report page: one HTML file that carries its style, its script, its figures and its pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from feredge import files
+from feredge.bench.results import Results, Row
+from feredge.report import sections
+from feredge.report.choice import Choice, choose, pareto
+from feredge.report.damage import damage
+from feredge.report.markup import section
+
+PICTURES = (
+    ("curves.png", "Training curves: loss and accuracy over the epochs"),
+    ("confusion.png", "Confusion matrix of the float model on the test images"),
+)
+
+
+def write_html(results: Results, path: Path, *, pictures: Path | None = None) -> None:
+    """Write the report to `path`, whole or not at all.
+
+    Args:
+        pictures: folder that curves.png and confusion.png are taken from where they stand; `path`'s own
+            folder if not given.
+    """
+    files.write_text(path, to_html(results, pictures=pictures or path.parent))
+
+
+def to_html(results: Results, *, pictures: Path | None = None) -> str:
+    """Return the report page."""
+    choice = choose(results)
+    front = pareto(row for row in results.rows if row.kind == "artifact")
+    name = str(results.recipe.get("name", "a run"))
+    parts = {
+        "title": escape(f"{name} on {results.data.source}"),
+        "style": _resource("page.css"),
+        "script": _resource("page.js"),
+        "data": _embedded(_payload(results, choice, front)),
+        "masthead": sections.masthead(results),
+        "verdict": sections.verdict(results, choice),
+        "table": sections.figures(results, choice, front),
+        "damage": damage(results, choice),
+        "steadiness": sections.steadiness(results),
+        "training": _training(pictures) if pictures else "",
+        "evidence": sections.evidence(results),
+    }
+    page = _resource("page.html")
+    # One pass, so that a value that looks like a placeholder stays as it is.
+    pieces = page.split("{{")
+    filled = [pieces[0]]
+    for piece in pieces[1:]:
+        key, _, rest = piece.partition("}}")
+        filled.append(parts[key] + rest)
+    return "".join(filled)
+
+
+def _payload(results: Results, choice: Choice, front: set[str]) -> dict[str, Any]:
+    """Return what the script needs: plain rows for the plot, its hover and the flips."""
+    return {
+        "classes": list(results.data.classes),
+        "threads": list(results.effort.threads),
+        "margin": results.effort.margin,
+        "ships": choice.row.name if choice.row else None,
+        "rows": [_point(row, front) for row in results.rows],
+    }
+
+
+def _point(row: Row, front: set[str]) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "format": row.format,
+        "variant": row.variant,
+        "precision": row.precision,
+        "bytes": row.bytes,
+        "failure": row.failure,
+        "front": row.name in front,
+        "accuracy": [row.accuracy.accuracy, row.accuracy.low, row.accuracy.high] if row.accuracy else None,
+        "drop": [row.drop.pp, row.drop.low, row.drop.high] if row.drop else None,
+        "verdict": row.drop.verdict if row.drop else None,
+        "agreement": row.drop.agreement if row.drop else None,
+        "flips": row.drop.flips if row.drop else None,
+        "latency": {
+            str(found.threads): {
+                "median": found.inference.median,
+                "p90": found.inference.p90,
+                "p95": found.inference.p95,
+                "p99": found.inference.p99,
+                "whole": found.whole.median,
+                "spread": found.inference.spread,
+                "noisy": found.inference.noisy,
+            }
+            for found in row.latency
+        },
+        "peak": row.memory.peak if row.memory else None,
+        "load": row.cold.load if row.cold else None,
+        "first": row.cold.first_call if row.cold else None,
+    }
+
+
+def _embedded(value: Any) -> str:
+    """Return JSON that may stand inside a script element: no text in it can end the element or open a comment."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _training(folder: Path) -> str:
+    figures = []
+    for name, words in PICTURES:
+        path = folder / name
+        if path.is_file():
+            source = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+            picture = f'<img src="{source}" alt="{escape(words)}">'
+            figures.append(f"<figure>{picture}<figcaption>{escape(words)}</figcaption></figure>")
+    if not figures:
+        return ""
+    return section("training", "How it was trained", f'<div class="pictures">{"".join(figures)}</div>')
+
+
+def _resource(name: str) -> str:
+    return resources.files("feredge.report").joinpath(name).read_text(encoding="utf-8")

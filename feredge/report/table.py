@@ -1,0 +1,181 @@
+"""The table that every report shows: one column, its heading, its value and its text, in one place."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from feredge.bench.results import Drop, Latency, Results, Row, Timing
+
+Value = float | str | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: its name in csv.
+        explanation: what it is, in a sentence.
+        value: what it is sorted by, and what csv holds.
+        text: what a person reads; an empty text where there is no value.
+    """
+
+    key: str
+    title: str
+    explanation: str
+    value: Callable[[Row], Value]
+    text: Callable[[Row], str]
+
+
+SHORT = {
+    "drop": "drop",
+    "no evidence of a drop": "no evidence of a drop",
+    "equivalent within the margin": "equivalent",
+}
+"""Verdicts as tables show them; the margin stands below the table."""
+
+
+def columns(results: Results) -> list[Column]:
+    """Return the columns of `results`, the most asked for first."""
+    reference = results.reference
+    base = _median(reference, 1) if reference else None
+
+    def speed_up(row: Row) -> float | None:
+        found = _median(row, 1)
+        return base / found if base and found else None
+
+    found = [
+        Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
+        _number("bytes", "KB", "size on disk, 1 KB = 1,000 bytes", lambda row: float(row.bytes), "{:,.0f}", scale=1e-3),
+        _number("accuracy", "accuracy %", "over every test image", _accuracy, "{:.2f}", scale=100),
+        Column("drop_pp", "drop pp", "float accuracy minus this, with its 95% interval", _drop_pp, _drop_text),
+        Column("verdict", "verdict", "the drop in words", _verdict, lambda row: SHORT.get(str(_verdict(row)), "")),
+        _number("median_ms", "median ms", "inference of one face, one thread", lambda row: _median(row, 1), "{:.3f}"),
+        _number("p90_ms", "p90 ms", "nine of ten runs are faster", _timing(lambda timing: timing.p90), "{:.3f}"),
+        _number("speed_up", "× float", "how many times the float model's speed", speed_up, "{:.1f}"),
+        _number("whole_ms", "whole call ms", "from a colour crop to a class, median", _whole, "{:.3f}"),
+    ]
+    for threads in results.effort.threads[1:]:
+        found.append(
+            _number(
+                f"median_{threads}_threads_ms",
+                f"{threads} threads ms",
+                f"inference of one face on {threads} threads, median",
+                lambda row, threads=threads: _median(row, threads),  # type: ignore[misc]
+                "{:.3f}",
+            )
+        )
+    for batch in results.effort.batches:
+        found.append(
+            _number(
+                f"images_per_second_batch_{batch}",
+                "images/s",
+                f"in batches of {batch}, at the thread count that is fastest",
+                lambda row, batch=batch: _throughput(row, batch),  # type: ignore[misc]
+                "{:,.0f}",
+            )
+        )
+    found += [
+        _number("peak_bytes", "peak MB", "highest resident memory of its process", _peak, "{:.0f}", scale=1e-6),
+        _number("load_ms", "load ms", "fresh process: runtime's import and the file", _cold("load"), "{:.0f}"),
+        _number("first_call_ms", "first ms", "the first call after loading", _cold("first_call"), "{:.2f}"),
+        _number(
+            "spread", "spread %", "slowest round over fastest round", _timing(lambda t: t.spread), "{:.0f}", scale=100
+        ),
+    ]
+    return found
+
+
+def to_csv(results: Results) -> str:
+    """Return one line a row with every column, the keys of the figures, and the failure if there was one."""
+    shown = columns(results)
+    keys = ["sha256", "kind", "format", "variant", "precision"]
+    drops = ["drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "ece", "failure"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*(column.key for column in shown), *keys, *drops, "data_sha256", "cpu", "effort"])
+    for row in results.rows:
+        drop = row.drop
+        figures = [drop.low, drop.high, drop.p, drop.agreement] if drop else [None] * 4
+        writer.writerow(
+            [
+                *(column.value(row) for column in shown),
+                *(getattr(row, key) for key in keys),
+                *figures,
+                row.accuracy.ece if row.accuracy else None,
+                row.failure,
+                results.data.digest,
+                results.machine.cpu,
+                results.effort.name,
+            ]
+        )
+    return text.getvalue()
+
+
+def drop_text(drop: Drop) -> str:
+    """Return a drop as `+0.31 [−0.20, 0.81]`."""
+    return f"{drop.pp:+.2f} [{drop.low:.2f}, {drop.high:.2f}]".replace("-", "−")
+
+
+def _number(
+    key: str, title: str, explanation: str, value: Callable[[Row], float | None], pattern: str, *, scale: float = 1.0
+) -> Column:
+    def text(row: Row) -> str:
+        found = value(row)
+        return "" if found is None else pattern.format(found * scale)
+
+    return Column(key, title, explanation, value, text)
+
+
+def _accuracy(row: Row) -> float | None:
+    return row.accuracy.accuracy if row.accuracy else None
+
+
+def _drop_pp(row: Row) -> float | None:
+    return row.drop.pp if row.drop else None
+
+
+def _drop_text(row: Row) -> str:
+    return drop_text(row.drop) if row.drop else ""
+
+
+def _verdict(row: Row) -> Value:
+    if row.failure is not None:
+        return f"failed: {row.failure}"
+    return row.drop.verdict if row.drop else None
+
+
+def _median(row: Row, threads: int) -> float | None:
+    found = row.at(threads)
+    return found.inference.median if found else None
+
+
+def _timing(pick: Callable[[Timing], float]) -> Callable[[Row], float | None]:
+    def value(row: Row) -> float | None:
+        found = row.at(1)
+        return pick(found.inference) if found else None
+
+    return value
+
+
+def _whole(row: Row) -> float | None:
+    found = row.at(1)
+    return found.whole.median if found else None
+
+
+def _throughput(row: Row, batch: int) -> float | None:
+    def of(latency: Latency) -> list[float]:
+        return [found.images_per_second for found in latency.throughput if found.batch == batch]
+
+    return max((rate for latency in row.latency for rate in of(latency)), default=None)
+
+
+def _peak(row: Row) -> float | None:
+    return float(row.memory.peak) if row.memory else None
+
+
+def _cold(name: str) -> Callable[[Row], float | None]:
+    return lambda row: getattr(row.cold, name) if row.cold else None

@@ -1,0 +1,91 @@
+"""Results as text: a table for the terminal, and Markdown."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+from feredge.bench.results import Results, Row
+from feredge.report.choice import choose
+from feredge.report.table import columns
+
+SHOWN = ("file", "bytes", "accuracy", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
+WIDEST = 116
+
+
+def to_terminal(results: Results, *, width: int | None = None) -> str:
+    """Return a table with colours, and which file to ship. `width` is the terminal's if not given.
+
+    Needs rich, of feredge[workshop].
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    width = width or min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    shown = [column for column in columns(results) if column.key in SHOWN]
+    for column in shown:
+        words = column.key in ("file", "verdict")
+        table.add_column(
+            column.title,
+            justify="left" if words else "right",
+            no_wrap=column.key not in ("verdict", "drop_pp"),
+            overflow="fold",
+        )
+    choice = choose(results)
+    for row in results.rows:
+        ships = choice.row is not None and row.name == choice.row.name
+        style = "red" if row.failure else "bold green" if ships else "dim" if row.kind == "baseline" else ""
+        table.add_row(*(Text(_cell(row, column.key, column.text(row))) for column in shown), style=style)
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=True, highlight=False, legacy_windows=False)
+    console.print(table)
+    for row in results.rows:
+        if row.failure:
+            console.print(Text(f"{row.name} failed: {row.failure}", style="red"))
+    if choice.row:
+        console.print(Text(f"Ship {choice.row.name}.", style="bold green"), Text(" ".join(choice.steps)))
+    for line in (*choice.cautions, *_footnotes(results)):
+        console.print(Text(line, style="dim"))
+    return text.getvalue().rstrip("\n")
+
+
+def to_markdown(results: Results) -> str:
+    """Return the table as Markdown, with what it was measured on below it."""
+    shown = [column for column in columns(results) if column.key in SHOWN]
+    lines = [
+        "| " + " | ".join(column.title for column in shown) + " |",
+        "| " + " | ".join("---" if column.key in ("file", "verdict") else "---:" for column in shown) + " |",
+    ]
+    choice = choose(results)
+    for row in results.rows:
+        ships = choice.row is not None and row.name == choice.row.name
+        cells = [_cell(row, column.key, column.text(row)).replace("|", "\\|") for column in shown]
+        cells[0] = f"**`{cells[0]}`**" if ships else f"`{cells[0]}`"
+        lines.append("| " + " | ".join(cells) + " |")
+    if choice.row:
+        lines += ["", f"**Ship `{choice.row.name}`.** " + " ".join(choice.steps)]
+    lines += ["", *(f"* {line}" for line in (*choice.cautions, *_footnotes(results)))]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Row, key: str, text: str) -> str:
+    if row.failure and key == "verdict":
+        return "failed"
+    timed = row.at(1)
+    return f"{text} ~" if key == "median_ms" and timed is not None and timed.inference.noisy else text
+
+
+def _footnotes(results: Results) -> list[str]:
+    machine, data, effort = results.machine, results.data, results.effort
+    noisy = any(found is not None and found.inference.noisy for found in (row.at(1) for row in results.rows))
+    return [
+        f"Drop: float accuracy minus the file's over the same {data.total:,} test images, percentage points, with a "
+        f"95% interval by paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
+        f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outlier removed"
+        + ("; ~ rounds differ by more than 10%." if noisy else "."),
+        f"{machine.cpu}, {machine.cores} cores, governor {machine.governor}, {machine.system}; data {data.source}, "
+        f"SHA-256 {data.digest[:12]}; measured {results.measured[:10]}.",
+    ]

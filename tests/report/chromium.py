@@ -1,0 +1,152 @@
+"""Headless Chromium over its debugging pipe: two file descriptors and JSON, no driver and no packages."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# No sandbox, because tests also run as root; nothing in the background that would look for a network.
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--remote-debugging-pipe"),
+)
+
+
+def find() -> str | None:
+    """Return the path of an installed Chromium."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Page:
+    """One page in one browser. `complaints` collects exceptions, console errors and refused or foreign requests."""
+
+    def __init__(self, program: str, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        self.complaints: list[str] = []
+        self._profile = tempfile.mkdtemp(prefix="chromium-")
+        self._number = 0
+        self._pending = b""
+        command_in, self._to = os.pipe()
+        self._from, answers_out = os.pipe()
+
+        def wire() -> None:  # Chromium reads from descriptor 3 and writes to 4
+            moved_in, moved_out = os.dup(command_in), os.dup(answers_out)
+            os.dup2(moved_in, 3)
+            os.dup2(moved_out, 4)
+
+        self._process = subprocess.Popen(
+            [program, *FLAGS, f"--user-data-dir={self._profile}"],
+            preexec_fn=wire,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(command_in)
+        os.close(answers_out)
+        self._session = ""
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+        self.resize(width, height)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Page.navigate", url=path.absolute().as_uri())
+        self.run("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send one command and return its result."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+            self._note(answer)
+
+    def run(self, expression: str) -> Any:
+        """Evaluate JavaScript, wait for a promise, and return its plain value."""
+        result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(str(result["exceptionDetails"].get("exception", result["exceptionDetails"])))
+        return result["result"].get("value")
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the window's size."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+
+    def mouse(self, kind: str, x: float, y: float) -> None:
+        """Send a mouse event: `mouseMoved`, `mousePressed`, `mouseReleased`."""
+        pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+        self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
+
+    def click(self, x: float, y: float) -> None:
+        """Press and release the left button."""
+        self.mouse("mousePressed", x, y)
+        self.mouse("mouseReleased", x, y)
+
+    def key(self, name: str) -> None:
+        """Press and release a key."""
+        codes = {"ArrowRight": 39, "ArrowLeft": 37, "Enter": 13, "Escape": 27, "Tab": 9}
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name])
+
+    def picture(self, path: Path, *, whole: bool = True) -> None:
+        """Write a screenshot as PNG, of the whole page or of what the window shows."""
+        data = self.send("Page.captureScreenshot", captureBeyondViewport=whole, format="png")["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._pending:
+            data = os.read(self._from, 1 << 20)
+            if not data:
+                raise RuntimeError(f"Chromium ended with code {self._process.wait()}")
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\0")
+        value: dict[str, Any] = json.loads(line)
+        return value
+
+    def _note(self, event: dict[str, Any]) -> None:
+        method, details = event.get("method"), event.get("params", {})
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(str(details["exceptionDetails"]))
+        if method == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert"):
+            self.complaints.append(f"console: {details['args']}")
+        if method == "Log.entryAdded" and details["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(details["entry"]["text"])
+        if method == "Network.requestWillBeSent" and not details["request"]["url"].startswith(("file:", "data:")):
+            self.complaints.append(f"asked the network for {details['request']['url']}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(RuntimeError, OSError):
+            self._session = ""
+            self.send("Browser.close")
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._to)
+        os.close(self._from)
+        shutil.rmtree(self._profile, ignore_errors=True)
