@@ -20,6 +20,7 @@ import feredge
 from feredge.errors import FeredgeError
 
 if TYPE_CHECKING:
+    from feredge.bench import Results
     from feredge.data.dataset import Dataset
     from feredge.progress import Progress
     from feredge.run import RunFolder
@@ -221,7 +222,34 @@ def run_command(recipe: str, quick: bool, **settings: Any) -> None:
     folder, dataset = _train(recipe, **settings)
     _say_trained(folder)
     _export(folder, dataset)
-    _bench(folder, dataset, quick=quick, baselines=True)
+    from feredge.bench import standing
+
+    results = standing(folder, dataset, quick=quick)
+    if results is None or not folder.report.is_file():
+        _bench(folder, dataset, quick=quick, baselines=True)
+    else:
+        _show(folder, results)
+
+
+@main.command("report")
+@RUN
+@click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table instead.")
+@click.option("--csv", "form", flag_value="csv", help="Print every figure as csv instead.")
+def report_command(run: Path, form: str | None) -> None:
+    """Show a run's results again, and write its page anew."""
+    from feredge import report
+    from feredge.bench.results import Results
+    from feredge.run import RunFolder
+
+    folder = RunFolder.open(run)
+    results = Results.read(folder.results)
+    if form == "markdown":
+        click.echo(report.to_markdown(results))
+    elif form == "csv":
+        click.echo(report.to_csv(results), nl=False)
+    else:
+        report.write_html(results, folder.report)
+        _show(folder, results)
 
 
 def _train(
@@ -261,5 +289,11 @@ def _bench(run: RunFolder, dataset: Dataset, *, quick: bool, baselines: bool) ->
     with bars() as progress:
         results = bench(run, dataset, quick=quick, baselines=baselines, progress=progress)
     report.write_html(results, run.report)
-    click.echo(report.to_terminal(results))
+    _show(run, results)
+
+
+def _show(run: RunFolder, results: Results) -> None:
+    from feredge import report
+
+    click.echo(report.to_terminal(results))  # leaves the colours out where nobody sees them
     click.echo(f"report: {run.report.absolute()}")
