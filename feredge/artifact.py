@@ -9,8 +9,11 @@ a folder with a manifest is complete.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
 CARD_KEY = "feredge"
 CARD_FILE = "feredge.json"
 LABELS_FILE = "labels.txt"
+DIGEST_FILE = "sha256.txt"
 MANIFEST_FILE = "manifest.json"
 SCHEMA = 1
 
@@ -170,32 +174,38 @@ def parse_card(text: str, where: str) -> Card:
 
 
 def read_tflite_card(path: Path) -> Card:
-    """Read the card inside a `.tflite` file.
+    """Read the card inside a `.tflite` file, after holding the model against the digest beside the card.
 
     Raises:
-        ArtifactError: a file without a card.
+        ArtifactError: a file without a card, or whose model is not the one that the card was written for. LiteRT
+            would end the process on some damaged models, so they must not reach it.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        data = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             text = archive.read(CARD_FILE).decode()
-    except (OSError, zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+            digest = archive.read(DIGEST_FILE).decode()
+            model = data[: min(info.header_offset for info in archive.infolist())]
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # all that zipfile raises for damaged archives: RuntimeError where a bit says encrypted or a later version
         raise ArtifactError(f"{path}: expected a feredge card inside the file, found none") from error
+    if hashlib.sha256(model).hexdigest() != digest:
+        raise ArtifactError(f"{path}: expected a model of SHA-256 {digest[:12]}, found a damaged one")
     return parse_card(text, str(path))
 
 
 def append_tflite_card(model: bytes, card: Card) -> bytes:
-    """Return a TensorFlow Lite flatbuffer with `card` and the labels appended as a zip archive.
+    """Return a TensorFlow Lite flatbuffer with `card`, the labels and its digest appended as a zip archive.
 
     The same model and card give the same bytes: entries are stored with a fixed date.
     """
-    import io
-
     buffer = io.BytesIO()
     buffer.write(model)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         for name, text in (
             (LABELS_FILE, "\n".join(card.classes) + "\n"),
             (CARD_FILE, json.dumps(card.to_json(), sort_keys=True)),
+            (DIGEST_FILE, hashlib.sha256(model).hexdigest()),
         ):
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return buffer.getvalue()
