@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,14 +62,14 @@ class OnnxRunner:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+            self._input = self._session.get_inputs()[0].name
+            self._outputs = [self._session.get_outputs()[0].name]
         except Exception as error:  # onnxruntime raises bare pybind types, one per status code
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({_line(error)})") from error
-        text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
         if text is None:
             raise ArtifactError(f"{path}: expected a feredge card inside the file, found none")
         self.card = parse_card(text, str(path))
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [self._session.get_outputs()[0].name]
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
@@ -112,9 +112,9 @@ class LiteRTRunner:
             except (ValueError, RuntimeError) as error:
                 raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({_line(error)})") from error
         if output.dtype == np.float32:
-            return output  # type: ignore[no-any-return]
+            return cast(Probabilities, output)
         scale, zero_point = self._output["quantization"]
-        return ((output.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+        return cast(Probabilities, (output.astype(np.float32) - np.float32(zero_point)) * np.float32(scale))
 
     def _invoke(self, batch: Images) -> NDArray[Any]:
         if tuple(self._input["shape"]) != batch.shape:

@@ -115,6 +115,16 @@ def test_model_without_a_card(tmp_path: Path) -> None:
         runtime.open_artifact(path)
 
 
+def test_damaged_tflite_never_reaches_its_runtime(tmp_path: Path) -> None:
+    """LiteRT trusts a flatbuffer's offsets: some flipped bits end the process. The digest beside the card is first."""
+    path = write_tflite(tmp_path / "m.tflite", with_card=card())
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="found a damaged one"):
+        runtime.open_artifact(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
