@@ -11,6 +11,8 @@ from feredge.report.table import columns
 
 SHOWN = ("file", "bytes", "accuracy", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
 WIDEST = 116
+NARROW = 112
+"""Under this many columns the terminal's table leaves out intervals and p90; they stand in the report."""
 
 
 def to_terminal(results: Results, *, width: int | None = None) -> str:
@@ -24,21 +26,22 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     from rich.text import Text
 
     width = width or min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    shown = [column for column in columns(results) if column.key in SHOWN]
+    narrow = width < NARROW
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
+    shown = [column for column in columns(results) if column.key in SHOWN and not (narrow and column.key == "p90_ms")]
     for column in shown:
         words = column.key in ("file", "verdict")
         table.add_column(
-            column.title,
-            justify="left" if words else "right",
-            no_wrap=column.key not in ("verdict", "drop_pp"),
-            overflow="fold",
+            column.title.replace(" ", "\n"), justify="left" if words else "right", no_wrap=column.key != "verdict"
         )
     choice = choose(results)
     for row in results.rows:
         ships = choice.row is not None and row.name == choice.row.name
         style = "red" if row.failure else "bold green" if ships else "dim" if row.kind == "baseline" else ""
-        table.add_row(*(Text(_cell(row, column.key, column.text(row))) for column in shown), style=style)
+        cells = [_cell(row, column.key, column.text(row)) for column in shown]
+        if narrow:
+            cells = [cell.partition(" [")[0] for cell in cells]
+        table.add_row(*map(Text, cells), style=style)
     text = io.StringIO()
     console = Console(file=text, width=width, force_terminal=True, highlight=False, legacy_windows=False)
     console.print(table)
@@ -75,7 +78,7 @@ def _cell(row: Row, key: str, text: str) -> str:
     if row.failure and key == "verdict":
         return "failed"
     timed = row.at(1)
-    return f"{text} ~" if key == "median_ms" and timed is not None and timed.inference.noisy else text
+    return f"~{text}" if key == "median_ms" and timed is not None and timed.inference.noisy else text
 
 
 def _footnotes(results: Results) -> list[str]:

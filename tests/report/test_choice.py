@@ -1,0 +1,90 @@
+"""Which file is said to ship: each rule, and what happens when one leaves nothing over."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from feredge.bench.results import Results, Row, Verdict
+from feredge.report.choice import choose, median, pareto
+
+
+def changed(results: Results, change: Callable[[Row], Row]) -> Results:
+    """Return results with every row changed."""
+    return dataclasses.replace(results, rows=tuple(change(row) for row in results.rows))
+
+
+def with_verdict(verdict: Verdict, name: str = "") -> Callable[[Row], Row]:
+    """Return a change that gives rows (whose name contains `name`) a verdict."""
+
+    def change(row: Row) -> Row:
+        if row.drop is None or name not in row.name:
+            return row
+        return dataclasses.replace(row, drop=dataclasses.replace(row.drop, verdict=verdict))
+
+    return change
+
+
+def test_the_smallest_of_the_fastest_of_the_equivalent_ships(results: Results) -> None:
+    """Guards the rules' order, computed here another way."""
+    choice = choose(results)
+    kept = [row for row in results.rows if row.kind == "artifact" and row.drop and row.drop.verdict.startswith("equi")]
+    quick = [row for row in kept if median(row) <= 1.1 * min(map(median, kept))]
+    assert choice.row == min(quick, key=lambda row: row.bytes)
+    assert choice.steps[0] == "20 files measured, 1 failed."
+    assert choice.steps[1] == f"{len(kept)} files are equivalent to the float model within 1 pp."
+
+
+def test_a_fast_file_that_dropped_never_ships(results: Results) -> None:
+    """Guards accuracy before speed: pruned int8 is among the fastest and 13 points worse."""
+    fastest = min((row for row in results.rows if row.kind == "artifact" and row.latency), key=median)
+    worse = changed(results, with_verdict("drop", fastest.name))
+    choice = choose(worse)
+    assert choice.row and choice.row.name != fastest.name
+    assert ("speed, whatever it loses", fastest.name) in [(words, row.name) for words, row in choice.others]
+
+
+def test_without_equivalent_files_the_words_say_so(results: Results) -> None:
+    """Guards against calling a small test set's silence a proof."""
+    choice = choose(changed(results, with_verdict("no evidence of a drop")))
+    assert choice.row is not None
+    assert choice.steps[1].startswith("None is shown to be equivalent to the float model within 1 pp; for 20 files")
+
+
+def test_when_every_file_lost_the_least_loss_ships(results: Results) -> None:
+    """Guards the last rule."""
+    choice = choose(changed(results, with_verdict("drop")))
+    drops = {row.name: row.drop.pp for row in results.rows if row.drop and row.kind == "artifact"}
+    assert choice.row and choice.row.name == min(drops, key=lambda name: drops[name])
+    assert choice.steps[1].startswith("Every file lost accuracy")
+
+
+def test_nothing_measured_is_no_choice(results: Results) -> None:
+    """Guards reports of a run whose every file failed, and of one without its float model."""
+    none = changed(results, lambda row: dataclasses.replace(row, failure="crashed", latency=()))
+    assert choose(none).row is None
+    unknown = changed(results, lambda row: dataclasses.replace(row, drop=None))
+    choice = choose(unknown)
+    assert choice.row is not None and "no drop is known" in choice.steps[1]
+
+
+def test_cautions_name_what_weakens_the_figures(results: Results) -> None:
+    """Guards the quick mark, the noisy mark and the small test set."""
+    assert choose(results).cautions == ()
+    quick = dataclasses.replace(results, effort=dataclasses.replace(results.effort, name="quick"))
+    assert "quick" in choose(quick).cautions[0]
+    few = dataclasses.replace(results, data=dataclasses.replace(results.data, images=(100,) * 7))
+    assert choose(few).cautions == ("Only 700 test images: small drops cannot be seen.",)
+
+
+def test_pareto_by_all_pairs(results: Results) -> None:
+    """Guards the front: nobody on it is beaten, everybody off it is."""
+    rows = [row for row in results.rows if row.kind == "artifact" and row.latency and row.accuracy]
+    front = pareto(rows)
+    points = {row.name: (row.bytes, median(row), -row.accuracy.accuracy) for row in rows if row.accuracy}
+
+    def beats(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+        return first != second and all(a <= b for a, b in zip(first, second, strict=True))
+
+    for name, point in points.items():
+        assert (name in front) == (not any(beats(other, point) for other in points.values()))

@@ -1,0 +1,49 @@
+"""Terminal, Markdown and csv: the same figures, aligned, and nothing that only a colour tells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+
+from feredge.bench.results import Results
+from feredge.report import to_csv, to_markdown, to_terminal
+
+
+def test_the_terminal_table_fits_and_tells_everything(results: Results) -> None:
+    """Guards the widths (no line over the terminal's), the failed row's reason, and what ships."""
+    pytest.importorskip("rich")
+    for width in (80, 116):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", to_terminal(results, width=width))
+        assert max(map(len, text.splitlines())) <= width
+        for row in results.rows:
+            assert row.name in text
+        assert "dense.int8.onnx failed: predict: the worker was ended by SIGSEGV" in text
+        assert re.search(r"^Ship \S+\.(onnx|tflite)\.", text, re.MULTILINE)
+    assert "[0.00, 0.20]" not in re.sub(r"\x1b\[[0-9;]*m", "", to_terminal(results, width=80))
+    assert re.search(r"dense\.float32\.tflite +4\d\d +70\.\d\d +\+0\.08 \[0\.00, 0\.20\] +equivalent", text)
+    assert re.search(r"dense\.float16\.tflite.* ~0\.\d{3}", text), "the noisy mark"
+
+
+def test_markdown_is_a_table_with_its_evidence(results: Results) -> None:
+    """Guards the README's table: one line a row, as many cells as headings, machine and data named below."""
+    lines = to_markdown(results).splitlines()
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")]
+    assert len(cells) == 2 + len(results.rows) and len(set(cells)) == 1
+    rest = "\n".join(lines)
+    assert results.machine.cpu in rest and results.data.digest[:12] in rest and "**Ship `" in rest
+
+
+def test_csv_holds_numbers_a_program_can_read(results: Results) -> None:
+    """Guards units and keys: bytes, shares and milliseconds unrounded; a failed row has its reason and no figures."""
+    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    assert [row["file"] for row in rows] == [row.name for row in results.rows]
+    for line, row in zip(rows, results.rows, strict=True):
+        assert line["sha256"] == row.sha256 and float(line["bytes"]) == row.bytes
+        if row.accuracy and (timed := row.at(1)):
+            assert float(line["accuracy"]) == row.accuracy.accuracy
+            assert float(line["median_ms"]) == timed.inference.median
+        else:
+            assert line["failure"] and line["accuracy"] == line["median_ms"] == ""
