@@ -20,6 +20,7 @@ from feredge.errors import DataError, ResultsError, RunError
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
+FLOAT_RUNNER = "feredge.train.runner:KerasRunner"
 BASELINES = ("pca-svc", "random-forest")
 QUANTILES = 1001
 
@@ -93,7 +94,7 @@ def run_subjects(run: RunFolder, dataset: Dataset) -> list[Subject]:
             variant="dense",
             precision="float32",
             path=run.model,
-            opener="feredge.train.runner:KerasRunner",
+            opener=FLOAT_RUNNER,
             contract=InputContract(size, size, 1),
             classes=dataset.classes,
         )

@@ -1,0 +1,97 @@
+"""`bench` over a run folder: what it takes, what it leaves behind, and when it need not measure again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Workshop
+
+from feredge import recipe as recipes
+from feredge.artifact import Card, Manifest, entry
+from feredge.bench import bench, harness, standing
+from feredge.bench.results import Effort, Results
+from feredge.contract import InputContract
+from feredge.data.dataset import Dataset
+from feredge.data.drawn import drawn
+from feredge.errors import ArtifactError, RunError
+from feredge.run import RunFolder
+
+
+@pytest.fixture(scope="module")
+def faces() -> Dataset:
+    """The faces that the workshop's model was fitted on."""
+    return drawn(1400)
+
+
+@pytest.fixture
+def run(workshop: Workshop, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run folder with a linear float model and two exported files."""
+    monkeypatch.setattr(harness, "FLOAT_RUNNER", "toy_runners:Linear")
+    folder = RunFolder.claim(tmp_path / "run", recipes.load("nano"), faces)
+    shutil.copy(workshop.folder / "float.npz", folder.model)
+    folder.artifacts.mkdir()
+    entries = []
+    for name, precision in (("dense.float32.onnx", "float32"), ("rough.int8.onnx", "int8")):
+        path = folder.artifacts / name
+        shutil.copy(workshop.folder / name, path)
+        entries.append(entry(path, Card("dense", precision, faces.classes, InputContract()), {}))
+    Manifest(tuple(entries)).write(folder.artifacts)
+    return folder
+
+
+def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> None:
+    """Guards the whole: a row a file, the test split, files named by digest, results that stand and can be read."""
+    tasks: list[str] = []
+    results = bench(run, faces, baselines=False, effort=small, progress=lambda task, *_: tasks.append(task))
+    assert [row.name for row in results.rows] == ["float", "dense.float32.onnx", "rough.int8.onnx"]
+    assert [row.kind for row in results.rows] == ["float", "artifact", "artifact"]
+    assert results.data.total == int((faces.usage == "PrivateTest").sum())
+    assert results.recipe["name"] == "nano" and results.data.digest == faces.digest
+    manifest = Manifest.read(run.artifacts)
+    assert [row.sha256 for row in results.rows[1:]] == [entry.sha256 for entry in manifest.entries]
+    assert Results.read(run.results) == results
+    assert list(dict.fromkeys(tasks)) == ["cold start", "open, 1 thread", "accuracy", "latency, 1 thread"]
+    with np.load(run.path / "results.npz") as evidence:
+        assert set(evidence) >= {"labels", "float/probabilities", "rough.int8.onnx/1/2"}
+
+
+def test_results_stand_until_something_changes(run: RunFolder, faces: Dataset, small: Effort) -> None:
+    """Guards `feredge run` against measuring again for nothing, and against keeping figures of other files."""
+    assert standing(run, faces, quick=True) is None
+    results = bench(run, faces, baselines=False, effort=small)
+    assert standing(run, faces, quick=True) == results
+    assert standing(run, faces) is None, "quick results do not stand in for whole ones"
+    dataclasses.replace(results, effort=dataclasses.replace(small, name="default")).write(run.results)
+    assert standing(run, faces) is not None
+    path = run.artifacts / "rough.int8.onnx"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ArtifactError, match="expected SHA-256"):
+        standing(run, faces)
+
+
+def test_other_data_is_refused_before_anything_is_measured(run: RunFolder, small: Effort) -> None:
+    """Guards the key of every figure: the data's digest."""
+    with pytest.raises(RunError, match="expected the data it was trained on"):
+        bench(run, drawn(700), baselines=False, effort=small)
+    assert not run.results.exists()
+
+
+def test_stopped_in_the_middle_leaves_the_older_results(
+    run: RunFolder, faces: Dataset, small: Effort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against half a result: Ctrl-C in the middle keeps what stood."""
+    run.results.write_text(json.dumps({"schema": 0}))
+
+    def stop(task: str, done: float, total: float, note: str = "") -> None:
+        if task == "accuracy":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench(run, faces, baselines=False, effort=small, progress=stop)
+    assert json.loads(run.results.read_text()) == {"schema": 0}
+    assert not (run.path / "results.npz").exists()
