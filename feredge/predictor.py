@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +19,7 @@ from feredge.contract import InputContract
 from feredge.errors import ArtifactError, PictureError
 from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels
 from feredge.runtime import OnnxRunner, Probabilities, Runner, open_artifact, open_checked
+from feredge.workers import Workers
 
 CHUNK = 16
 """Pictures that one thread works on at a time: more no longer helps, and fewer leave cores idle at a batch's end."""
@@ -106,7 +106,7 @@ class Predictor:
         self._providers = tuple(providers)
         self._detector = detector
         self._opened_detector: faces.Detector | None = None
-        self._workers: _Workers | None = None
+        self._workers: Workers | None = None
         self._lock = threading.Lock()
         self._closed = False
         self.card: Card = runner.card
@@ -166,15 +166,29 @@ class Predictor:
         Returns:
             One face a box; an empty list where none is found.
         """
-        pixels = as_pixels(picture)
-        if pixels is not picture:
-            color = "bgr"
-        if boxes is None:
-            found = faces.detect(pixels, detector=self.detector, color=color)
-        else:
-            found = [as_box(box) for box in boxes]
-        crops = [faces.crop(pixels, box, margin=margin) for box in found]
-        return self._faces(self._spread(crops, lambda part, start: self._tensor(part, start, color)), found)
+        tensors, found = self._cut(picture, boxes, margin, color)
+        return self._faces(self._spread(tensors, lambda part, _: np.stack(part)), found)
+
+    def stream(
+        self, pictures: Iterable[Picture], *, find: bool = False, margin: float = 0.0, color: Color = "bgr"
+    ) -> Iterator[list[Face] | PictureError]:
+        """Yield what `frame` (with `find`) or the call for one face says of each picture, in their order.
+
+        Made for hundreds of thousands of paths: reading, decoding and inference overlap on all threads, and only
+        a few pictures are held at a time. A picture that cannot be used yields its PictureError.
+
+        Raises:
+            ArtifactError: closed, or the network failed.
+        """
+        waiting = iter(pictures)
+        chunks = iter(lambda: list(islice(waiting, CHUNK)), [])
+        with Workers(self._runners(), self._width + 1) as workers:
+
+            def work(chunk: list[Picture]) -> list[list[Face] | PictureError]:
+                return self._answers(chunk, find, margin, color, workers)
+
+            for answers in workers.map(work, chunks):
+                yield from answers
 
     def predict(self, batch: Images) -> Probabilities:
         """Return probabilities, `float32 (N, classes)`, for a ready `uint8 (N, H, W, C)` batch."""
@@ -240,6 +254,41 @@ class Predictor:
                 raise PictureError(f"picture {start + index}: {error}") from error
         return batch
 
+    def _cut(
+        self, picture: Picture, boxes: Iterable[Box] | None, margin: float, color: Color
+    ) -> tuple[list[Images], list[faces.WholeBox]]:
+        """Return the network's input for each face in a picture, and where it is."""
+        pixels = as_pixels(picture)
+        if pixels is not picture:
+            color = "bgr"
+        if boxes is None:
+            found = faces.detect(pixels, detector=self.detector, color=color)
+        else:
+            found = [as_box(box) for box in boxes]
+        crops = [faces.crop(pixels, box, margin=margin) for box in found]
+        return [self.contract.to_tensor(crop, color=color) for crop in crops], found
+
+    def _answers(
+        self, pictures: list[Picture], find: bool, margin: float, color: Color, workers: Workers
+    ) -> list[list[Face] | PictureError]:
+        tensors: list[Images] = []
+        boxes: list[faces.WholeBox | None] = []
+        counts: list[int | PictureError] = []  # faces in each picture
+        for picture in pictures:
+            try:
+                if find:
+                    cut, found = self._cut(picture, None, margin, color)
+                    boxes += found
+                else:
+                    cut = [self.contract.to_tensor(picture, color=color)]
+                    boxes.append(None)
+                tensors += cut
+                counts.append(len(cut))
+            except PictureError as error:
+                counts.append(error)
+        named = iter(self._faces(workers.predict(np.stack(tensors)), boxes) if tensors else [])
+        return [list(islice(named, count)) if isinstance(count, int) else count for count in counts]
+
     def _spread(self, pictures: Any, prepare: Callable[[Any, int], Images]) -> Probabilities:
         """Prepare and run chunks, on as many threads as there are chunks and cores.
 
@@ -250,32 +299,33 @@ class Predictor:
         count = len(pictures)
         size = min(CHUNK, -(-count // self._width)) or 1
         starts = range(0, count, size)
-
-        def work(runner: Runner, at: int) -> Probabilities:
-            return runner.predict(prepare(pictures[at : at + size], at))
-
         if self._width == 1 or len(starts) < 2:
-            parts = [work(runner, at) for at in starts]
+            parts = [runner.predict(prepare(pictures[at : at + size], at)) for at in starts]
         else:
-            parts = (self._workers or self._start(runner)).map(work, starts)
+            workers = self._workers or self._start()
+            parts = list(workers.map(lambda at: workers.predict(prepare(pictures[at : at + size], at)), starts))
         rows = np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
         if rows.shape != (count, len(self.classes)):
             raise ArtifactError(f"{self.path}: expected {(count, len(self.classes))} outputs, found {rows.shape}")
         return rows
 
-    def _start(self, runner: Runner) -> _Workers:
+    def _start(self) -> Workers:
+        runners = self._runners()
         with self._lock:
             if self._closed:
                 raise ArtifactError(f"{self.path}: the predictor is closed")
             if self._workers is None:
-                if not isinstance(runner, OnnxRunner):  # an interpreter takes one caller at a time
-                    runners = [self._open_runner(1) for _ in range(self._width)]
-                else:
-                    runners = [runner if self._threads is None else self._open_runner(1)] * self._width
-                self._workers = _Workers(runners)
+                self._workers = Workers(runners, self._width)
             return self._workers
 
-    def _faces(self, rows: Probabilities, boxes: Sequence[tuple[int, int, int, int] | None]) -> list[Face]:
+    def _runners(self) -> list[Runner]:
+        """Return a one-thread runner for each thread; one session serves them all, an interpreter only one."""
+        runner = self._runner or self._reopen()
+        if not isinstance(runner, OnnxRunner):
+            return [self._open_runner(1) for _ in range(self._width)]
+        return [runner if self._threads in (None, 1) else self._open_runner(1)] * self._width
+
+    def _faces(self, rows: Probabilities, boxes: Sequence[faces.WholeBox | None]) -> list[Face]:
         classes = self.classes
         best = rows.argmax(axis=1).tolist()
         found = []
@@ -285,34 +335,6 @@ class Predictor:
                 raise ArtifactError(f"{self.path}: expected probabilities, found NaN")
             found.append(Face(classes[index], confidence, tuple(scores), classes, box))
         return found
-
-
-class _Workers:
-    """Threads that share runners; each takes a free one for a chunk."""
-
-    def __init__(self, runners: list[Runner]) -> None:
-        self.runners: queue.SimpleQueue[Runner] = queue.SimpleQueue()
-        for runner in runners:
-            self.runners.put(runner)
-        self.pool = ThreadPoolExecutor(len(runners), "feredge")
-
-    def map(self, work: Callable[[Runner, int], Probabilities], starts: Iterable[int]) -> list[Probabilities]:
-        jobs = [self.pool.submit(self._one, work, start) for start in starts]
-        try:
-            return [job.result() for job in jobs]
-        finally:
-            for job in jobs:  # after an error nobody waits for the rest
-                job.cancel()
-
-    def _one(self, work: Callable[[Runner, int], Probabilities], start: int) -> Probabilities:
-        runner = self.runners.get()
-        try:
-            return work(runner, start)
-        finally:
-            self.runners.put(runner)
-
-    def close(self) -> None:
-        self.pool.shutdown()
 
 
 def _cores() -> int:

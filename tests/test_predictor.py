@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -134,13 +135,61 @@ def test_bad_pictures(model: Path, picture: object) -> None:
             assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("find", [False, True])
+def test_stream(model: Path, tmp_path: Path, find: bool) -> None:
+    """A long list gives what single calls give, in order, with each bad picture's error in its place."""
+    frame, _ = draw_frame()
+    path = tmp_path / "frame.png"
+    cv2.imwrite(str(path), frame)
+    pictures: list[object] = [faces(1)[0], path, tmp_path / "none.png", np.zeros((300, 300), np.uint8), frame[:, :320]]
+    pictures = pictures * 13
+    with Predictor(model, threads=2) as predictor:
+        single = predictor.frame if find else lambda picture: [predictor(picture)]
+        found = list(predictor.stream(iter(pictures), find=find))  # type: ignore[arg-type]
+        assert len(found) == len(pictures)
+        for picture, answer in zip(pictures, found, strict=True):
+            if isinstance(answer, PictureError):
+                assert "none.png" in str(answer) and picture == tmp_path / "none.png"
+                continue
+            wanted = single(picture)
+            assert [(face.label, face.box) for face in answer] == [(face.label, face.box) for face in wanted]
+        if find:
+            assert [len(answer) for answer in found[:5] if isinstance(answer, list)] == [0, 2, 0, 1]
+
+
+def test_stream_reads_only_a_little_ahead(model: Path) -> None:
+    """Of an endless list only a few chunks are in memory, and whoever stops listening leaves no thread behind."""
+    seen = 0
+
+    def endless() -> Iterator[np.ndarray]:
+        nonlocal seen
+        while True:
+            seen += 1
+            yield np.zeros((48, 48), np.uint8)
+
+    with Predictor(model, threads=2) as predictor:
+        before = threading.active_count()
+        stream = predictor.stream(endless())
+        for _ in range(100):
+            next(stream)
+        assert seen < 100 + 16 * 10
+        stream.close()
+        assert threading.active_count() == before
+
+
 def test_closed(model: Path) -> None:
     """A closed Predictor says so; closing twice is no error."""
     predictor = Predictor(model, threads=2)
     predictor.batch(faces(40))
     predictor.close()
     predictor.close()
-    for call in (predictor, predictor.frame, lambda picture: predictor.batch([picture] * 40)):
+    calls = (
+        predictor,
+        predictor.frame,
+        lambda picture: predictor.batch([picture] * 40),
+        lambda picture: next(predictor.stream([picture])),
+    )
+    for call in calls:
         with pytest.raises(ArtifactError, match="closed"):
             call(faces(1)[0])
 
