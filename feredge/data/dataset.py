@@ -19,8 +19,8 @@ class Dataset:
     Attributes:
         images: `uint8 (N, H, W)`, gray.
         labels: `int8 (N,)`, index into `classes`; NO_LABEL where the source has none.
-        usage: `str (N,)`, the split as the source names it: Training, PublicTest, PrivateTest, train, test;
-            empty where the source has none.
+        usage: `str (N,)`, the split as the source names it: Training, PublicTest, PrivateTest, train, test,
+            validation; empty where the source has none.
         rows: `int64 (N,)`, 0-based data row of the csv, or position in the sorted list of the folder's files.
         classes: class names.
         digest: SHA-256 of the source: the csv's bytes; the folder's file names and bytes.
@@ -65,9 +65,11 @@ class Splits:
 
     Attributes:
         dropped: training images left out because they also stand in another split.
+        dropped_validation: validation images left out because they also stand in `test`.
     """
 
     train: Dataset
     validation: Dataset
     test: Dataset
     dropped: int
+    dropped_validation: int = 0

@@ -1,0 +1,152 @@
+"""Read pictures sorted into class folders: `train/<class>/*.png`, `test/<class>/*.png`, or `<class>/*.png`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from feredge.contract import CLASSES, Images, InputContract
+from feredge.data.dataset import Dataset
+from feredge.data.usage import as_usage
+from feredge.errors import DataError, PictureError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+ALIASES = {
+    "angry": ("anger",),
+    "disgust": ("disgusted",),
+    "fear": ("fearful", "afraid", "scared"),
+    "happy": ("happiness", "joy"),
+    "sad": ("sadness",),
+    "surprise": ("surprised",),
+}
+"""Other names that editions of FER2013 give its classes."""
+WORKERS = min(4, os.cpu_count() or 1)  # OpenCV decodes beside Python's lock
+BATCH = 256  # pictures a task
+
+_FER2013 = {name: name for name in CLASSES} | {alias: name for name, others in ALIASES.items() for alias in others}
+
+
+class _File(NamedTuple):
+    path: Path
+    usage: str
+    folder: str
+
+
+class _Read(NamedTuple):
+    """A picture, or why there is none, and the SHA-256 of its file."""
+
+    image: Images | None
+    why: str
+    digest: bytes
+
+
+def read_folder(root: Path, *, size: int, skip_bad_pictures: bool = False) -> Dataset:
+    """Read class folders, below folders of splits or not; pictures of any size and colour become `size` x `size` gray.
+
+    Folders that are FER2013's seven classes, under any of their usual names, get its names and order. Others are
+    taken as they are, in alphabetical order. Files of other kinds, and names that start with a dot or an
+    underscore, are left alone.
+
+    Raises:
+        DataError: no class folders, an empty one, or an unreadable picture, named; with `skip_bad_pictures` the
+            latter is left out instead.
+    """
+    try:
+        listed = sorted(_files(root), key=lambda file: file.path.relative_to(root).as_posix())
+        pictures = list(_read_all(listed, InputContract(size, size)))
+    except OSError as error:
+        raise DataError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
+    digest = hashlib.sha256()
+    kept: list[int] = []
+    for row, (file, picture) in enumerate(zip(listed, pictures, strict=True)):
+        if picture.image is not None:
+            kept.append(row)
+        elif not skip_bad_pictures:
+            raise DataError(f"{file.path}: {picture.why}")
+        digest.update(file.path.relative_to(root).as_posix().encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(picture.digest)
+    if not kept:
+        raise DataError(f"{root}: expected pictures, found {len(listed)} files, none of which can be read")
+    labels, classes = _label([file.folder for file in listed])
+    return Dataset(
+        images=np.stack([image for picture in pictures if (image := picture.image) is not None]),
+        labels=np.array(labels, np.int8)[kept],
+        usage=np.array([listed[row].usage for row in kept], np.str_),
+        rows=np.array(kept, np.int64),
+        classes=classes,
+        digest=digest.hexdigest(),
+        source=str(root),
+        skipped=len(listed) - len(kept),
+    )
+
+
+def file_names(root: Path) -> list[str]:
+    """Return the folder's pictures in the order of `Dataset.rows`, as paths below `root`."""
+    return sorted(file.path.relative_to(root).as_posix() for file in _files(root))
+
+
+def _files(root: Path) -> Iterator[_File]:
+    """Yield every picture with its split and class folder."""
+    folders = _subfolders(root)
+    usages = {folder: as_usage(folder.name) for folder in folders}
+    if not any(usages.values()):
+        yield from _class_files(root, folders, "")
+        return
+    for folder, usage in usages.items():
+        if not usage:
+            raise DataError(f"{folder}: expected only folders of splits (train, test, val) beside each other")
+        yield from _class_files(folder, _subfolders(folder), usage)
+
+
+def _class_files(parent: Path, folders: list[Path], usage: str) -> Iterator[_File]:
+    if not folders:
+        raise DataError(
+            f"{parent}: expected class folders ({', '.join(CLASSES[:3])}, ...) or train/ and test/, found none"
+        )
+    for folder in folders:
+        paths = [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+        if not paths:
+            raise DataError(f"{folder}: expected pictures of this class, found none")
+        yield from (_File(path, usage, folder.name) for path in paths)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if path.is_dir()]
+
+
+def _visible(folder: Path) -> Iterable[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "_")))
+
+
+def _label(folders: list[str]) -> tuple[list[int], tuple[str, ...]]:
+    """Return each file's label, and the class names."""
+    known = {folder: _FER2013.get(folder.strip().lower(), "") for folder in set(folders)}
+    if set(known.values()) == set(CLASSES):
+        return [CLASSES.index(known[folder]) for folder in folders], CLASSES
+    classes = tuple(sorted(known))
+    if len(classes) > np.iinfo(np.int8).max:
+        raise DataError(f"expected at most {np.iinfo(np.int8).max} class folders, found {len(classes)}")
+    index = {folder: label for label, folder in enumerate(classes)}
+    return [index[folder] for folder in folders], classes
+
+
+def _read_all(listed: list[_File], contract: InputContract) -> Iterator[_Read]:
+    batches = [listed[start : start + BATCH] for start in range(0, len(listed), BATCH)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for batch in pool.map(lambda batch: [_read_one(file.path, contract) for file in batch], batches):
+            yield from batch
+
+
+def _read_one(path: Path, contract: InputContract) -> _Read:
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).digest()
+    try:
+        return _Read(contract.to_tensor(data)[:, :, 0], "", digest)
+    except PictureError as error:
+        return _Read(None, str(error).removeprefix("the given bytes: "), digest)

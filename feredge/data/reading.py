@@ -1,0 +1,112 @@
+"""`load`: every kind of source, one kind of data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from feredge import files
+from feredge.contract import CLASSES, InputContract
+from feredge.data import cache as copies
+from feredge.data.dataset import Dataset
+from feredge.data.drawn import drawn
+from feredge.data.folders import read_folder
+from feredge.data.kaggle import Table, read_csv
+from feredge.data.votes import read_votes
+from feredge.errors import DataError
+
+
+def load(
+    source: str | Path,
+    *,
+    size: int = 48,
+    votes: Path | None = None,
+    skip_bad_rows: bool = False,
+    cache: bool = True,
+) -> Dataset:
+    """Read a data set.
+
+    Args:
+        source: a FER2013 csv; a folder of class folders; or the word `drawn`, or `drawn:N`, for N built-in drawn
+            faces in all (a file of that name is `./drawn`).
+        size: height and width of the images; pictures of other sizes are resized by `InputContract.to_tensor`.
+        votes: FER+ votes of a csv's rows, `fer2013new.csv`.
+        skip_bad_rows: leave bad csv rows and unreadable pictures out, and count them in `Dataset.skipped`.
+        cache: keep a parsed copy of a csv in the user's cache folder (see `feredge.data.cache`), and use it.
+
+    Raises:
+        DataError: no such source, or not what it claims to be; a bad row or picture is named.
+    """
+    path = Path(source)
+    if votes is not None and (path.is_dir() or _is_drawn(source)):
+        raise DataError(f"{source}: expected a csv, because {votes} is matched to its rows")
+    if _is_drawn(source):
+        dataset = _drawn(str(source))
+    elif path.is_dir():
+        return read_folder(path, size=size, skip_bad_pictures=skip_bad_rows)
+    elif path.exists():
+        dataset = _csv(path, votes, skip_bad_rows=skip_bad_rows, cache=cache)
+    else:
+        raise DataError(f"{source}: expected a csv file, a folder or the word drawn, found nothing there")
+    if dataset.images.shape[1:] == (size, size):
+        return dataset
+    return replace(dataset, images=InputContract(size, size).to_batch(dataset.images)[..., 0])
+
+
+def _is_drawn(source: str | Path) -> bool:
+    return isinstance(source, str) and source.partition(":")[0] == "drawn"
+
+
+def _drawn(source: str) -> Dataset:
+    _, colon, count = source.partition(":")
+    if not colon:
+        return drawn()
+    if not (count.isascii() and count.isdigit() and len(count) < 10):
+        raise DataError(f"{source}: expected drawn:N with a number of faces")
+    return drawn(int(count))
+
+
+def _csv(path: Path, votes: Path | None, *, skip_bad_rows: bool, cache: bool) -> Dataset:
+    table = _table(path, skip_bad_rows=skip_bad_rows, cache=cache)
+    dataset = Dataset(
+        images=table.images,
+        labels=table.labels,
+        usage=table.usage,
+        rows=table.rows,
+        classes=CLASSES,
+        digest=table.digest,
+        source=str(path),
+        skipped=table.total - len(table.rows),
+    )
+    return dataset if votes is None else _with_votes(dataset, votes, table.total)
+
+
+def _table(path: Path, *, skip_bad_rows: bool, cache: bool) -> Table:
+    if not cache:
+        return read_csv(path, skip_bad_rows=skip_bad_rows)
+    try:
+        table = copies.fetch(files.sha256(path))
+    except OSError as error:
+        raise DataError(f"{path}: expected a csv, cannot be read ({error.strerror})") from error
+    if table is None:
+        table = read_csv(path, skip_bad_rows=skip_bad_rows)
+        copies.store(table)
+    return table
+
+
+def _with_votes(dataset: Dataset, path: Path, total: int) -> Dataset:
+    """Rows are matched by their position, which is all that FER+ has; usages must agree where both files have them."""
+    votes, usages = read_votes(path)
+    if len(votes) != total:
+        raise DataError(f"{path}: expected votes for the {total} rows of {dataset.source}, found {len(votes)}")
+    usage = np.array(usages)[dataset.rows]
+    differ = (usage != dataset.usage) & (usage != "") & (dataset.usage != "")
+    if differ.any():
+        at = int(differ.argmax())
+        raise DataError(
+            f"{path}: row {dataset.rows[at] + 1}: expected votes for a {dataset.usage[at]} image as in "
+            f"{dataset.source}, found {usage[at]}; both files must have the same rows in the same order"
+        )
+    return replace(dataset, votes=votes[dataset.rows])
