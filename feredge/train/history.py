@@ -22,7 +22,7 @@ COLUMNS = (
 )
 """`rate` is the epoch's last; training figures are of augmented images while weights move, validation figures of
 the averaged weights after the epoch, NaN (an empty field) without validation images. The last two say what this
-machine took: two runs of one recipe differ in nothing else."""
+machine took for the steps, validation apart: two runs of one recipe differ in nothing else."""
 
 History = NDArray[np.float64]
 
