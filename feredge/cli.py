@@ -89,15 +89,20 @@ def bars() -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Display(*columns, console=Console(stderr=True)) as display:
-        tasks: dict[str, Any] = {}
+    display = Display(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
 
-        def progress(task: str, done: float, total: float, note: str = "") -> None:
-            if task not in tasks:
-                tasks[task] = display.add_task(task, total=total, note=note)
-            display.update(tasks[task], completed=done, total=total, note=note)
+    def progress(task: str, done: float, total: float, note: str = "") -> None:
+        if task not in tasks:
+            display.start()  # not before: a display without bars would leave an empty line above an error
+            tasks[task] = display.add_task(task, total=total, note=note)
+        display.update(tasks[task], completed=done, total=total, note=note)
 
+    try:
         yield progress
+    finally:
+        if tasks:
+            display.stop()
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
