@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from feredge.bench import paired
-from feredge.bench.results import Accuracy, Drop, Verdict
+from feredge.bench.results import Accuracy, Corrupted, Drop, Share, Verdict
 
 Probabilities = NDArray[np.float32]
 SIGNIFICANT = 0.05
 
 
-def accuracy(probabilities: Probabilities, labels: paired.Labels) -> Accuracy:
-    """Describe `float32 (N, classes)` against `labels (N,)`."""
+def accuracy(
+    probabilities: Probabilities, labels: paired.Labels, *, unique: NDArray[np.bool_] | None = None
+) -> Accuracy:
+    """Describe `float32 (N, classes)` against `labels (N,)`; `unique` marks images that stand nowhere else."""
     images, classes = probabilities.shape
     guess = probabilities.argmax(1)
     correct = int((guess == labels).sum())
@@ -31,6 +35,7 @@ def accuracy(probabilities: Probabilities, labels: paired.Labels) -> Accuracy:
         ece=paired.calibration_error(probabilities, labels),
         confidence=float(largest.mean(dtype=np.float64)),
         ties=int(((probabilities == largest).sum(1) > 1).sum()),
+        unique=_share((guess == labels)[unique]) if unique is not None and unique.any() else None,
     )
 
 
@@ -46,8 +51,7 @@ def drop(
     images, classes = probabilities.shape
     before, after = reference.argmax(1), probabilities.argmax(1)
     right_before, right_after = before == labels, after == labels
-    lost = int((right_before & ~right_after).sum())
-    won = int((~right_before & right_after).sum())
+    lost, won = _discordant(right_before, right_after)
     interval = tuple(100 * end for end in paired.bootstrap(lost, won, images, seed=seed))
     careful = tuple(100 * end for end in paired.adjusted(lost, won, images))
     p = paired.mcnemar(lost, won)
@@ -82,6 +86,36 @@ def verdict(drop: float, p: float, ends: tuple[float, ...], margin: float) -> Ve
     if max(map(abs, ends)) < margin:
         return "equivalent within the margin"
     return "drop" if drop > 0 and p < SIGNIFICANT else "no evidence of a drop"
+
+
+def corrupted(
+    copies: Mapping[tuple[str, int], paired.Labels],
+    reference: Mapping[tuple[str, int], paired.Labels] | None,
+    labels: paired.Labels,
+    *,
+    seed: int,
+) -> tuple[Corrupted, ...]:
+    """Describe the classes named on corrupted copies, by kind and strength; beside the float model's, if given."""
+    found = []
+    for (kind, strength), named in copies.items():
+        right = named == labels
+        drop = low = high = None
+        if reference is not None:
+            lost, won = _discordant(reference[kind, strength] == labels, right)
+            drop = 100 * (lost - won) / len(labels)
+            low, high = (100 * end for end in paired.bootstrap(lost, won, len(labels), seed=seed))
+        found.append(Corrupted(kind, strength, float(right.mean()), drop, low, high))
+    return tuple(found)
+
+
+def _discordant(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many images only `before` has right, and only `after`."""
+    return int((before & ~after).sum()), int((~before & after).sum())
+
+
+def _share(right: NDArray[np.bool_]) -> Share:
+    correct, images = int(right.sum()), len(right)
+    return Share(correct, images, correct / images, *paired.wilson(correct, images))
 
 
 def _rows(counts: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:

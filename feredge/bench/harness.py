@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from feredge import files
 from feredge.artifact import Manifest
-from feredge.bench import accuracy, latency, machine
+from feredge.bench import accuracy, corruptions, latency, machine
 from feredge.bench.measure import Subject, Trial, measure
 from feredge.bench.results import Data, Effort, Results, Row
 from feredge.contract import InputContract
@@ -61,6 +61,7 @@ def bench(
     results, evidence = compare(
         subjects,
         splits,
+        unique_images(dataset, splits),
         effort or latency.effort("quick" if quick else "default"),
         recipe=run.recipe().to_json(),
         progress=progress,
@@ -116,23 +117,38 @@ def run_subjects(run: RunFolder, dataset: Dataset) -> list[Subject]:
     return subjects
 
 
+def unique_images(dataset: Dataset, splits: Splits) -> NDArray[np.bool_]:
+    """Return which test images stand nowhere else in `dataset`, neither exactly nor nearly, nor earlier in the test."""
+    from feredge.data.duplicates import near_pairs, stand_in
+
+    tested = np.isin(dataset.rows, splits.test.rows)
+    rows, others = np.flatnonzero(tested), np.flatnonzero(~tested)
+    unique = ~stand_in(dataset.images, rows, others)
+    place = np.zeros(len(dataset), np.int64)
+    place[rows] = np.arange(len(rows))
+    for first, second in near_pairs(dataset.images, rows):
+        unique[np.maximum(place[first], place[second])] = False
+    return unique
+
+
 def compare(
     subjects: Sequence[Subject],
     splits: Splits,
+    unique: NDArray[np.bool_],
     effort: Effort,
     *,
     recipe: dict[str, object],
     progress: Progress = quiet,
 ) -> tuple[Results, dict[str, NDArray[np.generic]]]:
-    """Measure any subjects on `splits.test`. Return the results, and the evidence behind them.
+    """Measure any subjects on `splits.test`, whose `unique` images stand nowhere else in the data.
 
-    The evidence holds `labels`; each row's probabilities, `ROW/probabilities`, `float32 (N, classes)`; and
-    `ROW/THREADS/ROUND`, QUANTILES quantiles of that round's inference times in nanoseconds.
+    Return the results, and the evidence behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
+    and `ROW/THREADS/ROUND`, QUANTILES quantiles of that round's inference times in nanoseconds.
     """
     test = splits.test
     here = machine.describe()
     trials = measure(subjects, test.batch, test.classes, effort, progress=progress)
-    reference = next((trial.probabilities for trial in trials if trial.subject.kind == "float"), None)
+    reference = next((trial for trial in trials if trial.subject.kind == "float"), None)
     results = Results(
         recipe=dict(recipe),
         data=Data(
@@ -140,23 +156,29 @@ def compare(
             digest=test.digest,
             classes=test.classes,
             images=tuple(map(int, np.bincount(test.labels, minlength=len(test.classes)))),
+            repeated=int((~unique).sum()),
             dropped=splits.dropped,
         ),
         machine=here,
         effort=effort,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
-        rows=tuple(_row(trial, reference, test.labels, effort) for trial in trials),
+        rows=tuple(_row(trial, reference, test.labels, unique, effort) for trial in trials),
     )
     return results, _evidence(trials, test.labels)
 
 
-def _row(trial: Trial, reference: NDArray[np.float32] | None, labels: NDArray[np.int8], effort: Effort) -> Row:
-    subject, probabilities = trial.subject, trial.probabilities
+def _row(
+    trial: Trial, reference: Trial | None, labels: NDArray[np.int8], unique: NDArray[np.bool_], effort: Effort
+) -> Row:
+    subject, seed = trial.subject, effort.seed
+    known = reference if reference is not None and reference is not trial else None
     found = fallen = None
-    if probabilities is not None:
-        found = accuracy.accuracy(probabilities, labels)
-        if reference is not None and subject.kind != "float":
-            fallen = accuracy.drop(reference, probabilities, labels, margin=effort.margin, seed=effort.seed)
+    if trial.probabilities is not None:
+        found = accuracy.accuracy(trial.probabilities, labels, unique=unique)
+        if known is not None and known.probabilities is not None:
+            fallen = accuracy.drop(known.probabilities, trial.probabilities, labels, margin=effort.margin, seed=seed)
+    chosen = labels[corruptions.sample(len(labels), effort.corrupted, seed)]
+    beside = known.copies if known is not None else None
     return Row(
         name=subject.name,
         kind=subject.kind,
@@ -171,6 +193,7 @@ def _row(trial: Trial, reference: NDArray[np.float32] | None, labels: NDArray[np
         cold=trial.cold,
         memory=trial.memory,
         latency=tuple(timed for threads in effort.threads if (timed := trial.latency(effort, threads))),
+        corrupted=accuracy.corrupted(trial.copies, beside or None, chosen, seed=seed),
     )
 
 

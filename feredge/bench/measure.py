@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.bench import latency
+from feredge.bench import corruptions, latency
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Cold, Effort, Kind, Latency, Memory, Throughput
 from feredge.contract import Images, InputContract
@@ -57,16 +57,22 @@ class Trial:
     cold: Cold | None = None
     memory: Memory | None = None
     probabilities: NDArray[np.float32] | None = None
+    named: dict[tuple[str, int], NDArray[np.uint8]] = field(default_factory=dict)  # on corrupted copies
     slowest: float = 0.0  # seconds for CHUNK images, so that a slow file is not taken for a hanging one
     samples: dict[tuple[int, str], list[NDArray[np.int64]]] = field(default_factory=dict)
 
+    @property
+    def copies(self) -> dict[tuple[str, int], NDArray[np.uint8]]:
+        """The classes named on corrupted copies; empty unless all are there."""
+        return self.named if len(self.named) == sum(map(len, corruptions.STRENGTHS.values())) else {}
+
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn a worker's failure into this trial's."""
+        """Turn a worker's failure into this trial's. Reports travel, so no folder of this machine goes with them."""
         try:
             yield
         except WorkerFailure as error:
-            self.failure = str(error)
+            self.failure = str(error).replace(str(self.subject.path.absolute()), self.subject.path.name)
 
     def open(self, worker: Worker, threads: int) -> float:
         """Load the file in `worker`; return the seconds it took."""
@@ -138,7 +144,8 @@ def measure(
             if threads == effort.threads[0]:
                 for trial in _going(trials, "accuracy", progress):
                     with trial.guard():
-                        _predict(trial, workers[trial.subject.name], images, patience)
+                        trial.probabilities = _predict(trial, workers[trial.subject.name], images, patience)
+                _corrupt(trials, workers, images, effort, patience, progress)
             _time(trials, workers, {"images": pictures, "crops": crops}, effort, threads, patience, progress)
     return trials
 
@@ -176,14 +183,40 @@ def _start_cold(trial: Trial, images: Images, effort: Effort, patience: float) -
     trial.memory = Memory(peak=max(peaks), added=max(added))
 
 
-def _predict(trial: Trial, worker: Worker, images: Images, patience: float) -> None:
+def _predict(trial: Trial, worker: Worker, images: Images, patience: float) -> NDArray[np.float32]:
     """Send every image through the file, CHUNK at a time."""
     parts = []
     for start in range(0, len(images), CHUNK):
         answer, arrays = worker.ask("predict", timeout=patience, arrays={"images": images[start : start + CHUNK]})
         parts.append(arrays["probabilities"])
         trial.slowest = max(trial.slowest, answer["nanoseconds"] / 1e9)
-    trial.probabilities = np.concatenate(parts)
+    return np.concatenate(parts)
+
+
+def _corrupt(
+    trials: Sequence[Trial],
+    workers: dict[str, Worker],
+    images: Images,
+    effort: Effort,
+    patience: float,
+    progress: Progress,
+) -> None:
+    """Send corrupted copies through every file."""
+    if not effort.corrupted:
+        return
+    chosen = images[corruptions.sample(len(images), effort.corrupted, effort.seed)]
+    kinds = [
+        (kind, strength) for kind, values in corruptions.STRENGTHS.items() for strength in range(1, len(values) + 1)
+    ]
+    for index, (kind, strength) in enumerate(kinds):
+        progress("corrupted copies", index, len(kinds), f"{kind} {strength}")
+        copies = corruptions.corrupt(chosen, kind, strength, seed=effort.seed)
+        for trial in trials:
+            if trial.failure is None:
+                with trial.guard():
+                    probabilities = _predict(trial, workers[trial.subject.name], copies, patience)
+                    trial.named[kind, strength] = probabilities.argmax(1).astype(np.uint8)
+    progress("corrupted copies", len(kinds), len(kinds))
 
 
 def _time(

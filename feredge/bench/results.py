@@ -46,12 +46,20 @@ class Machine:
 
 @dataclass(frozen=True)
 class Data:
-    """The test images: `digest` is the whole data set's, `images` those of each class in the test split."""
+    """The test images.
+
+    Attributes:
+        digest: SHA-256 of the whole data set.
+        images: test images of each class.
+        repeated: test images that also stand, exactly or nearly, in another split or earlier in the test split.
+        dropped: training images left out because they also stand in another split.
+    """
 
     source: str
     digest: str
     classes: tuple[str, ...]
     images: tuple[int, ...]
+    repeated: int
     dropped: int
 
     @property
@@ -70,6 +78,7 @@ class Effort:
         threads: thread counts, the headline first.
         batches: batch sizes for throughput.
         cold_starts: fresh processes that cold start is the median of.
+        corrupted: test images whose corrupted copies are looked at; 0 for none.
         margin: drop in pp, either way, that counts as none when the whole interval lies inside it.
         seed: of the order of rounds and of the bootstrap.
     """
@@ -83,6 +92,7 @@ class Effort:
     threads: tuple[int, ...]
     batches: tuple[int, ...]
     cold_starts: int
+    corrupted: int
     margin: float
     seed: int
 
@@ -156,6 +166,17 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How often the file is right over some images, with Wilson's 95% interval."""
+
+    correct: int
+    images: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """How often the file is right, over every test image.
 
@@ -166,6 +187,7 @@ class Accuracy:
         ece: expected calibration error over 15 equal bins of confidence (Guo et al. 2017).
         confidence: mean of the largest probability.
         ties: images whose largest probability stands twice; the earlier class is taken.
+        unique: the same on test images that stand nowhere else; None where that is not known.
     """
 
     correct: int
@@ -178,6 +200,7 @@ class Accuracy:
     ece: float
     confidence: float
     ties: int
+    unique: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +235,18 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Corrupted:
+    """Accuracy on copies corrupted in one way and strength, 1 to 5; the drop, in pp, as on clean images."""
+
+    kind: str
+    strength: int
+    accuracy: float
+    drop: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class Row:
     """One file in one runtime. What could not be measured is None, and `failure` says why.
 
@@ -233,6 +268,7 @@ class Row:
     cold: Cold | None = None
     memory: Memory | None = None
     latency: tuple[Latency, ...] = ()
+    corrupted: tuple[Corrupted, ...] = ()
 
     def at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""

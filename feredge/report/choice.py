@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from feredge.bench.results import NOISY_FROM, Results, Row
 
+BUSY_FROM = 0.7
+"""Load average, before anything is measured, from which other work is likely to have disturbed the clock."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -129,9 +132,15 @@ def _cautions(results: Results, best: Row) -> tuple[str, ...]:
             f"A quick benchmark: {results.effort.seconds:g} s of timed runs a file instead of 10 s, one thread only. "
             "Accuracies are over every test image all the same."
         )
-    timed = best.at(1)
-    if timed is not None and timed.inference.noisy:
-        found.append(f"The machine was noisy: this file's rounds differ by {timed.inference.spread:.0%}.")
+    noisy = [row.name for row in results.rows if (timed := row.at(1)) and timed.inference.noisy]
+    if noisy:
+        found.append(
+            f"The machine was noisy: the rounds of {_files(len(noisy))} differ by more than {NOISY_FROM:.0%}"
+            + (", those of the chosen one too." if best.name in noisy else ", not those of the chosen one.")
+        )
+    load = results.machine.load
+    if load is not None and load > BUSY_FROM:
+        found.append(f"The machine was busy with something else: load average {load:g} before the first measurement.")
     if results.data.total < 1000:
         found.append(f"Only {results.data.total:,} test images: small drops cannot be seen.")
     return tuple(found)

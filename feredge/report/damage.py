@@ -1,4 +1,4 @@
-"""What each file lost, as HTML: its interval against the margin, class by class, and which answers changed."""
+"""What each file lost, as HTML: against the margin, class by class, answer by answer, and on corrupted images."""
 
 from __future__ import annotations
 
@@ -27,6 +27,29 @@ def damage(results: Results, choice: Choice) -> str:
     )
     body = _forest(drops, results.effort.margin) + _classes(results, drops) + _flips(drops, choice)
     return section("damage", "What each file lost", body, lead=lead)
+
+
+def robustness(results: Results) -> str:
+    """Return the place for the curves over corrupted copies, which the script draws, and their table."""
+    rows = [row for row in results.rows if row.accuracy and row.corrupted]
+    if not rows:
+        return ""
+    kinds = list(dict.fromkeys(found.kind for found in rows[0].corrupted))
+    lines = (line(row.name, *(_worst(row, kind) for kind in kinds)) for row in rows)
+    lead = (
+        f"The same {min(results.effort.corrupted, results.data.total):,} test images, spoiled in seven ways and five "
+        "strengths. Compression that costs nothing on clean images can cost something here."
+    )
+    body = (
+        '<div id="curves"></div><h3>At the strongest</h3><p>Accuracy in percent at strength 5, and the drop in pp.</p>'
+        + scroll("At the strongest", table(("file", *kinds), lines, style="heat"))
+    )
+    return section("robustness", "On spoiled images", body, lead=lead)
+
+
+def _worst(row: Row, kind: str) -> str:
+    found = max((found for found in row.corrupted if found.kind == kind), key=lambda found: found.strength)
+    return f"{100 * found.accuracy:.1f}" + ("" if found.drop is None else f" <small>{signed(found.drop, 1)}</small>")
 
 
 def _forest(drops: Sequence[tuple[Row, Drop]], margin: float) -> str:

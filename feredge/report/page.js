@@ -218,6 +218,7 @@
     state.chosen = name;
     mark();
     if (flipsFile && byName.get(name)?.flips) { flipsFile.value = name; flips(); }
+    curves();
   };
   body.addEventListener("click", (event) => { const row = event.target.closest("tr"); if (row) choose(row.dataset.name); });
 
@@ -258,6 +259,34 @@
   };
   if (flipsFile) { flipsFile.addEventListener("change", flips); flips(); }
 
+  // ---- accuracy over corruption, one small plot a kind -----------------------------------------------------------------
+  const curves = () => {
+    const place = document.getElementById("curves"), spoiled = data.rows.filter((row) => row.accuracy && row.corrupted.length);
+    if (!place || !spoiled.length) return;
+    const kinds = [...new Set(spoiled[0].corrupted.map(([kind]) => kind))], width = 230, height = 150;
+    const all = spoiled.filter((row) => row.kind !== "baseline").flatMap((row) => [100 * row.accuracy[0], ...row.corrupted.map((found) => 100 * found[2])]);
+    const low = Math.floor(Math.min(...all) / 10) * 10, high = Math.ceil(Math.max(...all) / 10) * 10;
+    const x = (strength) => 30 + (strength * (width - 40)) / 5, y = (percent) => 26 + ((height - 48) * (high - percent)) / (high - low);
+    place.replaceChildren(...kinds.map((kind) => {
+      const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Accuracy over the strength of ${kind}; the figures stand in the table below` });
+      svg.append(element("text", { class: "title", x: 30, y: 14 }, kind));
+      for (const percent of linearTicks(low, high, 3)) {
+        svg.append(element("line", { class: "grid", x1: x(0), x2: x(5), y1: y(percent), y2: y(percent) }), element("text", { x: 25, y: y(percent) + 4, "text-anchor": "end" }, percent));
+      }
+      for (let strength = 0; strength <= 5; strength += 1) svg.append(element("text", { x: x(strength), y: height - 6, "text-anchor": "middle" }, strength));
+      const order = (row) => (row.name === state.chosen ? 2 : row.kind === "float" ? 1 : 0);
+      for (const row of spoiled.filter((one) => one.kind !== "baseline").sort((a, b) => order(a) - order(b))) {
+        const steps = [[kind, 0, row.accuracy[0]], ...row.corrupted.filter((found) => found[0] === kind)];
+        const path = steps.map(([, strength, share], index) => `${index ? "L" : "M"}${x(strength).toFixed(1)},${y(100 * share).toFixed(1)}`).join("");
+        svg.append(element("path", { d: path, class: ["other", "float", "chosen"][order(row)] }));
+      }
+      return svg;
+    }));
+    const words = html("p", { className: "key" });
+    words.append(html("i", { className: "float" }), "float model ", html("i", { className: "chosen" }), `${state.chosen ?? "no file"} (choose another in plot or table) `, html("i", { className: "other" }), "the others; strength 0 is the clean image");
+    place.append(words);
+  };
+
   // ---- controls and legend -------------------------------------------------------------------------------------------
   const choice = (title, name, entries) => {
     const set = html("fieldset", {}, html("legend", { textContent: title }));
@@ -289,4 +318,5 @@
 
   new ResizeObserver(() => { if (chart.clientWidth !== state.width) { state.width = chart.clientWidth; draw(); } }).observe(chart);
   draw();
+  curves();
 })();

@@ -13,7 +13,7 @@ from feredge import files
 from feredge.bench.results import Results, Row
 from feredge.report import sections
 from feredge.report.choice import Choice, choose, pareto
-from feredge.report.damage import damage
+from feredge.report.damage import damage, robustness
 from feredge.report.markup import section
 
 PICTURES = (
@@ -46,6 +46,7 @@ def to_html(results: Results, *, pictures: Path | None = None) -> str:
         "verdict": sections.verdict(results, choice),
         "table": sections.figures(results, choice, front),
         "damage": damage(results, choice),
+        "robustness": robustness(results),
         "steadiness": sections.steadiness(results),
         "training": _training(pictures) if pictures else "",
         "evidence": sections.evidence(results),
@@ -101,6 +102,7 @@ def _point(row: Row, front: set[str]) -> dict[str, Any]:
         "peak": row.memory.peak if row.memory else None,
         "load": row.cold.load if row.cold else None,
         "first": row.cold.first_call if row.cold else None,
+        "corrupted": [[found.kind, found.strength, found.accuracy] for found in row.corrupted],
     }
 
 

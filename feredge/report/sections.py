@@ -127,6 +127,7 @@ def evidence(results: Results) -> str:
         ("SHA-256", data.digest),
         ("test images", f"{data.total:,}"),
         ("of each class", of_class),
+        ("repeated", f"{data.repeated:,} test images also stand elsewhere; the column “unique %” leaves them out"),
         ("dropped from training", f"{data.dropped:,} images that also stand in another split"),
         ("measured", results.measured),
     )

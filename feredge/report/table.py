@@ -78,7 +78,18 @@ def columns(results: Results) -> list[Column]:
                 "{:,.0f}",
             )
         )
+    if any(row.corrupted for row in results.rows):
+        words = "mean over corrupted copies of every kind and strength"
+        found.append(_number("corrupted_accuracy", "corrupted %", words, _corrupted, "{:.2f}", scale=100))
     found += [
+        _number(
+            "unique_accuracy",
+            "unique %",
+            "accuracy on test images that stand nowhere else",
+            _unique,
+            "{:.2f}",
+            scale=100,
+        ),
         _number("peak_bytes", "peak MB", "highest resident memory of its process", _peak, "{:.0f}", scale=1e-6),
         _number("load_ms", "load ms", "fresh process: runtime's import and the file", _cold("load"), "{:.0f}"),
         _number("first_call_ms", "first ms", "the first call after loading", _cold("first_call"), "{:.2f}"),
@@ -132,6 +143,14 @@ def _number(
 
 def _accuracy(row: Row) -> float | None:
     return row.accuracy.accuracy if row.accuracy else None
+
+
+def _unique(row: Row) -> float | None:
+    return row.accuracy.unique.accuracy if row.accuracy and row.accuracy.unique else None
+
+
+def _corrupted(row: Row) -> float | None:
+    return sum(found.accuracy for found in row.corrupted) / len(row.corrupted) if row.corrupted else None
 
 
 def _drop_pp(row: Row) -> float | None:

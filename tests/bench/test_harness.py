@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Workshop
+from toy_workshop import Workshop
 
 from feredge import recipe as recipes
 from feredge.artifact import Card, Manifest, entry
 from feredge.bench import bench, harness, standing
 from feredge.bench.results import Effort, Results
 from feredge.contract import InputContract
+from feredge.data import split
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.errors import ArtifactError, RunError
@@ -58,6 +59,18 @@ def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> 
     assert list(dict.fromkeys(tasks)) == ["cold start", "open, 1 thread", "accuracy", "latency, 1 thread"]
     with np.load(run.path / "results.npz") as evidence:
         assert set(evidence) >= {"labels", "float/probabilities", "rough.int8.onnx/1/2"}
+
+
+def test_repeated_test_images_are_found(faces: Dataset) -> None:
+    """Guards the accuracy without duplicates: a training image, exact or nearly so, and a repeat in the test itself."""
+    images = faces.images.copy()
+    train, test = (np.flatnonzero(faces.usage == name) for name in ("Training", "PrivateTest"))
+    images[test[3]] = images[train[7]]
+    images[test[4]] = np.clip(images[train[8]].astype(int) + 2, 0, 255)
+    images[test[9]] = images[test[6]]
+    changed = dataclasses.replace(faces, images=images)
+    splits = split(changed, recipes.load("nano").data)
+    assert np.flatnonzero(~harness.unique_images(changed, splits)).tolist() == [3, 4, 9]
 
 
 def test_results_stand_until_something_changes(run: RunFolder, faces: Dataset, small: Effort) -> None:

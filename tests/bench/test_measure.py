@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Workshop
+from toy_workshop import Workshop
 
-from feredge.bench import compare, latency
+from feredge.bench import compare, corruptions, latency
 from feredge.bench.measure import measure
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort, Results
@@ -22,7 +22,8 @@ from feredge.bench.worker import timed
 def test_rows_of_real_files(workshop: Workshop, small: Effort) -> None:
     """Guards the main path: accuracy through the file, drop in words, timings complete, evidence that repeats them."""
     subjects = [workshop.subject("float"), workshop.onnx("dense.float32.onnx"), workshop.onnx("rough.int8.onnx")]
-    results, evidence = compare(subjects, workshop.splits, small, recipe={"name": "toy"})
+    unique = np.arange(len(workshop.splits.test)) >= 10
+    results, evidence = compare(subjects, workshop.splits, unique, small, recipe={"name": "toy"})
     reference, same, rough = results.rows
     assert [row.failure for row in results.rows] == [None, None, None]
     assert reference.accuracy and 0.3 < reference.accuracy.accuracy < 0.9
@@ -40,8 +41,40 @@ def test_rows_of_real_files(workshop: Workshop, small: Effort) -> None:
         assert row.accuracy and (guess == evidence["labels"]).sum() == row.accuracy.correct
         assert len(evidence[f"{row.name}/1/0"]) == 1001
     assert reference.drop is None
+    assert results.data.repeated == 10
+    assert reference.accuracy.unique and reference.accuracy.unique.images == results.data.total - 10
     assert results.data.total == len(workshop.splits.test)
     assert Results.from_json(results.to_json()) == results
+
+
+def test_corrupted_copies_cost_more_the_stronger(workshop: Workshop, small: Effort) -> None:
+    """Guards robustness: every kind and strength through every file, beside the float model on the same copies."""
+    effort = replace(small, corrupted=60)
+    subjects = [workshop.subject("float"), workshop.onnx("dense.float32.onnx")]
+    unique = np.ones(len(workshop.splits.test), np.bool_)
+    results, _ = compare(subjects, workshop.splits, unique, effort, recipe={})
+    reference, same = results.rows
+    assert [(found.kind, found.strength) for found in same.corrupted] == [
+        (kind, strength) for kind in corruptions.STRENGTHS for strength in range(1, 6)
+    ]
+    # The same weights in another runtime: only float32's last digit can change an answer.
+    assert all(found.drop is not None and abs(found.drop) < 2 for found in same.corrupted)
+    assert all(found.drop is None for found in reference.corrupted)
+    by_strength = [np.mean([found.accuracy for found in reference.corrupted if found.strength == s]) for s in (1, 5)]
+    assert by_strength[0] > by_strength[1] + 0.05
+
+
+@pytest.mark.parametrize("kind", corruptions.STRENGTHS)
+def test_corruptions_repeat_and_grow(workshop: Workshop, kind: str) -> None:
+    """Guards each kind: the same copy every time, the shape kept, the originals too, and strength 5 further off."""
+    images = workshop.splits.test.batch[:20]
+    before = images.copy()
+    weak, strong = (corruptions.corrupt(images, kind, strength, seed=1) for strength in (1, 5))
+    assert (images == before).all()
+    assert weak.shape == strong.shape == images.shape and weak.dtype == np.uint8
+    assert (weak == corruptions.corrupt(images, kind, 1, seed=1)).all()
+    distance = [np.abs(copy.astype(int) - images).mean() for copy in (weak, strong)]
+    assert 0 < distance[0] < distance[1]
 
 
 def test_a_failed_worker_is_a_row_and_the_others_go_on(workshop: Workshop, small: Effort) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from toy_workshop import SMALL
 
 from feredge.bench import latency, machine
 from feredge.bench.accuracy import accuracy, drop
@@ -29,7 +29,7 @@ def some_results() -> Results:
         latency=(Latency(1, timing, timing, timing, ()),),
     )  # fmt: skip
     bad = Row("a.onnx", "artifact", "onnx", "dense", "int8", "1" * 64, 300, failure="crashed")
-    data = Data("faces.csv", "2" * 64, ("a", "b", "c", "d"), (10, 10, 10, 10), 3)
+    data = Data("faces.csv", "2" * 64, ("a", "b", "c", "d"), (10, 10, 10, 10), 2, 3)
     return Results({"name": "toy"}, data, machine.describe(), SMALL, "2026-01-01T00:00:00+00:00", (good, bad))
 
 

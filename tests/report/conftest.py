@@ -9,7 +9,8 @@ import pytest
 
 from feredge.bench import latency
 from feredge.bench.accuracy import accuracy, drop
-from feredge.bench.results import Cold, Data, Latency, Machine, Memory, Results, Row, Throughput
+from feredge.bench.corruptions import STRENGTHS
+from feredge.bench.results import Cold, Corrupted, Data, Latency, Machine, Memory, Results, Row, Throughput
 from feredge.contract import CLASSES
 
 IMAGES = 3589
@@ -55,13 +56,18 @@ def made_up() -> Results:
             precision=precision,
             sha256=f"{random.integers(1 << 62):064x}",
             bytes=size,
-            accuracy=accuracy(probabilities, labels),
+            accuracy=accuracy(probabilities, labels, unique=labels >= 0),
             drop=None if kind == "float" else drop(reference, probabilities, labels, margin=1.0, seed=1),
             cold=Cold(load=80 + 200 * random.random(), first_call=4 * ms),
             memory=Memory(peak=int(9e7 + size), added=int(4e7 + size)),
             latency=tuple(
                 Latency(threads, timing(threads**-0.7), timing(0.05), timing(1.08), (Throughput(32, 1400 / ms),))
                 for threads in effort.threads
+            ),
+            corrupted=tuple(
+                Corrupted(kind, strength, 0.7 - (0.02 + noise / 60) * strength * (1 + index / 4), 0.5, -0.5, 1.5)
+                for index, kind in enumerate(STRENGTHS)
+                for strength in range(1, 6)
             ),
         )
 
@@ -99,7 +105,7 @@ def made_up() -> Results:
         {"python": "3.11"},
         0.1,
     )
-    data = Data("made-up.csv", "ab" * 32, CLASSES, counts, 2251)
+    data = Data("made-up.csv", "ab" * 32, CLASSES, counts, 268, 2251)
     return Results({"name": "made-up"}, data, machine, effort, "2026-01-02T03:04:05+00:00", tuple(rows))
 
 

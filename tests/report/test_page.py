@@ -116,6 +116,8 @@ def test_elements_and_no_complaints(page: chromium.Page, results: Results) -> No
     assert page.run("document.querySelectorAll('#figures tbody tr td').length") % len(results.rows) == 0
     assert page.run("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert page.run("document.querySelectorAll('#training img').length") == 2
+    assert page.run("document.querySelectorAll('#curves svg').length") == 7
+    assert page.run("document.querySelectorAll('#curves svg path.chosen').length") == 7
     page.run("document.querySelector('#controls input[type=checkbox]').click()")
     assert page.run("document.querySelectorAll('#chart .point').length") == len(measured) + 2
     for value in ("size", "whole", "median"):
