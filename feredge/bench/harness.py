@@ -21,7 +21,6 @@ from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
 FLOAT_RUNNER = "feredge.train.runner:KerasRunner"
-BASELINES = ("pca-svc", "random-forest")
 QUANTILES = 1001
 
 
@@ -214,18 +213,17 @@ def _evidence(trials: Sequence[Trial], labels: NDArray[np.int8]) -> dict[str, ND
 def _baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
     from feredge import baselines
 
-    size = run.recipe().data.size
     return [
         Subject(
             name=fitted.id,
             kind="baseline",
-            format=fitted.path.suffix[1:],
-            variant="classical",
-            precision="float32",
+            format=fitted.entry.format,
+            variant=fitted.entry.card.variant,
+            precision=fitted.entry.card.precision,
             path=fitted.path,
             opener="feredge.baselines:open_baseline",
-            contract=InputContract(size, size, 1),
-            classes=splits.train.classes,
+            contract=fitted.entry.card.contract,
+            classes=fitted.entry.card.classes,
         )
-        for fitted in baselines.fit(BASELINES, splits, cache=run.path / "baselines", progress=progress)
+        for fitted in baselines.fit(baselines.DEFAULT, splits, cache=run.path / "baselines", progress=progress)
     ]
