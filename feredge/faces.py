@@ -94,6 +94,9 @@ class Haar:
         self.longest = longest
         self._own = _PerThread()  # a cascade keeps its working images, so two threads cannot share one
 
+    def __repr__(self) -> str:
+        return f"Haar(smallest={self.smallest}, neighbours={self.neighbours}, longest={self.longest})"
+
     def __call__(self, pixels: Images, color: Color) -> list[WholeBox]:
         """Return boxes in `uint8 (h, w, 1 | 3 | 4)` pixels."""
         cascade = getattr(self._own, "cascade", None)
@@ -126,6 +129,9 @@ class YuNet:
         self.longest = longest
         self._own = _PerThread()
         self._open()
+
+    def __repr__(self) -> str:
+        return f"YuNet({self.path!r}, confidence={self.confidence}, longest={self.longest})"
 
     def __call__(self, pixels: Images, color: Color) -> list[WholeBox]:
         """Return boxes in `uint8 (h, w, 1 | 3 | 4)` pixels."""

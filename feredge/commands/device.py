@@ -1,0 +1,68 @@
+"""What the device side's commands share: options, opening the Predictor, a progress bar."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from feredge.predictor import Predictor
+    from feredge.progress import Progress
+
+PATH = click.Path(path_type=Path)
+
+
+def predictor_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --model, --threads, --face, --margin and --yunet."""
+    for option in (
+        click.option("--yunet", type=PATH, help="Find faces by this YuNet file instead of OpenCV's Haar cascade."),
+        click.option(
+            "--margin",
+            type=click.FloatRange(-50, 400),
+            default=0.0,
+            metavar="PERCENT",
+            help="Enlarge the square around each found face.",
+        ),
+        click.option("--face", is_flag=True, help="Each picture is one face; do not look for faces in it."),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: every core]"),
+        click.option("--model", type=PATH, help="A model file or exported folder.  [default: feredge's own]"),
+    ):
+        function = option(function)
+    return function
+
+
+def open_predictor(model: Path | None, threads: int | None, yunet: Path | None) -> Predictor:
+    """Open the Predictor that the options ask for."""
+    # One damaged picture among many is told in its row; OpenCV and FFmpeg would tell it here as well.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from feredge.predictor import Predictor
+
+    return Predictor(model, threads=threads, detector=yunet)
+
+
+@contextmanager
+def bar() -> Iterator[Progress]:
+    """Give a Progress that shows one bar on standard error, where that is a terminal."""
+    shown: Any = None
+
+    def progress(task: str, done: float, total: float, note: str = "") -> None:
+        nonlocal shown
+        if shown is None:
+            length = int(total) or None
+            hidden = not sys.stderr.isatty()
+            shown = click.progressbar(length=length, label=task, file=sys.stderr, show_pos=True, hidden=hidden)
+            shown.__enter__()
+        shown.update(int(done) - shown.pos)
+
+    try:
+        yield progress
+    finally:
+        if shown is not None:
+            shown.__exit__(None, None, None)

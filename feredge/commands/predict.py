@@ -1,0 +1,169 @@
+"""`feredge predict`: pictures, a video or a camera."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feredge.commands.device import PATH, bar, open_predictor, predictor_options
+from feredge.errors import PictureError
+
+if TYPE_CHECKING:
+    from feredge.label.video import Frame
+    from feredge.predictor import Predictor
+
+
+@click.command("predict")
+@click.argument("pictures", nargs=-1, type=click.Path())
+@click.option("--list", "lists", multiple=True, type=PATH, help="A text file of one picture a line.")
+@predictor_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a picture on a line of its own.")
+@click.option("--csv", "table", type=PATH, help="Write a table: .csv, .parquet (with pyarrow), or - to print it.")
+@click.option("--annotate", type=PATH, metavar="FOLDER", help="Write copies with boxes and labels into this folder.")
+@click.option("--video", metavar="FILE", help="Follow the faces in a video instead.")
+@click.option("--camera", type=int, metavar="N", help="Follow the faces that a camera sees instead; Ctrl-C ends.")
+@click.option("--out", type=PATH, help="Write the video with boxes and labels.")
+@click.option("--show", is_flag=True, help="Show the video in a window; q ends.")
+@click.option("--smooth", type=click.FloatRange(0), metavar="SECONDS", help="Average over time.  [default: 0.5]")
+@click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Skip N frames after each look.")
+@click.option("--hold-rate", is_flag=True, help="Skip frames wherever looking is slower than the video.")
+def command(
+    pictures: tuple[str, ...],
+    lists: tuple[Path, ...],
+    video: str | None,
+    camera: int | None,
+    model: Path | None,
+    threads: int | None,
+    yunet: Path | None,
+    **options: Any,
+) -> None:
+    """Name the expressions of the faces in pictures, a video, or before a camera.
+
+    PICTURES are files and folders. A table (--csv) that was stopped goes on with the same command.
+    """
+    moving = video is not None or camera is not None
+    if bool(pictures or lists) + (video is not None) + (camera is not None) != 1:
+        raise click.UsageError("expected pictures, --video or --camera, and one of them only")
+    for name in ("as_json", "annotate") if moving else ("out", "show", "hold_rate", "skip", "smooth"):
+        if options.pop(name):
+            option = name.removeprefix("as_").replace("_", "-")
+            raise click.UsageError(f"--{option} does not go with {'a video' if moving else 'pictures'}")
+    options["margin"] /= 100
+    options["find"] = not options.pop("face")
+    with open_predictor(model, threads, yunet) as predictor:
+        if moving:
+            _video(predictor, camera if video is None else video, **options)
+        else:
+            _pictures(predictor, pictures, lists, **options)
+
+
+def _pictures(
+    predictor: Predictor,
+    paths: tuple[str, ...],
+    lists: tuple[Path, ...],
+    *,
+    find: bool,
+    margin: float,
+    as_json: bool,
+    table: Path | None,
+    annotate: Path | None,
+) -> None:
+    from feredge.label.draw import Folder
+    from feredge.label.labelling import label
+    from feredge.label.sources import list_pictures
+
+    pictures = list_pictures(paths, lists=lists)
+    folder = Folder(annotate, pictures) if annotate else None
+    if table is not None and str(table) != "-":
+        with bar() as progress:
+            each = folder.add if folder else None
+            state = label(predictor, pictures, table, find=find, margin=margin, each=each, progress=progress)
+        failed = f", {state.failed:,} could not be used" if state.failed else ""
+        click.echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
+        if state.failed == state.pictures:
+            raise PictureError("expected pictures, none could be used; the table says why")
+        return
+    say = _say_json if as_json else _say_csv if table else _say_lines
+    if say(_answers(predictor, pictures, find, margin, folder), predictor.classes, pictures) == len(pictures):
+        raise PictureError("expected pictures, none could be used")
+
+
+def _answers(predictor: Predictor, pictures: list[str], find: bool, margin: float, folder: Any) -> Iterator[Any]:
+    for picture, answer in zip(pictures, predictor.stream(pictures, find=find, margin=margin), strict=True):
+        if folder is not None:
+            folder.add(picture, answer)
+        yield picture, answer
+
+
+def _say_lines(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
+    width = min(60, max(map(len, pictures)))
+    longest = max(map(len, classes))
+    failed = 0
+    for picture, answer in answers:
+        if isinstance(answer, PictureError):
+            failed += 1
+            click.echo(f"error: {answer}", err=True)
+        elif not answer:
+            click.echo(f"{picture:<{width}}  no face found")
+        for face in [] if isinstance(answer, PictureError) else answer:
+            box = "" if face.box is None else "  at {},{}  {}x{}".format(*face.box)
+            click.echo(f"{picture:<{width}}  {face.label:<{longest}}  {face.confidence:6.1%}{box}")
+    return failed
+
+
+def _say_json(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
+    failed = 0
+    for picture, answer in answers:
+        bad = isinstance(answer, PictureError)
+        failed += bad
+        faces = [] if bad else [face.to_dict() for face in answer]
+        click.echo(json.dumps({"picture": picture, "faces": faces, "error": str(answer) if bad else None}))
+    return failed
+
+
+def _say_csv(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
+    from feredge.label.table import columns, rows, to_csv
+
+    click.echo(to_csv([columns(classes)]), nl=False)
+    failed = 0
+    for picture, answer in answers:
+        failed += isinstance(answer, PictureError)
+        click.echo(to_csv(rows(picture, answer, len(classes))), nl=False)
+    return failed
+
+
+def _video(
+    predictor: Predictor, source: str | int | None, *, smooth: float | None, skip: int, hold_rate: bool, **options: Any
+) -> None:
+    from feredge.label.follow import follow
+    from feredge.label.track import Tracker
+    from feredge.label.video import Every, HoldRate, Video
+
+    assert source is not None
+    video = Video(source)
+    pace = HoldRate() if hold_rate or (video.live and not skip) else Every(skip + 1)
+    tracker = Tracker() if smooth is None else Tracker(smoothing=smooth)
+    each = None if options["table"] or options["show"] else _say_changes()
+    with bar() as progress:
+        done = follow(predictor, video, tracker=tracker, pace=pace, each=each, progress=progress, **options)
+    short = f" of {video.count:,} promised" if done.frames < 0.9 * video.count else ""
+    click.echo(f"{done.frames:,} frames{short}, {done.looked:,} looked into, {done.faces:,} faces followed", err=True)
+
+
+def _say_changes() -> Callable[[Frame], None]:
+    """Return what prints a line when a face appears or another label is given to it."""
+    last: dict[int, str] = {}
+
+    def say(frame: Frame) -> None:
+        for tracked in frame.faces:
+            if last.get(tracked.number) != tracked.face.label:
+                last[tracked.number] = tracked.face.label
+                click.echo(
+                    f"{frame.time:9.2f} s  face {tracked.number}  {tracked.face.label}  {tracked.face.confidence:.1%}"
+                )
+
+    return say

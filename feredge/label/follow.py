@@ -1,0 +1,149 @@
+"""Following the faces of a video into a table, an annotated video, a window."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feredge import files
+from feredge.errors import PictureError
+from feredge.label.draw import annotate
+from feredge.label.track import Tracker
+from feredge.label.video import Frame, Video, watch
+from feredge.predictor import Predictor
+from feredge.progress import Progress, quiet
+
+CODES = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}
+Sink = Callable[[Frame], Any]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What came out of a video; `faces` counts the numbers that were given."""
+
+    frames: int
+    looked: int
+    faces: int
+
+
+def follow(
+    predictor: Predictor,
+    video: Video,
+    *,
+    find: bool = True,
+    margin: float = 0.0,
+    tracker: Tracker | None = None,
+    pace: Callable[[int, float], bool] | None = None,
+    table: Path | None = None,
+    out: Path | None = None,
+    show: bool = False,
+    each: Sink | None = None,
+    progress: Progress = quiet,
+) -> Followed:
+    """Run a Predictor along a video.
+
+    Args:
+        predictor, video, find, margin, tracker, pace: as `feredge.label.video.watch` takes them.
+        table: csv file, one row a face and frame looked into.
+        out: video file (.mp4, .avi, .mkv) of the same frames with boxes and labels; sound is left out.
+        show: show it in a window as it goes; the key q ends.
+        each: called with each frame.
+        progress: called with the frames done, where the video says how many it has.
+
+    A camera goes on until Ctrl-C, or q in its window, and what was written until then stands. The files of a video
+    that was stopped are not kept.
+
+    Raises:
+        PictureError: a video, table or window that cannot be written or opened.
+    """
+    frames = looked = 0
+    numbers: set[int] = set()
+    with ExitStack() as stack:
+        sinks: list[Sink] = [] if each is None else [each]
+        if table is not None:
+            sinks.append(stack.enter_context(_table(table, predictor.classes)))
+        if out is not None:
+            sinks.append(stack.enter_context(_video(out, video.rate)))
+        if show:
+            sinks.append(stack.enter_context(_window(str(video.source))))
+        try:
+            for frame in watch(predictor, video, find=find, margin=margin, tracker=tracker, pace=pace):
+                frames, looked = frames + 1, looked + frame.looked
+                numbers.update(tracked.number for tracked in frame.faces)
+                if any(sink(frame) is False for sink in sinks):
+                    break
+                if video.count:
+                    progress("frames", min(frames, video.count), video.count)
+        except KeyboardInterrupt:
+            if not video.live:
+                raise
+        if not frames:
+            raise PictureError(f"{video.source}: expected a video, found no frame that OpenCV can decode")
+    return Followed(frames, looked, len(numbers))
+
+
+@contextmanager
+def _table(path: Path, classes: tuple[str, ...]) -> Iterator[Sink]:
+    if path.suffix != ".csv":
+        raise PictureError(f"{path}: expected a table that ends in .csv")
+    with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        fixed = ["frame", "time", "face", "label", "confidence", "x", "y", "width", "height"]
+        writer.writerow([*fixed, *(f"p_{name}" for name in classes)])
+
+        def add(frame: Frame) -> None:
+            for tracked in frame.faces if frame.looked else ():
+                face = tracked.face
+                about = [frame.index, f"{frame.time:.3f}", tracked.number, face.label, f"{face.confidence:.6f}"]
+                writer.writerow([*about, *(face.box or [""] * 4), *(f"{score:.6f}" for score in face.scores)])
+
+        yield add
+
+
+@contextmanager
+def _video(path: Path, rate: float) -> Iterator[Sink]:
+    import cv2
+
+    if path.suffix not in CODES:
+        raise PictureError(f"{path}: expected a video that ends in {', '.join(CODES)}")
+    writer: Any = None
+    with files.replacing(path) as temporary:
+
+        def add(frame: Frame) -> None:
+            nonlocal writer
+            pixels = annotate(frame.pixels, [tracked.face for tracked in frame.faces])
+            if writer is None:
+                size = pixels.shape[1], pixels.shape[0]
+                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*CODES[path.suffix]), rate, size)
+                if not writer.isOpened():
+                    raise PictureError(f"{path}: expected a video of {size[0]}x{size[1]}, OpenCV cannot write it")
+            writer.write(pixels)
+
+        try:
+            yield add
+        finally:
+            if writer is not None:
+                writer.release()
+
+
+@contextmanager
+def _window(title: str) -> Iterator[Sink]:
+    import cv2
+
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise PictureError("expected a screen to show a window on, found none")  # Qt would end the process
+
+    def add(frame: Frame) -> bool:
+        cv2.imshow(title, annotate(frame.pixels, [tracked.face for tracked in frame.faces]))
+        return cv2.waitKey(1) & 0xFF != ord("q")
+
+    try:
+        yield add
+    finally:
+        cv2.destroyAllWindows()

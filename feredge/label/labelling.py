@@ -1,0 +1,59 @@
+"""Naming the expressions in hundreds of thousands of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from feredge import files
+from feredge.errors import PictureError
+from feredge.label.table import Job, State, Table
+from feredge.predictor import Face, Predictor
+from feredge.progress import Progress, quiet
+
+
+def label(
+    predictor: Predictor,
+    pictures: Sequence[str],
+    table: Path,
+    *,
+    find: bool = True,
+    margin: float = 0.0,
+    each: Callable[[str, list[Face] | PictureError], None] | None = None,
+    progress: Progress = quiet,
+) -> State:
+    """Write a row for every face in `pictures` into a csv or Parquet table, in order.
+
+    Stopped in any way, the same call goes on where it was: after Ctrl-C nothing is done twice, after a kill at most
+    the last second. A picture that cannot be used is a row with its error.
+
+    Args:
+        predictor: what names them.
+        pictures: paths.
+        table: `.csv`, or `.parquet` where pyarrow is installed. A table that stands is replaced at the end.
+        find: look for faces; otherwise each picture is one face.
+        margin: share by which the square around each found face is enlarged.
+        each: called with every path and its answer, before the answer enters the table.
+        progress: called with the pictures done.
+
+    Returns:
+        How many pictures, faces and failures are in the table, those of earlier starts included.
+
+    Raises:
+        RunError: a part of the table that belongs to another job.
+        ArtifactError: the network failed.
+    """
+    settings = {"model": files.sha256(predictor.path), "find": find, "margin": margin}
+    if find:
+        settings["detector"] = repr(predictor.detector)
+    job = Job(pictures, predictor.classes, settings)
+    with Table(table, job) as out:
+        for answer in predictor.stream(pictures[out.state.pictures :], find=find, margin=margin):
+            done = out.state.pictures + 1
+            if each is not None:
+                each(pictures[done - 1], answer)
+            out.add(answer)
+            progress("pictures", done, len(pictures), os.path.basename(pictures[done - 1]))  # noqa: PTH119
+        out.finish()
+    return out.state

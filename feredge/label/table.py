@@ -1,0 +1,228 @@
+"""A table of labels that grows picture by picture, and goes on after it was stopped.
+
+Rows go into `<name>.part`, a csv file; `<name>.part.json` beside it says how far it is safe: how many pictures and
+how many bytes. Whatever was written after that (by a process that was killed) is cut off when the same job starts
+again. When all pictures are through, the part takes the table's place, as csv or converted to Parquet.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from feredge import files
+from feredge.errors import PictureError, RunError
+from feredge.predictor import Face
+
+NO_FACE = "no face found"
+SAFE_EVERY = 1.0  # seconds between two notes of how far it is
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to which pictures; a part of a table belongs to one job.
+
+    Attributes:
+        pictures: their paths, in order.
+        classes: the network's class names.
+        settings: all else that changes a row: the model's digest, options.
+    """
+
+    pictures: Sequence[str]
+    classes: tuple[str, ...]
+    settings: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all three, in hexadecimal."""
+        digest = hashlib.sha256(json.dumps([self.classes, self.settings], sort_keys=True).encode())
+        for picture in self.pictures:
+            digest.update(b"\0" + os.fsencode(picture))
+        return digest.hexdigest()
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """Return the table's columns: one row a face; a picture without faces has one row with an error."""
+    fixed = ["picture", "face", "label", "confidence", "x", "y", "width", "height"]
+    return [*fixed, *(f"p_{name}" for name in classes), "error"]
+
+
+def rows(picture: str, answer: list[Face] | PictureError, classes: int) -> list[list[Any]]:
+    """Return a picture's rows: a row a face, or one that says why there is none. Probabilities have 6 digits."""
+    if isinstance(answer, PictureError) or not answer:
+        error = str(answer) if isinstance(answer, PictureError) else NO_FACE
+        return [[picture, *[""] * (7 + classes), error]]
+    return [
+        [
+            picture,
+            number,
+            face.label,
+            f"{face.confidence:.6f}",
+            *(face.box or [""] * 4),
+            *(f"{score:.6f}" for score in face.scores),
+            "",
+        ]
+        for number, face in enumerate(answer)
+    ]
+
+
+def to_csv(rows: list[list[Any]]) -> bytes:
+    """Return rows as csv lines in UTF-8; names that are no text keep their bytes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", errors="surrogateescape")
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a table is: whole pictures, the bytes of their rows, and what came out of them."""
+
+    pictures: int = 0
+    bytes: int = 0
+    faces: int = 0
+    failed: int = 0
+
+
+class Table:
+    """A growing table. Use it as a context manager, `add` answers in the job's order, then `finish`.
+
+    Args:
+        path: the finished table, `.csv` or `.parquet`.
+        job: what is done; a part of another job beside the table is an error.
+
+    Attributes:
+        state: how far it is; a table that goes on starts with what stands already.
+
+    Raises:
+        RunError: another suffix, a part that another job or a running process owns, Parquet without pyarrow.
+    """
+
+    def __init__(self, path: Path, job: Job) -> None:
+        if path.suffix not in (".csv", ".parquet"):
+            raise RunError(f"{path}: expected a name that ends in .csv or .parquet")
+        if path.suffix == ".parquet":
+            _need_pyarrow(path)
+        self.path = path
+        self.job = job
+        self.part = path.with_name(path.name + ".part")
+        self.note = path.with_name(path.name + ".part.json")
+        self.state = State()
+
+    def __enter__(self) -> Table:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = self.part.open("ab")
+        try:
+            _lock(self._file, self.part)
+            if self.note.exists():
+                self.state = self._noted_state()
+            self._file.truncate(self.state.bytes)
+        except BaseException:
+            self._file.close()
+            raise
+        if not self.state.bytes:
+            header = to_csv([columns(self.job.classes)])
+            self._file.write(header)
+            self.state = State(bytes=len(header))
+        self._noted = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._file.closed:
+            try:
+                self._remember()
+            finally:
+                self._file.close()
+
+    def add(self, answer: list[Face] | PictureError) -> None:
+        """Add the rows of the next picture."""
+        state = self.state
+        text = to_csv(rows(self.job.pictures[state.pictures], answer, len(self.job.classes)))
+        self._file.write(text)
+        failed = isinstance(answer, PictureError)
+        faces = 0 if isinstance(answer, PictureError) else len(answer)
+        # One assignment: a Ctrl-C before it leaves a row that the next start cuts off, and nothing between.
+        self.state = State(state.pictures + 1, state.bytes + len(text), state.faces + faces, state.failed + failed)
+        if time.monotonic() - self._noted > SAFE_EVERY:
+            self._remember()
+
+    def finish(self) -> None:
+        """Put the finished table in its place."""
+        self._remember()
+        self._file.close()
+        if self.path.suffix == ".parquet":
+            _to_parquet(self.part, self.path, columns(self.job.classes))
+            self.part.unlink()
+        else:
+            self.part.replace(self.path)
+        self.note.unlink()
+
+    def _remember(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        files.write_json(self.note, {"job": self.job.digest, **asdict(self.state)})
+        self._noted = time.monotonic()
+
+    def _noted_state(self) -> State:
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            job = note.pop("job")
+            state = State(**{name: int(value) for name, value in note.items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.note}: expected how far the table is, found other text; remove it") from error
+        if job != self.job.digest or self.part.stat().st_size < state.bytes:
+            raise RunError(
+                f"{self.part}: belongs to other pictures, another model or other settings; "
+                f"remove it, or choose another table"
+            )
+        return state
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a second writer fails by itself
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(f"{path}: another process is writing it") from error
+
+
+def _need_pyarrow(path: Path) -> None:
+    try:
+        import pyarrow.parquet  # type: ignore[import-not-found,import-untyped]  # noqa: F401
+    except ImportError as error:
+        raise RunError(f"{path}: a Parquet table needs `pip install pyarrow`; .csv needs nothing") from error
+
+
+def _to_parquet(part: Path, path: Path, columns: list[str]) -> None:
+    """Convert piece by piece: the table may be larger than memory."""
+    import pyarrow  # type: ignore[import-not-found,import-untyped]
+    import pyarrow.csv  # type: ignore[import-not-found,import-untyped]
+    import pyarrow.parquet
+
+    text, whole = pyarrow.string(), pyarrow.int32()
+    kinds = {"picture": text, "face": whole, "label": text, "error": text}
+    kinds |= dict.fromkeys(("x", "y", "width", "height"), whole)
+    options = pyarrow.csv.ConvertOptions(
+        column_types={name: kinds.get(name, pyarrow.float32()) for name in columns}, strings_can_be_null=False
+    )
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    with (
+        files.replacing(path) as temporary,
+        pyarrow.csv.open_csv(part, convert_options=options, parse_options=parsing) as reader,
+        pyarrow.parquet.ParquetWriter(temporary, reader.schema) as writer,
+    ):
+        for batch in reader:
+            writer.write_batch(batch)

@@ -1,0 +1,59 @@
+"""Which pictures are meant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from feredge.errors import PictureError
+from feredge.label.sources import list_pictures
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_folders_are_walked_in_order(tmp_path: Path) -> None:
+    """Any depth, sorted by name, pictures only, capitals allowed; a table that goes on rests on this order."""
+    touch(tmp_path, "b/2.png", "b/1.JPG", "a.webp", "c/d/e.bmp", "notes.txt", "b/model.onnx", "z.png")
+    wanted = ["a.webp", "b/1.JPG", "b/2.png", "c/d/e.bmp", "z.png"]
+    assert list_pictures([tmp_path]) == [str(tmp_path / name) for name in wanted]
+
+
+def test_files_are_taken_as_given(tmp_path: Path) -> None:
+    """A file that was named is meant, whatever its suffix, and twice where it was named twice."""
+    touch(tmp_path, "x", "y.png")
+    names = [str(tmp_path / name) for name in ("y.png", "x", "y.png")]
+    assert list_pictures(names) == names
+
+
+def test_lists(tmp_path: Path) -> None:
+    """Paths in a list start from its folder; empty lines do not count; names that are no UTF-8 survive."""
+    odd = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "list.txt").write_bytes(b"a.png\n\n  sub/b.png \r\n/abs/c.png\ncaf\xe9.png\n")
+    found = list_pictures([], lists=[tmp_path / "list.txt"])
+    assert found == [f"{tmp_path}/a.png", f"{tmp_path}/sub/b.png", "/abs/c.png", f"{tmp_path}/{odd}"]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    """A typing error, an empty folder and a missing list are one line each."""
+    for paths, lists, words in (
+        ([tmp_path / "none"], [], "found nothing"),
+        ([tmp_path], [], "found none"),
+        ([], [], "found none"),
+        ([], [tmp_path / "none.txt"], "cannot be read"),
+    ):
+        with pytest.raises(PictureError, match=words):
+            list_pictures(paths, lists=lists)
+
+
+def test_links_do_not_lead_in_circles(tmp_path: Path) -> None:
+    """A folder that links to its parent must not be walked for ever."""
+    touch(tmp_path, "a/b.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert list_pictures([tmp_path]) == [str(tmp_path / "a" / "b.png")]

@@ -1,0 +1,181 @@
+"""Tables that grow, stop and go on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from feredge import Face
+from feredge.errors import PictureError, RunError
+from feredge.label.table import Job, State, Table, columns, rows, to_csv
+
+CLASSES = ("no", "yes")
+
+
+def face(score: float, box: tuple[int, int, int, int] | None = None) -> Face:
+    return Face("yes", score, (1 - score, score), CLASSES, box)
+
+
+def job(count: int = 4, **settings: object) -> Job:
+    return Job([f"{number}.png" for number in range(count)], CLASSES, dict(settings))
+
+
+ANSWERS: list[list[Face] | PictureError] = [
+    [face(0.75)],
+    [face(0.5, (1, 2, 3, 4)), face(1.0, (5, 6, 7, 8))],
+    [],
+    PictureError('2.png: "truncated"\nfile'),
+]
+
+
+def whole(path: Path) -> bytes:
+    """Write the table in one go and return its bytes."""
+    with Table(path, job()) as table:
+        for answer in ANSWERS:
+            table.add(answer)
+        table.finish()
+    return path.read_bytes()
+
+
+def test_rows() -> None:
+    """One row a face, one for none, one for an error, all as wide as the header."""
+    found = [row for answer in ANSWERS for row in rows("a.png", answer, 2)]
+    assert all(len(row) == len(columns(CLASSES)) for row in found)
+    assert found[0] == ["a.png", 0, "yes", "0.750000", "", "", "", "", "0.250000", "0.750000", ""]
+    assert found[2][:8] == ["a.png", 1, "yes", "1.000000", 5, 6, 7, 8]
+    assert found[3][-1] == "no face found" and found[4][-1].startswith("2.png")
+
+
+def test_finished_table_stands_alone(tmp_path: Path) -> None:
+    """It reads back, and neither part nor note stay."""
+    whole(tmp_path / "t.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    with (tmp_path / "t.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["picture"] for row in found] == ["0.png", "1.png", "1.png", "2.png", "3.png"]
+    assert found[-1]["error"] == '2.png: "truncated"\nfile' and float(found[1]["p_yes"]) == 0.5
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 3, 4])
+def test_stopped_table_goes_on(tmp_path: Path, stop: int) -> None:
+    """Stopped after any picture, the same job goes on there and ends with the same bytes."""
+    wanted = whole(tmp_path / "whole.csv")
+    path = tmp_path / "t.csv"
+    with pytest.raises(KeyboardInterrupt), Table(path, job()) as table:
+        for answer in ANSWERS[:stop]:
+            table.add(answer)
+        raise KeyboardInterrupt
+    assert not path.exists()
+    with Table(path, job()) as table:
+        assert table.state.pictures == stop
+        for answer in ANSWERS[stop:]:
+            table.add(answer)
+        table.finish()
+    assert path.read_bytes() == wanted
+    assert table.state == State(4, len(wanted), 3, 1)
+
+
+def test_rows_after_the_last_note_are_cut_off(tmp_path: Path) -> None:
+    """A killed process leaves rows, or half of one, that no note speaks of; they are done again."""
+    wanted = whole(tmp_path / "whole.csv")
+    path = tmp_path / "t.csv"
+    with pytest.raises(KeyboardInterrupt), Table(path, job()) as table:
+        table.add(ANSWERS[0])
+        raise KeyboardInterrupt
+    with path.with_name("t.csv.part").open("ab") as part:
+        part.write(b"1.png,0,yes,0.5000")
+    with Table(path, job()) as table:
+        for answer in ANSWERS[table.state.pictures :]:
+            table.add(answer)
+        table.finish()
+    assert path.read_bytes() == wanted
+
+
+def test_killed_before_the_first_note(tmp_path: Path) -> None:
+    """A part without a note is begun again."""
+    path = tmp_path / "t.csv"
+    path.with_name("t.csv.part").write_bytes(b"picture,fa")
+    assert whole(path) == whole(tmp_path / "whole.csv")
+
+
+@pytest.mark.parametrize("other", [job(5), job(4, model="another"), Job(job().pictures, ("a", "b"), {})])
+def test_part_of_another_job_is_refused(tmp_path: Path, other: Job) -> None:
+    """Other pictures, classes or settings must not be mixed into one table."""
+    path = tmp_path / "t.csv"
+    with pytest.raises(KeyboardInterrupt), Table(path, job()) as table:
+        table.add(ANSWERS[0])
+        raise KeyboardInterrupt
+    with pytest.raises(RunError, match="belongs to other pictures"), Table(path, other):
+        pass
+    with Table(path, job()) as table:  # the refusal harmed nothing
+        assert table.state.pictures == 1
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"job": 1, "pictures": "x"}', '{"job": 1, "bites": 2}'])
+def test_damaged_note(tmp_path: Path, note: str) -> None:
+    """It says what to remove."""
+    (tmp_path / "t.csv.part.json").write_text(note)
+    with pytest.raises(RunError, match=r"t\.csv\.part\.json: expected how far"), Table(tmp_path / "t.csv", job()):
+        pass
+
+
+def test_note_beyond_the_part(tmp_path: Path) -> None:
+    """A part that lost bytes is not gone on with."""
+    note = {"job": job().digest, "pictures": 2, "bytes": 10_000, "faces": 2, "failed": 0}
+    (tmp_path / "t.csv.part.json").write_text(json.dumps(note))
+    with pytest.raises(RunError), Table(tmp_path / "t.csv", job()):
+        pass
+
+
+def test_two_writers(tmp_path: Path) -> None:
+    """A second process on the same table is refused."""
+    refused = pytest.raises(RunError, match="another process")
+    with Table(tmp_path / "t.csv", job()), refused, Table(tmp_path / "t.csv", job()):
+        pass
+
+
+def test_old_table_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    """Labelling again does not take the old table away first."""
+    path = tmp_path / "t.csv"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), Table(path, job()) as table:
+        table.add(ANSWERS[0])
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """A file name keeps its bytes in the csv."""
+    name = os.fsdecode(b"caf\xe9.png")
+    assert to_csv(rows(name, ANSWERS[0], 2)).startswith(b"caf\xe9.png,0,yes")
+    assert Job([name], CLASSES, {}).digest
+
+
+def test_suffix(tmp_path: Path) -> None:
+    """`--csv face.png` must not overwrite a picture."""
+    with pytest.raises(RunError, match=r"\.csv or \.parquet"):
+        Table(tmp_path / "face.png", job())
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """The same rows with types, where pyarrow is installed."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    whole(tmp_path / "t.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+    table = parquet.read_table(tmp_path / "t.parquet")
+    assert table.column_names == columns(CLASSES)
+    assert table["face"].to_pylist() == [0, 0, 1, None, None]
+    assert table["p_yes"].to_pylist() == [0.75, 0.5, 1.0, None, None]
+    assert table["error"].to_pylist()[-1] == '2.png: "truncated"\nfile'
+    assert table["label"].to_pylist()[-1] == "" and table["x"].to_pylist()[:3] == [None, 1, 5]
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before hours of work, not after."""
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    with pytest.raises(RunError, match="pip install pyarrow"):
+        Table(tmp_path / "t.parquet", job())
