@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from feredge.run import RunFolder
 
 # Commands with a module of their own, imported when they are called: name -> (module, one line of help).
-ELSEWHERE: dict[str, tuple[str, str]] = {}
+ELSEWHERE = {
+    "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
+}
 
 
 class Commands(click.Group):
