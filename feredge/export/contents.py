@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+from feredge.errors import ArtifactError
+
+TFLITE_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+ONNX_WEIGHTED = ("Conv", "Gemm", "MatMul")
+LAYOUT = ("Reshape", "Transpose")  # may stand between the input and the first layer: tf2onnx goes from NHWC to NCHW
+SMALL_KERNEL = 1024  # with weights only in int8, TFLite leaves kernels of fewer values in float
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +54,7 @@ def _read_tflite(path: Path) -> Contents:
     made_by = {index: operator for operator in graph.operators for index in operator.outputs}
     kernels = {}
     for operator in graph.operators:
-        if names[codes[operator.opcodeIndex]] in WEIGHTED:
+        if names[codes[operator.opcodeIndex]] in TFLITE_WEIGHTED:
             index = operator.inputs[1]
             if index in made_by:  # float16 kernels go through a DEQUANTIZE
                 index = made_by[index].inputs[0]
@@ -69,21 +74,36 @@ def _read_onnx(path: Path) -> Contents:
     import onnx
     from onnx import numpy_helper
 
-    from feredge.export import to_onnx
-
     graph = onnx.load(path).graph
     known = {tensor.name: tensor for tensor in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     kernels = {}
     for node in graph.node:
-        if node.op_type in to_onnx.WEIGHTED:
+        if node.op_type in ONNX_WEIGHTED:
             name = node.input[1]
             while name not in known and name in made_by:  # through DequantizeLinear, or Cast and Mul
                 name = made_by[name].input[0]
             if name in known:
                 kernels[name] = numpy_helper.to_array(known[name])
-    node = to_onnx.consumer(graph, graph.input[0].name)
-    while node.op_type in to_onnx.LAYOUT:
-        node = to_onnx.consumer(graph, node.output[0])
-    pixels = to_onnx.quantization(graph, node) if node.op_type == "DequantizeLinear" else None
+    node = consumer(graph, graph.input[0].name)
+    while node.op_type in LAYOUT:
+        node = consumer(graph, node.output[0])
+    pixels = scale_and_zero(graph, node) if node.op_type == "DequantizeLinear" else None
     return Contents(kernels, (), pixels)
+
+
+def consumer(graph: Any, name: str) -> Any:
+    """Return the one node that takes tensor `name`; ArtifactError where there are none or several."""
+    found = [node for node in graph.node if name in node.input]
+    if len(found) != 1:
+        raise ArtifactError(f"expected one operation on {name!r}, found {len(found)}")
+    return found[0]
+
+
+def scale_and_zero(graph: Any, node: Any) -> tuple[np.float32, int] | None:
+    """Return scale and zero point of a QuantizeLinear or DequantizeLinear node, None where they are no scalars."""
+    from onnx import numpy_helper
+
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    scale, zero_point = (numpy_helper.to_array(known[name]) for name in node.input[1:3])
+    return (np.float32(scale), int(zero_point)) if scale.size == zero_point.size == 1 else None

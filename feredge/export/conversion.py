@@ -83,27 +83,30 @@ def convert(job: Job) -> list[Entry]:
 
 def _open(folder: RunFolder, job: Job) -> tuple[object, Callable[[Card], bytes]]:
     """Return the variant's float network, and the function from a card to the file's bytes."""
-    from feredge.export import variants
+    from feredge.export import rounding, variants
 
-    first = next(iter(job.cards.values()))
+    name, first = next(iter(job.cards.items()))
     weights = first.source["weights"]
     core = variants.open_core(folder, first.variant, weights=weights)
-    if next(iter(job.cards)).endswith(".tflite"):
+    # Weights that were trained under nearest rounding are best rounded so.
+    rounded = core if first.variant in variants.QUANTIZED else rounding.with_kept_sums(core)
+    cores = {"float32": core, "float16": core, "dynamic-int8": rounded, "int8": rounded}
+    if name.endswith(".tflite"):
         from feredge.export.to_tflite import to_tflite
 
+        quantized = variants.open_quantized(folder, first.variant, weights=weights)
+
         def tflite(card: Card) -> bytes:
-            ranges = (
-                variants.open_quantized(folder, card.variant, weights=weights) if card.precision == "int8" else None
-            )
-            model = to_tflite(core, card.precision, calibration=job.calibration, quantized=ranges)
+            model = to_tflite(cores[card.precision], card.precision, calibration=job.calibration, quantized=quantized)
             return artifact.append_tflite_card(model, card)
 
         return core, tflite
     from feredge.export import to_onnx
 
-    graph = to_onnx.core_graph(core, opset=folder.recipe().export.opset)
+    opset = folder.recipe().export.opset
 
     def onnx(card: Card) -> bytes:
+        graph = to_onnx.core_graph(cores[card.precision], opset=opset)
         return to_onnx.with_card(to_onnx.at_precision(graph, card.precision, calibration=job.calibration), card)
 
     return core, onnx

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,21 +16,20 @@ from onnx import TensorProto, helper, numpy_helper
 from feredge.artifact import CARD_KEY, Card
 from feredge.contract import Images
 from feredge.errors import ArtifactError
+from feredge.export.contents import LAYOUT, ONNX_WEIGHTED, SMALL_KERNEL, consumer, scale_and_zero
 
 # onnxruntime reports to its maker by default, and only this, before its first import, prevents it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 PIXELS, IMAGE = "pixels", "image"  # the core's input, float32 in [0, 1]; the file's input, uint8
-WEIGHTED = ("Conv", "Gemm", "MatMul")
-LAYOUT = ("Reshape", "Transpose")  # may stand between the input and the first layer: tf2onnx goes from NHWC to NCHW
 CALIBRATION_BATCH = 32
 
 
 def core_graph(core: Any, *, opset: int) -> Any:
     """Return a core as an ONNX model: `pixels` float32 NHWC in [0, 1], any batch, to probabilities.
 
-    tf2onnx numbers the names it invents from a counter of the process; here they are numbered afresh, so that
-    the same core gives the same bytes whatever was converted before.
+    Nodes and tensors are named after their layers. tf2onnx's own names hold numbers from a counter of the process,
+    and repeat the network's path in each: in a small int8 file they took a fifth of the bytes.
     """
     import tf2onnx
 
@@ -39,11 +37,9 @@ def core_graph(core: Any, *, opset: int) -> Any:
 
     signature = [tf.TensorSpec(core.input_shape, tf.float32, name=PIXELS)]
     model, _ = tf2onnx.convert.from_keras(core, input_signature=signature, opset=opset)
-    _number_names(model.graph)
+    _name_by_layer(model.graph)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for domain in [domain for domain in model.opset_import if domain.domain]:
-        model.opset_import.remove(domain)
     model.graph.name, model.graph.doc_string = "feredge", ""
     return model
 
@@ -51,10 +47,10 @@ def core_graph(core: Any, *, opset: int) -> Any:
 def at_precision(core: Any, precision: str, *, calibration: Images) -> Any:
     """Return a `core_graph` in the input contract, its numbers stored as `precision`.
 
-    `dynamic-int8` stores int8 kernels, one scale a channel, and multiplies them out when the file is loaded:
-    a quarter of the size, at the speed and nearly the outputs of float32. onnxruntime's own `quantize_dynamic`
-    is not used: it writes ConvInteger, which took four times float32's time here, and takes the ranges of
-    activations from the whole batch, so that an image's answer depends on its neighbours.
+    `dynamic-int8` stores kernels as int8, one scale a channel, small ones left out as in TFLite, and multiplies
+    them out when the file is loaded: weights only, at the speed and nearly the outputs of float32. onnxruntime's
+    own `quantize_dynamic` is not used: it writes ConvInteger, which took four times float32's time here, and
+    takes the ranges of activations from the whole batch, so that an image's answer depends on its neighbours.
 
     Args:
         core: what `core_graph` returned; it is left as it is.
@@ -74,25 +70,36 @@ def with_card(model: Any, card: Card) -> bytes:
     """Return the bytes of `model` with `card` in its metadata, and nothing else there."""
     import json
 
+    used = {node.domain for node in model.graph.node}
+    for domain in [domain for domain in model.opset_import if domain.domain not in used]:
+        model.opset_import.remove(domain)  # the tools declare all they know; a runtime may refuse one it does not
+    model.producer_name, model.producer_version = "feredge", card.versions.get("feredge", "")
     del model.metadata_props[:]
     helper.set_model_props(model, {CARD_KEY: json.dumps(card.to_json(), sort_keys=True)})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _number_names(graph: Any) -> None:
-    """Number the `name__17` of tf2onnx in order of appearance."""
-    numbers: dict[str, int] = {}
-
-    def renamed(name: str) -> str:
-        return re.sub(r"__\d+", lambda match: f"__{numbers.setdefault(match[0], len(numbers) + 1)}", name)
-
+def _name_by_layer(graph: Any) -> None:
+    """Name a node `<layer>/<operation>`, its output likewise, its constants `<layer>/<operation>/<input>`."""
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    taken: set[str] = set()
     for node in graph.node:
-        node.name = renamed(node.name)
-        node.input[:] = map(renamed, node.input)
-        node.output[:] = map(renamed, node.output)
-    for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
-        value.name = renamed(value.name)
+        path = node.name.split("/")
+        base = name = "/".join([*path[1:-1], node.op_type])
+        while name in taken:
+            name = f"{base}{len(taken)}"
+        taken.add(name)
+        node.name = name
+        for position, constant in enumerate(node.input):
+            names.setdefault(constant, f"{name}/{position}")
+        for position, output in enumerate(node.output):
+            names.setdefault(output, f"{name}:{position}" if position else name)
+        node.input[:] = [names[value] for value in node.input]
+        node.output[:] = [names[value] for value in node.output]
+    for tensor in graph.initializer:
+        tensor.name = names[tensor.name]
+    del graph.value_info[:]
 
 
 def _scale_pixels(model: Any) -> Any:
@@ -115,7 +122,7 @@ def _take_pixels_as_integers(model: Any) -> Any:
     first = node
     while node.op_type in LAYOUT:  # these move pixels and change no value, so they work on uint8 as well
         node = consumer(graph, node.output[0])
-    if node.op_type != "QuantizeLinear" or quantization(graph, node) != (np.float32(1 / 255), 0):
+    if node.op_type != "QuantizeLinear" or scale_and_zero(graph, node) != (np.float32(1 / 255), 0):
         raise ArtifactError(f"expected the quantizer to scale pixels by 1/255, found {node.op_type} {node.name}")
     (dequantize,) = [other for other in graph.node if node.output[0] in other.input]
     dequantize.input[0] = node.input[0]
@@ -130,21 +137,6 @@ def _take_pixels_as_integers(model: Any) -> Any:
 def _input_is_image(graph: Any) -> None:
     graph.input[0].name = IMAGE
     graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
-
-
-def consumer(graph: Any, name: str) -> Any:
-    """Return the one node that takes tensor `name`; ArtifactError where there are none or several."""
-    found = [node for node in graph.node if name in node.input]
-    if len(found) != 1:
-        raise ArtifactError(f"expected one operation on {name!r}, found {len(found)}")
-    return found[0]
-
-
-def quantization(graph: Any, node: Any) -> tuple[np.float32, int] | None:
-    """Return scale and zero point of a QuantizeLinear or DequantizeLinear node, None where they are no scalars."""
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    scale, zero_point = (numpy_helper.to_array(known[name]) for name in node.input[1:3])
-    return (np.float32(scale), int(zero_point)) if scale.size == zero_point.size == 1 else None
 
 
 def _static(model: Any, calibration: Images) -> Any:
@@ -167,7 +159,26 @@ def _static(model: Any, calibration: Images) -> Any:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=softmax,  # its outputs are the probabilities: 256 steps would tie classes
         )
-        return onnx.load(written)
+        return _shorten_names(onnx.load(written))
+
+
+def _shorten_names(model: Any) -> Any:
+    """Shorten what the quantizer adds to names: in `nano` they were a tenth of the file."""
+    short = {"_DequantizeLinear_Output": "_dq", "_QuantizeLinear_Output": "_q", "_quantized": "_i", "_zero_point": "_z"}
+
+    def renamed(name: str) -> str:
+        for ending, shorter in short.items():
+            name = name.replace(ending, shorter)
+        return name
+
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.name = ""  # names of operations are optional, and these repeat their tensor's
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
+    for tensor in model.graph.initializer:
+        tensor.name = renamed(tensor.name)
+    return model
 
 
 class _Reader:
@@ -192,10 +203,12 @@ def _store_kernels_as_integers(model: Any) -> None:
     known = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
-        if node.op_type not in WEIGHTED or node.input[1] not in known:
+        if node.op_type not in ONNX_WEIGHTED or node.input[1] not in known:
             continue
         name = node.input[1]
         kernel = numpy_helper.to_array(known[name])
+        if kernel.size < SMALL_KERNEL:
+            continue
         axis = 0 if node.op_type == "Conv" else kernel.ndim - 1
         values, scale = _symmetric(kernel, axis)
         graph.initializer.remove(known.pop(name))

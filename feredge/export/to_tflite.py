@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -28,13 +29,15 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, quantized: Any 
         quantized: the core after quantization-aware training; `int8` then takes the ranges learnt there.
     """
     if precision == "int8":
-        return _integer(core, calibration) if quantized is None else _trained_integer(quantized)
-    converter = tf.lite.TFLiteConverter.from_keras_model(with_contract(core))
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    return _converted(converter)
+        return _integer(core, calibration) if quantized is None else _converted(quantized, _set_integer)
+
+    def options(converter: Any) -> None:
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+
+    return _converted(with_contract(core), options)
 
 
 def _integer(core: Any, calibration: Images) -> bytes:
@@ -42,24 +45,31 @@ def _integer(core: Any, calibration: Images) -> bytes:
         for image in calibration:
             yield [image[None].astype(np.float32) / np.float32(255)]
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(core)
-    converter.representative_dataset = representative_dataset
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]  # refuses what has no integer kernel
-    return _converted(_with_integer_ends(converter))
+    def options(converter: Any) -> None:
+        _set_integer(converter)
+        converter.representative_dataset = representative_dataset
+        # Refuses what has no integer kernel; left out after quantization-aware training, which it does not know.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+
+    return _converted(core, options)
 
 
-def _trained_integer(quantized: Any) -> bytes:
-    return _converted(_with_integer_ends(tf.lite.TFLiteConverter.from_keras_model(quantized)))
-
-
-def _with_integer_ends(converter: Any) -> Any:
+def _set_integer(converter: Any) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
-    return converter
 
 
-def _converted(converter: Any) -> bytes:
-    with warnings.catch_warnings():
+def _converted(model: Any, options: Any) -> bytes:
+    """Convert by way of a SavedModel with one signature; `from_keras_model` saves every layer and takes far longer."""
+    (pixels,) = model.inputs
+    signature = tf.TensorSpec(pixels.shape, pixels.dtype, name="image")
+    holder = tf.Module()
+    holder.weights = model.weights  # not the model: a SavedModel would hold a function of every layer, and take seconds
+    serve = tf.function(lambda image: {"probabilities": model(image, training=False)}, input_signature=[signature])
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        tf.saved_model.save(holder, folder, signatures=serve.get_concrete_function())
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        options(converter)
         # It misses "statistics for quantized inputs", an option of TensorFlow 1; ranges come from calibration.
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
         return bytes(converter.convert())

@@ -26,6 +26,8 @@ from feredge.train.fitting import one_hot
 
 RAMP = 0.6  # share of the fine-tuning over which weights are removed; the rest mends what is left
 CUTS = 30  # times at which weights are removed
+QUANTIZED = ("qat",)
+"""Variants that were trained with the rounding of int8, and bring its ranges."""
 
 
 def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Tell) -> None:
@@ -66,7 +68,7 @@ def open_core(run: RunFolder, name: str, *, weights: str) -> Any:
 
 def open_quantized(run: RunFolder, name: str, *, weights: str) -> Any | None:
     """Return a variant as quantization-aware training left it, ranges included; None where it was not trained so."""
-    if name != "qat":
+    if name not in QUANTIZED:
         return None
     model = quantization_aware(open_core(run, name, weights=weights))
     checkpoint.restore(_file(run, name), _arrays(run, name, weights), {"quantized": model.weights})

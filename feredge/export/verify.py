@@ -22,7 +22,6 @@ BATCH = 64
 ALONE = 5  # images that are also run one by one
 COLLAPSED = 0.95  # share of predictions on one class that no usable seven-class network gives
 STEP = 1 / 256  # of an int8 probability in TFLite: its scale is fixed by the format
-SMALL_KERNEL = 1024  # TFLite leaves kernels of fewer values in float when only weights are quantized
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
 def _check_storage(inside: contents.Contents, precision: str, name: str) -> None:
     expected = {"dynamic-int8": "int8"}.get(precision, precision)
     for kernel, values in inside.kernels.items():
-        small = precision == "dynamic-int8" and values.size < SMALL_KERNEL
+        small = precision == "dynamic-int8" and values.size < contents.SMALL_KERNEL
         if values.dtype != expected and not small:
             raise VerificationError(f"{name}: expected {expected} weights, found {values.dtype} in {kernel}")
     if not inside.kernels:

@@ -1,0 +1,33 @@
+"""One tiny run, trained and exported once, shared by the tests that look at the files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "train"))  # tiny_training
+
+from tiny_export import SMALL, with_recipe
+from tiny_training import stripes
+
+from feredge.artifact import Manifest
+from feredge.run import RunFolder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Give a trained run of SMALL on `stripes()`; tests that write into it copy it first."""
+    from feredge.train import train
+
+    return train(SMALL, stripes(), tmp_path_factory.mktemp("export") / "trained")
+
+
+@pytest.fixture(scope="session")
+def exported(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
+    """Give the same run with every file of it written, by worker processes as in real use."""
+    from feredge.export import export
+
+    run = with_recipe(trained, tmp_path_factory.mktemp("export") / "exported", SMALL)
+    return run, export(run, stripes())

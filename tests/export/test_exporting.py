@@ -1,0 +1,198 @@
+"""The export as a whole: what is skipped, what a kill or a full disk leaves, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from tiny_export import SMALL, with_recipe
+from tiny_training import stripes
+
+from feredge import files
+from feredge.artifact import Manifest
+from feredge.errors import RecipeError, RunError, VerificationError
+from feredge.export import export, exporting
+from feredge.recipe import Compression, Export
+from feredge.run import RunFolder
+
+ONE = dataclasses.replace(
+    SMALL, compression=Compression(variants=("dense",)), export=Export(("float32", "int8"), ("onnx",), calibration=128)
+)
+# The child dies by SIGKILL: while the second variant is fine-tuned, or when the first files of two workers are done.
+CHILD = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from tiny_training import stripes
+from feredge.export import export
+from feredge.run import RunFolder
+
+def progress(task, done, total, note=""):
+    if (task == sys.argv[2] and done > 0) or sys.argv[2] == "never":
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    export(RunFolder(Path(sys.argv[1])), stripes(), progress=progress)
+"""
+
+
+@contextmanager
+def _here(jobs: int) -> Iterator[Executor]:
+    """Convert in this process, where tests can reach in."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `export` convert in this process."""
+    monkeypatch.setattr(exporting, "_workers", _here)
+
+
+def _killed(run: RunFolder, moment: str, tmp_path: Path) -> list[int]:
+    """Export in a child that dies at `moment`. Return the ids of the workers it left."""
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    paths = [str(Path(__file__).parents[1] / "train"), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, str(script), str(run.path), moment],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return [int(word) for word in done.stdout.split()]
+
+
+def _names(run: RunFolder) -> list[str]:
+    return sorted(path.name for path in run.artifacts.glob("*")) if run.artifacts.exists() else []
+
+
+def test_a_killed_export_goes_on_after_its_last_variant(trained: RunFolder, tmp_path: Path, here: None) -> None:
+    """Guards `kill -9`: no manifest, no half file, no worker left behind, and no finished variant made again."""
+    recipe = dataclasses.replace(
+        SMALL,
+        compression=dataclasses.replace(SMALL.compression, variants=("pruned-60", "qat"), epochs=1),
+        export=Export(("float32",), ("onnx",)),
+    )
+    run = with_recipe(trained, tmp_path / "run", recipe)
+    assert _killed(run, "qat", tmp_path) == []
+    kept = run.path / "variants" / "pruned-60.npz"
+    before = kept.stat().st_mtime_ns
+    assert not _names(run) and [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+    workers = _killed(run, "export", tmp_path)
+    assert len(workers) == 2
+    limit = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert "manifest.json" not in _names(run)
+
+    manifest = export(run, stripes())
+    assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "qat.float32.onnx"]
+    assert _names(run) == ["manifest.json", "pruned-60.float32.onnx", "qat.float32.onnx"]
+    assert kept.stat().st_mtime_ns == before
+
+
+def _without_card(path: Path) -> bytes:
+    """Return all of a file but what it says of itself."""
+    if path.suffix == ".tflite":
+        with zipfile.ZipFile(path) as archive:
+            return path.read_bytes()[: min(item.header_offset for item in archive.infolist())]
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def test_the_same_run_gives_the_same_bytes(
+    exported: tuple[RunFolder, Manifest], trained: RunFolder, tmp_path: Path, here: None
+) -> None:
+    """Guards reproducible files: from another process, after other conversions. Only the recipe in the card differs."""
+    recipe = dataclasses.replace(SMALL, compression=dataclasses.replace(SMALL.compression, variants=("dense",)))
+    run = with_recipe(trained, tmp_path / "run", recipe)
+    for entry in export(run, stripes()).entries:
+        assert _without_card(run.artifacts / entry.file) == _without_card(exported[0].artifacts / entry.file)
+
+
+def test_a_finished_export_is_left_alone(trained: RunFolder, tmp_path: Path, here: None) -> None:
+    """Guards the skip, and that another recipe or a changed file makes the export run again."""
+    run = with_recipe(trained, tmp_path / "run", ONE)
+    first = export(run, stripes())
+    seen = []
+    assert export(run, stripes(), progress=lambda *step: seen.append(step)) == first and not seen
+    (run.artifacts / "dense.int8.onnx").write_bytes(b"not a model")
+    assert export(run, stripes()) == first
+    files.write_text(run.recipe_file, run.recipe_file.read_text().replace("opset = 17", "opset = 16"))
+    assert export(run, stripes()).entries[0].sha256 != first.entries[0].sha256
+
+
+def test_a_file_outside_its_tolerance_leaves_no_manifest(
+    trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the hard gate: the error names the file, exits non-zero, and the bad file has no name."""
+    from feredge.export import verify
+
+    run = with_recipe(trained, tmp_path / "run", ONE)
+    monkeypatch.setitem(verify.TOLERANCES, "int8", verify.Tolerance(1e-9, 1.0, 0.0))
+    with pytest.raises(VerificationError, match=r"^dense\.int8\.onnx: expected probabilities within 1e-09") as caught:
+        export(run, stripes())
+    assert caught.value.exit_code == 1
+    assert _names(run) == ["dense.float32.onnx"]
+
+
+def test_a_full_disk_leaves_no_half_file(
+    trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a disk that fills up in the middle of a file; the command line words the OSError."""
+    run, write = with_recipe(trained, tmp_path / "run", ONE), Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.suffix == ".onnx":
+            write(path, data[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        export(run, stripes())
+    assert not _names(run)
+
+
+def test_few_calibration_images_are_said(trained: RunFolder, tmp_path: Path, here: None) -> None:
+    """Guards the warning, and that the manifest says how many there were."""
+    run = with_recipe(trained, tmp_path / "run", dataclasses.replace(ONE, export=Export(("int8",), ("onnx",), 64)))
+    notes: list[str] = []
+
+    def progress(task: str, done: float, total: float, note: str = "") -> None:
+        notes.append(note)
+
+    manifest = export(run, stripes(), progress=progress)
+    assert "calibrated on only 64 images" in notes[-1]
+    assert manifest.entries[0].verification["calibration_images"] == 64
+
+
+@pytest.mark.parametrize("change", [{"precisions": ("int16x8",)}, {"formats": ("ort",)}])
+def test_what_cannot_be_written_is_refused_at_once(trained: RunFolder, tmp_path: Path, change: dict[str, Any]) -> None:
+    """Guards the order: options are checked before slow work."""
+    recipe = dataclasses.replace(ONE, export=dataclasses.replace(ONE.export, **change))
+    with pytest.raises(RecipeError, match="not written yet"):
+        export(with_recipe(trained, tmp_path / "run", recipe), stripes())
+
+
+def test_other_data_are_refused(trained: RunFolder, tmp_path: Path) -> None:
+    """Guards calibration against images that the network was not trained on."""
+    with pytest.raises(RunError, match="other data"):
+        export(with_recipe(trained, tmp_path / "run", ONE), stripes(seed=1))
