@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feredge.bench.harness import bench, compare, standing
     from feredge.bench.latency import effort
-    from feredge.bench.measure import Subject
     from feredge.bench.results import Effort, Results, Row
+    from feredge.bench.trial import Subject
 
 __all__ = ["Effort", "Results", "Row", "Subject", "bench", "compare", "effort", "standing"]
 
@@ -20,7 +20,7 @@ _HOMES = {
     "Effort": "results",
     "Results": "results",
     "Row": "results",
-    "Subject": "measure",
+    "Subject": "trial",
     "bench": "harness",
     "compare": "harness",
     "effort": "latency",

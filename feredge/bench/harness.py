@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from feredge import files
 from feredge.artifact import Manifest
 from feredge.bench import accuracy, corruptions, latency, machine
-from feredge.bench.measure import Subject, Trial, measure
+from feredge.bench.measure import measure
 from feredge.bench.results import Data, Effort, Results, Row
+from feredge.bench.trial import Subject, Trial
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError, ResultsError, RunError
@@ -177,7 +178,9 @@ def _row(
         if known is not None and known.probabilities is not None:
             fallen = accuracy.drop(known.probabilities, trial.probabilities, labels, margin=effort.margin, seed=seed)
     chosen = labels[corruptions.sample(len(labels), effort.corrupted, seed)]
-    beside = known.copies if known is not None else None
+    copies = len(corruptions.STRENGTHS) * 5
+    named = trial.named if len(trial.named) == copies else {}
+    beside = known.named if known is not None and len(known.named) == copies else None
     return Row(
         name=subject.name,
         kind=subject.kind,
@@ -192,7 +195,7 @@ def _row(
         cold=trial.cold,
         memory=trial.memory,
         latency=tuple(timed for threads in effort.threads if (timed := trial.latency(effort, threads))),
-        corrupted=accuracy.corrupted(trial.copies, beside or None, chosen, seed=seed),
+        corrupted=accuracy.corrupted(named, beside, chosen, seed=seed),
     )
 
 

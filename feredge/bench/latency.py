@@ -40,10 +40,10 @@ def effort(name: str, *, margin: float = 1.0, seed: int = 1) -> Effort:
     )
 
 
-def order(names: Sequence[str], effort: Effort) -> list[list[str]]:
-    """Return who is measured when: every name once a round, each round in a random order of its own."""
+def order(subjects: int, effort: Effort) -> list[list[int]]:
+    """Return who is measured when: every subject once a round, each round in a random order of its own."""
     random = np.random.default_rng(effort.seed)
-    return [[names[index] for index in random.permutation(len(names))] for _ in range(effort.rounds)]
+    return [random.permutation(subjects).tolist() for _ in range(effort.rounds)]
 
 
 def summarize(rounds: Sequence[NDArray[np.int64]]) -> Timing:

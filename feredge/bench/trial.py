@@ -1,0 +1,178 @@
+"""One subject of a benchmark: a file, how a worker opens it, and what has been found out about it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.bench import latency
+from feredge.bench.process import Worker, WorkerFailure
+from feredge.bench.results import Cold, Effort, Kind, Latency, Memory, Throughput
+from feredge.contract import Images, InputContract
+
+CHUNK = 64
+"""Images that are sent through a file at once when only its answers count."""
+OPENING = 300.0
+"""Seconds that a runtime may take to import and to load a file."""
+PATIENCE = 60.0
+"""Seconds of silence, beyond the work asked for, after which a worker counts as hanging."""
+
+Copy = tuple[str, int]
+"""A kind of corruption, and its strength."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to measure.
+
+    Attributes:
+        opener: `module:name` of a class or function, called `name(path, threads=...)`, that returns a runner.
+        classes: as the file orders them; other classes than the data's are a failure.
+    """
+
+    name: str
+    kind: Kind
+    format: str
+    variant: str
+    precision: str
+    path: Path
+    opener: str
+    contract: InputContract
+    classes: tuple[str, ...]
+
+
+@dataclass
+class Trial:
+    """What is known of a subject so far.
+
+    Attributes:
+        worker: the process that holds the file now.
+        probabilities: on every test image.
+        named: classes named on corrupted copies.
+        samples: nanoseconds of timed runs, by threads and task, one array a round.
+        slowest: seconds that CHUNK images took at most, so that a slow file is not taken for a hanging one.
+    """
+
+    subject: Subject
+    patience: float = PATIENCE
+    worker: Worker | None = None
+    failure: str | None = None
+    cold: Cold | None = None
+    memory: Memory | None = None
+    probabilities: NDArray[np.float32] | None = None
+    named: dict[Copy, NDArray[np.uint8]] = field(default_factory=dict)
+    samples: dict[tuple[int, str], list[NDArray[np.int64]]] = field(default_factory=dict)
+    slowest: float = 0.0
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn a worker's failure into this trial's. Reports travel, so no folder of this machine goes with them."""
+        try:
+            yield
+        except WorkerFailure as error:
+            self.failure = str(error).replace(str(self.subject.path.absolute()), self.subject.path.name)
+
+    def open(self, worker: Worker, threads: int) -> float:
+        """Load the file in `worker`, which is this trial's from now on; return the seconds it took."""
+        subject, self.worker = self.subject, worker
+        answer, _ = worker.ask(
+            "open",
+            timeout=OPENING,
+            opener=subject.opener,
+            path=str(subject.path.absolute()),
+            threads=threads,
+            contract=asdict(subject.contract),
+            classes=len(subject.classes),
+        )
+        return float(answer["nanoseconds"]) / 1e9
+
+    def start_cold(self, images: Images, starts: int) -> None:
+        """Open the file in fresh processes: how long until the first answer, and how much memory that takes."""
+        loads, firsts, peaks, added = [], [], [], []
+        for _ in range(starts):
+            with Worker(threads=1) as worker:
+                before, _ = worker.ask("memory", timeout=self.patience)
+                loads.append(self.open(worker, 1))
+                answer, _ = worker.ask("predict", timeout=self.patience, arrays={"images": images[:1]})
+                firsts.append(answer["nanoseconds"] / 1e6)
+                for picture in images[1:CHUNK]:
+                    worker.ask("predict", timeout=self.patience, arrays={"images": picture[None]})
+                after, _ = worker.ask("memory", timeout=self.patience)
+                peaks.append(after["peak"])
+                added.append(after["peak"] - before["now"])
+        self.cold = Cold(load=float(np.median(loads)) * 1000, first_call=float(np.median(firsts)))
+        self.memory = Memory(peak=max(peaks), added=max(added))
+
+    def look(self, images: Images, copies: Mapping[Copy, Images]) -> None:
+        """Send every test image through the file, then the corrupted copies."""
+        self.probabilities = self._predict(images)
+        for key, pictures in copies.items():
+            self.named[key] = self._predict(pictures).argmax(1).astype(np.uint8)
+
+    def _predict(self, images: Images) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(images), CHUNK):
+            answer, arrays = self._worker.ask(
+                "predict", timeout=self.patience, arrays={"images": images[start : start + CHUNK]}
+            )
+            parts.append(arrays["probabilities"])
+            self.slowest = max(self.slowest, answer["nanoseconds"] / 1e9)
+        return np.concatenate(parts)
+
+    def give(self, pictures: Images, crops: Images) -> None:
+        """Hand the worker what its calls are timed on."""
+        self._worker.ask("pictures", timeout=self.patience, arrays={"images": pictures, "crops": crops})
+
+    def turn(self, effort: Effort, threads: int) -> None:
+        """Time one round of every task."""
+        for name, (what, batch, share) in tasks(effort).items():
+            runs = -(-effort.runs // effort.rounds) if batch == 1 else 1
+            # Later rounds only need to bring code and weights back into the caches.
+            first = (threads, name) not in self.samples
+            warm_seconds = effort.warm_seconds if first else 0.1 * effort.warm_seconds
+            seconds = effort.seconds * share / effort.rounds
+            calls = (runs + effort.warm_runs) * self.slowest * max(1, batch / CHUNK)
+            _, arrays = self._worker.ask(
+                "time",
+                timeout=self.patience + 4 * (warm_seconds + seconds + calls),
+                what=what,
+                batch=batch,
+                warm_runs=effort.warm_runs,
+                warm_seconds=warm_seconds,
+                seconds=seconds,
+                runs=runs,
+            )
+            self.samples.setdefault((threads, name), []).append(arrays["samples"])
+
+    def latency(self, effort: Effort, threads: int) -> Latency | None:
+        """Sum up the timed runs at `threads`; None when they are not whole."""
+        kept = {what: parts for (at, what), parts in self.samples.items() if at == threads}
+        if any(len(kept.get(name, ())) < effort.rounds for name in tasks(effort)):
+            return None
+        return Latency(
+            threads=threads,
+            inference=latency.summarize(kept["inference"]),
+            preprocess=latency.summarize(kept["preprocess"]),
+            whole=latency.summarize(kept["whole"]),
+            throughput=tuple(
+                Throughput(batch, batch / float(np.median(np.concatenate(kept[f"batch {batch}"]))) * 1e9)
+                for batch in effort.batches
+            ),
+        )
+
+    @property
+    def _worker(self) -> Worker:
+        if self.worker is None:
+            raise WorkerFailure("never opened")
+        return self.worker
+
+
+def tasks(effort: Effort) -> dict[str, tuple[str, int, float]]:
+    """Return what is timed in a round: name -> (what, batch, share of the inference's time that it is timed for)."""
+    found = {"inference": ("inference", 1, 1.0), "preprocess": ("preprocess", 1, 0.02), "whole": ("whole", 1, 0.2)}
+    return found | {f"batch {batch}": ("inference", batch, 0.2) for batch in effort.batches}
