@@ -6,20 +6,17 @@ recipes that come with feredge are in feredge/recipes/; `load` takes their names
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import hashlib
 import json
-import math
 import tomllib
-import types
-import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from feredge import recipe_rules, settings
 from feredge.errors import RecipeError
+from feredge.settings import added
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -34,17 +31,42 @@ class DataView:
             validation split of its own. Selection uses it; the test split is for the final figure only.
         drop_duplicates: leave out training images that also stand in another split.
         seed: of every random split.
+        classes: those to keep, in the order of the network's outputs; `name = a + b` makes one of several.
+            Empty keeps all.
+        first: keep only so many training images of each class, the first in the source; 0 keeps all.
+        split: `given` takes the source's splits, `merged` all its test splits together as one test; `random`
+            divides rows anew, as scikit-learn's `train_test_split` does.
+        of: the rows that a random split divides: those for training, or all.
+        shares: of a random split: train and test, or train, validation and test.
+        stratified: whether a random split keeps the classes' proportions.
+        validation_is_test: the figures after each epoch are of the test images, as in studies that had no others.
+            A test figure that chose among epochs flatters, so training.json says it.
     """
 
     size: int = 48
     holdout: float = 0.05
     drop_duplicates: bool = True
     seed: int = 1
+    classes: tuple[str, ...] = added(())
+    first: int = added(0)
+    split: Literal["given", "merged", "random"] = added("given")
+    of: Literal["training", "all"] = added("training")
+    shares: tuple[float, ...] = added((0.8, 0.2))
+    stratified: bool = added(False)
+    validation_is_test: bool = added(False)
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The classes to keep, each with those of the source that it is made of; empty for all."""
+        pairs = ((name, parts) for name, _, parts in (text.partition("=") for text in self.classes))
+        return {name.strip(): tuple(part.strip() for part in (parts or name).split("+")) for name, parts in pairs}
 
 
 @dataclass(frozen=True)
 class Network:
     """A dense 3x3 residual network: a stem, stages of residual blocks, global average pooling, one dense layer.
+
+    Or, by its name, a published one, whose layers stand in train/published.py.
 
     Attributes:
         stem: channels of the first convolution.
@@ -52,6 +74,11 @@ class Network:
         channels: channels of each stage; every stage after the first halves height and width.
         blocks: residual blocks (two 3x3 convolutions each) in each stage.
         dropout: share of the pooled features zeroed in training.
+        name: the keys above are the residual network's; the published ones have none.
+        repeat: channels that are trained on; more than one repeats the gray. What is kept takes gray all the same:
+            kernels of equal channels are summed.
+        standardise: train on pixels less the training images' mean, by their standard deviation. Folded into the
+            first layer of what is kept, which is exact without padding only.
     """
 
     stem: int = 32
@@ -59,6 +86,17 @@ class Network:
     channels: tuple[int, ...] = (32, 32, 64)
     blocks: tuple[int, ...] = (1, 1, 1)
     dropout: float = 0.0
+    name: Literal[
+        "residual",
+        "study-2022-ann",
+        "study-2022-cnn",
+        "six-class-cnn",
+        "three-class-dcnn",
+        "tuned-cnn",
+        "course-cnn",
+    ] = added("residual")
+    repeat: int = added(1)
+    standardise: bool = added(False)
 
 
 @dataclass(frozen=True)
@@ -68,8 +106,8 @@ class Training:
     Attributes:
         epochs: passes over the training images.
         batch: images a step.
-        optimizer: `sgd` (Nesterov momentum) or `adam`.
-        rate: learning rate after the warm-up; it falls to zero along a cosine.
+        optimizer: `sgd` (Nesterov momentum), `adam`, or `nadam` (Adam with Nesterov momentum).
+        rate: learning rate after the warm-up; the schedule says how it falls.
         momentum: of sgd.
         warmup: epochs over which the rate rises from zero.
         weight_decay: L2 penalty on kernels, added to their gradient.
@@ -77,11 +115,12 @@ class Training:
         averaging: decay a step of the exponential moving average of weights that is kept; 0 keeps the last.
         precision: `auto` trains in mixed bfloat16 where the CPU has it, else float32.
         seed: of weights, order and augmentation.
+        repeats: trainings, each with the next seed; the first is the run, the others stand in its `repeats`.
     """
 
     epochs: int = 60
     batch: int = 128
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "nadam"] = "sgd"
     rate: float = 0.1
     momentum: float = 0.9
     warmup: float = 3.0
@@ -90,6 +129,41 @@ class Training:
     averaging: float = 0.998
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 1
+    repeats: int = added(1)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the rate falls, when training stops and which weights are kept.
+
+    An epoch is better than those before if its figure beats the best by more than `min_delta`.
+
+    Attributes:
+        shape: `cosine` falls to zero at the last epoch, `constant` stays.
+        decay: the rate is multiplied by exp(-decay) in each epoch from `decay_from` (counted from 0) on.
+        watch: the figure, a column of history.csv.
+        min_delta: what counts as better; a share for accuracies.
+        lower_after: epochs without a better one after which the rate is multiplied by `lower_by`; 0 never.
+        lowest: the rate falls no further.
+        stop_after: epochs without a better one after which training stops; 0 never.
+        keep: the weights after the last epoch, or after the best.
+    """
+
+    shape: Literal["cosine", "constant"] = "cosine"
+    decay: float = 0.0
+    decay_from: int = 0
+    watch: Literal["validation_accuracy", "validation_loss", "train_accuracy", "train_loss"] = "validation_accuracy"
+    min_delta: float = 0.0
+    lower_after: int = 0
+    lower_by: float = 0.5
+    lowest: float = 0.0
+    stop_after: int = 0
+    keep: Literal["last", "best"] = "last"
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the watched figure has any say."""
+        return self.keep == "best" or self.lower_after > 0 or self.stop_after > 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +177,8 @@ class Augmentation:
         rotate: largest angle, in degrees.
         brightness: largest change of gain and of offset, as a share of the full range.
         erase: chance that a rectangle is replaced by noise.
+        zoom: like scale, but drawn for height and width apart.
+        shear: largest angle, in degrees, by which vertical lines lean.
     """
 
     flip: bool = True
@@ -111,6 +187,8 @@ class Augmentation:
     rotate: float = 12.0
     brightness: float = 0.2
     erase: float = 0.25
+    zoom: float = added(0.0)
+    shear: float = added(0.0)
 
 
 @dataclass(frozen=True)
@@ -156,15 +234,16 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     compression: Compression = field(default_factory=Compression)
     export: Export = field(default_factory=Export)
+    schedule: Schedule = added(Schedule())  # noqa: RUF009 - it is frozen
 
     def to_json(self) -> dict[str, Any]:
-        """Return the resolved recipe as plain values, every default spelled out."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        """Return the resolved recipe as plain values; see `settings.to_plain`."""
+        return settings.to_plain(self)
 
     def digest(self, *sections: str) -> str:
         """Return a SHA-256 over the named sections: it changes when, and only when, their result would."""
         value = self.to_json()
-        text = json.dumps([value[section] for section in sections], sort_keys=True)
+        text = json.dumps([value[section] for section in sections if section in value], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -188,7 +267,7 @@ def load(name: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         if str(name) not in names():
-            raise RecipeError(f"unknown recipe {str(name)!r}{_nearest(str(name), names())}")
+            raise RecipeError(f"unknown recipe {str(name)!r}{settings.nearest(str(name), names())}")
         path = FOLDER / f"{name}.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -199,8 +278,8 @@ def load(name: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     table.setdefault("name", path.stem)
     for change in changes:
         _apply(change, table)
-    recipe: Recipe = _read(Recipe, table, str(path))
-    _check(recipe, str(path))
+    recipe: Recipe = settings.read(Recipe, table, str(path))
+    recipe_rules.check(recipe, str(path))
     return recipe
 
 
@@ -225,104 +304,3 @@ def _apply(change: str, table: dict[str, Any]) -> None:
     if not isinstance(inner, dict):
         raise RecipeError(f"expected a section before the dot, found {change!r}")
     inner[name] = value
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
-
-
-def _read(kind: type, value: Any, where: str) -> Any:
-    """Turn TOML values into the dataclass `kind`, with every key and type checked."""
-    if not isinstance(value, dict):
-        raise RecipeError(f"{where}: expected a table, found {value!r}")
-    hints = typing.get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            raise RecipeError(f"{where}: unknown key {key!r}{_nearest(key, list(hints))}")
-    return kind(**{key: _value(hints[key], item, f"{where}: {key}") for key, item in value.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _read(hint, value, where)  # type: ignore[arg-type]
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise RecipeError(f"{where}: expected one of {', '.join(map(str, typing.get_args(hint)))}, found {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise RecipeError(f"{where}: expected a list, found {value!r}")
-        return tuple(_value(typing.get_args(hint)[0], item, where) for item in value)
-    if isinstance(hint, types.UnionType):
-        raise TypeError(f"{where}: recipes hold no unions")
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise RecipeError(f"{where}: expected {hint.__name__}, found {value!r}")
-    if hint is float and not math.isfinite(value):
-        raise RecipeError(f"{where}: expected a finite number, found {value!r}")
-    return value
-
-
-def _check(recipe: Recipe, where: str) -> None:
-    """Refuse values that have the right type and no meaning, before any slow work."""
-    network, training, augmentation = recipe.network, recipe.training, recipe.augmentation
-    seeds = recipe.data.seed, training.seed
-    rules = (
-        (8 <= recipe.data.size <= 512, "data.size from 8 to 512"),
-        (min(seeds) >= 0 and max(seeds) < 2**32, f"seeds from 0 to {2**32 - 1}"),
-        (0.0 <= recipe.data.holdout <= 0.5, "data.holdout from 0 to 0.5"),
-        (
-            len(network.channels) == len(network.blocks) > 0,
-            "one entry of network.blocks for each of network.channels",
-        ),
-        (
-            min((*network.channels, *network.blocks, network.stem)) >= 1,
-            "network channels and blocks of at least 1",
-        ),
-        (network.stem_stride in (1, 2), "network.stem_stride 1 or 2"),
-        (0.0 <= network.dropout < 1.0, "network.dropout from 0 to under 1"),
-        (training.epochs >= 1 and training.batch >= 1, "training.epochs and training.batch of at least 1"),
-        (training.rate > 0.0 and recipe.compression.rate > 0.0, "rates above 0"),
-        (0.0 <= training.momentum < 1.0, "training.momentum from 0 to under 1"),
-        (0.0 <= training.warmup <= training.epochs, "training.warmup from 0 to training.epochs"),
-        (training.weight_decay >= 0.0, "training.weight_decay of at least 0"),
-        (0.0 <= training.label_smoothing < 1.0, "training.label_smoothing from 0 to under 1"),
-        (0.0 <= training.averaging < 1.0, "training.averaging from 0 to under 1"),
-        (
-            0.0 <= augmentation.shift < 1.0 and 0.0 <= augmentation.scale < 1.0,
-            "shift and scale from 0 to under 1",
-        ),
-        (
-            0.0 <= augmentation.brightness <= 1.0 and 0.0 <= augmentation.erase <= 1.0,
-            "brightness and erase from 0 to 1",
-        ),
-        (0.0 <= augmentation.rotate <= 180.0, "augmentation.rotate from 0 to 180"),
-        (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
-        (recipe.export.calibration >= 1, "export.calibration of at least 1"),
-        (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
-    )
-    for holds, expected in rules:
-        if not holds:
-            raise RecipeError(f"{where}: expected {expected}")
-    for variant in recipe.compression.variants:
-        _check_variant(variant, where)
-    from feredge.artifact import FORMATS, PRECISIONS
-
-    for values, known, key in (
-        (recipe.export.precisions, PRECISIONS, "export.precisions"),
-        (recipe.export.formats, FORMATS, "export.formats"),
-    ):
-        for value in values:
-            if value not in known:
-                raise RecipeError(f"{where}: {key}: unknown {value!r}{_nearest(value, list(known))}")
-
-
-def _check_variant(variant: str, where: str) -> None:
-    if variant in ("dense", "qat"):
-        return
-    kind, _, percent = variant.partition("-")
-    if kind != "pruned" or not percent.isdecimal() or not 1 <= int(percent) <= 99:
-        raise RecipeError(f"{where}: expected a variant dense, qat or pruned-1 to pruned-99, found {variant!r}")

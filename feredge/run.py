@@ -94,7 +94,7 @@ class RunFolder:
                 "source": str(Path(dataset.source).absolute()) if Path(dataset.source).exists() else dataset.source,
                 "digest": dataset.digest,
                 "images": len(dataset),
-                "classes": list(dataset.classes),
+                "classes": list(recipe.data.groups or dataset.classes),
                 "skipped_rows": dataset.skipped,
             },
         )

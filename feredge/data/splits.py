@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from feredge.data.dataset import NO_LABEL, Dataset, Splits
 from feredge.data.duplicates import stand_in
+from feredge.data.selection import select
 from feredge.data.usage import TESTS, TRAINING, VALIDATION
 from feredge.errors import DataError
 from feredge.recipe import DataView
@@ -18,40 +19,85 @@ Mask = NDArray[np.bool_]
 
 
 def split(dataset: Dataset, view: DataView) -> Splits:
-    """Cut `dataset` in three; unlabelled images are in none.
+    """Select the classes that `view` keeps, and cut their images in three; unlabelled images are in none.
 
-    Test is PrivateTest, else PublicTest, else `test`, else a share of the training images. Validation is
-    PublicTest beside PrivateTest, else `validation`, else `view.holdout` of the training images. Shares are
-    taken class by class, and depend on `view.seed` and the rows only.
+    Of the source's own splits, test is PrivateTest, else PublicTest, else `test`, else a share of the training
+    images; or all three together where `view.split` is `merged`. Validation is PublicTest beside PrivateTest, else
+    `validation`. A `random` split is that of scikit-learn with `random_state=view.seed`. Where there is no
+    validation split, it is `view.holdout` of the training images. Shares are taken class by class, and depend on
+    `view.seed` and the rows only.
 
     With `view.drop_duplicates`, a picture that stands exactly or nearly in test stands in neither of the others,
     and one in validation not in train. Test is never changed, so that it compares with published figures. `train`
     may come out empty, for a data set that is a test split only.
 
     Raises:
-        DataError: no labelled image.
+        DataError: no labelled image, a class that is not there, or too few images for the shares.
     """
+    dataset = select(dataset, view)
     labelled = dataset.labels != NO_LABEL
     if not labelled.any():
         raise DataError(f"{dataset.source}: expected labelled images, found none")
     rng = np.random.default_rng(view.seed)
-    given = {name: labelled & (dataset.usage == name) for name in (*TESTS, VALIDATION)}
-    train = original = labelled & np.isin(dataset.usage, TRAINING)
-    brought = [name for name in TESTS if given[name].any()]
-    test = given[brought[0]] if brought else _share(dataset, train, TEST_SHARE, rng)
-    train = train & ~test
-    candidates = validation = given["PublicTest" if brought[:2] == ["PrivateTest", "PublicTest"] else VALIDATION]
+    cut = _random if view.split == "random" else _given
+    train, validation, test = cut(dataset, labelled, view, rng)
+    to_train, to_validation = train, validation
     if view.drop_duplicates:
-        validation = _without(dataset, candidates, test)
+        validation = _without(dataset, validation, test)
         train = _without(dataset, train, test | validation)
-    dropped_validation = int((candidates & ~validation).sum())
-    if not candidates.any():
+    dropped_validation = int((to_validation & ~validation).sum())
+    if view.validation_is_test:
+        validation = test
+    elif not to_validation.any():
         validation = _share(dataset, train, view.holdout, rng)
         train = train & ~validation
         if view.drop_duplicates:
             train = _without(dataset, train, validation)
-    dropped = int((original & ~(train | validation | test)).sum())
+    dropped = int((to_train & ~(train | validation)).sum())
     return Splits(dataset.take(train), dataset.take(validation), dataset.take(test), dropped, dropped_validation)
+
+
+def _given(dataset: Dataset, labelled: Mask, view: DataView, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:
+    """Return train, validation (maybe empty) and test by the source's own splits."""
+    given = {name: labelled & (dataset.usage == name) for name in (*TESTS, VALIDATION)}
+    train = labelled & np.isin(dataset.usage, TRAINING)
+    brought = [name for name in TESTS if given[name].any()]
+    merged = view.split == "merged"
+    if brought:
+        test = np.any([given[name] for name in (brought if merged else brought[:1])], axis=0)
+    else:
+        test = _share(dataset, train, TEST_SHARE, rng)
+    validation = given["PublicTest" if brought[:2] == ["PrivateTest", "PublicTest"] and not merged else VALIDATION]
+    return train & ~test, validation & (not view.validation_is_test), test
+
+
+def _random(dataset: Dataset, labelled: Mask, view: DataView, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:
+    """Return train, validation (maybe empty) and test, divided by scikit-learn as the studies did."""
+    from sklearn.model_selection import train_test_split
+
+    rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING) | (view.of == "all")))
+    train, *shares = view.shares
+
+    def halves(index: NDArray[np.int64], share: float) -> list[NDArray[np.int64]]:
+        labels = dataset.labels[index] if view.stratified else None
+        result: list[NDArray[np.int64]] = train_test_split(
+            index, train_size=share, random_state=view.seed, stratify=labels
+        )
+        return result
+
+    try:
+        parts = halves(rows, train)
+        if len(shares) == 2:
+            parts[1:] = halves(parts[1], shares[0] / sum(shares))
+    except ValueError as error:
+        found = f"{len(rows)} images"
+        raise DataError(
+            f"{dataset.source}: expected enough images for a split by {view.shares}, found {found} ({error})"
+        ) from error
+    masks = [np.zeros(len(dataset), np.bool_) for _ in range(3)]
+    for mask, index in zip((masks[0], *masks[4 - len(view.shares) :]), parts, strict=True):
+        mask[index] = True
+    return masks[0], masks[1], masks[2]
 
 
 def stratified_sample(dataset: Dataset, n: int, seed: int) -> Dataset:

@@ -1,0 +1,130 @@
+"""What values of a recipe have a meaning, beyond their types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feredge import settings
+from feredge.errors import RecipeError
+
+if TYPE_CHECKING:
+    from feredge.recipe import Augmentation, DataView, Network, Recipe, Schedule, Training
+
+Rules = tuple[tuple[bool, str], ...]
+SEEDS = f"seeds from 0 to {2**32 - 1}"
+UNPADDED = ("study-2022-ann", "study-2022-cnn", "six-class-cnn", "course-cnn")
+"""Networks into whose first layer standardising can be folded."""
+
+
+def check(recipe: Recipe, where: str) -> None:
+    """Refuse values that have the right type and no meaning, before any slow work.
+
+    Raises:
+        RecipeError: the first rule that does not hold, after `where`.
+    """
+    rules = (
+        *_data_rules(recipe.data),
+        *_network_rules(recipe.network),
+        *_training_rules(recipe.training, recipe.schedule),
+        *_augmentation_rules(recipe.augmentation),
+        (min(recipe.data.seed, recipe.training.seed) >= 0, SEEDS),
+        (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
+        (recipe.compression.rate > 0.0, "rates above 0"),
+        (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
+        (recipe.export.calibration >= 1, "export.calibration of at least 1"),
+        (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
+    )
+    for holds, expected in rules:
+        if not holds:
+            raise RecipeError(f"{where}: expected {expected}")
+    for variant in recipe.compression.variants:
+        _check_variant(variant, where)
+    from feredge.artifact import FORMATS, PRECISIONS
+
+    for values, known, key in (
+        (recipe.export.precisions, PRECISIONS, "export.precisions"),
+        (recipe.export.formats, FORMATS, "export.formats"),
+    ):
+        for value in values:
+            if value not in known:
+                raise RecipeError(f"{where}: {key}: unknown {value!r}{settings.nearest(value, known)}")
+
+
+def _data_rules(data: DataView) -> Rules:
+    parts = [part for group in data.groups.values() for part in group]
+    return (
+        (8 <= data.size <= 512, "data.size from 8 to 512"),
+        (0.0 <= data.holdout <= 0.5, "data.holdout from 0 to 0.5"),
+        (len(data.groups) == len(data.classes) != 1, "data.classes of at least two different names"),
+        (all(parts) and all(data.groups), "data.classes of names, or name = a + b"),
+        (len(parts) == len(set(parts)), "each class of the source once in data.classes"),
+        (data.first >= 0, "data.first of at least 0"),
+        (
+            len(data.shares) in (2, 3) and min(data.shares) > 0.0 and abs(sum(data.shares) - 1.0) < 1e-6,
+            "two or three data.shares above 0 that add up to 1",
+        ),
+    )
+
+
+def _network_rules(network: Network) -> Rules:
+    residual = type(network)(name=network.name, repeat=network.repeat, standardise=network.standardise)
+    return (
+        (
+            len(network.channels) == len(network.blocks) > 0,
+            "one entry of network.blocks for each of network.channels",
+        ),
+        (
+            min((*network.channels, *network.blocks, network.stem)) >= 1,
+            "network channels and blocks of at least 1",
+        ),
+        (network.stem_stride in (1, 2), "network.stem_stride 1 or 2"),
+        (0.0 <= network.dropout < 1.0, "network.dropout from 0 to under 1"),
+        (network.name == "residual" or network == residual, f"no stem, channels, blocks or dropout in {network.name}"),
+        (1 <= network.repeat <= 4, "network.repeat from 1 to 4"),
+        (
+            not network.standardise or network.name in UNPADDED,
+            f"network.standardise in a network whose first layer has no padding: {', '.join(UNPADDED)}",
+        ),
+    )
+
+
+def _training_rules(training: Training, schedule: Schedule) -> Rules:
+    return (
+        (training.epochs >= 1 and training.batch >= 1, "training.epochs and training.batch of at least 1"),
+        (training.rate > 0.0, "rates above 0"),
+        (0.0 <= training.momentum < 1.0, "training.momentum from 0 to under 1"),
+        (0.0 <= training.warmup <= training.epochs, "training.warmup from 0 to training.epochs"),
+        (training.weight_decay >= 0.0, "training.weight_decay of at least 0"),
+        (0.0 <= training.label_smoothing < 1.0, "training.label_smoothing from 0 to under 1"),
+        (0.0 <= training.averaging < 1.0, "training.averaging from 0 to under 1"),
+        (1 <= training.repeats <= 100, "training.repeats from 1 to 100"),
+        (schedule.decay >= 0.0 and schedule.decay_from >= 0, "schedule.decay and decay_from of at least 0"),
+        (schedule.min_delta >= 0.0, "schedule.min_delta of at least 0"),
+        (min(schedule.lower_after, schedule.stop_after) >= 0, "schedule.lower_after and stop_after of at least 0"),
+        (0.0 < schedule.lower_by < 1.0, "schedule.lower_by between 0 and 1"),
+        (0.0 <= schedule.lowest <= training.rate, "schedule.lowest from 0 to training.rate"),
+    )
+
+
+def _augmentation_rules(augmentation: Augmentation) -> Rules:
+    return (
+        (
+            0.0 <= augmentation.shift < 1.0 and 0.0 <= augmentation.scale < 1.0,
+            "shift and scale from 0 to under 1",
+        ),
+        (
+            0.0 <= augmentation.brightness <= 1.0 and 0.0 <= augmentation.erase <= 1.0,
+            "brightness and erase from 0 to 1",
+        ),
+        (0.0 <= augmentation.rotate <= 180.0, "augmentation.rotate from 0 to 180"),
+        (0.0 <= augmentation.zoom < 1.0, "augmentation.zoom from 0 to under 1"),
+        (0.0 <= augmentation.shear <= 80.0, "augmentation.shear from 0 to 80"),
+    )
+
+
+def _check_variant(variant: str, where: str) -> None:
+    if variant in ("dense", "qat"):
+        return
+    kind, _, percent = variant.partition("-")
+    if kind != "pruned" or not percent.isdecimal() or not 1 <= int(percent) <= 99:
+        raise RecipeError(f"{where}: expected a variant dense, qat or pruned-1 to pruned-99, found {variant!r}")
