@@ -1,0 +1,109 @@
+"""Parsed copies: used, remade when damaged, gone without where they cannot be."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feredge.data import cache, kaggle, load, reading
+from feredge.data.dataset import Dataset
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    """Return a csv of three rows."""
+    path = tmp_path / "faces.csv"
+    path.write_text("emotion,pixels\n" + "".join(f"{row},{' '.join([str(row)] * 2304)}\n" for row in range(3)))
+    return path
+
+
+def same(left: Dataset, right: Dataset) -> bool:
+    """Return whether two data sets hold the same rows."""
+    names = ("images", "labels", "usage", "rows")
+    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
+
+
+def test_copy_is_used(csv_file: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the point of the cache: the second load parses nothing and returns the same."""
+    first = load(csv_file)
+    assert [path.name for path in own_cache.iterdir()] == [f"{first.digest}.{cache.VERSION}.npz"]
+    monkeypatch.setattr(reading, "read_csv", None)
+    again = load(csv_file)
+    assert same(first, again) and again.digest == first.digest and again.skipped == 0
+
+
+def test_other_content_is_another_copy(csv_file: Path) -> None:
+    """Guards against a stale copy of a file that was edited in place."""
+    assert load(csv_file).labels.tolist() == [0, 1, 2]
+    csv_file.write_text(csv_file.read_text().replace("\n0,", "\n6,"))
+    assert load(csv_file).labels.tolist() == [6, 1, 2]
+
+
+def test_without(csv_file: Path, own_cache: Path) -> None:
+    """Guards `cache=False`."""
+    load(csv_file, cache=False)
+    assert not own_cache.exists()
+
+
+def test_damaged_copy_is_remade(csv_file: Path, own_cache: Path) -> None:
+    """Guards against wrong images, or a traceback, from a copy with a flipped byte, cut short, or emptied."""
+    first = load(csv_file)
+    (copy,) = own_cache.iterdir()
+    whole = copy.read_bytes()
+    chance = random.Random(1)
+    damaged = [b"", whole[:100], whole[:-1], b"PK\x03\x04" + bytes(200)]
+    for _ in range(60):
+        at = chance.randrange(len(whole))
+        damaged.append(whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :])
+    for content in damaged:
+        copy.write_bytes(content)
+        assert same(load(csv_file), first)
+        assert cache.fetch(first.digest) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": np.zeros((3, 48, 47), np.uint8)},
+        {"labels": np.array([0, 1, 9], np.int8)},
+        {"labels": np.array([0, 1], np.int8)},
+        {"rows": np.arange(3, dtype=np.float64)},
+        {"usage": np.array([b"", b"", b""])},
+    ],
+)
+def test_copy_of_another_shape_is_refused(csv_file: Path, own_cache: Path, change: dict[str, np.ndarray]) -> None:
+    """Guards against an archive that is whole but was written by something else."""
+    first = load(csv_file)
+    (copy,) = own_cache.iterdir()
+    arrays = {"images": first.images, "labels": first.labels, "usage": first.usage, "rows": first.rows}
+    np.savez(copy, **{**arrays, **change})
+    assert cache.fetch(first.digest) is None
+    assert same(load(csv_file), first)
+
+
+def test_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards where copies go: FEREDGE_CACHE, then XDG_CACHE_HOME if absolute (its standard), then the home folder."""
+    assert cache.folder() == tmp_path / "cache"
+    monkeypatch.delenv("FEREDGE_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.folder() == tmp_path / "xdg" / "feredge"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    assert cache.folder() == tmp_path / ".cache" / "feredge"
+
+
+def test_no_place_to_write(csv_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against failing where the cache cannot be made: here a file stands in its way."""
+    monkeypatch.setenv("FEREDGE_CACHE", str(csv_file / "cache"))
+    assert load(csv_file).labels.tolist() == [0, 1, 2]
+
+
+def test_bad_rows_are_not_kept(csv_file: Path, own_cache: Path) -> None:
+    """Guards against a copy that would hide bad rows from a later, stricter load."""
+    csv_file.write_text(csv_file.read_text().replace("\n0,", "\n7,"))
+    assert kaggle.read_csv(csv_file, skip_bad_rows=True).total == 3
+    load(csv_file, skip_bad_rows=True)
+    assert not own_cache.exists()

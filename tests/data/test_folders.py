@@ -1,0 +1,149 @@
+"""Class folders: layouts, class names, pictures of any kind, and what is wrong with a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from feredge.contract import CLASSES, Images, InputContract
+from feredge.data import load
+from feredge.errors import DataError
+
+EDITION = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
+
+
+def put(path: Path, value: int = 100, shape: tuple[int, ...] = (48, 48)) -> Images:
+    """Write a picture with some texture, making its folder; return its pixels."""
+    picture = np.full(shape, value, np.uint8)
+    picture[: shape[0] // 2] += np.uint8(20)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), picture)
+    return picture
+
+
+def fer2013(root: Path, names: tuple[str, ...] = EDITION) -> Path:
+    """Write one picture of each class, the class of label n in value n, to train and test."""
+    for label, name in enumerate(names):
+        put(root / "train" / name / "im0.png", 10 * label)
+        put(root / "test" / name / "im0.png", 10 * label + 1)
+    return root
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        EDITION,
+        CLASSES,
+        ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise", "Neutral"),
+    ],
+)
+def test_fer2013_editions(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Guards the labels: every edition's folders mean FER2013's classes in FER2013's order, not the alphabet's."""
+    dataset = load(fer2013(tmp_path, names))
+    assert dataset.classes == CLASSES
+    assert sorted(zip(dataset.usage.tolist(), dataset.labels.tolist(), strict=True)) == [
+        (split, label) for split in ("test", "train") for label in range(7)
+    ]
+    # Each picture's value says which class it was written for.
+    assert (dataset.images[:, 47, 47] // 10 == dataset.labels).all()
+    assert dataset.rows.tolist() == list(range(14))
+
+
+def test_other_classes_keep_their_names(tmp_path: Path) -> None:
+    """Guards people's own classes, and a part of FER2013's: taken as they are, in alphabetical order."""
+    for name in ("smile", "Blink", "happy"):
+        put(tmp_path / name / "a.png")
+    dataset = load(tmp_path)
+    assert dataset.classes == ("Blink", "happy", "smile")
+    assert dataset.labels.tolist() == [0, 1, 2] and set(dataset.usage) == {""}
+
+
+@pytest.mark.parametrize(("folder", "usage"), [("val", "validation"), ("Validation", "validation"), ("TRAIN", "train")])
+def test_names_of_splits(tmp_path: Path, folder: str, usage: str) -> None:
+    """Guards the other names that splits have."""
+    put(tmp_path / folder / "a" / "1.png")
+    assert load(tmp_path).usage.tolist() == [usage]
+
+
+def test_any_picture(tmp_path: Path) -> None:
+    """Guards sizes and colours: the contract's one function makes them the network's input."""
+    put(tmp_path / "a" / "1.png", shape=(60, 40))
+    colour = put(tmp_path / "a" / "2.jpg", shape=(100, 100, 3))
+    put(tmp_path / "a" / "3.PNG", shape=(20, 20, 4))
+    dataset = load(tmp_path, size=32)
+    assert dataset.images.shape == (3, 32, 32) and dataset.images.dtype == np.uint8
+    stored = (tmp_path / "a" / "2.jpg").read_bytes()
+    assert (dataset.images[1] == InputContract(32, 32).to_tensor(stored)[:, :, 0]).all()
+    # JPEG is lossy: this flat picture comes back within 3 steps.
+    assert abs(int(dataset.images[1, -1, -1]) - int(colour[-1, -1, 0])) <= 3
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    """Guards against what systems and people leave in folders."""
+    put(tmp_path / "a" / "1.png")
+    for junk in (".DS_Store", "a/.hidden.png", "a/notes.txt", "a/._1.png", "readme.md", "a/1.csv"):
+        (tmp_path / junk).write_bytes(b"junk")
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "a" / "deeper.png").mkdir()
+    assert len(load(tmp_path)) == 1
+
+
+def test_digest_follows_names_and_bytes(tmp_path: Path) -> None:
+    """Guards the key of every measured figure: same folder, same digest; any change, another."""
+    put(tmp_path / "a" / "1.png", 50)
+    put(tmp_path / "b" / "2.png", 60)
+    seen = {load(tmp_path).digest, load(tmp_path).digest}
+    assert len(seen) == 1
+    put(tmp_path / "b" / "2.png", 61)
+    seen.add(load(tmp_path).digest)
+    (tmp_path / "b" / "2.png").rename(tmp_path / "b" / "3.png")
+    seen.add(load(tmp_path).digest)
+    (tmp_path / "b").rename(tmp_path / "c")
+    seen.add(load(tmp_path).digest)
+    assert len(seen) == 4
+
+
+def test_unreadable_picture(tmp_path: Path) -> None:
+    """Guards the error's file name, and `skip_bad_rows`, which keeps rows at their places."""
+    for name in ("1", "2", "3"):
+        put(tmp_path / "a" / f"{name}.png")
+    (tmp_path / "a" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"a/2\.png: expected a PNG"):
+        load(tmp_path)
+    dataset = load(tmp_path, skip_bad_rows=True)
+    assert dataset.rows.tolist() == [0, 2] and dataset.skipped == 1 and dataset.labels.tolist() == [0, 0]
+    for name in ("1", "3"):
+        (tmp_path / "a" / f"{name}.png").write_bytes(b"")
+    with pytest.raises(DataError, match="found 3 files, none of which can be read"):
+        load(tmp_path, skip_bad_rows=True)
+
+
+def test_folders_without_classes(tmp_path: Path) -> None:
+    """Guards the errors for a folder of something else."""
+    with pytest.raises(DataError, match=r"expected class folders \(angry, .*found none"):
+        load(tmp_path)
+    put(tmp_path / "loose.png")
+    with pytest.raises(DataError, match="expected class folders"):
+        load(tmp_path)
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match=r"train: expected class folders"):
+        load(tmp_path)
+
+
+def test_empty_class_folder(tmp_path: Path) -> None:
+    """Guards against training on a class without images."""
+    fer2013(tmp_path)
+    (tmp_path / "train" / "sad" / "im0.png").unlink()
+    with pytest.raises(DataError, match=r"train/sad: expected pictures of this class, found none"):
+        load(tmp_path)
+
+
+def test_a_class_beside_the_splits(tmp_path: Path) -> None:
+    """Guards against silently leaving out a folder that is no split."""
+    put(tmp_path / "train" / "a" / "1.png")
+    put(tmp_path / "extra" / "a" / "1.png")
+    with pytest.raises(DataError, match=r"extra: expected only folders of splits"):
+        load(tmp_path)

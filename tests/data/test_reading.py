@@ -1,0 +1,78 @@
+"""`load`: one door for every source, the same images whatever the edition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feredge.contract import CLASSES, InputContract
+from feredge.data import load
+from feredge.data.dataset import Dataset
+from feredge.errors import DataError
+
+
+def write_csv(path: Path, count: int = 4) -> Path:
+    """Write a csv of `count` flat images, the n-th of value n."""
+    rows = (f"{row % 7},{' '.join([str(row)] * 2304)},Training" for row in range(count))
+    path.write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    return path
+
+
+def counted(dataset: Dataset) -> list[tuple[bytes, int]]:
+    """Return images and labels in an order of their own."""
+    return sorted((image.tobytes(), int(label)) for image, label in zip(dataset.images, dataset.labels, strict=True))
+
+
+def test_csv(tmp_path: Path) -> None:
+    """Guards what every later room relies on: shapes, dtypes, classes, digest."""
+    dataset = load(str(write_csv(tmp_path / "faces.csv")))
+    assert dataset.images.dtype == np.uint8 and dataset.images.shape == (4, 48, 48)
+    assert dataset.labels.dtype == np.int8 and dataset.labels.tolist() == [0, 1, 2, 3]
+    assert dataset.rows.dtype == np.int64 and dataset.rows.tolist() == [0, 1, 2, 3]
+    assert dataset.classes == CLASSES
+    assert dataset.source == str(tmp_path / "faces.csv")
+    assert dataset.skipped == 0 and dataset.votes is None
+    assert (dataset.images[:, 0, 0] == [0, 1, 2, 3]).all()
+
+
+def test_other_sizes_come_through_the_contract(tmp_path: Path) -> None:
+    """Guards idea one: the data room resizes with the very function that the Predictor uses."""
+    path = write_csv(tmp_path / "faces.csv")
+    small, native = load(path, size=32), load(path)
+    assert small.images.shape == (4, 32, 32)
+    assert (small.images[..., None] == InputContract(32, 32).to_batch(native.images)).all()
+    assert load("drawn:70", size=24).images.shape == (70, 24, 24)
+
+
+def test_drawn() -> None:
+    """Guards the words that stand for the built-in faces, and the source under which a run finds them again."""
+    dataset = load("drawn:70")
+    again = load(dataset.source)
+    assert len(dataset) == 70 and dataset.digest == again.digest
+    for word in ("drawn:", "drawn:many", "drawn:-7", "drawn:²"):
+        with pytest.raises(DataError, match="expected drawn:N"):
+            load(word)
+
+
+def test_real_editions_agree(real_data: Path) -> None:
+    """Guards the folder edition's classes and pixels: it must hold the csv's images under the csv's labels."""
+    table, folders = load(real_data / "fer2013.csv"), load(real_data / "folders")
+    assert folders.classes == CLASSES
+    assert counted(table) == counted(folders)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    """Guards the error for a mistyped path."""
+    with pytest.raises(DataError, match=r"fer2013\.csv: expected a csv file, a folder or the word drawn"):
+        load(tmp_path / "fer2013.csv")
+
+
+def test_bad_rows_are_counted(tmp_path: Path) -> None:
+    """Guards `--skip-bad-rows` through the door, cache and all: a kept copy must not hide the bad row."""
+    path = write_csv(tmp_path / "faces.csv")
+    path.write_text(path.read_text().replace("\n2,", "\n7,"))
+    assert load(path, skip_bad_rows=True).skipped == 1
+    with pytest.raises(DataError, match=r"row 3 \(line 4\)"):
+        load(path)
