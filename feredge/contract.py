@@ -62,7 +62,7 @@ class InputContract:
         Raises:
             PictureError: empty, of another dtype or shape, unreadable, or a box outside the picture.
         """
-        pixels = as_pixels(picture)
+        pixels = as_pixels(picture, gray=self.channels == 1)
         if pixels is not picture:
             color = "bgr"  # it came from a file, and read_picture gives BGR
         if box is not None:

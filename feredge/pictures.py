@@ -21,14 +21,16 @@ Color: TypeAlias = Literal["bgr", "rgb"]
 MAX_PIXELS = 100_000_000
 """Larger picture files are refused before they are decoded: 100 million pixels take 300 MB in colour."""
 
+_JPEG = b"\xff\xd8"
 BOX_KEYS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> Images:
+def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, max_pixels: int = MAX_PIXELS) -> Images:
     """Decode a picture file, or its bytes, to `uint8 (h, w)` gray or `(h, w, 3)` BGR.
 
     The camera's orientation mark is followed, 16-bit pictures are scaled to 8, transparency is dropped, and of an
-    animation only the first picture is read.
+    animation only the first picture is read. With `gray`, of a JPEG only the brightness that it stores is decoded,
+    in two thirds of the time; it is the gray of its BGR pixels, but for colours too strong for the screen.
 
     Raises:
         PictureError: missing, of another kind than PNG, JPEG, BMP, GIF, WebP, TIFF and PNM, of more than
@@ -44,7 +46,8 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MA
     if size[0] * size[1] > max_pixels:
         raise PictureError(f"{name}: expected at most {max_pixels:,} pixels, found {size[0]} x {size[1]}")
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
+        how = cv2.IMREAD_GRAYSCALE if gray and data.startswith(_JPEG) else cv2.IMREAD_ANYCOLOR
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error as error:
         raise PictureError(f"{name}: expected a whole picture, OpenCV refused it ({error.err})") from error
     if pixels is None:
@@ -75,9 +78,9 @@ def check_pixels(pixels: NDArray[Any]) -> None:
         raise PictureError(f"expected a picture, found an empty array {pixels.shape}")
 
 
-def as_pixels(picture: Picture) -> Images:
-    """Return a picture as a checked array: an array itself, a path or bytes decoded."""
-    pixels = read_picture(picture) if isinstance(picture, (str, bytes, os.PathLike)) else picture
+def as_pixels(picture: Picture, *, gray: bool = False) -> Images:
+    """Return a picture as a checked array: an array itself, a path or bytes as `read_picture` decodes them."""
+    pixels = read_picture(picture, gray=gray) if isinstance(picture, (str, bytes, os.PathLike)) else picture
     check_pixels(pixels)
     return pixels
 
@@ -134,16 +137,22 @@ def recolor(pixels: Images, channels: int, color: Color = "bgr") -> Images:
 
 
 def resize(pixels: Images, height: int, width: int) -> Images:
-    """Return `(h, w, C)` pixels as `(height, width, C)`."""
+    """Return `(h, w, C)` pixels as `(height, width, C)`: averaged when shrinking, bilinear when enlarging."""
     if pixels.shape[:2] == (height, width):
         return pixels
     import cv2
 
-    # Averaging when shrinking, because bilinear sampling drops pixels and aliases; bilinear when enlarging.
-    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    rows, columns, channels = pixels.shape
+    # OpenCV averages by halves thirty times as fast as by other shares, so large pictures are halved first; an odd
+    # row or column is left out, which moves a pixel by less than 1/200 of the picture.
+    while rows >= 4 * height and columns >= 4 * width:
+        rows, columns = rows // 2, columns // 2
+        halved = cv2.resize(pixels[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+        pixels = halved.reshape(rows, columns, channels)  # type: ignore[assignment]
+    # Bilinear sampling would drop pixels, and alias, when shrinking.
+    how = cv2.INTER_AREA if rows >= height and columns >= width else cv2.INTER_LINEAR
     resized = cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=how)
-    return resized.reshape(height, width, pixels.shape[2])  # type: ignore[return-value]
+    return resized.reshape(height, width, channels)  # type: ignore[return-value]
 
 
 def _read(source: str | os.PathLike[str]) -> bytes:
@@ -223,7 +232,7 @@ def _pnm(data: bytes) -> tuple[int, int]:
 
 _HEADERS = {
     b"\x89PNG\r\n\x1a\n": _png,
-    b"\xff\xd8": _jpeg,
+    _JPEG: _jpeg,
     b"BM": _bmp,
     b"GIF87a": _gif,
     b"GIF89a": _gif,

@@ -71,6 +71,28 @@ def test_shrinking_averages() -> None:
     assert np.ptp(GRAY.to_tensor(board.astype(np.uint8))) <= 1
 
 
+@pytest.mark.parametrize("shape", [(192, 192), (200, 333), (767, 640), (1501, 1501), (3000, 200)])
+def test_large_pictures_are_averaged_too(shape: tuple[int, int]) -> None:
+    """Halving on the way gives what averaging in one step gives, but for rounding and an odd row or column."""
+    smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, shape, np.uint8), (0, 0), min(shape) / 12)
+    picture = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)
+    once = cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA).astype(int)
+    # 8: a shift of 1/200 of the picture along its steepest slopes
+    assert np.abs(GRAY.to_tensor(picture)[:, :, 0] - once).max() <= 8
+
+
+def test_jpeg_is_read_by_its_brightness(tmp_path: Path) -> None:
+    """Decoding a colour JPEG straight to gray must not change what a gray network sees."""
+    picture = cv2.resize(faces(1, channels=3)[0], (160, 160))
+    picture = cv2.addWeighted(picture, 0.5, np.full_like(picture, 128), 0.5, 0)  # no colour that clips
+    cv2.imwrite(str(tmp_path / "face.jpg"), picture)
+    decoded = cv2.imread(str(tmp_path / "face.jpg"))
+    difference = GRAY.to_tensor(tmp_path / "face.jpg").astype(int) - GRAY.to_tensor(decoded)
+    # 1: both round once more or less
+    assert np.abs(difference).max() <= 1
+    assert np.array_equal(RGB.to_tensor(tmp_path / "face.jpg"), RGB.to_tensor(decoded))
+
+
 def test_box_is_cut_before_resizing() -> None:
     """The rest of the picture leaves no trace."""
     picture = np.zeros((100, 100), np.uint8)
