@@ -1,0 +1,70 @@
+"""Work spread over the cores, one job a process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from feredge.errors import RunError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+    """Yield `function(job)` of each job as it gets ready; the first jobs start first.
+
+    Each job has a process and, where there are fewer jobs than cores, its share of threads. A single job stays here.
+
+    Raises:
+        RunError: a process ended without a word.
+    """
+    cores = os.cpu_count() or 1
+    if len(jobs) < 2:
+        yield from (_run(function, job, cores) for job in jobs)
+        return
+    workers = min(len(jobs), cores)
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit the locks of libraries that have threads
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
+        futures = [pool.submit(_run, function, job, max(1, cores // workers)) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise RunError(
+                "baselines: expected a process to fit one, and it ended without a word (out of memory?)"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Make a worker end at once on Ctrl-C and when its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(function: Callable[[Job], Result], job: Job, threads: int) -> Result:
+    import joblib
+    from threadpoolctl import threadpool_limits
+
+    with (
+        warnings.catch_warnings(action="ignore"),  # a solver's advice to the programmer would tear the progress bar
+        threadpool_limits(threads),
+        joblib.parallel_config("threading", n_jobs=threads),
+    ):
+        return function(job)

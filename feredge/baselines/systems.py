@@ -1,0 +1,198 @@
+"""The published classical systems of facial expression recognition on FER2013."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from feredge.errors import RecipeError
+
+Features = Literal["unit", "standard", "hog"]
+
+
+@dataclass(frozen=True)
+class System:
+    """One published system.
+
+    Attributes:
+        id: its name here.
+        study: whose protocol it was published under, a key of protocols.STUDIES.
+        about: what it is, in a line.
+        features: `unit`, pixels / 255; `standard`, pixels less the training images' one mean, over their one standard
+            deviation; `hog`, histograms of oriented gradients.
+        build: makes the unfitted scikit-learn estimator. Seeds are fixed, so a fit can be repeated.
+        published: the study's figures, shares of images: `train`, `test`, `cv` (mean of the folds), `cv_std`,
+            `held_out`.
+        seconds: what fitting costs on one core, roughly: the longest starts first.
+        folds: of a cross-validation that the study made beside the fit; 0 for none.
+        clusters: how the clusters of an unsupervised estimator become classes: `number` takes cluster 2 for class 2,
+            `majority` names each after the class that most of its training images have.
+    """
+
+    id: str
+    study: str
+    about: str
+    features: Features
+    build: Callable[[], Any]
+    published: dict[str, float] = field(default_factory=dict)
+    seconds: int = 10
+    folds: int = 0
+    clusters: Literal["", "number", "majority"] = ""
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what decides the fitted model, but for the data: it goes into the file and names its place."""
+        estimator = " ".join(str(self.build()).split())
+        return {
+            "name": self.id,
+            "features": self.features,
+            "estimator": estimator,
+            "folds": self.folds,
+            "clusters": self.clusters,
+        }
+
+
+def _naive_bayes() -> Any:
+    from sklearn.naive_bayes import GaussianNB
+
+    return GaussianNB()
+
+
+def _kmeans_logistic() -> Any:
+    from sklearn.cluster import KMeans
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    # Ten starts were scikit-learn's default when the study ran.
+    return make_pipeline(KMeans(35, n_init=10, random_state=1), LogisticRegression(max_iter=10000))
+
+
+def _pca_neighbours() -> Any:
+    from sklearn.decomposition import PCA
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+
+    grid = {"n_neighbors": [1, 3, 5, 7, 12, 15, 20]}
+    return make_pipeline(PCA(100, random_state=1), GridSearchCV(KNeighborsClassifier(), grid, cv=5))
+
+
+def _pca_svm() -> Any:
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import SVC
+
+    # Pairwise votes that tie are decided by distance, so that the class is the one with the highest score; the
+    # larger cache changes the speed only.
+    return make_pipeline(PCA(50, random_state=1), SVC(break_ties=True, cache_size=1000))
+
+
+def _forest(trees: int, depth: int | None, seed: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(trees, max_depth=depth, random_state=seed)
+
+
+def _mini_batch_kmeans() -> Any:
+    from sklearn.cluster import MiniBatchKMeans
+
+    return MiniBatchKMeans(6, batch_size=2048, random_state=1)
+
+
+SYSTEMS = (
+    System(
+        "study-2022-nb",
+        "study-2022",
+        "Gaussian naive Bayes",
+        "standard",
+        _naive_bayes,
+        {"train": 0.2175, "test": 0.2173},
+    ),
+    System(
+        "study-2022-kmeans-lr",
+        "study-2022",
+        "distances to 35 k-means centres, logistic regression",
+        "standard",
+        _kmeans_logistic,
+        {"train": 0.2910, "test": 0.3018},
+        seconds=60,
+    ),
+    System(
+        "study-2022-pca-knn",
+        "study-2022",
+        "100 principal components, k nearest neighbours, k by grid search",
+        "standard",
+        _pca_neighbours,
+        {"test": 0.3805, "cv": 0.3485},
+        seconds=60,
+    ),
+    System(
+        "study-2022-rf",
+        "study-2022",
+        "random forest of depth 5",
+        "standard",
+        partial(_forest, 100, 5, 1),
+        {"train": 0.3392, "test": 0.3262},
+    ),
+    System(
+        "study-2022-pca-svm",
+        "study-2022",
+        "50 principal components, support vector machine (RBF)",
+        "standard",
+        _pca_svm,
+        {"train": 0.5280, "test": 0.4212},
+        seconds=90,
+    ),
+    System(
+        "six-class-hog-rf",
+        "six-class-2025",
+        "histograms of oriented gradients, random forest of 1,000 trees of depth 5",
+        "hog",
+        partial(_forest, 1000, 5, 1),
+        {"test": 0.3985},
+        seconds=80,
+    ),
+    System(
+        "six-class-kmeans",
+        "six-class-2025",
+        "mini-batch k-means, cluster number taken for class number",
+        "unit",
+        _mini_batch_kmeans,
+        {"test": 0.1681},
+        clusters="number",
+    ),
+    System(
+        "six-class-kmeans-majority",
+        "six-class-2025",
+        "mini-batch k-means, each cluster named after most of its images",
+        "unit",
+        _mini_batch_kmeans,
+        clusters="majority",
+    ),
+    System(
+        "course-rf",
+        "course-2024",
+        "random forest of 100 whole trees",
+        "unit",
+        partial(_forest, 100, None, 42),
+        {"cv": 0.4384, "cv_std": 0.0070, "test": 0.4503, "held_out": 0.50},
+        seconds=400,
+        folds=5,
+    ),
+)
+"""Every published classical system, study by study."""
+
+DEFAULT = ("study-2022-pca-svm", "course-rf")
+"""What the benchmark shows beside networks: the most accurate of the published kernel machines and forests."""
+
+
+def system(id: str) -> System:
+    """Return the system of that id; RecipeError suggests the nearest one for any other."""
+    known = {one.id: one for one in SYSTEMS}
+    if id not in known:
+        close = difflib.get_close_matches(id, known, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+        raise RecipeError(f"unknown baseline {id!r}; {hint}")
+    return known[id]

@@ -1,0 +1,33 @@
+"""Every baseline, fitted once to a few drawn faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("skl2onnx")
+
+from feredge import baselines
+from feredge.data import drawn, split
+from feredge.data.dataset import Splits
+from feredge.recipe import DataView
+
+
+@pytest.fixture(scope="session")
+def splits() -> Splits:
+    """168 drawn faces to fit to: the fewest that 100 principal components and five folds can use."""
+    return split(drawn(210), DataView())
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the fitted baselines lie."""
+    return tmp_path_factory.mktemp("baselines")
+
+
+@pytest.fixture(scope="session")
+def fitted(splits: Splits, cache: Path) -> dict[str, baselines.Fitted]:
+    """Every system, by its id."""
+    return {one.id: one for one in baselines.fit([system.id for system in baselines.SYSTEMS], splits, cache=cache)}
