@@ -177,7 +177,7 @@ class Augmentation:
         rotate: largest angle, in degrees.
         brightness: largest change of gain and of offset, as a share of the full range.
         erase: chance that a rectangle is replaced by noise.
-        zoom: like scale, but drawn for height and width apart.
+        zoom: largest change of the part that is shown, drawn for height and width apart.
         shear: largest angle, in degrees, by which vertical lines lean.
     """
 

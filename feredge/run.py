@@ -55,6 +55,21 @@ class RunFolder:
         return self.path / "training.json"
 
     @property
+    def predictions(self) -> Path:
+        """The float model's probabilities for every test image, with labels and rows."""
+        return self.path / "predictions.npz"
+
+    @property
+    def repeats(self) -> Path:
+        """Run folders of the same recipe with other seeds, by name `seed-N`, where the recipe asks for them."""
+        return self.path / "repeats"
+
+    @property
+    def spread(self) -> Path:
+        """Mean and standard deviation over the seeds."""
+        return self.path / "repeats.json"
+
+    @property
     def artifacts(self) -> Path:
         """The exported files and their manifest."""
         return self.path / "artifacts"

@@ -44,9 +44,21 @@ def _inverse_maps(shape: tuple[int, ...], how: Augmentation, rng: np.random.Gene
     maps = np.empty((count, 2, 3))
     maps[:, 0, 0], maps[:, 0, 1] = mirror * cosine, -sine
     maps[:, 1, 0], maps[:, 1, 1] = mirror * sine, cosine
+    if how.zoom or how.shear:
+        # A stream of its own: without these two, all the others are drawn as if these did not exist.
+        maps[:, :, :2] @= _stretches(count, how, rng.spawn(1)[0])
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     maps[:, :, 2] = middle - maps[:, :, :2] @ middle + shift
     return maps
+
+
+def _stretches(count: int, how: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return `(N, 2, 2)` matrices that lean verticals and change width and height apart."""
+    lean = np.tan(np.deg2rad(rng.uniform(-how.shear, how.shear, count)))
+    sides = rng.uniform(1 - how.zoom, 1 + how.zoom, (count, 2))
+    matrices = np.zeros((count, 2, 2))
+    matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 1] = sides[:, 0], lean * sides[:, 1], sides[:, 1]
+    return matrices
 
 
 def _light_curves(count: int, how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from feredge.contract import Images
 from feredge.keras import has_bfloat16, keras, seed_everything, tf
 from feredge.recipe import Network, Training
 from feredge.train.batches import Targets
-from feredge.train.networks import build_core
+from feredge.train.networks import build_core, fold_input
 
 Precision = Literal["float32", "bfloat16"]
 CHUNK = 256  # images evaluated at a time
@@ -52,21 +52,47 @@ class Fitter:
     Attributes:
         core: the network that the gradient moves, in mixed bfloat16 where asked.
         averaged: a float32 network of the same shape; its weights, the statistics of batch normalization
-            among them, are the moving average of `core`'s. It is what is evaluated and kept.
+            among them, are the moving average of `core`'s.
+        kept: what is evaluated and kept: `averaged` itself, or where that takes repeated or standardised gray, the
+            network of plain gray that does the same. `refresh` brings its weights up to date.
         step: `(images uint8 (B, H, W, 1), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`.
     """
 
     def __init__(
-        self, network: Network, training: Training, precision: Precision, *, batch: tuple[int, ...], classes: int
+        self,
+        network: Network,
+        training: Training,
+        precision: Precision,
+        *,
+        batch: tuple[int, ...],
+        classes: int,
+        standard: tuple[float, float] = (0.0, 1.0),
+        keep_best: bool = False,
     ) -> None:
-        self._network, self._training = network, training
+        """Build the network.
+
+        Args:
+            network: which.
+            training: how it is fitted.
+            precision: of the step's products.
+            batch: shape of the images of a step.
+            classes: outputs.
+            standard: mean and standard deviation by which pixels in [0, 1] are standardised.
+            keep_best: make room for the best epoch's weights, for `remember` and `recall`.
+        """
+        self._network, self._training, self._standard = network, training, standard
+        size = batch[1]
         seed_everything(training.seed)
         with precision_policy(precision):
-            self.core = build_core(network, size=batch[1], classes=classes)
+            self.core = build_core(network, size=size, classes=classes, channels=network.repeat)
         with precision_policy("float32"):
-            self.averaged = build_core(network, size=batch[1], classes=classes)
+            self.averaged = build_core(network, size=size, classes=classes, channels=network.repeat)
+            plain = network.repeat == 1 and standard == (0.0, 1.0)
+            self.kept = self.averaged if plain else build_core(network, size=size, classes=classes)
         self.averaged.set_weights(self.core.get_weights())
-        self._features = keras.Model(self.core.input, self.core.get_layer("pool").output)
+        if network.name == "residual":
+            self._features = keras.Model(self.core.input, self.core.get_layer("pool").output)
+        self._best = [tf.Variable(weight) for weight in self.averaged.weights] if keep_best else []
         self._optimizer = make_optimizer(training)
         self._optimizer.build(self.core.trainable_variables)
         self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
@@ -80,12 +106,33 @@ class Fitter:
     @property
     def variables(self) -> dict[str, list[Any]]:
         """Everything that a step changes, and so everything that a checkpoint must hold."""
+        slots = list(self._optimizer.variables)
+        if self._training.optimizer == "nadam":
+            slots.append(self._optimizer._u_product)  # Keras forgets it among the variables
         return {
             "weight": self.core.weights,
             "average": self.averaged.weights,
-            "slot": list(self._optimizer.variables),
+            "slot": slots,
             "iteration": [self._iteration],
+            "best": self._best,
         }
+
+    def refresh(self) -> None:
+        """Give `kept` what `averaged` has learnt."""
+        if self.kept is not self.averaged:
+            mean, deviation = self._standard
+            weights = self.averaged.get_weights()
+            self.kept.set_weights(fold_input(weights, repeat=self._network.repeat, mean=mean, deviation=deviation))
+
+    def remember(self) -> None:
+        """Keep the averaged weights as the best."""
+        for best, average in zip(self._best, self.averaged.weights, strict=True):
+            best.assign(average)
+
+    def recall(self) -> None:
+        """Take the best weights back."""
+        for best, average in zip(self._best, self.averaged.weights, strict=True):
+            average.assign(best)
 
     def _step(self, images: Any, targets: Any, rate: Any) -> tuple[Any, Any]:
         variables = self.core.trainable_variables
@@ -108,12 +155,32 @@ class Fitter:
         return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
 
     def _logits(self, images: Any) -> Any:
-        features = self._features(tf.cast(images, tf.float32) / 255.0, training=True)
-        if self._network.dropout:
-            # Drawn from the step's number, so that a resumed run drops the same features as an uninterrupted one.
-            seed = tf.stack([tf.constant(self._training.seed, tf.int64), self._iteration])
-            features = tf.nn.experimental.stateless_dropout(features, self._network.dropout, seed)
-        return tf.cast(self.core.get_layer("logits")(features), tf.float32)
+        x = tf.cast(images, tf.float32) / 255.0
+        if self._network.name == "residual":
+            features = self._features(self._channels(x), training=True)
+            if self._network.dropout:
+                features = self._dropped(features, self._network.dropout, number=0)
+            return tf.cast(self.core.get_layer("logits")(features), tf.float32)
+        x = self._channels(x)
+        for number, layer in enumerate(self.core.layers[1:-1]):  # a chain, from after the input to the logits
+            dropout = isinstance(layer, keras.layers.Dropout)
+            x = self._dropped(x, layer.rate, number=number) if dropout else layer(x, training=True)
+        return tf.cast(x, tf.float32)
+
+    def _channels(self, pixels: Any) -> Any:
+        """Standardise and repeat gray in [0, 1], where the network is trained on that."""
+        mean, deviation = self._standard
+        if (mean, deviation) != (0.0, 1.0):
+            pixels = (pixels - mean) / deviation
+        return tf.repeat(pixels, self._network.repeat, axis=3) if self._network.repeat > 1 else pixels
+
+    def _dropped(self, features: Any, share: float, *, number: int) -> Any:
+        """Zero a share of `features`, drawn from the place and the step's number.
+
+        So a resumed run drops the same ones as an uninterrupted one.
+        """
+        seed = tf.stack([tf.constant(self._training.seed + (number << 32), tf.int64), self._iteration])
+        return tf.nn.experimental.stateless_dropout(features, share, seed)
 
     def _average(self) -> None:
         """Move the average; it starts as a plain mean, so that the random first weights are soon forgotten."""
@@ -128,6 +195,8 @@ def make_optimizer(training: Training) -> Any:
     # The rate is assigned before each step; compiling the update by XLA costs start-up time and gains nothing here.
     if training.optimizer == "adam":
         return keras.optimizers.Adam(0.0, jit_compile=False)
+    if training.optimizer == "nadam":
+        return keras.optimizers.Nadam(0.0, jit_compile=False)
     return keras.optimizers.SGD(0.0, momentum=training.momentum, nesterov=training.momentum > 0.0, jit_compile=False)
 
 

@@ -9,31 +9,48 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from feredge.keras import keras
 from feredge.recipe import Network
+from feredge.train.published import hidden_layers
 
 layers = keras.layers
 
 NORM_MOMENTUM = 0.95  # statistics follow within tens of steps, so short runs and fine-tuning end with fitting ones
 
 
-def build_core(network: Network, *, size: int, classes: int) -> Any:
+def build_core(network: Network, *, size: int, classes: int, channels: int = 1) -> Any:
     """Return an untrained core: `float32 (N, size, size, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
 
-    `network.dropout` has no layer here: training applies it between `pool` and `logits`, where it can be seeded by
-    the step. Residual blocks after He et al., "Deep residual learning for image recognition", 2016. Built under the
-    global precision policy; the softmax is float32 in each, because bfloat16 probabilities keep two digits.
+    The residual network's `network.dropout` has no layer here: training applies it between `pool` and `logits`,
+    where it can be seeded by the step. Residual blocks after He et al., "Deep residual learning for image
+    recognition", 2016. Built under the global precision policy; the softmax is float32 in each, because bfloat16
+    probabilities keep two digits.
+
+    Args:
+        network: which one.
+        size: height and width of the images.
+        classes: outputs.
+        channels: of the pixels; only a network that is trained on repeated gray has more than one.
+
+    Raises:
+        RecipeError: images too small for the network's poolings.
     """
-    pixels = keras.Input((size, size, 1), name="pixels")
+    pixels = keras.Input((size, size, channels), name="pixels")
+    features = _residual(network, pixels) if network.name == "residual" else hidden_layers(network.name, pixels)
+    logits = layers.Dense(classes, name="logits")(features)
+    return keras.Model(pixels, layers.Activation("softmax", dtype="float32", name="probabilities")(logits), name="core")
+
+
+def _residual(network: Network, pixels: Any) -> Any:
     x = _convolution(pixels, network.stem, 3, stride=network.stem_stride, name="stem")
     x = layers.ReLU(name="stem_relu")(x)
     for stage, (channels, blocks) in enumerate(zip(network.channels, network.blocks, strict=True)):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
             x = _residual_block(x, channels, stride=stride, name=f"stage{stage + 1}_block{block + 1}")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    logits = layers.Dense(classes, name="logits")(x)
-    return keras.Model(pixels, layers.Activation("softmax", dtype="float32", name="probabilities")(logits), name="core")
+    return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
 def with_contract(core: Any) -> Any:
@@ -41,6 +58,24 @@ def with_contract(core: Any) -> Any:
     pixels = keras.Input(core.input_shape[1:], dtype="uint8", name="image")
     scaled = layers.Rescaling(1 / 255, dtype="float32", name="scale")(pixels)
     return keras.Model(pixels, core(scaled), name="feredge")
+
+
+def fold_input(weights: list[Any], *, repeat: int, mean: float, deviation: float) -> list[Any]:
+    """Return a core's weights for plain gray, from those of one that was trained on `repeat` channels, standardised.
+
+    Both are linear, so the first layer can do them: its kernel takes the sum over equal channels, divided by the
+    deviation, and its bias what the mean then adds everywhere. Padding with zeros would add it at the border
+    otherwise, hence recipes standardise only where there is none.
+    """
+    if repeat == 1 and (mean, deviation) == (0.0, 1.0):
+        return weights
+    kernel, *others = weights
+    shape = (*kernel.shape[:-2], kernel.shape[-2] // repeat, repeat, kernel.shape[-1])
+    summed = kernel.astype(np.float64).reshape(shape).sum(axis=-2) / deviation
+    if mean:
+        added = mean * summed.sum(axis=tuple(range(summed.ndim - 1)))
+        others[0] = (others[0] - added).astype(np.float32)
+    return [summed.astype(np.float32), *others]
 
 
 def multiply_adds(core: Any) -> int:

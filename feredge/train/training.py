@@ -9,13 +9,11 @@ import os
 import platform
 import sys
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feredge import files
 from feredge.data.dataset import Dataset, Splits
@@ -24,10 +22,11 @@ from feredge.keras import keras
 from feredge.progress import Progress, quiet
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train import checkpoint, history, pictures
+from feredge.train import checkpoint, history, pictures, schedule
 from feredge.train.batches import Batches
-from feredge.train.fitting import Fitter, compiled, learning_rate, one_hot, resolve_precision, weights_digest
-from feredge.train.networks import multiply_adds, with_contract
+from feredge.train.evaluation import Score, score, write_predictions
+from feredge.train.fitting import Fitter, compiled, one_hot, resolve_precision, weights_digest
+from feredge.train.networks import build_core, multiply_adds, with_contract
 
 PACKAGES = ("feredge", "numpy", "opencv-python", "tensorflow", "tf-keras")
 NOTE_EVERY = 0.2  # seconds between two words about progress
@@ -37,31 +36,43 @@ def train(recipe: Recipe, dataset: Dataset, out: Path, *, progress: Progress = q
     """Fit the recipe's network to the data set's training split, in the run folder `out`.
 
     A finished run is left as it is; an interrupted one goes on after its last whole epoch and ends with the
-    same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept:
-    neither split chooses among epochs.
+    same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept, or
+    of the best, if the recipe's schedule says so. Where the recipe asks for repeats, they follow: see repeats.py.
 
     Raises:
         RunError: `out` belongs to something else, holds a damaged checkpoint, or the loss is no longer finite.
-        DataError: nothing to learn from, or images of another size than the recipe's.
+        DataError: nothing to learn from or to choose by, or images of another size than the recipe's.
     """
-    from feredge import data
-
     if dataset.images.shape[1:] != (recipe.data.size, recipe.data.size):
         found = "x".join(map(str, dataset.images.shape[1:]))
         raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {found}")
     run = RunFolder(Path(out))
     if run.training.is_file():
-        return RunFolder.claim(run.path, recipe, dataset)
+        RunFolder.claim(run.path, recipe, dataset)
+    else:
+        _train_once(recipe, dataset, run, progress)
+    if recipe.training.repeats > 1:
+        from feredge.train.repeats import repeat
+
+        repeat(run, recipe, dataset, progress=progress)
+    return run
+
+
+def _train_once(recipe: Recipe, dataset: Dataset, run: RunFolder, progress: Progress) -> None:
+    from feredge import data
+
     splits = data.split(dataset, recipe.data)
     if len(np.unique(splits.train.labels)) < 2:
         found = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
-    run = RunFolder.claim(run.path, recipe, dataset)
+    if recipe.schedule.chooses and recipe.schedule.watch.startswith("validation") and not len(splits.validation):
+        raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
+    build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
+    RunFolder.claim(run.path, recipe, dataset)
     _record_splits(run, splits)
     fit = _Fit(run, recipe, dataset.digest, splits)
     fit.epochs(progress)
     fit.finish(progress)
-    return run
 
 
 def load_model(run: RunFolder) -> Any:
@@ -96,16 +107,23 @@ class _Fit:
     def __init__(self, run: RunFolder, recipe: Recipe, data: str, splits: Splits) -> None:
         self.run, self.recipe, self.splits = run, recipe, splits
         training, split = recipe.training, splits.train
-        identity = recipe.digest("data", "network", "training", "augmentation") + data
+        identity = recipe.digest("data", "network", "training", "augmentation", "schedule") + data
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
         saved = checkpoint.read(run.checkpoint, identity=self.identity) if run.checkpoint.exists() else None
         # A run keeps the precision it began with, also when another machine would choose another.
         self.precision = resolve_precision(training.precision if saved is None else str(saved["precision"]))
         targets = one_hot(split.labels, len(split.classes))
         self.batches = Batches(split.images, targets, training.batch, recipe.augmentation, training.seed)
-        shape = self.batches.shape
-        self.fitter = Fitter(recipe.network, training, self.precision, batch=shape, classes=len(split.classes))
-        self.predict = compiled(self.fitter.averaged)
+        self.fitter = Fitter(
+            recipe.network,
+            training,
+            self.precision,
+            batch=self.batches.shape,
+            classes=len(split.classes),
+            standard=_standard(split) if recipe.network.standardise else (0.0, 1.0),
+            keep_best=recipe.schedule.keep == "best",
+        )
+        self.predict = compiled(self.fitter.kept)
         self.history = history.empty()
         if saved is not None:
             checkpoint.restore(run.checkpoint, saved, self.fitter.variables)
@@ -115,14 +133,19 @@ class _Fit:
         """Run the epochs that are left, with a checkpoint after each."""
         told = _Told(progress, done=len(self.history), epochs=self.recipe.training.epochs)
         for epoch in range(len(self.history), self.recipe.training.epochs):
+            if self._verdict.stop:
+                break
             started = time.perf_counter()
             rate, loss, accuracy = self._steps(epoch, told)
             seconds = time.perf_counter() - started
-            checked = _score(self.predict(self.splits.validation.images), self.splits.validation)
+            self.fitter.refresh()
+            checked = score(self.predict(self.splits.validation.images), self.splits.validation)
             self._check_finite(epoch, rate, checked)
             speed = len(self.batches) * self.batches.shape[0] / seconds
             row = (epoch + 1, rate, loss, accuracy, checked.loss, checked.accuracy, seconds, speed)
             self.history = np.vstack([self.history, row])
+            if self.recipe.schedule.keep == "best" and self._verdict.best == epoch + 1:
+                self.fitter.remember()
             checkpoint.save(
                 self.run.checkpoint,
                 self.fitter.variables,
@@ -132,14 +155,18 @@ class _Fit:
             )
             history.write_csv(self.run.history, self.history)
 
+    @property
+    def _verdict(self) -> schedule.Verdict:
+        return schedule.judge(self.history, self.recipe.schedule)
+
     def _steps(self, epoch: int, told: _Told) -> tuple[float, float, float]:
         """Run one epoch's steps. Return the last rate, the mean loss and the share of hits."""
-        training, count = self.recipe.training, len(self.batches)
+        training, count, lowered = self.recipe.training, len(self.batches), self._verdict.lowered
         losses, hits, rate = 0.0, 0, 0.0
         told.start()
         for number, (images, targets) in enumerate(self.batches.epoch(epoch)):
-            step, steps, warmup = epoch * count + number, training.epochs * count, training.warmup * count
-            rate = learning_rate(step, steps=steps, warmup=warmup, peak=training.rate)
+            step = epoch * count + number
+            rate = schedule.rate(step, count=count, training=training, schedule=self.recipe.schedule, lowered=lowered)
             loss, correct = self.fitter.step(images, targets, np.float32(rate))
             if not math.isfinite(loss):
                 raise self._diverged(epoch, rate)
@@ -147,7 +174,7 @@ class _Fit:
             told.tell(epoch, (number + 1) / count, images=(number + 1) * len(images))
         return rate, losses / count, hits / (count * self.batches.shape[0])
 
-    def _check_finite(self, epoch: int, rate: float, checked: _Score) -> None:
+    def _check_finite(self, epoch: int, rate: float, checked: Score) -> None:
         """Keep weights that the last step of an epoch ruined out of the checkpoint."""
         weights = all(np.isfinite(weight).all() for weight in self.fitter.core.get_weights())
         if not weights or (checked.images and not math.isfinite(checked.loss)):
@@ -163,27 +190,35 @@ class _Fit:
     def finish(self, progress: Progress) -> None:
         """Write the float model, the pictures and, last, training.json."""
         progress("train", self.recipe.training.epochs, self.recipe.training.epochs, "evaluating")
-        core, training = self.fitter.averaged, self.recipe.training
+        best = self._verdict.best if self.recipe.schedule.keep == "best" else 0
+        if best:
+            self.fitter.recall()
+        self.fitter.refresh()
+        core = self.fitter.kept
         test = self.predict(self.splits.test.images)
         scores = {
-            "validation": _score(self.predict(self.splits.validation.images), self.splits.validation),
-            "test": _score(test, self.splits.test),
+            "validation": score(self.predict(self.splits.validation.images), self.splits.validation),
+            "test": score(test, self.splits.test),
         }
         model = with_contract(core)
         with files.replacing(self.run.model) as temporary:
             model.save(temporary)
         history.write_csv(self.run.history, self.history)
+        write_predictions(self.run.predictions, test, self.splits.test)
         pictures.curves(self.run.path / "curves.png", self.history)
         pictures.confusion(self.run.path / "confusion.png", self.splits.test, test.argmax(axis=1))
         seconds = float(history.column(self.history, "seconds").sum())
-        images = len(self.batches) * self.batches.shape[0] * training.epochs
+        images = len(self.batches) * self.batches.shape[0] * len(self.history)
         files.write_json(
             self.run.training,
             {
                 "weights": weights_digest(model),
                 "parameters": core.count_params(),
+                "trained_parameters": self.fitter.core.count_params(),
                 "multiply_adds": multiply_adds(core),
-                "epochs": training.epochs,
+                "epochs": len(self.history),
+                "kept_epoch": best or len(self.history),
+                "chosen_on": _chosen_on(self.recipe),
                 "precision": self.precision,
                 "dropped": self.splits.dropped,
                 "train": {"images": len(self.splits.train)},
@@ -222,29 +257,21 @@ class _Told:
         self._progress("train", done, self._epochs, note)
 
 
-@dataclass(frozen=True)
-class _Score:
-    images: int
-    correct: int
-    loss: float
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.images if self.images else math.nan
-
-    def to_json(self) -> dict[str, Any] | None:
-        """Return counts and shares, None for a split without images."""
-        if not self.images:
-            return None
-        return {"images": self.images, "correct": self.correct, "accuracy": self.accuracy, "loss": self.loss}
+def _standard(split: Dataset) -> tuple[float, float]:
+    """Return mean and standard deviation of all pixels of a split, as shares of the full range."""
+    counts = np.bincount(split.images.ravel(), minlength=256)
+    values = np.arange(256) / 255
+    mean = float(counts @ values / counts.sum())
+    return mean, float(np.sqrt(counts @ np.square(values - mean) / counts.sum())) or 1.0
 
 
-def _score(probabilities: NDArray[np.float32], split: Dataset) -> _Score:
-    if not len(split):
-        return _Score(0, 0, math.nan)
-    named = probabilities[np.arange(len(split)), split.labels].astype(np.float64)
-    correct = int((probabilities.argmax(axis=1) == split.labels).sum())
-    return _Score(len(split), correct, float(-np.log(np.maximum(named, 1e-7)).mean()))
+def _chosen_on(recipe: Recipe) -> str | None:
+    """Return the split whose figures had a say in the weights: `test` makes its own figure flatter."""
+    if not recipe.schedule.chooses:
+        return None
+    if recipe.schedule.watch.startswith("train"):
+        return "train"
+    return "test" if recipe.data.validation_is_test else "validation"
 
 
 def _clock(seconds: float) -> str:

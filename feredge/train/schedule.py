@@ -1,0 +1,54 @@
+"""The schedule: what a training's history says about the next epoch's rate, the best epoch, and the end.
+
+Nothing is remembered beside the history, so a resumed training goes on as an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from feredge.recipe import Schedule, Training
+from feredge.train.fitting import learning_rate
+from feredge.train.history import History, column
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the watched figure of the epochs so far says.
+
+    Attributes:
+        best: number of the best epoch, from 1; 0 before there is one.
+        lowered: times that the rate has been lowered.
+        stop: whether training ends here.
+    """
+
+    best: int
+    lowered: int
+    stop: bool
+
+
+def judge(history: History, schedule: Schedule) -> Verdict:
+    """Go through the epochs of `history`, as early stopping and rate-on-plateau would have."""
+    sign = -1.0 if schedule.watch.endswith("loss") else 1.0
+    top, best, flat, lowered, epoch = -math.inf, 0, 0, 0, 0
+    for epoch, figure in enumerate(sign * column(history, schedule.watch), start=1):
+        if figure > top + schedule.min_delta:
+            top, best, flat = figure, epoch, 0
+        else:
+            flat += 1
+            if flat == schedule.lower_after:
+                lowered, flat = lowered + 1, 0
+    return Verdict(best, lowered, 0 < schedule.stop_after <= epoch - best)
+
+
+def rate(step: int, *, count: int, training: Training, schedule: Schedule, lowered: int) -> float:
+    """Return the learning rate of step 0, 1, ... of a training of `count` steps an epoch."""
+    warmup = training.warmup * count
+    if schedule.shape == "cosine":
+        value = learning_rate(step, steps=training.epochs * count, warmup=warmup, peak=training.rate)
+    else:
+        value = training.rate * min(1.0, (step + 1) / max(warmup, 1.0))
+    decays = max(0, step // count - schedule.decay_from + 1)
+    value *= math.exp(-schedule.decay * decays)
+    return max(value * schedule.lower_by**lowered, schedule.lowest)
