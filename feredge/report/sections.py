@@ -64,14 +64,17 @@ def figures(results: Results, choice: Choice, front: set[str]) -> str:
             f"{breakable(row.name)} {_marks(row, choice, front)}</th>{''.join(cells)}</tr>"
         )
     grid = (
-        '<table id="figures"><caption>Activate a heading to sort by it; point at it to read what it means.</caption>'
+        '<table id="figures"><caption>Activate a heading to sort by it.</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     )
     failures = "".join(
         f"<li><code>{escape(row.name)}</code> {escape(row.failure)}</li>" for row in results.rows if row.failure
     )
     failed = f'<h3>What failed</h3><ul class="failures">{failures}</ul>' if failures else ""
-    return scroll("Every figure", grid) + failed
+    meanings = facts(*((column.title, column.explanation) for column in shown))
+    return (
+        scroll("Every figure", grid) + f"<details><summary>What the columns mean</summary>{meanings}</details>" + failed
+    )
 
 
 def steadiness(results: Results) -> str:

@@ -49,7 +49,7 @@ def columns(results: Results) -> list[Column]:
 
     found = [
         Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
-        _number("bytes", "KB", "size on disk, 1 KB = 1,000 bytes", lambda row: float(row.bytes), "{:,.0f}", scale=1e-3),
+        _number("bytes", "KB", "size on disk, 1 KB = 1,000 bytes", lambda row: row.bytes, "{:,.0f}", scale=1e-3),
         _number("accuracy", "accuracy %", "over every test image", _accuracy, "{:.2f}", scale=100),
         Column("drop_pp", "drop pp", "float accuracy minus this, with its 95% interval", _drop_pp, _drop_text),
         Column("verdict", "verdict", "the drop in words", _verdict, lambda row: SHORT.get(str(_verdict(row)), "")),
@@ -104,17 +104,21 @@ def to_csv(results: Results) -> str:
     """Return one line a row with every column, the keys of the figures, and the failure if there was one."""
     shown = columns(results)
     keys = ["sha256", "kind", "format", "variant", "precision"]
+    tails = ["p95_ms", "p99_ms"]
     drops = ["drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "ece", "failure"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(column.key for column in shown), *keys, *drops, "data_sha256", "cpu", "effort"])
+    writer.writerow([*(column.key for column in shown), *keys, *tails, *drops, "data_sha256", "cpu", "effort"])
     for row in results.rows:
         drop = row.drop
+        timed = row.at(1)
+        tail = [timed.inference.p95, timed.inference.p99] if timed else [None] * 2
         figures = [drop.low, drop.high, drop.p, drop.agreement] if drop else [None] * 4
         writer.writerow(
             [
                 *(column.value(row) for column in shown),
                 *(getattr(row, key) for key in keys),
+                *tail,
                 *figures,
                 row.accuracy.ece if row.accuracy else None,
                 row.failure,

@@ -1,0 +1,71 @@
+"""Several results side by side: two runs, two machines, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from feredge.bench.results import Results, Row
+from feredge.errors import ResultsError
+
+
+def to_comparison(several: Sequence[Results]) -> str:
+    """Return Markdown: a line a file, each result's figures, and what changed against the first result.
+
+    Files are matched by name. A difference in accuracy is shown only where both measured the same test data.
+
+    Raises:
+        ResultsError: fewer than two results, or no file that two of them share.
+    """
+    if len(several) < 2:
+        raise ResultsError(f"a comparison: expected at least two results, found {len(several)}")
+    tables = [{row.name: row for row in results.rows} for results in several]
+    names = [name for name in dict.fromkeys(name for table in tables for name in table) if _shared(name, tables)]
+    if not names:
+        raise ResultsError("a comparison: expected files of the same name, found none")
+    letters = [chr(ord("A") + index) for index in range(len(several))]
+    heads = [f"{title} {letter}" for letter in letters for title in ("accuracy %", "median ms")]
+    changes = [f"{letter} − A pp | {letter} / A time" for letter in letters[1:]]
+    lines = [
+        "| file | " + " | ".join((*heads, *changes)) + " |",
+        "| --- |" + " ---: |" * (len(heads) + 2 * len(changes)),
+    ]
+    for name in names:
+        rows = [table.get(name) for table in tables]
+        cells = [cell for row in rows for cell in (_accuracy(row), _median(row))]
+        for results, row in zip(several[1:], rows[1:], strict=True):
+            same = results.data.digest == several[0].data.digest
+            cells += [_gained(rows[0], row) if same else "", _slower(rows[0], row)]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    lines.append("")
+    for letter, results in zip(letters, several, strict=True):
+        machine, data = results.machine, results.data
+        lines.append(
+            f"* {letter}: {results.recipe.get('name', 'a run')}, {data.source} (SHA-256 {data.digest[:12]}, "
+            f"{data.total:,} test images), {machine.cpu}, {machine.cores} cores, {results.effort.name} benchmark, "
+            f"{results.measured[:10]}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _shared(name: str, tables: Sequence[dict[str, Row]]) -> bool:
+    return sum(name in table for table in tables) > 1
+
+
+def _accuracy(row: Row | None) -> str:
+    return f"{100 * row.accuracy.accuracy:.2f}" if row and row.accuracy else ""
+
+
+def _median(row: Row | None) -> str:
+    timed = row.at(1) if row else None
+    return f"{'~' if timed.inference.noisy else ''}{timed.inference.median:.3f}" if timed else ""
+
+
+def _gained(first: Row | None, row: Row | None) -> str:
+    if not (first and first.accuracy and row and row.accuracy):
+        return ""
+    return f"{100 * (row.accuracy.accuracy - first.accuracy.accuracy):+.2f}".replace("-", "−")
+
+
+def _slower(first: Row | None, row: Row | None) -> str:
+    before, after = (one.at(1) if one else None for one in (first, row))
+    return f"{after.inference.median / before.inference.median:.2f}" if before and after else ""
