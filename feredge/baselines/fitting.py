@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,15 @@ class Job:
 def fit(ids: Sequence[str], splits: Splits, *, cache: Path, progress: Progress = quiet) -> list[Fitted]:
     """Fit systems to the training split, or take them from `cache`, where each lies by its recipe and data.
 
+    Cross-validations that a study made beside the fit are left out: `reproduce` makes them.
+
     Raises:
         RecipeError: an unknown id.
         DataError: training images that a system cannot be fitted to.
         ArtifactError: a kept file that was altered.
         VerificationError: a file that does not say what scikit-learn says.
     """
-    return fit_jobs([plan(system(id), splits.train, cache) for id in ids], progress)
+    return fit_jobs([plan(replace(system(id), folds=0), splits.train, cache) for id in ids], progress)
 
 
 def plan(system: System, train: Dataset, cache: Path) -> Job:
