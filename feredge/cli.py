@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Commands with a module of their own, imported when they are called: name -> (module, one line of help).
 ELSEWHERE = {
+    "baselines": ("feredge.commands.baselines", "Fit the published classical systems, and compare."),
     "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
 }
 
@@ -239,24 +240,35 @@ def run_command(recipe: str, quick: bool, **settings: Any) -> None:
 
 
 @main.command("report")
-@RUN
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table instead.")
 @click.option("--csv", "form", flag_value="csv", help="Print every figure as csv instead.")
-def report_command(run: Path, form: str | None) -> None:
-    """Show a run's results again, and write its page anew."""
+def report_command(runs: tuple[Path, ...], form: str | None) -> None:
+    """Show results again, or several side by side.
+
+    RUN is a run folder, whose page is written anew, or a results file.
+    """
     from feredge import report
-    from feredge.bench.results import Results
+    from feredge.bench import Results
     from feredge.run import RunFolder
 
-    folder = RunFolder.open(run)
-    results = Results.read(folder.results)
+    if len(runs) > 1:
+        if form:
+            raise click.UsageError("--markdown and --csv take one run")
+        tables = [Results.read(RunFolder.open(path).results if path.is_dir() else path) for path in runs]
+        click.echo(report.to_comparison(tables))
+        return
+    folder = RunFolder.open(runs[0]) if runs[0].is_dir() else None
+    results = Results.read(folder.results if folder else runs[0])
     if form == "markdown":
         click.echo(report.to_markdown(results))
     elif form == "csv":
         click.echo(report.to_csv(results), nl=False)
-    else:
+    elif folder:
         report.write_html(results, folder.report)
         _show(folder, results)
+    else:
+        click.echo(report.to_terminal(results))
 
 
 def _train(

@@ -78,7 +78,7 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
         (["train", "nano", "--data", "drawn", "--set", "epochs"], ["section.key=value"]),
         (["export", "nowhere"], ["nowhere", "run folder"]),
         (["bench", "nowhere"], ["nowhere", "run folder"]),
-        (["report", "nowhere"], ["nowhere", "run folder"]),
+        (["report", "nowhere"], ["nowhere", "results"]),
     ],
 )
 def test_wrong_arguments_say_what_was_expected(arguments: list[str], words: list[str]) -> None:
