@@ -185,7 +185,7 @@ class Predictor:
         with Workers(self._runners(), self._width + 1) as workers:
 
             def work(chunk: list[Picture]) -> list[list[Face] | PictureError]:
-                return self._answers(chunk, find, margin, color, workers)
+                return self._answers(chunk, find, margin, color, workers.predict)
 
             for answers in workers.map(work, chunks):
                 yield from answers
@@ -268,8 +268,20 @@ class Predictor:
         crops = [faces.crop(pixels, box, margin=margin) for box in found]
         return [self.contract.to_tensor(crop, color=color) for crop in crops], found
 
+    def answer(
+        self, pictures: Sequence[Picture], *, find: bool = False, margin: float = 0.0, color: Color = "bgr"
+    ) -> list[list[Face] | PictureError]:
+        """Return what `stream` yields, for a few pictures, in the calling thread and as one batch."""
+        runner = self._runner or self._reopen()
+        return self._answers(pictures, find, margin, color, runner.predict)
+
     def _answers(
-        self, pictures: list[Picture], find: bool, margin: float, color: Color, workers: Workers
+        self,
+        pictures: Sequence[Picture],
+        find: bool,
+        margin: float,
+        color: Color,
+        predict: Callable[[Images], Probabilities],
     ) -> list[list[Face] | PictureError]:
         tensors: list[Images] = []
         boxes: list[faces.WholeBox | None] = []
@@ -286,7 +298,7 @@ class Predictor:
                 counts.append(len(cut))
             except PictureError as error:
                 counts.append(error)
-        named = iter(self._faces(workers.predict(np.stack(tensors)), boxes) if tensors else [])
+        named = iter(self._faces(predict(np.stack(tensors)), boxes) if tensors else [])
         return [list(islice(named, count)) if isinstance(count, int) else count for count in counts]
 
     def _spread(self, pictures: Any, prepare: Callable[[Any, int], Images]) -> Probabilities:

@@ -1,0 +1,1 @@
+"""The Predictor behind HTTP. Needs the extra `feredge[serve]`."""
