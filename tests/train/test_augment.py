@@ -56,6 +56,37 @@ def test_scale_enlarges_and_shrinks_about_the_middle() -> None:
     assert 0.47 < sides.min() < 0.6 and 1.4 < sides.max() < 1.53
 
 
+def test_zoom_changes_height_and_width_apart() -> None:
+    """Guards the published protocols' zoom: a square becomes rectangles of both kinds, within the limits."""
+    faces = np.zeros((300, 41, 41), np.uint8)
+    faces[:, 11:30, 11:30] = 255
+    changed = augment(faces, dataclasses.replace(NOTHING, zoom=0.2), _rng()) / 255
+    wide, high = changed[:, 20].sum(axis=1) / 19, changed[:, :, 20].sum(axis=1) / 19
+    for sides in (wide, high):
+        assert 0.8 < sides.min() < 0.87 and 1.2 < sides.max() < 1.27  # 1 / 1.2 to 1 / 0.8, and half a pixel
+    assert abs(np.corrcoef(wide, high)[0, 1]) < 0.2
+
+
+def test_shear_leans_verticals_only() -> None:
+    """Guards shear's axis and unit: horizontals stay, a vertical leans by at most the angle, both ways."""
+    faces = np.zeros((300, 41, 41), np.uint8)
+    faces[:, :, 20] = 255
+    changed = augment(faces, dataclasses.replace(NOTHING, shear=20.0), _rng()) / 255
+    places = changed[:, (5, 35)] @ np.arange(41) / changed[:, (5, 35)].sum(axis=2)
+    lean = np.rad2deg(np.arctan((places[:, 1] - places[:, 0]) / 30))
+    assert 18 < lean.max() < 20.5 and -20.5 < lean.min() < -18
+    flat = augment(faces.transpose(0, 2, 1).copy(), dataclasses.replace(NOTHING, shear=20.0), _rng())
+    np.testing.assert_array_equal(flat, faces.transpose(0, 2, 1))
+
+
+def test_zoom_and_shear_leave_the_other_draws() -> None:
+    """Guards nano's weights: the draws for light and erasing are the same with these two and without."""
+    light = dataclasses.replace(NOTHING, brightness=0.3, erase=0.5)
+    gray = np.full((50, 16, 16), 128, np.uint8)
+    with_both = augment(gray, dataclasses.replace(light, zoom=0.3, shear=9.0), _rng())
+    np.testing.assert_array_equal(with_both, augment(gray, light, _rng()))
+
+
 def test_one_change_switched_off_leaves_the_others() -> None:
     """Guards ablations: without erasing, an image that was not erased must come out as before."""
     how = Augmentation(erase=0.5)
@@ -75,7 +106,10 @@ def test_erased_area_is_bounded() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.builds(Augmentation, st.booleans(), SHARE, SHARE, st.floats(0, 180), SHARE, SHARE), st.integers(0, 9))
+@given(
+    st.builds(Augmentation, st.booleans(), SHARE, SHARE, st.floats(0, 180), SHARE, SHARE, SHARE, st.floats(0, 80)),
+    st.integers(0, 9),
+)
 def test_any_recipe_keeps_shape_and_repeats(how: Augmentation, count: int) -> None:
     """Guards corner values of every knob, empty batches, and that a draw depends on the generator alone."""
     faces = _faces(count)

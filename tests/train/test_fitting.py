@@ -112,6 +112,61 @@ def test_dropout_is_drawn_from_the_steps_number() -> None:
     assert not np.array_equal(fitter._logits(IMAGES).numpy(), first)
 
 
+PUBLISHED = Network(name="study-2022-cnn")
+LARGER = np.random.default_rng(0).integers(0, 256, (8, 26, 26, 1), np.uint8)
+
+
+def _published(network: Network = PUBLISHED, precision: str = "float32", **options: object) -> Fitter:
+    values = Training(optimizer="nadam", weight_decay=0.0, averaging=0.0)
+    return Fitter(network, values, precision, batch=LARGER.shape, classes=3, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_published_networks_learn(precision: str) -> None:
+    """Guards the layers' chain in both precisions, dropout and poolings among them."""
+    fitter = _published(Network(name="three-class-dcnn"), precision)
+    losses = [float(fitter.step(LARGER, TARGETS, np.float32(1e-3))[0]) for _ in range(25)]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:3])  # eight images of noise, learnt by heart
+
+
+def test_every_dropout_draws_its_own() -> None:
+    """Guards resuming, and dropouts of one shape beside each other: by step and place, never one mask for two."""
+    fitter = _published()
+    first, again = fitter._logits(LARGER).numpy(), fitter._logits(LARGER).numpy()
+    np.testing.assert_array_equal(first, again)
+    ones = np.ones((4, 50), np.float32)
+    masks = [fitter._dropped(ones, 0.5, number=number).numpy() for number in (0, 1, 1)]
+    fitter._iteration.assign_add(1)
+    masks.append(fitter._dropped(ones, 0.5, number=1).numpy())
+    assert not np.array_equal(masks[0], masks[1]) and not np.array_equal(masks[2], masks[3])
+    np.testing.assert_array_equal(masks[1], masks[2])
+    assert not np.array_equal(fitter._logits(LARGER).numpy(), first)
+
+
+def test_what_is_kept_takes_plain_gray() -> None:
+    """Guards the contract for networks trained on standardised, repeated gray: the same answers, from one channel."""
+    fitter = _published(Network(name="course-cnn", repeat=3), standard=(0.5, 0.25))
+    fitter.step(LARGER, TARGETS, np.float32(1e-3))
+    fitter.refresh()
+    assert fitter.kept.input_shape == (None, 26, 26, 1) and fitter.averaged.input_shape == (None, 26, 26, 3)
+    gray = LARGER.astype(np.float32) / 255
+    expected = fitter.averaged(np.repeat((gray - 0.5) / 0.25, 3, axis=3)).numpy()
+    # Sums of thousands of float32 products, in another order.
+    np.testing.assert_allclose(fitter.kept(gray), expected, atol=1e-4)
+
+
+def test_the_best_weights_come_back() -> None:
+    """Guards `keep = "best"`: remembered weights are a copy that later steps do not move."""
+    fitter = _published(keep_best=True)
+    fitter.step(LARGER, TARGETS, RATE)
+    fitter.remember()
+    best = weights_digest(fitter.averaged)
+    fitter.step(LARGER, TARGETS, RATE)
+    assert weights_digest(fitter.averaged) != best
+    fitter.recall()
+    assert weights_digest(fitter.averaged) == best
+
+
 def test_training_defaults_build() -> None:
     """Guards the recipe's defaults: every optimizer field is one that Keras takes."""
     Fitter(NETWORK, Training(), "float32", batch=BATCH, classes=3)

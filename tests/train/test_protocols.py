@@ -1,0 +1,153 @@
+"""Training by a published protocol: chosen classes, best weights, early end, repeats, all of it after a stop too."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_training import stripes
+
+from feredge import recipe as recipes
+from feredge.errors import DataError, RecipeError
+from feredge.recipe import Augmentation, DataView, Network, Recipe, Schedule, Training
+from feredge.run import RunFolder
+from feredge.train import load_model, train
+from feredge.train.history import COLUMNS
+
+SIZE = 26
+RECIPE = Recipe(
+    name="protocol",
+    data=DataView(
+        size=SIZE,
+        classes=("happy", "rest = sad + angry", "neutral"),
+        split="random",
+        of="all",
+        shares=(0.6, 0.2, 0.2),
+        stratified=True,
+        drop_duplicates=False,
+    ),
+    network=Network(name="study-2022-cnn", standardise=True),
+    training=Training(
+        epochs=9, batch=16, optimizer="nadam", rate=2e-3, warmup=0.0, weight_decay=0.0, averaging=0.0, repeats=2
+    ),
+    schedule=Schedule("constant", min_delta=0.05, lower_after=1, stop_after=3, keep="best"),
+    augmentation=Augmentation(flip=False, rotate=5.0, erase=0.0, zoom=0.1, shear=2.0),
+)
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _result(run: RunFolder) -> dict[str, object]:
+    value: dict[str, object] = json.loads(run.training.read_text())
+    return value
+
+
+def _epochs(run: RunFolder) -> list[list[str]]:
+    kept = COLUMNS.index("seconds")
+    return [row.split(",")[:kept] for row in run.history.read_text().splitlines()[1:]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Give a finished run of RECIPE with its repeat."""
+    return train(RECIPE, stripes(size=SIZE), tmp_path_factory.mktemp("protocol") / "run")
+
+
+def test_a_stopped_protocol_ends_like_an_uninterrupted_one(whole: RunFolder, tmp_path: Path) -> None:
+    """Guards resuming where more is at stake than weights: dropout, Nadam, plateau, best weights, end, repeats."""
+    run = RunFolder(tmp_path / "run")
+    for stop_at in (1.5, 2.5, 4.5, 5.0):
+
+        def stopping(task: str, done: float, total: float, note: str = "", stop_at: float = stop_at) -> None:
+            if done > stop_at:
+                raise _Stopped
+
+        with pytest.raises(_Stopped):
+            train(RECIPE, stripes(size=SIZE), run.path, progress=stopping)
+    train(RECIPE, stripes(size=SIZE), run.path)
+    for name in (".", "repeats/seed-2"):
+        expected, found = RunFolder(whole.path / name), RunFolder(run.path / name)
+        assert _epochs(found) == _epochs(expected)
+        assert _result(found)["weights"] == _result(expected)["weights"]
+    assert run.spread.read_text() == whole.spread.read_text()
+
+
+def test_the_schedule_had_its_say(whole: RunFolder) -> None:
+    """Guards the test above against protocols that nothing happens in, and the kept epoch against the history."""
+    result = _result(whole)
+    rows = [[float(value) for value in row] for row in _epochs(whole)]
+    assert rows[-1][1] < rows[0][1]  # the rate was lowered
+    best = int(result["kept_epoch"]) - 1  # type: ignore[call-overload]
+    accuracy = COLUMNS.index("validation_accuracy")
+    assert result["validation"]["accuracy"] == pytest.approx(rows[best][accuracy], rel=1e-5)  # type: ignore[index]
+    assert result["epochs"] == len(rows) and best < len(rows) - 1
+    assert result["chosen_on"] == "validation"
+
+
+def test_the_run_has_the_recipes_classes(whole: RunFolder) -> None:
+    """Guards every later step, which takes the classes from data.json and the model from float.keras."""
+    assert whole.data()["classes"] == ["happy", "rest", "neutral"]
+    assert list(whole.data()["splits"]["test"]) == ["happy", "rest", "neutral"]
+    model = load_model(whole)
+    assert model.input_shape == (None, SIZE, SIZE, 1) and model.output_shape == (None, 3)
+
+
+def test_stored_predictions_are_the_models(whole: RunFolder) -> None:
+    """Guards pictures and tables drawn from predictions.npz: rows, labels and probabilities belong together."""
+    with np.load(whole.predictions) as stored:
+        dataset = stripes(size=SIZE)
+        probabilities = load_model(whole).predict(dataset.batch[stored["rows"]], verbose=0)
+        np.testing.assert_allclose(stored["probabilities"], probabilities, atol=1e-5)  # another batch size
+        names = stored["classes"][stored["labels"]]
+        correct = int((stored["probabilities"].argmax(axis=1) == stored["labels"]).sum())
+    assert correct == _result(whole)["test"]["correct"]  # type: ignore[index]
+    groups = {"happy": "happy", "sad": "rest", "angry": "rest", "neutral": "neutral"}
+    with np.load(whole.predictions) as stored:
+        expected = [groups[dataset.classes[label]] for label in dataset.labels[stored["rows"]]]
+    assert names.tolist() == expected
+
+
+def test_repeats_differ_and_are_summed_up(whole: RunFolder) -> None:
+    """Guards mean and standard deviation: of as many different trainings as asked for, and computed right."""
+    spread = json.loads(whole.spread.read_text())
+    other = RunFolder(whole.repeats / "seed-2")
+    assert spread["seeds"] == [1, 2] and _result(other)["weights"] != _result(whole)["weights"]
+    accuracies = [_result(run)["test"]["accuracy"] for run in (whole, other)]  # type: ignore[index]
+    assert spread["test"]["accuracies"] == accuracies
+    assert spread["test"]["mean"] == pytest.approx(np.mean(accuracies))
+    assert spread["test"]["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
+
+
+def test_nothing_to_choose_by(tmp_path: Path) -> None:
+    """Guards early stopping without validation images: one line before any work, no folder."""
+    dataset = stripes(140, size=SIZE)
+    dataset = dataclasses.replace(dataset, usage=np.where(dataset.usage == "Training", "train", "test"))
+    recipe = dataclasses.replace(RECIPE, data=DataView(size=SIZE, holdout=0.0))
+    with pytest.raises(DataError, match=r"expected validation images for schedule\.watch"):
+        train(recipe, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_too_small_for_the_network(tmp_path: Path) -> None:
+    """Guards `data.size` against networks that pool more often: one line, no folder."""
+    recipe = dataclasses.replace(RECIPE, data=DataView(size=16))
+    with pytest.raises(RecipeError, match="large enough for study-2022-cnn, found 16x16"):
+        train(recipe, stripes(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["study-2022-ann", "six-class-cnn", "tuned-cnn"])
+def test_recipes_train(tmp_path: Path, name: str) -> None:
+    """Guards the shipped protocols on the route that is theirs: one epoch of the very file, on a few drawn faces."""
+    from feredge.data import drawn
+
+    changes = ["training.epochs=1", "training.repeats=1", "data.first=0", "training.batch=16"]
+    run = train(recipes.load(name, changes=changes), drawn(140), tmp_path / "run")
+    result = _result(run)
+    assert result["parameters"] <= result["trained_parameters"]  # type: ignore[operator]
+    assert load_model(run).input_shape == (None, 48, 48, 1)

@@ -1,0 +1,87 @@
+"""The published networks: as many parameters as their studies print, and a core that plain gray goes into."""
+
+from __future__ import annotations
+
+import typing
+
+import numpy as np
+import pytest
+
+from feredge import recipe as recipes
+from feredge.errors import RecipeError
+from feredge.keras import keras
+from feredge.recipe import Network
+from feredge.recipe_rules import UNPADDED
+from feredge.train.networks import build_core, fold_input
+from feredge.train.published import NETWORKS
+
+PUBLISHED = {
+    "study-2022-ann": 657_671,
+    "study-2022-cnn": 318_407,
+    "six-class-cnn": 57_798,  # its study prints no number
+    "three-class-dcnn": 2_395_075,
+    "tuned-cnn": 557_799,
+    "course-cnn": 619_911,  # nor does this one
+}
+CLASSES = {"six-class-cnn": 6, "three-class-dcnn": 3}
+SIZE = 26  # the least that every one of them takes, or nearly
+
+
+def _trained(name: str, repeat: int, size: int = SIZE) -> typing.Any:
+    """Return a core whose biases and statistics are not those of a fresh one."""
+    keras.utils.set_random_seed(1)
+    core = build_core(Network(name=name), size=size, classes=3, channels=repeat)  # type: ignore[arg-type]
+    rng = np.random.default_rng(1)
+    core.set_weights([w + np.abs(rng.normal(0, 0.05, w.shape)).astype(np.float32) for w in core.get_weights()])
+    return core
+
+
+def test_names() -> None:
+    """Guards the recipe's list of names against the networks that there are."""
+    names = typing.get_args(typing.get_type_hints(Network)["name"])
+    assert names == ("residual", *NETWORKS) and set(PUBLISHED) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters_are_those_published(name: str) -> None:
+    """Guards every layer's size against the study, and the number in the recipe's first comment."""
+    recipe = recipes.load(name)
+    classes = CLASSES.get(name, 7)
+    assert recipe.network.name == name and len(recipe.data.classes or range(7)) == classes
+    core = build_core(recipe.network, size=48, classes=classes, channels=recipe.network.repeat)
+    assert core.count_params() == PUBLISHED[name]
+    assert f"{PUBLISHED[name]:,} parameters" in (recipes.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_standardising_is_allowed_where_it_can_be_folded(name: str) -> None:
+    """Guards the list of networks that take `standardise`: those whose first layer with weights has no padding."""
+    core = build_core(Network(name=name), size=48, classes=3)  # type: ignore[arg-type]
+    first = next(layer for layer in core.layers if layer.weights)
+    assert (getattr(first, "padding", "valid") == "valid") == (name in UNPADDED)
+
+
+@pytest.mark.parametrize(
+    ("name", "repeat", "mean", "deviation"),
+    [
+        *((name, 3, 0.0, 1.0) for name in ("study-2022-ann", "six-class-cnn", "tuned-cnn")),
+        *((name, 1, 0.51, 0.25) for name in UNPADDED),
+        ("course-cnn", 2, 0.4, 0.3),
+    ],
+)
+def test_folding_gives_the_same_answers(name: str, repeat: int, mean: float, deviation: float) -> None:
+    """Guards the file that is shipped: plain gray in, and the answers that the network was trained to give."""
+    core = _trained(name, repeat)
+    gray = np.random.default_rng(0).random((5, SIZE, SIZE, 1), np.float32)
+    expected = core(np.repeat((gray - mean) / deviation, repeat, axis=3)).numpy()
+    folded = build_core(Network(name=name), size=SIZE, classes=3)  # type: ignore[arg-type]
+    folded.set_weights(fold_input(core.get_weights(), repeat=repeat, mean=mean, deviation=deviation))
+    # Logits reach some tens here, and float32 sums of thousands of products in another order differ in the sixth digit.
+    np.testing.assert_allclose(folded(gray), expected, atol=1e-4)
+
+
+def test_too_small_images() -> None:
+    """Guards the error for pictures that poolings leave nothing of: one line, and the size in it."""
+    with pytest.raises(RecipeError, match="large enough for course-cnn, found 12x12") as caught:
+        build_core(Network(name="course-cnn"), size=12, classes=3)
+    assert "\n" not in str(caught.value)
