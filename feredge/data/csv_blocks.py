@@ -17,19 +17,19 @@ from feredge.data.csv_rows import PIXELS, BadRow, Part, read_row
 BLOCK = 1 << 18
 """Bytes to parse at once, and at most twice as many: a block's arrays fit in the second-level cache."""
 LF, SPACE, ZERO, NINE = b"\n 09"
-PAD = b"\n\n\n\n"  # before a block, so that four bytes stand before every number's end
+PAD = b"\n\n\n\n"
+"""Stands before a block, so that four bytes stand before every number's end."""
 
 
 def parse_alike(block: bytes, columns: tuple[str, ...]) -> Part | None:
-    """Parse lines that all have the same separators in the same places; None when they do not, or are bad.
+    """Parse whole lines, behind PAD, that have their separators in the same places; None if they do not, or are bad.
 
     Nothing is taken on trust: what stands around the pixels is read as csv, and the counts below leave no byte
     of the pixels that is not a digit or a space.
     """
-    padded = PAD + block
-    if len(padded) > _scratch.size:
+    if len(block) > _scratch.size:
         return None
-    text = np.frombuffer(padded, np.uint8)
+    text = np.frombuffer(block, np.uint8)
     numbers, ends = _numbers(text)
     first, width = _shape(text[ends[: PIXELS + 100]])
     if not width or ends.size % width:
@@ -43,9 +43,7 @@ def parse_alike(block: bytes, columns: tuple[str, ...]) -> Part | None:
     places = zip(
         starts.tolist(), openings.tolist(), ends[:, first + PIXELS - 1].tolist(), ends[:, -1].tolist(), strict=True
     )
-    around = [
-        _around(padded[start:opening] + padded[close : end + 1], columns) for start, opening, close, end in places
-    ]
+    around = [_around(block[start:opening] + block[close : end + 1], columns) for start, opening, close, end in places]
     known = [each for each in around if each is not None]
     if len(known) < len(around):
         return None

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.contract import Images
-from feredge.data.csv_blocks import BLOCK, parse_alike
+from feredge.data.csv_blocks import BLOCK, PAD, parse_alike
 from feredge.data.csv_rows import COLUMNS, PIXELS, SIDE, BadRow, Part, parse_lines, shorten, split_cells
 from feredge.errors import DataError
 
@@ -58,30 +58,41 @@ def read_csv(path: Path, *, skip_bad_rows: bool = False) -> Table:
         DataError: not such a file. A bad row is named by its number, counted from 1 below the header without
             blank lines, and by its line in the file; with `skip_bad_rows` it is left out instead.
     """
-    parts: list[Part] = []
-    row_count, line_count = 0, 1
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
+            # Room for as many rows as there could be: memory is taken where rows are written, not before.
+            images = np.empty((os.fstat(file.fileno()).st_size // (2 * PIXELS), PIXELS), np.uint8)
             columns = _header(file, digest, path)
+            labels: list[int] = []
+            usage: list[str] = []
+            rows: list[int] = []
+            reason = ""
+            row_count, line_count = 0, 1
             for part in _parse(_blocks(file, digest, path), columns):
-                if part.bad and not skip_bad_rows:
-                    row, line, why = part.bad[0]
-                    raise DataError(f"{path}: row {row_count + row + 1} (line {line_count + line + 1}): {why}")
-                parts.append(part._replace(rows=part.rows + row_count))
+                if part.bad:
+                    row, line, reason = part.bad[0]
+                    if not skip_bad_rows:
+                        raise DataError(f"{path}: row {row_count + row + 1} (line {line_count + line + 1}): {reason}")
+                if len(rows) + len(part.rows) > len(images):
+                    raise DataError(f"{path}: expected a csv that stays as it is, found it growing")
+                images[len(rows) : len(rows) + len(part.rows)] = part.pixels
+                labels += part.labels
+                usage += part.usage
+                rows += (part.rows + row_count).tolist()
                 row_count += part.row_count
                 line_count += part.line_count
     except OSError as error:
         raise DataError(f"{path}: expected a csv, cannot be read ({error.strerror})") from error
-    if not any(len(part.rows) for part in parts):
-        reasons = [bad.why for part in parts for bad in part.bad]
-        found = f"{row_count} rows, all bad: {reasons[0]}" if reasons else "none"
+    if not rows:
+        found = f"{row_count} rows, all bad: {reason}" if row_count else "none"
         raise DataError(f"{path}: expected rows of pixels below the header, found {found}")
+    images.resize((len(rows), SIDE, SIDE), refcheck=False)  # gives the rest of the room back
     return Table(
-        images=np.concatenate([part.pixels for part in parts]).reshape(-1, SIDE, SIDE),
-        labels=np.array([label for part in parts for label in part.labels], np.int8),
-        usage=np.array([usage for part in parts for usage in part.usage], np.str_),
-        rows=np.concatenate([part.rows for part in parts]),
+        images=images,
+        labels=np.array(labels, np.int8),
+        usage=np.array(usage, np.str_),
+        rows=np.array(rows, np.int64),
         digest=digest.hexdigest(),
         total=row_count,
     )
@@ -107,20 +118,20 @@ def _header(file: BinaryIO, digest: Any, path: Path) -> tuple[str, ...]:
 
 
 def _blocks(file: BinaryIO, digest: Any, path: Path) -> Iterator[bytes]:
-    """Yield the rest of the file in pieces that end where a line ends."""
+    """Yield the rest of the file in pieces that end where a line ends, each behind PAD."""
     rest = b""
     while data := file.read(BLOCK):
         digest.update(data)
         cut = data.rfind(b"\n") + 1
         if cut:
-            yield rest + data[:cut]
+            yield b"".join((PAD, rest, memoryview(data)[:cut]))
             rest = data[cut:]
         elif len(rest) < LONGEST:
             rest += data
         else:
             raise DataError(f"{path}: expected rows of {PIXELS} pixels, found a line of over {LONGEST:,} bytes")
     if rest:
-        yield rest + b"\n"
+        yield PAD + rest + b"\n"
 
 
 def _parse(blocks: Iterator[bytes], columns: tuple[str, ...]) -> Iterator[Part]:
@@ -136,4 +147,4 @@ def _parse(blocks: Iterator[bytes], columns: tuple[str, ...]) -> Iterator[Part]:
 
 
 def _parse_block(block: bytes, columns: tuple[str, ...]) -> Part:
-    return parse_alike(block, columns) or parse_lines(block, columns)
+    return parse_alike(block, columns) or parse_lines(block[len(PAD) :], columns)

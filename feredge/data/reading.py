@@ -46,10 +46,10 @@ def load(
         dataset = _drawn(str(source))
     elif path.is_dir():
         return read_folder(path, size=size, skip_bad_pictures=skip_bad_rows)
-    elif path.exists():
+    elif path.is_file():
         dataset = _csv(path, votes, skip_bad_rows=skip_bad_rows, cache=cache)
     else:
-        raise DataError(f"{source}: expected a csv file, a folder or the word drawn, found nothing there")
+        raise DataError(f"{source}: expected a csv file, a folder or the word drawn, found none of them")
     if dataset.images.shape[1:] == (size, size):
         return dataset
     return replace(dataset, images=InputContract(size, size).to_batch(dataset.images)[..., 0])
