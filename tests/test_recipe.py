@@ -82,6 +82,18 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[network]\nchannels = 3", "network: channels: expected a list, found 3"),
         ("[network]\nchannels = [3, 4]\nblocks = [1]", "one entry of network.blocks for each"),
         ("[network]\nstem = 0", "network channels and blocks of at least 1"),
+        ("[data]\nclasses = ['happy']", "data.classes of at least two different names"),
+        ("[data]\nclasses = ['happy', 'a = sad + ']", "data.classes of names, or name = a + b"),
+        ("[data]\nclasses = ['happy', 'a = happy + sad']", "each class of the source once"),
+        ("[data]\nshares = [0.5, 0.4]", "two or three data.shares above 0 that add up to 1"),
+        ("[data]\nsplit = 'randon'", "expected one of given, merged, random, found 'randon'"),
+        ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks or dropout in tuned-cnn"),
+        ("[network]\nstandardise = true", "network.standardise in a network whose first layer has no padding: study"),
+        ("[network]\nrepeat = 0", "network.repeat from 1 to 4"),
+        ("[schedule]\nlower_by = 1.0", "schedule.lower_by between 0 and 1"),
+        ("[schedule]\nlowest = 1.0", "schedule.lowest from 0 to training.rate"),
+        ("[training]\nseed = 4294967295\nrepeats = 2", "seeds from 0 to 4294967295"),
+        ("[augmentation]\nzoom = 1.0", "augmentation.zoom from 0 to under 1"),
         ("[compression]\nvariants = ['pruned']", "expected a variant dense, qat or pruned-1 to pruned-99"),
         ("[export]\nprecisions = ['int4']", "export.precisions: unknown 'int4'"),
         ("[export]\nopset = 19", "export.opset from 13 to 18"),
@@ -113,6 +125,27 @@ def test_any_bytes_are_a_recipe_or_an_error(tmp_path: Path, data: bytes) -> None
         recipes.load(path)
     except RecipeError as error:
         assert "\n" not in str(error)
+
+
+def test_groups_of_classes(tmp_path: Path) -> None:
+    """Guards the one bit of grammar inside a string: names, sums of names, and spaces anywhere."""
+    (tmp_path / "r.toml").write_text('[data]\nclasses = ["happy", " bad=sad +angry "]')
+    assert recipes.load(tmp_path / "r.toml").data.groups == {"happy": ("happy",), "bad": ("sad", "angry")}
+    assert recipes.load("nano").data.groups == {}
+
+
+def test_what_came_later_leaves_older_runs_alone() -> None:
+    """Guards run folders and checkpoints: settings that nano does not use are not in its resolved recipe.
+
+    The digest is the one that nano's first checkpoints carried.
+    """
+    nano = recipes.load("nano")
+    sections = ("data", "network", "training", "augmentation")
+    first = "2a2ab8e67bb5ebcd28b77111077f1ab6f6b58e24560d5faef45be9118a56076c"
+    assert nano.digest(*sections) == nano.digest(*sections, "schedule") == first
+    assert "schedule" not in nano.to_json() and "name" not in nano.to_json()["network"]
+    changed = recipes.load("nano", changes=["schedule.keep=best", "network.repeat=3"])
+    assert changed.to_json()["network"]["repeat"] == 3 and changed.digest(*sections, "schedule") != first
 
 
 def test_digest_follows_its_sections_only() -> None:
