@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import click
@@ -43,17 +44,22 @@ def command(
     except ImportError as error:
         raise RunError("this command needs FastAPI and uvicorn: pip install 'feredge[serve]'") from error
     cores = threads or len(os.sched_getaffinity(0))
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise RunError(f"{host}:{port}: expected an address to serve at ({error.strerror})") from error
     limits = Limits(int(max_mb * 1e6), int(max_megapixels * 1e6), max_pictures, queue)
     predictor = open_predictor(model, 1, yunet)
     app = create_app(predictor, threads=cores, find=not face, margin=margin / 100, limits=limits)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
-        log_level="info",
+        log_level="error",  # a warning for each 503 would make overload worse
         access_log=False,
         timeout_graceful_shutdown=30,
         # Beyond this uvicorn answers 503 by itself: bodies that are coming in take memory too.
         limit_concurrency=queue + 64,
         server_header=False,
     )
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"serving {predictor.path.name} at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends)", err=True)
+    uvicorn.Server(config).run(sockets=[listener])

@@ -275,7 +275,7 @@ def test_command_ends_gracefully(small_onnx: Path) -> None:
     assert process.stderr is not None
     try:
         for line in process.stderr:
-            if "running on" in line:
+            if "serving" in line:
                 break
         assert f"http://127.0.0.1:{port}" in line
         picture = png(np.zeros((48, 48), np.uint8))

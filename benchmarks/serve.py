@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""What does a request cost over bare inference? Prints requests a second, the ratio, and what overload does.
+
+    python benchmarks/serve.py [--model FILE.onnx] [--seconds 5] [--rounds 5] [--clients 16]
+
+The service runs as `feredge serve --face` on every core; clients are a process of their own on the same cores, keep
+their connections and always have one request under way each, as wrk does. A request is a drawn 48x48 face as PNG.
+Rounds of load and of the bare session (one picture at a time in one thread, and batches of 256 on every core) take
+turns. The ratio to reach is 1.5: wall time a request at full load over the bare cost of one picture.
+Overload is ten times as many clients as the queue holds pictures: every answer must be 200 or 503.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from feredge.data.drawn import drawn
+from feredge.runtime import find_model
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="an .onnx file of 48x48 gray input; feredge's own unless given")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--load", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.load:
+        port, clients, seconds = args.load
+        print(json.dumps(load(int(port), int(clients), float(seconds))))
+        return
+    model = find_model(args.model)
+    with serving(model) as (process, port):
+        send(port, args.clients, 1.0)  # warm up
+        rates, single, many, busy = [], [], [], []
+        for _ in range(args.rounds):
+            before = cpu(process.pid)
+            done = send(port, args.clients, args.seconds)
+            rates.append(done["rate"])
+            busy.append((cpu(process.pid) - before) / max(1, done["statuses"].get("200", 0)))
+            single.append(bare(model, 1, 1))
+            many.append(bare(model, CORES, 256))
+        each, alone, batched = 1 / statistics.median(rates), statistics.median(single), statistics.median(many)
+        print(
+            f"serve: {model.name}, {CORES} cores, {args.clients} clients: {1 / each:,.0f} requests/s, "
+            f"{each * 1e6:.0f} us each; bare {alone * 1e6:.0f} us a picture alone, {batched * 1e6:.0f} us in batches "
+            f"on every core; {each / alone:.2f} of the one (reach 1.5), {each / batched:.2f} of the other"
+        )
+        print(
+            f"serve: {statistics.median(busy) * 1e6:.0f} us of CPU time a request in the service, all threads together"
+        )
+        over = send(port, 10 * 256, args.seconds)
+        print(
+            f"overload: {over['clients']:,} clients, answers by status {over['statuses']}, failures {over['failures']}"
+        )
+        process.terminate()
+        process.wait(40)
+
+
+class serving:
+    """The command as a process, and its port; ended at the latest when the block ends."""
+
+    def __init__(self, model: Path) -> None:
+        command = [sys.executable, "-m", "feredge", "serve", "--face", "--model", str(model), "--port", "0"]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> tuple[subprocess.Popen[str], int]:
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()
+        if not line.startswith("serving"):
+            raise SystemExit(f"the service did not start: {line}")
+        return self.process, int(line.split("http://127.0.0.1:")[1].split()[0])
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def send(port: int, clients: int, seconds: float) -> dict:
+    """Run the load in a process of its own."""
+    command = [sys.executable, __file__, "--load", str(port), str(clients), str(seconds)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def load(port: int, clients: int, seconds: float) -> dict:
+    """Keep one request under way on each of `clients` connections; count answers by status."""
+    face = cv2.imencode(".png", drawn(70, 1).images[0].reshape(48, 48))[1].tobytes()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(face)}\r\n\r\n"
+    request = head.encode() + face
+    selector = selectors.DefaultSelector()
+    statuses: Counter[str] = Counter()
+    failures = 0
+    pending: dict[socket.socket, bytes] = {}
+
+    def connect() -> None:
+        one = socket.create_connection(("127.0.0.1", port), timeout=30)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        one.sendall(request)
+        pending[one] = b""
+        selector.register(one, selectors.EVENT_READ)
+
+    for _ in range(clients):
+        try:
+            connect()
+        except OSError:
+            failures += 1
+    began = time.perf_counter()
+    while pending and (now := time.perf_counter() - began) < seconds:
+        for key, _ in selector.select(seconds - now):
+            one = key.fileobj
+            try:
+                data = pending[one] + one.recv(65536)
+            except OSError:
+                data = b""
+            head, blank, rest = data.partition(b"\r\n\r\n")
+            if data and (not blank or len(rest) < int(head.lower().split(b"content-length: ")[1].split(b"\r")[0])):
+                pending[one] = data
+                continue
+            if data:
+                statuses[head[9:12].decode()] += 1
+                pending[one] = b""
+            if not data or b"connection: close" in head.lower():
+                failures += not data
+                selector.unregister(one)
+                del pending[one]
+                one.close()
+                try:
+                    connect()
+                except OSError:
+                    failures += 1
+            else:
+                one.sendall(request)
+    took = time.perf_counter() - began
+    return {"rate": statuses["200"] / took, "statuses": dict(statuses), "failures": failures, "clients": clients}
+
+
+def cpu(process: int) -> float:
+    """Return the seconds of CPU time that a process has used, by all its threads."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def bare(model: Path, threads: int, batch: int) -> float:
+    """Return the median seconds a picture of a bare session."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    pictures = drawn(max(70, batch), 1).images[:batch].reshape(batch, 48, 48, 1)
+    times = []
+    for _ in range(max(20, 1000 // batch)):
+        began = time.perf_counter()
+        session.run(None, {name: np.ascontiguousarray(pictures)})
+        times.append((time.perf_counter() - began) / batch)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()
