@@ -23,6 +23,8 @@ def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iter
 
     Each job has a process and, where there are fewer jobs than cores, its share of threads. A single job stays here.
 
+    An error in one job ends the others.
+
     Raises:
         RunError: a process ended without a word.
     """
@@ -31,18 +33,19 @@ def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iter
         yield from (_run(function, job, cores) for job in jobs)
         return
     workers = min(len(jobs), cores)
+    others = set(multiprocessing.active_children())
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit the locks of libraries that have threads
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
         futures = [pool.submit(_run, function, job, max(1, cores // workers)) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BrokenProcessPool as error:
-            raise RunError(
-                "baselines: expected a process to fit one, and it ended without a word (out of memory?)"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException as error:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise RunError("baselines: a process ended without a word (out of memory?)") from error
+            raise
 
 
 def _start_worker() -> None:

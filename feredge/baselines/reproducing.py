@@ -75,7 +75,7 @@ def reproduce(
         ArtifactError: a kept file that was altered.
         VerificationError: a file that does not say what scikit-learn says.
     """
-    chosen = [system(id) for id in ids] if ids is not None else list(SYSTEMS)
+    chosen = [system(id) for id in dict.fromkeys(ids)] if ids is not None else list(SYSTEMS)
     views = {study: STUDIES[study](dataset) for study in dict.fromkeys(one.study for one in chosen)}
     fitted = fit_jobs([plan(one, views[one.study].train, cache) for one in chosen], progress)
     trials = [_Trial(one, _parts(views[system(one.id).study])) for one in fitted]
