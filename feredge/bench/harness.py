@@ -14,7 +14,7 @@ from feredge.artifact import Manifest
 from feredge.bench import accuracy, corruptions, latency, machine
 from feredge.bench.measure import measure
 from feredge.bench.results import Data, Effort, Results, Row
-from feredge.bench.trial import Subject, Trial
+from feredge.bench.trial import Copy, Subject, Trial
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError, ResultsError, RunError
@@ -177,10 +177,8 @@ def _row(
         found = accuracy.accuracy(trial.probabilities, labels, unique=unique)
         if known is not None and known.probabilities is not None:
             fallen = accuracy.drop(known.probabilities, trial.probabilities, labels, margin=effort.margin, seed=seed)
-    chosen = labels[corruptions.sample(len(labels), effort.corrupted, seed)]
-    copies = len(corruptions.STRENGTHS) * 5
-    named = trial.named if len(trial.named) == copies else {}
-    beside = known.named if known is not None and len(known.named) == copies else None
+    chosen = corruptions.sample(len(labels), effort.corrupted, seed)
+    beside = _named(known, chosen) if known is not None else None
     return Row(
         name=subject.name,
         kind=subject.kind,
@@ -195,8 +193,15 @@ def _row(
         cold=trial.cold,
         memory=trial.memory,
         latency=tuple(timed for threads in effort.threads if (timed := trial.latency(effort, threads))),
-        corrupted=accuracy.corrupted(named, beside, chosen, seed=seed),
+        corrupted=accuracy.corrupted(_named(trial, chosen), beside or None, labels[chosen], seed=seed),
     )
+
+
+def _named(trial: Trial, chosen: NDArray[np.int64]) -> dict[Copy, NDArray[np.integer]]:
+    """Return the classes named on the chosen images, clean and corrupted; empty unless all are there."""
+    if trial.probabilities is None or len(trial.named) < len(corruptions.STRENGTHS) * 5:
+        return {}
+    return {("clean", 0): trial.probabilities[chosen].argmax(1), **trial.named}
 
 
 def _evidence(trials: Sequence[Trial], labels: NDArray[np.int8]) -> dict[str, NDArray[np.generic]]:

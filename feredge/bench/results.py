@@ -236,7 +236,10 @@ class Drop:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Accuracy on copies corrupted in one way and strength, 1 to 5; the drop, in pp, as on clean images."""
+    """Accuracy on copies corrupted in one way and strength, 1 to 5; the drop, in pp, as on all clean images.
+
+    Kind `clean` at strength 0 are the same images as they were.
+    """
 
     kind: str
     strength: int

@@ -34,7 +34,7 @@ def robustness(results: Results) -> str:
     rows = [row for row in results.rows if row.accuracy and row.corrupted]
     if not rows:
         return ""
-    kinds = list(dict.fromkeys(found.kind for found in rows[0].corrupted))
+    kinds = list(dict.fromkeys(found.kind for found in rows[0].corrupted if found.strength))
     lines = (line(row.name, *(_worst(row, kind) for kind in kinds)) for row in rows)
     lead = (
         f"The same {min(results.effort.corrupted, results.data.total):,} test images, spoiled in seven ways and five "

@@ -263,8 +263,10 @@
   const curves = () => {
     const place = document.getElementById("curves"), spoiled = data.rows.filter((row) => row.accuracy && row.corrupted.length);
     if (!place || !spoiled.length) return;
-    const kinds = [...new Set(spoiled[0].corrupted.map(([kind]) => kind))], width = 230, height = 150;
-    const all = spoiled.filter((row) => row.kind !== "baseline").flatMap((row) => [100 * row.accuracy[0], ...row.corrupted.map((found) => 100 * found[2])]);
+    const clean = (row) => row.corrupted.find(([, strength]) => strength === 0)[2];
+    const kinds = [...new Set(spoiled[0].corrupted.filter(([, strength]) => strength).map(([kind]) => kind))];
+    const width = chart.clientWidth < 560 ? 170 : 265, height = 150;
+    const all = spoiled.filter((row) => row.kind !== "baseline").flatMap((row) => row.corrupted.map((found) => 100 * found[2]));
     const low = Math.floor(Math.min(...all) / 10) * 10, high = Math.ceil(Math.max(...all) / 10) * 10;
     const x = (strength) => 30 + (strength * (width - 40)) / 5, y = (percent) => 26 + ((height - 48) * (high - percent)) / (high - low);
     place.replaceChildren(...kinds.map((kind) => {
@@ -276,7 +278,7 @@
       for (let strength = 0; strength <= 5; strength += 1) svg.append(element("text", { x: x(strength), y: height - 6, "text-anchor": "middle" }, strength));
       const order = (row) => (row.name === state.chosen ? 2 : row.kind === "float" ? 1 : 0);
       for (const row of spoiled.filter((one) => one.kind !== "baseline").sort((a, b) => order(a) - order(b))) {
-        const steps = [[kind, 0, row.accuracy[0]], ...row.corrupted.filter((found) => found[0] === kind)];
+        const steps = [[kind, 0, clean(row)], ...row.corrupted.filter((found) => found[0] === kind)];
         const path = steps.map(([, strength, share], index) => `${index ? "L" : "M"}${x(strength).toFixed(1)},${y(100 * share).toFixed(1)}`).join("");
         svg.append(element("path", { d: path, class: ["other", "float", "chosen"][order(row)] }));
       }
@@ -316,7 +318,7 @@
   if (data.rows.some((row) => row.kind === "float")) entry(star, "var(--ink)", "var(--ink)", "float model");
   if (data.rows.some((row) => row.kind === "baseline")) entry(polygon(4, 8, Math.PI / 4), "var(--plain)", "var(--plain)", "baseline");
 
-  new ResizeObserver(() => { if (chart.clientWidth !== state.width) { state.width = chart.clientWidth; draw(); } }).observe(chart);
+  new ResizeObserver(() => { if (chart.clientWidth !== state.width) { state.width = chart.clientWidth; draw(); curves(); } }).observe(chart);
   draw();
   curves();
 })();

@@ -154,7 +154,8 @@ def _unique(row: Row) -> float | None:
 
 
 def _corrupted(row: Row) -> float | None:
-    return sum(found.accuracy for found in row.corrupted) / len(row.corrupted) if row.corrupted else None
+    shares = [found.accuracy for found in row.corrupted if found.strength]
+    return sum(shares) / len(shares) if shares else None
 
 
 def _drop_pp(row: Row) -> float | None:
@@ -197,7 +198,7 @@ def _throughput(row: Row, batch: int) -> float | None:
 
 
 def _peak(row: Row) -> float | None:
-    return float(row.memory.peak) if row.memory else None
+    return row.memory.peak if row.memory else None
 
 
 def _cold(name: str) -> Callable[[Row], float | None]:

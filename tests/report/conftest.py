@@ -64,10 +64,13 @@ def made_up() -> Results:
                 Latency(threads, timing(threads**-0.7), timing(0.05), timing(1.08), (Throughput(32, 1400 / ms),))
                 for threads in effort.threads
             ),
-            corrupted=tuple(
-                Corrupted(kind, strength, 0.7 - (0.02 + noise / 60) * strength * (1 + index / 4), 0.5, -0.5, 1.5)
-                for index, kind in enumerate(STRENGTHS)
-                for strength in range(1, 6)
+            corrupted=(
+                Corrupted("clean", 0, 0.7, 0.0, -0.5, 0.5),
+                *(
+                    Corrupted(kind, strength, 0.7 - (0.02 + noise / 60) * strength * (1 + index / 4), 0.5, -0.5, 1.5)
+                    for index, kind in enumerate(STRENGTHS)
+                    for strength in range(1, 6)
+                ),
             ),
         )
 
