@@ -108,3 +108,17 @@ def test_stopped_in_the_middle_leaves_the_older_results(
         bench(run, faces, baselines=False, effort=small, progress=stop)
     assert json.loads(run.results.read_text()) == {"schema": 0}
     assert not (run.path / "results.npz").exists()
+
+
+def test_baselines_are_rows_beside_the_files(
+    run: RunFolder, faces: Dataset, small: Effort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the rooms' joint: a baseline fitted to the run's training images, opened and measured in a worker."""
+    baselines = pytest.importorskip("feredge.baselines")
+    pytest.importorskip("skl2onnx")
+    monkeypatch.setattr(baselines, "DEFAULT", ("study-2022-nb",))  # fitted in a moment
+    results = bench(run, faces, effort=small)
+    row = results.rows[-1]
+    assert row.kind == "baseline" and row.failure is None
+    assert row.drop is not None and row.at(1) is not None
+    assert standing(run, faces, quick=True) is not None, "baselines are no reason to measure again"
