@@ -70,6 +70,11 @@ class RunFolder:
         return self.path / "repeats.json"
 
     @property
+    def variants(self) -> Path:
+        """Fine-tuned weights, one file a variant."""
+        return self.path / "variants"
+
+    @property
     def artifacts(self) -> Path:
         """The exported files and their manifest."""
         return self.path / "artifacts"

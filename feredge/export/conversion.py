@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,8 +34,7 @@ class Job:
 
 
 def start_worker() -> None:
-    """Make a worker end with its parent, leave Ctrl-C to it, and keep the converters' talk off the terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make a worker end with its parent, and keep the converters' talk off the terminal."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -59,7 +59,8 @@ def export(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> M
     splits = data.split(dataset, recipe.data)
     _prepare_variants(run, recipe, splits, cards, progress)
     chosen = calibration.choose(splits.train, recipe.export.calibration, seed=recipe.data.seed)
-    note = "" if len(chosen) >= calibration.FEWEST else f"calibrated on only {len(chosen)} images"
+    few = "int8" in recipe.export.precisions and len(chosen) < calibration.FEWEST
+    note = f"calibrated on only {len(chosen)} images" if few else ""
     entries = _convert_all(run, cards, chosen, _real_images(splits, recipe), progress, note)
     manifest = Manifest(tuple(entries[name] for name in cards))
     manifest.write(run.artifacts)

@@ -126,7 +126,7 @@ def _copy_by_name(source: Any, target: Any) -> None:
 
 
 def _file(run: RunFolder, name: str) -> Path:
-    return run.path / "variants" / f"{name}.npz"
+    return run.variants / f"{name}.npz"
 
 
 def _identity(recipe: Recipe, name: str, weights: str) -> str:
