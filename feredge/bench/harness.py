@@ -147,6 +147,7 @@ def compare(
     """
     test = splits.test
     here = machine.describe()
+    keys = [(files.sha256(subject.path), subject.path.stat().st_size) for subject in subjects]
     trials = measure(subjects, test.batch, test.classes, effort, progress=progress)
     reference = next((trial for trial in trials if trial.subject.kind == "float"), None)
     results = Results(
@@ -162,13 +163,20 @@ def compare(
         machine=here,
         effort=effort,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
-        rows=tuple(_row(trial, reference, test.labels, unique, effort) for trial in trials),
+        rows=tuple(
+            _row(trial, key, reference, test.labels, unique, effort) for trial, key in zip(trials, keys, strict=True)
+        ),
     )
     return results, _evidence(trials, test.labels)
 
 
 def _row(
-    trial: Trial, reference: Trial | None, labels: NDArray[np.int8], unique: NDArray[np.bool_], effort: Effort
+    trial: Trial,
+    key: tuple[str, int],
+    reference: Trial | None,
+    labels: NDArray[np.int8],
+    unique: NDArray[np.bool_],
+    effort: Effort,
 ) -> Row:
     subject, seed = trial.subject, effort.seed
     known = reference if reference is not None and reference is not trial else None
@@ -185,8 +193,8 @@ def _row(
         format=subject.format,
         variant=subject.variant,
         precision=subject.precision,
-        sha256=files.sha256(subject.path),
-        bytes=subject.path.stat().st_size,
+        sha256=key[0],
+        bytes=key[1],
         failure=trial.failure,
         accuracy=found,
         drop=fallen,
