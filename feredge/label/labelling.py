@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from feredge import files
@@ -11,6 +11,9 @@ from feredge.errors import PictureError
 from feredge.label.table import Job, State, Table
 from feredge.predictor import Face, Predictor
 from feredge.progress import Progress, quiet
+
+Engine = Callable[[Sequence[str]], Iterable[list[Face] | PictureError]]
+"""Takes paths, gives for each its faces or its error, in their order."""
 
 
 def label(
@@ -20,6 +23,7 @@ def label(
     *,
     find: bool = True,
     margin: float = 0.0,
+    engine: Engine | None = None,
     each: Callable[[str, list[Face] | PictureError], None] | None = None,
     progress: Progress = quiet,
 ) -> State:
@@ -34,6 +38,7 @@ def label(
         table: `.csv`, or `.parquet` where pyarrow is installed. A table that stands is replaced at the end.
         find: look for faces; otherwise each picture is one face.
         margin: share by which the square around each found face is enlarged.
+        engine: what runs the pictures instead of this process's threads, as `feredge.label.on_ray.engine` gives it.
         each: called with every path and its answer, before the answer enters the table.
         progress: called with the pictures done.
 
@@ -49,7 +54,8 @@ def label(
         settings["detector"] = repr(predictor.detector)
     job = Job(pictures, predictor.classes, settings)
     with Table(table, job) as out:
-        for answer in predictor.stream(pictures[out.state.pictures :], find=find, margin=margin):
+        left = pictures[out.state.pictures :]
+        for answer in engine(left) if engine else predictor.stream(left, find=find, margin=margin):
             done = out.state.pictures + 1
             if each is not None:
                 each(pictures[done - 1], answer)

@@ -1,0 +1,54 @@
+"""`feredge label`: hundreds of thousands of pictures into a table, in threads or on Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from feredge.commands.device import PATH, bar, open_predictor, predictor_options
+from feredge.errors import PictureError
+
+
+@click.command("label")
+@click.argument("pictures", nargs=-1, type=click.Path())
+@click.option("--list", "lists", multiple=True, type=PATH, help="A text file of one picture a line.")
+@click.option("--out", "table", type=PATH, required=True, help="The table: .csv, or .parquet with pyarrow.")
+@predictor_options
+@click.option("--engine", type=click.Choice(["threads", "ray"]), default="threads", show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes of --engine ray.")
+@click.option("--address", help="Of a Ray cluster.  [default: start one here]")
+def command(
+    pictures: tuple[str, ...],
+    lists: tuple[Path, ...],
+    table: Path,
+    engine: str,
+    workers: int,
+    address: str | None,
+    model: Path | None,
+    threads: int | None,
+    yunet: Path | None,
+    face: bool,
+    margin: float,
+) -> None:
+    """Name the expressions in many pictures, a row a face.
+
+    PICTURES are files and folders. Stopped in any way, the same command goes on where it was.
+    """
+    from feredge.label.labelling import label
+    from feredge.label.sources import list_pictures
+
+    if engine != "ray" and address:
+        raise click.UsageError("--address goes with --engine ray")
+    names = list_pictures(pictures, lists=lists)
+    with open_predictor(model, threads, yunet) as predictor, bar() as progress:
+        run = None
+        if engine == "ray":
+            from feredge.label import on_ray
+
+            run = on_ray.engine(predictor, workers=workers, address=address, find=not face, margin=margin / 100)
+        state = label(predictor, names, table, find=not face, margin=margin / 100, engine=run, progress=progress)
+    failed = f", {state.failed:,} could not be used" if state.failed else ""
+    click.echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
+    if state.failed == state.pictures:
+        raise PictureError("expected pictures, none could be used; the table says why")
