@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Commands with a module of their own, imported when they are called: name -> (module, one line of help).
 ELSEWHERE = {
     "baselines": ("feredge.commands.baselines", "Fit the published classical systems, and compare."),
+    "label": ("feredge.commands.label", "Name the expressions in many pictures, from threads or Ray."),
     "serve": ("feredge.commands.serve", "Serve predictions over HTTP."),
     "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
 }
