@@ -37,6 +37,11 @@ def column(history: History, name: str) -> NDArray[np.float64]:
     return history[:, COLUMNS.index(name)]
 
 
+def columns(history: History) -> dict[str, NDArray[np.float64]]:
+    """Return all columns by their names."""
+    return dict(zip(COLUMNS, history.T, strict=True))
+
+
 def write_csv(path: Path, history: History) -> None:
     """Write the history for people and spreadsheets."""
     rows = [",".join("" if math.isnan(value) else f"{value:.6g}" for value in row) for row in history]

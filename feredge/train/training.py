@@ -19,14 +19,17 @@ from feredge import files
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError, RunError
 from feredge.keras import keras
+from feredge.plots.epochs import curves
+from feredge.plots.outcome import confusion
+from feredge.plots.predictions import Predictions
 from feredge.progress import Progress, quiet
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train import checkpoint, history, pictures, schedule
+from feredge.train import checkpoint, history, schedule
 from feredge.train.batches import Batches
-from feredge.train.evaluation import Score, score, write_predictions
 from feredge.train.fitting import Fitter, compiled, one_hot, resolve_precision, weights_digest
 from feredge.train.networks import build_core, multiply_adds, with_contract
+from feredge.train.score import Score, score
 
 PACKAGES = ("feredge", "numpy", "opencv-python", "tensorflow", "tf-keras")
 NOTE_EVERY = 0.2  # seconds between two words about progress
@@ -204,9 +207,10 @@ class _Fit:
         with files.replacing(self.run.model) as temporary:
             model.save(temporary)
         history.write_csv(self.run.history, self.history)
-        write_predictions(self.run.predictions, test, self.splits.test)
-        pictures.curves(self.run.path / "curves.png", self.history)
-        pictures.confusion(self.run.path / "confusion.png", self.splits.test, test.argmax(axis=1))
+        predictions = Predictions(test, self.splits.test.labels, self.splits.test.rows, self.splits.test.classes)
+        predictions.write(self.run.predictions)
+        curves(self.run.path / "curves.png", history.columns(self.history), kept=best)
+        confusion(self.run.path / "confusion.png", predictions)
         seconds = float(history.column(self.history, "seconds").sum())
         images = len(self.batches) * self.batches.shape[0] * len(self.history)
         files.write_json(

@@ -1,16 +1,14 @@
-"""What a network makes of a split: its predictions, kept for pictures and tables, and their score."""
+"""The score of a network on a split."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import files
 from feredge.data.dataset import Dataset
 
 
@@ -41,15 +39,3 @@ def score(probabilities: NDArray[np.float32], split: Dataset) -> Score:
     named = probabilities[np.arange(len(split)), split.labels].astype(np.float64)
     correct = int((probabilities.argmax(axis=1) == split.labels).sum())
     return Score(len(split), correct, float(-np.log(np.maximum(named, 1e-7)).mean()))
-
-
-def write_predictions(path: Path, probabilities: NDArray[np.float32], split: Dataset) -> None:
-    """Write what a network said of each image of `split`, with its label and its row in the source, as npz."""
-    with files.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            probabilities=probabilities,
-            labels=split.labels,
-            rows=split.rows,
-            classes=np.array(split.classes),
-        )

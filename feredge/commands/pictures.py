@@ -1,0 +1,26 @@
+"""`feredge pictures`: every picture of a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("pictures")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help="Where the run's data are now, if they have moved.")
+def command(run: Path, data: str | None) -> None:
+    """Draw a trained run's curves, confusion, scores, faces and mistakes.
+
+    They go into RUN/pictures, with a classification report as text and JSON.
+    """
+    from feredge.cli import bars
+    from feredge.plots import draw
+    from feredge.run import RunFolder
+
+    folder = RunFolder.open(run, trained=True)
+    dataset = folder.load_data(data)
+    with bars() as progress:
+        drawn = draw(folder, dataset, progress=progress)
+    click.echo(f"{len(drawn)} files: {folder.path / 'pictures'}")

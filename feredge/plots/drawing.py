@@ -1,0 +1,79 @@
+"""`draw`: every picture of a trained run, into its folder `pictures`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from feredge import data, files
+from feredge.data.dataset import Dataset
+from feredge.errors import RunError
+from feredge.plots import epochs, examples, images, outcome
+from feredge.plots.predictions import Predictions, images_of, read, report
+from feredge.progress import Progress, quiet
+from feredge.run import RunFolder
+
+
+def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> list[Path]:
+    """Draw every picture of a trained run, and write its classification report.
+
+    Args:
+        run: trained.
+        dataset: what it was trained on.
+        progress: told after each picture.
+
+    Returns:
+        The files, in `pictures` of the run folder.
+
+    Raises:
+        RunError: not trained, no stored predictions, a damaged file, or other data.
+    """
+    run = RunFolder.open(run.path, trained=True)
+    if dataset.digest != run.data()["digest"]:
+        raise RunError(f"{run.path}: expected the data it was trained on, found others ({dataset.source})")
+    predictions, history = read(run), _history(run)
+    kept = json.loads(run.training.read_text(encoding="utf-8")).get("kept_epoch", 0)
+    folder = run.path / "pictures"
+    train = data.split(dataset, run.recipe().data).train
+    faces = images_of(predictions, dataset)
+    tasks: dict[str, Callable[[Path], None]] = {
+        "curves.png": lambda path: epochs.curves(path, history, kept=kept),
+        "epochs.png": lambda path: epochs.violins(path, history),
+        "classes.png": lambda path: images.class_counts(path, run.data()["splits"]),
+        "one-of-each.png": lambda path: data.write_one_of_each(train, path),
+        "variance.png": lambda path: images.explained_variance(path, train.images),
+    }
+    if len(predictions.labels):
+        tasks |= {
+            "confusion.png": lambda path: outcome.confusion(path, predictions),
+            "scores.png": lambda path: outcome.class_scores(path, predictions),
+            "roc.png": lambda path: outcome.roc(path, predictions),
+            "predictions.png": lambda path: examples.grid(path, predictions, faces),
+            "singles.png": lambda path: examples.singles(path, predictions, faces),
+            "mistakes.png": lambda path: examples.mistakes(path, predictions, faces),
+            "classification.txt": lambda path: _write_report(path, predictions),
+        }
+    for number, (name, task) in enumerate(tasks.items(), start=1):
+        task(folder / name)
+        progress("pictures", number, len(tasks), name)
+    return [folder / name for name in tasks if (folder / name).is_file()]
+
+
+def _write_report(path: Path, predictions: Predictions) -> None:
+    """Write the report for people, and beside it the same for programs."""
+    files.write_text(path, report(predictions, as_text=True))
+    files.write_json(path.with_suffix(".json"), report(predictions))
+
+
+def _history(run: RunFolder) -> epochs.Columns:
+    try:
+        with run.history.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: np.array([float(row[name] or math.nan) for row in rows]) for name in rows[0]}
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise RunError(f"{run.history}: expected a row for each epoch, cannot be read ({error})") from error

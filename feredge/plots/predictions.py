@@ -1,0 +1,101 @@
+"""A run's stored predictions, and the table that scikit-learn makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge import files
+from feredge.contract import Images
+from feredge.data.dataset import Dataset
+from feredge.errors import RunError
+from feredge.run import RunFolder
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a network said of each test image.
+
+    Attributes:
+        probabilities: `float32 (N, classes)`.
+        labels: `int8 (N,)`.
+        rows: `int64 (N,)`, as in Dataset.
+        classes: names.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    rows: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    @property
+    def named(self) -> NDArray[np.int64]:
+        """The class that is thought most probable."""
+        return self.probabilities.argmax(axis=1)  # type: ignore[no-any-return]
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which images were named wrongly."""
+        return self.named != self.labels  # type: ignore[no-any-return]
+
+    def write(self, path: Path) -> None:
+        """Write them as npz, whole or not at all."""
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                probabilities=self.probabilities,
+                labels=self.labels,
+                rows=self.rows,
+                classes=np.array(self.classes),
+            )
+
+
+def read(run: RunFolder) -> Predictions:
+    """Return the predictions of a trained run.
+
+    Raises:
+        RunError: none stored, or a damaged file.
+    """
+    run = RunFolder.open(run.path, trained=True)
+    if not run.predictions.is_file():
+        raise RunError(f"{run.path}: expected predictions.npz, found none; it was trained before they were kept")
+    try:
+        with np.load(run.predictions, allow_pickle=False) as stored:
+            return Predictions(
+                stored["probabilities"], stored["labels"], stored["rows"], tuple(stored["classes"].tolist())
+            )
+    except Exception as error:  # zipfile and numpy raise a dozen kinds for a dozen kinds of damage
+        raise RunError(f"{run.predictions}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+
+
+def images_of(predictions: Predictions, dataset: Dataset) -> Images:
+    """Return the pictures that were looked at, `uint8 (N, H, W)`, from the whole data set.
+
+    Raises:
+        RunError: a row that the data set does not have.
+    """
+    order = np.argsort(dataset.rows)
+    at = np.searchsorted(dataset.rows, predictions.rows, sorter=order)
+    found = order[np.minimum(at, len(order) - 1)]
+    if not np.array_equal(dataset.rows[found], predictions.rows):
+        raise RunError(f"{dataset.source}: expected the rows that were predicted, found others")
+    return dataset.images[found]
+
+
+def report(predictions: Predictions, *, as_text: bool = False) -> Any:
+    """Return scikit-learn's classification report: precision, recall, F1 and support of each class, and means."""
+    from sklearn.metrics import classification_report
+
+    return classification_report(
+        predictions.labels,
+        predictions.named,
+        labels=range(len(predictions.classes)),
+        target_names=predictions.classes,
+        digits=4,
+        zero_division=0,
+        output_dict=not as_text,
+    )

@@ -1,0 +1,155 @@
+"""Pictures of a run: all there, not blank, and true to what the run stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feredge import data, files, recipe
+from feredge.errors import RunError
+from feredge.plots import draw, epochs, examples, figures, outcome
+from feredge.plots.predictions import Predictions, images_of, read, report
+from feredge.run import RunFolder
+
+HISTORY = (
+    "epoch,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds,images_per_second\n"
+    "1,0.1,1.9,0.2,1.8,0.25,3,100\n2,0.1,1.5,0.4,1.6,0.45,3,100\n3,0.1,1.2,0.5,1.7,0.4,3,100\n"
+)
+DATASET = data.drawn(210)
+
+
+def _predictions(count: int = 42) -> Predictions:
+    """Return predictions of the last `count` drawn faces, right for most."""
+    rng = np.random.default_rng(0)
+    chosen = DATASET.take(np.arange(len(DATASET) - count, len(DATASET)))
+    logits = rng.normal(0, 1, (count, 7))
+    logits[np.arange(count), chosen.labels] += 1.5
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return Predictions(probabilities.astype(np.float32), chosen.labels, chosen.rows, chosen.classes)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Give a folder that holds what a training leaves for the pictures."""
+    folder = RunFolder.claim(tmp_path / "run", recipe.load("nano"), DATASET)
+    splits = data.split(DATASET, recipe.load("nano").data)
+    counts = {
+        name: dict(zip(DATASET.classes, np.bincount(part.labels, minlength=7).tolist(), strict=True))
+        for name, part in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    }
+    files.write_json(folder.data_file, {**folder.data(), "splits": counts})
+    files.write_text(folder.history, HISTORY)
+    files.write_json(folder.training, {"kept_epoch": 2})
+    _predictions().write(folder.predictions)
+    return folder
+
+
+def test_every_picture_is_drawn(run: RunFolder) -> None:
+    """Guards the command: twelve files, each PNG large enough to read and not blank, and the report twice."""
+    import cv2
+
+    told: list[str] = []
+    drawn = draw(run, DATASET, progress=lambda task, done, total, note="": told.append(note))
+    assert len(drawn) == len(told) == 12
+    for path in drawn:
+        if path.suffix == ".png":
+            pixels = cv2.imread(str(path))
+            assert min(pixels.shape[:2]) > 150 and len(np.unique(pixels)) > 20, path.name
+    table = json.loads((run.path / "pictures" / "classification.json").read_text())
+    assert table["accuracy"] == pytest.approx((~_predictions().wrong).mean())
+
+
+def test_stored_predictions_come_back(run: RunFolder) -> None:
+    """Guards rows, labels and names through the file, and the faces that the rows stand for."""
+    found, expected = read(run), _predictions()
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    assert found.classes == expected.classes
+    shuffled = DATASET.take(np.random.default_rng(1).permutation(len(DATASET)))
+    np.testing.assert_array_equal(images_of(found, shuffled), DATASET.images[found.rows])
+    with pytest.raises(RunError, match="expected the rows that were predicted"):
+        images_of(found, DATASET.take(np.arange(5)))
+
+
+def test_the_report_counts_as_by_hand() -> None:
+    """Guards precision and recall against each other: one class, counted here."""
+    predictions = _predictions()
+    hits = int(((predictions.labels == 3) & (predictions.named == 3)).sum())
+    row = report(predictions)["happy"]
+    assert row["recall"] == hits / (predictions.labels == 3).sum()
+    assert row["precision"] == hits / (predictions.named == 3).sum()
+    assert "happy" in report(predictions, as_text=True)
+
+
+def test_classes_without_images_and_networks_without_mistakes(tmp_path: Path) -> None:
+    """Guards the corners: a class that no test image has, a perfect network, one image, one epoch, none."""
+    predictions = _predictions()
+    kept = predictions.labels != 1
+    fewer = dataclasses.replace(
+        predictions,
+        probabilities=np.eye(7, dtype=np.float32)[predictions.labels[kept]],
+        labels=predictions.labels[kept],
+        rows=predictions.rows[kept],
+    )
+    for number, part in enumerate((fewer, _first(fewer, 1))):
+        folder = tmp_path / str(number)
+        for task in (outcome.confusion, outcome.class_scores, outcome.roc):
+            task(folder / f"{task.__name__}.png", part)
+        for draw_faces in (examples.grid, examples.singles, examples.mistakes):
+            draw_faces(folder / f"{draw_faces.__name__}.png", part, images_of(part, DATASET))
+        assert {path.stem for path in folder.iterdir()} == {"confusion", "class_scores", "roc", "grid", "singles"}
+    outcome.confusion(tmp_path / "none.png", _first(fewer, 0))
+    epochs.violins(tmp_path / "none.png", {"epoch": np.ones(1)})
+    assert not (tmp_path / "none.png").exists()
+
+
+def _first(predictions: Predictions, count: int) -> Predictions:
+    parts = {name: getattr(predictions, name)[:count] for name in ("probabilities", "labels", "rows")}
+    return dataclasses.replace(predictions, **parts)
+
+
+def test_the_surest_mistakes_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the order of mistakes, and that none of them is right."""
+    chosen: list[int] = []
+    monkeypatch.setattr(examples, "_face", lambda axes, predictions, images, index: chosen.append(int(index)))
+    predictions = _predictions()
+    examples.mistakes(tmp_path / "m.png", predictions, images_of(predictions, DATASET))
+    sure = predictions.probabilities.max(axis=1)[chosen]
+    assert predictions.wrong[chosen].all() and (np.diff(sure) <= 0).all()
+    assert len(chosen) == min(24, predictions.wrong.sum())
+
+
+def test_no_validation_images(tmp_path: Path) -> None:
+    """Guards histories whose validation columns are empty: both pictures show training alone."""
+    history = {name: np.arange(3.0) for name in ("epoch", "train_loss", "train_accuracy")}
+    history |= {name: np.full(3, np.nan) for name in ("validation_loss", "validation_accuracy")}
+    epochs.curves(tmp_path / "c.png", history)
+    epochs.violins(tmp_path / "v.png", history)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_series_are_told_apart() -> None:
+    """Guards ROC curves of many classes: no two of the first 28 share colour and line."""
+    assert len({tuple(figures.style(number).values()) for number in range(28)}) == 28
+
+
+@pytest.mark.parametrize("damage", ["no predictions", "cut predictions", "no history", "other data", "not trained"])
+def test_what_is_missing_is_said(run: RunFolder, damage: str) -> None:
+    """Guards runs of older versions, damaged ones and wrong data: one line, and no pictures."""
+    dataset = DATASET
+    if damage == "no predictions":
+        run.predictions.unlink()
+    elif damage == "cut predictions":
+        run.predictions.write_bytes(run.predictions.read_bytes()[:100])
+    elif damage == "no history":
+        run.history.write_text("epoch\n")
+    elif damage == "other data":
+        dataset = dataclasses.replace(DATASET, digest="other")
+    else:
+        run.training.unlink()
+    with pytest.raises(RunError) as caught:
+        draw(run, dataset)
+    assert "\n" not in str(caught.value) and not (run.path / "pictures").exists()
