@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from feredge.errors import ArtifactError, PictureError
-from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels, recolor
+from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels, opencv, recolor
 
 WholeBox: TypeAlias = tuple[int, int, int, int]
 Detector: TypeAlias = Callable[[Images, Color], list[WholeBox]]
@@ -135,8 +135,7 @@ class YuNet:
 
     def __call__(self, pixels: Images, color: Color) -> list[WholeBox]:
         """Return boxes in `uint8 (h, w, 1 | 3 | 4)` pixels."""
-        import cv2
-
+        cv2 = opencv()
         detector = getattr(self._own, "detector", None) or self._open()
         rgb, scale = _shrink(recolor(pixels, 3, color), self.longest)
         detector.setInputSize((rgb.shape[1], rgb.shape[0]))
@@ -148,8 +147,7 @@ class YuNet:
         return [as_box(box) for box in boxes if np.isfinite(box).all() and box[2] >= 1 and box[3] >= 1]
 
     def _open(self) -> Any:
-        import cv2
-
+        cv2 = opencv()
         try:
             detector = cv2.FaceDetectorYN.create(self.path, "", (320, 320), self.confidence)
         except (cv2.error, SystemError) as error:
@@ -166,8 +164,7 @@ def open_detector(detector: Detector | str | os.PathLike[str] | None) -> Detecto
 
 
 def _open_cascade() -> Any:
-    import cv2
-
+    cv2 = opencv()
     path = str(Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml")
     cascade = cv2.CascadeClassifier(path)
     if cascade.empty():
@@ -177,14 +174,13 @@ def _open_cascade() -> Any:
 
 def _shrink(pixels: Images, longest: int) -> tuple[Images, float]:
     """Return contiguous pixels of at most `longest` a side, and the factor that leads back."""
-    import cv2
-
+    cv2 = opencv()
     scale = max(pixels.shape[:2]) / longest
     if scale <= 1:
         return np.ascontiguousarray(pixels), 1.0
     size = max(1, round(pixels.shape[1] / scale)), max(1, round(pixels.shape[0] / scale))
     small = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA)
-    return small.reshape(size[1], size[0], pixels.shape[2]), scale  # type: ignore[return-value]
+    return small.reshape(size[1], size[0], pixels.shape[2]), scale
 
 
 def _inside(box: WholeBox, pixels: Images) -> WholeBox | None:

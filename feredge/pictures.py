@@ -25,6 +25,22 @@ _JPEG = b"\xff\xd8"
 BOX_KEYS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 
 
+def opencv() -> Any:
+    """Return the module `cv2`, imported on first need: ready gray crops do without it, and without its libraries.
+
+    Raises:
+        PictureError: it cannot be imported, as on a system without a desktop.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise PictureError(
+            f"OpenCV cannot be imported ({error}); Debian and Raspberry Pi OS Lite need: "
+            "sudo apt install libgl1 libglib2.0-0 libxcb1"
+        ) from error
+    return cv2
+
+
 def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, max_pixels: int = MAX_PIXELS) -> Images:
     """Decode a picture file, or its bytes, to `uint8 (h, w)` gray or `(h, w, 3)` BGR.
 
@@ -36,8 +52,7 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, 
         PictureError: missing, of another kind than PNG, JPEG, BMP, GIF, WebP, TIFF and PNM, of more than
             `max_pixels` (found in its header, before decoding), or damaged.
     """
-    import cv2  # late: ready crops need no OpenCV, whose wheel wants system libraries that bare systems lack
-
+    cv2 = opencv()
     name = "the given bytes" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else _read(source)
     size = picture_size(data)
@@ -52,7 +67,7 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, 
         raise PictureError(f"{name}: expected a whole picture, OpenCV refused it ({error.err})") from error
     if pixels is None:
         raise PictureError(f"{name}: expected a whole picture, found {len(data)} bytes that OpenCV cannot decode")
-    return pixels  # type: ignore[return-value]
+    return pixels  # type: ignore[no-any-return]
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
@@ -128,31 +143,29 @@ def recolor(pixels: Images, channels: int, color: Color = "bgr") -> Images:
     found = pixels.shape[2]
     if found == channels and (found == 1 or color == "rgb"):
         return pixels
-    import cv2
-
+    cv2 = opencv()
     order = "GRAY" if found == 1 else color.upper() + ("A" if found == 4 else "")
     wanted = "GRAY" if channels == 1 else "RGB"
     converted = cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{order}2{wanted}"))
-    return converted if channels == 3 else converted[:, :, None]  # type: ignore[return-value]
+    return converted if channels == 3 else converted[:, :, None]  # type: ignore[no-any-return]
 
 
 def resize(pixels: Images, height: int, width: int) -> Images:
     """Return `(h, w, C)` pixels as `(height, width, C)`: averaged when shrinking, bilinear when enlarging."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    import cv2
-
+    cv2 = opencv()
     rows, columns, channels = pixels.shape
     # OpenCV averages by halves thirty times as fast as by other shares, so large pictures are halved first; an odd
     # row or column is left out, which moves a pixel by less than 1/200 of the picture.
     while rows >= 4 * height and columns >= 4 * width:
         rows, columns = rows // 2, columns // 2
         halved = cv2.resize(pixels[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
-        pixels = halved.reshape(rows, columns, channels)  # type: ignore[assignment]
+        pixels = halved.reshape(rows, columns, channels)
     # Bilinear sampling would drop pixels, and alias, when shrinking.
     how = cv2.INTER_AREA if rows >= height and columns >= width else cv2.INTER_LINEAR
     resized = cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=how)
-    return resized.reshape(height, width, channels)  # type: ignore[return-value]
+    return resized.reshape(height, width, channels)  # type: ignore[no-any-return]
 
 
 def _read(source: str | os.PathLike[str]) -> bytes:

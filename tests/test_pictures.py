@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ from device_models import faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feredge.contract import InputContract
 from feredge.errors import PictureError
 from feredge.pictures import as_box, as_pixels, check_pixels, picture_size, read_picture
 
@@ -180,3 +182,11 @@ def test_damaged_files_never_get_past(data: bytes, kind: str, where: int, cut: i
             check_pixels(read_picture(one, max_pixels=1_000_000))
         except PictureError as error:
             assert "\n" not in str(error)
+
+
+def test_opencv_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system without a desktop the message says what to install; a ready crop needs no OpenCV at all."""
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(PictureError, match="sudo apt install libgl1"):
+        read_picture(ENCODED[".png"])
+    assert InputContract().to_tensor(np.zeros((48, 48), np.uint8)).shape == (48, 48, 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from feredge import files
 from feredge.errors import PictureError
-from feredge.pictures import Images, read_picture
+from feredge.pictures import Images, opencv, read_picture
 from feredge.predictor import Face
 
 SMALLEST = 240  # pixels of the longer side below which a picture is enlarged, so that text can be read
@@ -33,8 +33,7 @@ def annotate(pixels: Images, faces: Iterable[Face]) -> Images:
 
     A face without a box is the whole picture. Pictures smaller than 240 pixels are enlarged.
     """
-    import cv2
-
+    cv2 = opencv()
     gray = pixels.ndim == 2 or pixels.shape[2] == 1
     picture = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if gray else np.ascontiguousarray(pixels[:, :, :3]).copy()
     scale = max(1, -(-SMALLEST // max(picture.shape[:2])))
@@ -47,13 +46,12 @@ def annotate(pixels: Images, faces: Iterable[Face]) -> Images:
         colour = COLOURS[face.classes.index(face.label) % len(COLOURS)]
         cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), colour, line)
         _write(picture, f"{face.label} {face.confidence:.0%}", x, y, line, colour)
-    return picture  # type: ignore[return-value]
+    return picture  # type: ignore[no-any-return]
 
 
 def _write(picture: Any, text: str, x: int, y: int, line: int, colour: tuple[int, int, int]) -> None:
     """Write on a filled strip above the box, or inside it at the picture's upper border."""
-    import cv2
-
+    cv2 = opencv()
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * line + 0.1
     (width, height), below = cv2.getTextSize(text, font, size, line)
     x = max(0, min(x, picture.shape[1] - width))
@@ -80,8 +78,7 @@ class Folder:
         """Write the copy of one picture, if it could be read."""
         if isinstance(answer, PictureError):
             return
-        import cv2
-
+        cv2 = opencv()
         target = self.path / Path(picture).absolute().relative_to(self._common)
         if target.suffix.lower() not in WRITABLE:
             target = target.with_name(target.name + ".png")

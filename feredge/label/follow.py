@@ -16,6 +16,7 @@ from feredge.errors import PictureError
 from feredge.label.draw import annotate
 from feredge.label.track import Tracker
 from feredge.label.video import Frame, Video, watch
+from feredge.pictures import opencv
 from feredge.predictor import Predictor
 from feredge.progress import Progress, quiet
 
@@ -108,8 +109,7 @@ def _table(path: Path, classes: tuple[str, ...]) -> Iterator[Sink]:
 
 @contextmanager
 def _video(path: Path, rate: float) -> Iterator[Sink]:
-    import cv2
-
+    cv2 = opencv()
     if path.suffix not in CODES:
         raise PictureError(f"{path}: expected a video that ends in {', '.join(CODES)}")
     writer: Any = None
@@ -134,14 +134,13 @@ def _video(path: Path, rate: float) -> Iterator[Sink]:
 
 @contextmanager
 def _window(title: str) -> Iterator[Sink]:
-    import cv2
-
+    cv2 = opencv()
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise PictureError("expected a screen to show a window on, found none")  # Qt would end the process
 
     def add(frame: Frame) -> bool:
         cv2.imshow(title, annotate(frame.pixels, [tracked.face for tracked in frame.faces]))
-        return cv2.waitKey(1) & 0xFF != ord("q")
+        return bool(cv2.waitKey(1) & 0xFF != ord("q"))
 
     try:
         yield add

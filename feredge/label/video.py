@@ -12,7 +12,7 @@ from typing import Any
 
 from feredge.errors import PictureError
 from feredge.label.track import Tracked, Tracker
-from feredge.pictures import Images
+from feredge.pictures import Images, opencv
 from feredge.predictor import Predictor
 
 USUAL_RATE = 25.0  # frames a second, where a source does not say
@@ -86,8 +86,7 @@ class Video:
     """
 
     def __init__(self, source: str | Path | int) -> None:
-        import cv2
-
+        cv2 = opencv()
         self.source = source if isinstance(source, int) else str(source)
         self.live = isinstance(source, int)
         self._capture = cv2.VideoCapture(self.source)
@@ -115,8 +114,7 @@ class Video:
             self._capture.release()
 
     def _read(self, ready: queue.Queue[Any], stop: threading.Event) -> None:
-        import cv2
-
+        cv2 = opencv()
         index, shown, start = 0, 0.0, time.monotonic()
         while not stop.is_set():
             try:
