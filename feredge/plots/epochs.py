@@ -21,10 +21,12 @@ def curves(path: Path, history: Columns, *, kept: int = 0) -> None:
     mark = "." if len(epochs) < 20 else ""  # one epoch alone has no line
     for place, name in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, place)
-        axes.plot(epochs, history[f"train_{name}"], color=TRAIN, linestyle="--", marker=mark, label="train (augmented)")
+        axes.plot(
+            epochs, history[f"train_{name}"], color=TRAIN, linestyle="--", marker=mark, label="train, as it learns"
+        )
         checked = history[f"validation_{name}"]
         if not np.isnan(checked).all():
-            axes.plot(epochs, checked, color=VALIDATION, marker=mark, label="validation (averaged weights)")
+            axes.plot(epochs, checked, color=VALIDATION, marker=mark, label="validation, after the epoch")
         if 0 < kept < len(epochs):
             axes.axvline(kept, color="gray", linestyle=":", label=f"kept: epoch {kept}")
         axes.set(xlabel="epoch", ylabel=name)
