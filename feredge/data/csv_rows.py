@@ -87,9 +87,10 @@ def split_cells(line: bytes) -> list[str]:
     except UnicodeDecodeError as error:
         raise BadRow(f"expected text, found {shorten(line)}") from error
     try:
-        return [cell.strip() for cell in next(csv.reader([text.rstrip("\r\n")], strict=True), [])]
+        cells = next(csv.reader([text.rstrip("\r\n")], strict=True), []) or [""]  # csv takes "" for no cell at all
     except csv.Error as error:
         raise BadRow(f"expected comma-separated values ({error})") from error
+    return [cell.strip() for cell in cells]
 
 
 def _label(text: str | None) -> int:

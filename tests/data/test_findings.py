@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from feredge.data import check, load
 from feredge.data.dataset import NO_LABEL, Dataset
-from feredge.data.findings import Overlap
+from feredge.data.findings import Overlap, _join
 
 
 @pytest.fixture
@@ -99,6 +101,21 @@ def test_files_are_named(tmp_path: Path) -> None:
     (group,) = check(load(tmp_path)).groups
     assert [image.file for image in group.images] == ["test/a/3.png", "train/b/2.png"]
     assert "test/a/3.png a = train/b/2.png b" in check(load(tmp_path)).to_text()
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=12), max_size=5))
+def test_joining(portions: list[list[tuple[int, int]]]) -> None:
+    """Guards groups whose pairs come in several portions, in chains, and in any order."""
+    root = np.arange(31)
+    plain = [{row} for row in range(31)]
+    for portion in portions:
+        pairs = np.array(portion, np.int64).reshape(-1, 2)
+        _join(root, pairs[:, 0], pairs[:, 1])
+        for left, right in portion:
+            together = plain[left] | plain[right]
+            for row in together:
+                plain[row] = together
+        assert root.tolist() == [min(group) for group in plain]
 
 
 def test_many_copies_of_one_picture() -> None:

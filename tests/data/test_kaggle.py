@@ -127,6 +127,7 @@ def test_round_trip(
         (("emotion", "Usage", "pixels"), {}),
         (("pixels", "emotion"), {"lineterminator": "\n"}),
         (("pixels",), {"quoting": csv.QUOTE_ALL}),
+        (("pixels",), {}),
         (("id", "pixels"), {}),
     ],
 )
@@ -150,11 +151,12 @@ def test_blocks_do_not_show(file: Path, monkeypatch: pytest.MonkeyPatch, block: 
     """Guards the seams: rows cut by a block's end, and row numbers that are counted across blocks."""
     monkeypatch.setattr(kaggle, "BLOCK", block)
     rows = some_rows(6 if block == 1 else 30)
-    data = as_csv(rows)
+    data = as_csv(rows).replace(b"\n", b"\n\n", 1)
     assert_same(read(file, data), data)
     rows[-2]["emotion"] = "7"
-    with pytest.raises(DataError, match=rf"row {len(rows) - 1} \(line {len(rows)}\): expected an emotion from 0 to 6"):
-        read(file, as_csv(rows))
+    message = rf"row {len(rows) - 1} \(line {len(rows) + 1}\): expected an emotion from 0 to 6"
+    with pytest.raises(DataError, match=message):
+        read(file, as_csv(rows).replace(b"\n", b"\n\n", 1))
     rest = read(file, as_csv(rows), skip_bad_rows=True)
     assert rest.rows.tolist() == [*range(len(rows) - 2), len(rows) - 1]
 
@@ -215,6 +217,15 @@ def test_the_fast_way_refuses_bad_numbers_that_keep_the_count() -> None:
             pixels = " ".join([*good[:at], *bad, *good[at + 3 :]])
             block = PAD + f"0,{pixels},Training\n".encode()
             assert parse_alike(block, ("emotion", "pixels", "usage")) is None
+
+
+@pytest.mark.parametrize("separator", [b"/", b"-", b".", b"\t", b'"'])
+def test_the_fast_way_refuses_other_separators(separator: bytes) -> None:
+    """Guards against reading `12/34` as two pixels because every row has as many separators."""
+    body = as_csv(some_rows(2), ("pixels",)).split(b"\n", 1)[1]
+    at = body.rindex(b" ")
+    assert parse_alike(PAD + body, ("pixels",)) is not None
+    assert parse_alike(PAD + body[:at] + separator + body[at + 1 :], ("pixels",)) is None
 
 
 @relaxed
