@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ELSEWHERE = {
     "baselines": ("feredge.commands.baselines", "Fit the published classical systems, and compare."),
     "label": ("feredge.commands.label", "Name the expressions in many pictures, from threads or Ray."),
+    "pictures": ("feredge.commands.pictures", "Draw every picture of a trained run."),
     "serve": ("feredge.commands.serve", "Serve predictions over HTTP."),
     "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
 }

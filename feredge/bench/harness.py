@@ -97,7 +97,7 @@ def run_subjects(run: RunFolder, dataset: Dataset) -> list[Subject]:
             path=run.model,
             opener=FLOAT_RUNNER,
             contract=InputContract(size, size, 1),
-            classes=dataset.classes,
+            classes=tuple(run.data()["classes"]),  # a recipe may have chosen among the data set's
         )
     ]
     for entry in Manifest.read(run.artifacts).entries:
