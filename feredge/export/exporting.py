@@ -61,7 +61,11 @@ def export(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> M
     chosen = calibration.choose(splits.train, recipe.export.calibration, seed=recipe.data.seed)
     few = "int8" in recipe.export.precisions and len(chosen) < calibration.FEWEST
     note = f"calibrated on only {len(chosen)} images" if few else ""
-    entries = _convert_all(run, cards, chosen, _real_images(splits, recipe), progress, note)
+    try:
+        entries = _convert_all(run, cards, chosen, _real_images(splits, recipe), progress, note)
+    except BaseException:
+        _clear(run.artifacts)  # workers that were ended leave their temporary files
+        raise
     manifest = Manifest(tuple(entries[name] for name in cards))
     manifest.write(run.artifacts)
     return manifest
@@ -165,8 +169,14 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Give a pool of fresh processes: TensorFlow survives no fork, and its state is theirs alone."""
     count = max(1, min(WORKERS, jobs, os.cpu_count() or 1))
     spawn = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=start_worker)
     try:
         yield pool
+    except BaseException:  # a failure, or Ctrl-C, waits for no conversion
+        for worker in multiprocessing.active_children():
+            if worker not in others:
+                worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)

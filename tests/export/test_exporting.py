@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,16 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
     assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "pruned-30.float32.onnx"]
     assert _names(run) == ["manifest.json", "pruned-30.float32.onnx", "pruned-60.float32.onnx"]
     assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_ctrl_c_waits_for_no_conversion() -> None:
+    """Guards an interrupt in the middle of a long conversion: its worker is ended, not waited for."""
+    with pytest.raises(KeyboardInterrupt), exporting._workers(1) as pool:
+        conversion = pool.submit(time.sleep, 300)
+        while not conversion.running():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert isinstance(conversion.exception(), BrokenProcessPool)
 
 
 def _without_card(path: Path) -> bytes:
