@@ -44,6 +44,15 @@ def test_a_fast_file_that_dropped_never_ships(results: Results) -> None:
     assert ("speed, whatever it loses", fastest.name) in [(words, row.name) for words, row in choice.others]
 
 
+def test_a_faster_file_of_unsure_accuracy_is_named_beside(results: Results) -> None:
+    """Guards small test sets, where nothing fast can be shown to be equivalent: the user hears of it all the same."""
+    unsure = changed(results, with_verdict("no evidence of a drop", "int8"))
+    choice = choose(unsure)
+    assert choice.row and choice.row.drop and choice.row.drop.verdict.startswith("equivalent")
+    named = dict(choice.others)["speed, where a drop is neither shown nor ruled out"]
+    assert median(named) == min(median(row) for row in unsure.rows if row.kind == "artifact" and row.latency)
+
+
 def test_without_equivalent_files_the_words_say_so(results: Results) -> None:
     """Guards against calling a small test set's silence a proof."""
     choice = choose(changed(results, with_verdict("no evidence of a drop")))
