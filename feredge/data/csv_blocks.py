@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from feredge.data.csv_rows import PIXELS, BadRow, Part, read_row
 
-BLOCK = 1 << 18
-"""Bytes to parse at once, and at most twice as many: a block's arrays fit in the second-level cache."""
+BLOCK = 1 << 19
+"""Bytes to parse at once, and at most twice as many: more would leave the caches, fewer cost calls."""
 LF, SPACE, ZERO, NINE = b"\n 09"
 PAD = b"\n\n\n\n"
 """Stands before a block, so that four bytes stand before every number's end."""
@@ -91,7 +91,7 @@ def _numbers(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[np.in
     np.bitwise_and(digit[1:], digit[:-1], out=pair[1:])
     hundreds = np.bitwise_and(pair[3:-1], pair[1:-3], out=work[4:])  # 1 where all four bytes before are digits
     hundreds |= end[3:-1]  # and where the byte before is none
-    hundreds <<= 3  # 8 hundreds are too many in any case
+    hundreds *= 8  # 8 hundreds are too many in any case; numpy's shift of bytes is ten times slower
     hundreds |= np.multiply(unit[1:-3], digit[2:-2], out=pair[4:])
     tens = np.multiply(unit[2:-2], np.uint8(10), out=pair[4:])
     tens += unit[3:-1]

@@ -21,7 +21,7 @@ from feredge.contract import Images
 NEAR = 0.995
 """Correlation of the pixels of two images above which they count as the same picture."""
 FREQUENCIES = 8  # along each side: 65 values an image
-BLOCK = 4096  # most images a side of one matrix product: 64 MB of float32
+BLOCK = 2048  # most images a side of one matrix product: 16 MB of float32
 BLOCK_PIXELS = 1 << 23  # and most pixels that are held as floats at once
 ROUNDING = 1e-4  # far over float32's error in an inner product of unit vectors
 
