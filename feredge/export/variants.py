@@ -119,7 +119,7 @@ def _set_pixel_range(quantized: Any) -> None:
 
 
 def _copy_by_name(source: Any, target: Any) -> None:
-    """Give `target` the weights that wrappers renamed no layer of: kernels, biases and batch statistics."""
+    """Give `target` the weights of the same names in `source`: wrappers keep the names of what they wrap."""
     found = {variable.name: variable for variable in source.weights}
     for variable in target.weights:
         variable.assign(found[variable.name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,19 @@ def test_a_full_disk_leaves_no_half_file(
     with pytest.raises(OSError, match="No space left"):
         export(run, stripes())
     assert not _names(run)
+
+
+def test_a_damaged_or_foreign_variant_is_made_again(exported: tuple[RunFolder, Manifest], tmp_path: Path) -> None:
+    """Guards against weights of another training, or half of some, in files that say otherwise."""
+    from feredge.export import variants
+
+    run = RunFolder(shutil.copytree(exported[0].path, tmp_path / "run"))
+    weights = exported[1].entries[0].card.source["weights"]
+    assert variants._read(run, "qat", weights) is not None
+    assert variants._read(run, "qat", "0" * 64) is None
+    kept = run.variants / "qat.npz"
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert variants._read(run, "qat", weights) is None
 
 
 def test_few_calibration_images_are_said(trained: RunFolder, tmp_path: Path, here: None) -> None:
