@@ -116,7 +116,12 @@ def test_killed_and_started_again(small_onnx: Path, folder: Path, tmp_path: Path
         label(predictor, list_pictures([folder]), tmp_path / "whole.csv", find=False)
     out = tmp_path / "t.csv"
     command = [sys.executable, "-c", SLOW, str(small_onnx), str(folder), str(out)]
-    process = subprocess.Popen([*command, "0.02"], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "0.02"],
+        stderr=subprocess.DEVNULL,
+        # A suite in the background ignores Ctrl-C, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     part = tmp_path / "t.csv.part"
     end = time.monotonic() + 60
     while not (part.exists() and part.stat().st_size > 2000) and time.monotonic() < end:
