@@ -225,6 +225,13 @@ def test_failing_network_is_500_and_the_service_goes_on(serving: Serving, small_
         picture = png(np.zeros((48, 48), np.uint8))
         assert [service.ask("POST", "/predict", picture)[0] for _ in range(2)] == [500, 500]
         assert service.ask("GET", "/health")[0] == 200
+        assert 'feredge_requests_total{status="500"} 2' in service.ask("GET", "/metrics")[1]
+
+
+def test_schema(serving: Serving) -> None:
+    """The schema names every path, also the one that goes past FastAPI."""
+    with serving() as service:
+        assert sorted(service.ask("GET", "/openapi.json")[1]["paths"]) == ["/", "/health", "/metrics", "/predict"]
 
 
 def test_metrics(serving: Serving) -> None:
