@@ -38,8 +38,8 @@ class Tolerance:
 TOLERANCES = {
     "float32": Tolerance(1e-3, 1e-4, 0.99),  # the same sums in another order: 1e-6 seen
     "float16": Tolerance(0.05, 0.005, 0.98),  # kernels keep 11 bits: 0.005 and 3e-4 seen
-    "dynamic-int8": Tolerance(0.25, 0.02, 0.95),  # kernels keep 8 bits: 0.03, 0.002 and 0.99 seen
-    "int8": Tolerance(0.6, 0.03, 0.90),  # activations too: 0.16, 0.006 and 0.97 seen
+    "dynamic-int8": Tolerance(0.25, 0.02, 0.95),  # kernels keep 8 bits: 0.06, 0.002 and 0.99 seen
+    "int8": Tolerance(0.6, 0.03, 0.90),  # activations too: 0.23, 0.006 and 0.97 seen
 }
 
 
