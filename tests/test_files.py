@@ -35,6 +35,18 @@ def test_written_files_can_be_read_by_others(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
+def test_a_sweep_takes_only_what_killed_writers_of_that_file_left(tmp_path: Path) -> None:
+    """Guards against leftovers that pile up, and against a sweep that takes another file's."""
+    writer = files.replacing(tmp_path / "a[1].part.json")
+    left = writer.__enter__()  # never left, as after a kill
+    others = [tmp_path / name for name in ("a[1].part.json", ".b.12345678.json", ".a[1].part.json")]
+    for path in others:
+        path.write_text("x")
+    assert left.exists()
+    files.sweep(tmp_path / "a[1].part.json")
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
 def test_json_refuses_what_json_has_no_word_for(tmp_path: Path) -> None:
     """Guards against NaN in results, which browsers' parsers refuse."""
     with pytest.raises(ValueError, match="not JSON compliant"):

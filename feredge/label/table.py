@@ -122,6 +122,8 @@ class Table:
         self._file: BinaryIO = self.part.open("ab")
         try:
             _lock(self._file, self.part)
+            for path in (self.note, self.path):
+                files.sweep(path)
             if self.note.exists():
                 self.state = self._noted_state()
             self._file.truncate(self.state.bytes)

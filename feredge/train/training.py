@@ -233,8 +233,8 @@ class _Fit:
                 "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             },
         )
-        for path in (self.run.checkpoint, *self.run.path.glob(".checkpoint.*")):  # and what a killed write left
-            path.unlink(missing_ok=True)
+        self.run.checkpoint.unlink(missing_ok=True)
+        files.sweep(self.run.checkpoint)
 
 
 class _Told:
