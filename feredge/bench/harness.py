@@ -13,7 +13,7 @@ from feredge import files
 from feredge.artifact import Manifest
 from feredge.bench import accuracy, corruptions, latency, machine
 from feredge.bench.measure import measure
-from feredge.bench.results import Data, Effort, Results, Row
+from feredge.bench.results import Data, Effort, Machine, Results, Row
 from feredge.bench.trial import Copy, Subject, Trial
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
@@ -145,10 +145,24 @@ def compare(
     Return the results, and the evidence behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
     and `ROW/THREADS/ROUND`, QUANTILES quantiles of that round's inference times in nanoseconds.
     """
-    test = splits.test
     here = machine.describe()
     keys = [(files.sha256(subject.path), subject.path.stat().st_size) for subject in subjects]
-    trials = measure(subjects, test.batch, test.classes, effort, progress=progress)
+    trials = measure(subjects, splits.test.batch, splits.test.classes, effort, progress=progress)
+    return summed_up(trials, keys, splits, unique, effort, here, recipe=recipe)
+
+
+def summed_up(
+    trials: Sequence[Trial],
+    keys: Sequence[tuple[str, int]],
+    splits: Splits,
+    unique: NDArray[np.bool_],
+    effort: Effort,
+    here: Machine,
+    *,
+    recipe: dict[str, object],
+) -> tuple[Results, dict[str, NDArray[np.generic]]]:
+    """Return what `compare` does, of trials that are over; `keys` are their files' SHA-256 and size."""
+    test = splits.test
     reference = next((trial for trial in trials if trial.subject.kind == "float"), None)
     results = Results(
         recipe=dict(recipe),

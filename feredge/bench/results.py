@@ -139,14 +139,49 @@ class Throughput:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What the system says of its clock and its heat; empty or None where it says nothing.
+
+    Attributes:
+        governor: of the first core's frequency.
+        celsius: the hottest sensor.
+        slowed: what holds the clock down.
+    """
+
+    governor: str
+    celsius: float | None
+    slowed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The machine before and after one round, and all that held its clock down during it, as far as it tells."""
+
+    before: Reading
+    after: Reading
+    slowed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Latency:
-    """One image at a time at `threads` threads: crop to tensor, tensor to probabilities, and both in one call."""
+    """One image at a time at `threads` threads: crop to tensor, tensor to probabilities, and both in one call.
+
+    Attributes:
+        preprocess, whole: None on a device without OpenCV.
+        conditions: the machine in each round. A round in which something held the clock down is invalid.
+    """
 
     threads: int
     inference: Timing
-    preprocess: Timing
-    whole: Timing
+    preprocess: Timing | None
+    whole: Timing | None
     throughput: tuple[Throughput, ...]
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def invalid(self) -> tuple[int, ...]:
+        """The rounds, from 1 up, in which something held the clock down."""
+        return tuple(number for number, found in enumerate(self.conditions, start=1) if found.slowed)
 
 
 @dataclass(frozen=True)
@@ -250,6 +285,23 @@ class Corrupted:
 
 
 @dataclass(frozen=True)
+class Instructions:
+    """Instructions that one inference takes on an emulated core; no time follows from them.
+
+    Attributes:
+        core: as qemu names it: `cortex-a72`.
+        count: the median of several stretches of inferences, Python's share included; None when not counted.
+        spread: the largest of the stretches over the smallest, less 1.
+        failure: why it was not counted.
+    """
+
+    core: str
+    count: float | None
+    spread: float | None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
 class Row:
     """One file in one runtime. What could not be measured is None, and `failure` says why.
 
@@ -272,6 +324,7 @@ class Row:
     memory: Memory | None = None
     latency: tuple[Latency, ...] = ()
     corrupted: tuple[Corrupted, ...] = ()
+    instructions: tuple[Instructions, ...] = ()
 
     def at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
@@ -327,8 +380,10 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     """Turn JSON values into what the type `hint` says, every key and type checked."""
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        if not isinstance(value, dict) or set(value) != set(hints):
-            found = ", ".join(sorted(set(value) ^ set(hints))) if isinstance(value, dict) else repr(value)[:40]
+        needed = {item.name for item in dataclasses.fields(hint) if item.default is dataclasses.MISSING}
+        if not isinstance(value, dict) or not needed <= set(value) <= set(hints):
+            wrong = (needed - set(value)) | (set(value) - set(hints)) if isinstance(value, dict) else {repr(value)[:40]}
+            found = ", ".join(sorted(wrong))
             raise ResultsError(f"{where}: expected the fields of {hint.__name__}, differs in {found}")  # type: ignore[union-attr]
         return hint(**{key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()})  # type: ignore[operator]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.bench import latency
+from feredge.bench import condition, latency
 from feredge.bench.process import Worker, WorkerFailure
-from feredge.bench.results import Cold, Effort, Kind, Latency, Memory, Throughput
+from feredge.bench.results import Cold, Condition, Effort, Kind, Latency, Memory, Throughput
 from feredge.contract import Images, InputContract
 
 CHUNK = 64
@@ -55,6 +55,8 @@ class Trial:
         probabilities: on every test image.
         named: classes named on corrupted copies.
         samples: nanoseconds of timed runs, by threads and task, one array a round.
+        conditions: the machine in each round, by threads.
+        prepares: whether preprocessing can be timed here.
         slowest: seconds that CHUNK images took at most, so that a slow file is not taken for a hanging one.
     """
 
@@ -67,6 +69,8 @@ class Trial:
     probabilities: NDArray[np.float32] | None = None
     named: dict[Copy, NDArray[np.uint8]] = field(default_factory=dict)
     samples: dict[tuple[int, str], list[NDArray[np.int64]]] = field(default_factory=dict)
+    conditions: dict[int, list[Condition]] = field(default_factory=dict)
+    prepares: bool = True
     slowest: float = 0.0
 
     @contextmanager
@@ -126,11 +130,13 @@ class Trial:
 
     def give(self, pictures: Images, crops: Images) -> None:
         """Hand the worker what its calls are timed on."""
-        self._worker.ask("pictures", timeout=self.patience, arrays={"images": pictures, "crops": crops})
+        answer, _ = self._worker.ask("pictures", timeout=self.patience, arrays={"images": pictures, "crops": crops})
+        self.prepares = bool(answer["prepares"])
 
     def turn(self, effort: Effort, threads: int) -> None:
         """Time one round of every task."""
-        for name, (what, batch, share) in tasks(effort).items():
+        before = condition.read()
+        for name, (what, batch, share) in self._tasks(effort).items():
             runs = -(-effort.runs // effort.rounds) if batch == 1 else 1
             # Later rounds only need to bring code and weights back into the caches.
             first = (threads, name) not in self.samples
@@ -148,31 +154,34 @@ class Trial:
                 runs=runs,
             )
             self.samples.setdefault((threads, name), []).append(arrays["samples"])
+        self.conditions.setdefault(threads, []).append(condition.between(before, condition.read()))
 
     def latency(self, effort: Effort, threads: int) -> Latency | None:
         """Sum up the timed runs at `threads`; None when they are not whole."""
         kept = {what: parts for (at, what), parts in self.samples.items() if at == threads}
-        if any(len(kept.get(name, ())) < effort.rounds for name in tasks(effort)):
+        if any(len(kept.get(name, ())) < effort.rounds for name in self._tasks(effort)):
             return None
         return Latency(
             threads=threads,
             inference=latency.summarize(kept["inference"]),
-            preprocess=latency.summarize(kept["preprocess"]),
-            whole=latency.summarize(kept["whole"]),
+            preprocess=latency.summarize(kept["preprocess"]) if self.prepares else None,
+            whole=latency.summarize(kept["whole"]) if self.prepares else None,
             throughput=tuple(
                 Throughput(batch, batch / float(np.median(np.concatenate(kept[f"batch {batch}"]))) * 1e9)
                 for batch in effort.batches
             ),
+            conditions=tuple(self.conditions[threads]),
         )
+
+    def _tasks(self, effort: Effort) -> dict[str, tuple[str, int, float]]:
+        """Return what is timed in a round: name -> (what, batch, share of the inference's time)."""
+        found = {"inference": ("inference", 1, 1.0)}
+        if self.prepares:
+            found |= {"preprocess": ("preprocess", 1, 0.02), "whole": ("whole", 1, 0.2)}
+        return found | {f"batch {batch}": ("inference", batch, 0.2) for batch in effort.batches}
 
     @property
     def _worker(self) -> Worker:
         if self.worker is None:
             raise WorkerFailure("never opened")
         return self.worker
-
-
-def tasks(effort: Effort) -> dict[str, tuple[str, int, float]]:
-    """Return what is timed in a round: name -> (what, batch, share of the inference's time that it is timed for)."""
-    found = {"inference": ("inference", 1, 1.0), "preprocess": ("preprocess", 1, 0.02), "whole": ("whole", 1, 0.2)}
-    return found | {f"batch {batch}": ("inference", batch, 0.2) for batch in effort.batches}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from feredge.bench import wire
 from feredge.contract import Images, InputContract
-from feredge.errors import ArtifactError, FeredgeError
+from feredge.errors import ArtifactError, FeredgeError, PictureError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -85,10 +85,17 @@ class Server:
         return {"nanoseconds": took}, {"probabilities": output.astype(np.float32)}
 
     def pictures(self, images: Images, crops: Images) -> tuple[dict[str, Any], Arrays]:
-        """Keep the pictures that calls are timed on: ready tensors, and colour crops of another size."""
+        """Keep the pictures that calls are timed on: ready tensors, and colour crops of another size.
+
+        Say whether this machine can make tensors of the crops.
+        """
         self._contract.check_batch(images)
         self._images, self._crops = images, list(crops)
-        return {}, {}
+        try:
+            self._contract.to_tensor(self._crops[0])
+        except PictureError:  # no OpenCV here: the file can still be timed on ready tensors
+            return {"prepares": False}, {}
+        return {"prepares": True}, {}
 
     def time(
         self, what: str, batch: int, warm_runs: int, warm_seconds: float, seconds: float, runs: int

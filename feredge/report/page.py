@@ -93,7 +93,7 @@ def _point(row: Row, front: set[str]) -> dict[str, Any]:
                 "p90": found.inference.p90,
                 "p95": found.inference.p95,
                 "p99": found.inference.p99,
-                "whole": found.whole.median,
+                "whole": found.whole.median if found.whole else None,
                 "spread": found.inference.spread,
                 "noisy": found.inference.noisy,
             }

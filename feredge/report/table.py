@@ -187,7 +187,7 @@ def _timing(pick: Callable[[Timing], float]) -> Callable[[Row], float | None]:
 
 def _whole(row: Row) -> float | None:
     found = row.at(1)
-    return found.whole.median if found else None
+    return found.whole.median if found and found.whole else None
 
 
 def _throughput(row: Row, batch: int) -> float | None:
