@@ -9,11 +9,7 @@ a folder with a manifest is complete.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,6 +176,11 @@ def read_tflite_card(path: Path) -> Card:
         ArtifactError: a file without a card, or whose model is not the one that the card was written for. LiteRT
             would end the process on some damaged models, so they must not reach it.
     """
+    import hashlib
+    import io
+    import zipfile
+    import zlib
+
     try:
         data = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -199,6 +200,10 @@ def append_tflite_card(model: bytes, card: Card) -> bytes:
 
     The same model and card give the same bytes: entries are stored with a fixed date.
     """
+    import hashlib
+    import io
+    import zipfile
+
     buffer = io.BytesIO()
     buffer.write(model)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:

@@ -1,12 +1,12 @@
-"""Writing files so that a crash, a full disk or a second process never leaves half of one."""
+"""Writing files so that a crash, a full disk or a second process never leaves half of one.
+
+The Predictor imports this module, so what only writing needs is imported where it is used.
+"""
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the suffix, because many writers choose a format by it. On an error the
     temporary file is removed and whatever stood at `path` stays.
     """
+    import tempfile
+
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
@@ -39,6 +41,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def sweep(path: str | os.PathLike[str]) -> None:
     """Remove the temporary files that killed writers of `path` left. Call it where no other writer can be at work."""
+    import glob
+
     target = Path(path)
     for left in target.parent.glob(f".{glob.escape(target.stem)}.????????{glob.escape(target.suffix)}"):
         left.unlink(missing_ok=True)
@@ -62,5 +66,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    import hashlib
+
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feredge import faces
 from feredge.artifact import Card
 from feredge.contract import InputContract
 from feredge.errors import ArtifactError, PictureError
 from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels
 from feredge.runtime import OnnxRunner, Probabilities, Runner, open_artifact, open_checked
-from feredge.workers import Workers
+
+if TYPE_CHECKING:  # imported on first need: a cold process that names one face does without both
+    from feredge import faces
+    from feredge.workers import Workers
 
 CHUNK = 16
 """Pictures that one thread works on at a time: more no longer helps, and fewer leave cores idle at a batch's end."""
@@ -133,6 +135,8 @@ class Predictor:
         runner = self._runner or self._reopen()
         where = None
         if box is not None:
+            from feredge import faces
+
             pixels = as_pixels(picture)
             where, color = as_box(box), color if pixels is picture else "bgr"
             picture = faces.crop(pixels, where, margin=margin)
@@ -149,7 +153,8 @@ class Predictor:
         if isinstance(pictures, (str, bytes, os.PathLike)):
             raise PictureError("expected many pictures, found one path or the bytes of one")
         pictures = list(pictures)
-        rows = self._spread(pictures, lambda part, start: self._tensor(part, start, color))
+        apart = not all(isinstance(picture, np.ndarray) for picture in pictures)
+        rows = self._spread(pictures, lambda part, start: self._tensor(part, start, color), apart=apart)
         return self._faces(rows, [None] * len(pictures))
 
     def frame(
@@ -180,6 +185,8 @@ class Predictor:
         Raises:
             ArtifactError: closed, or the network failed.
         """
+        from feredge.workers import Workers
+
         waiting = iter(pictures)
         chunks = iter(lambda: list(islice(waiting, CHUNK)), [])
         with Workers(self._runners(), self._width + 1) as workers:
@@ -199,6 +206,8 @@ class Predictor:
     def detector(self) -> faces.Detector:
         """What finds faces in frames."""
         if self._opened_detector is None:
+            from feredge import faces
+
             self._opened_detector = faces.open_detector(self._detector)
         return self._opened_detector
 
@@ -258,6 +267,8 @@ class Predictor:
         self, picture: Picture, boxes: Iterable[Box] | None, margin: float, color: Color
     ) -> tuple[list[Images], list[faces.WholeBox]]:
         """Return the network's input for each face in a picture, and where it is."""
+        from feredge import faces
+
         pixels = as_pixels(picture)
         if pixels is not picture:
             color = "bgr"
@@ -301,27 +312,35 @@ class Predictor:
         named = iter(self._faces(predict(np.stack(tensors)), boxes) if tensors else [])
         return [list(islice(named, count)) if isinstance(count, int) else count for count in counts]
 
-    def _spread(self, pictures: Any, prepare: Callable[[Any, int], Images]) -> Probabilities:
+    def _spread(self, pictures: Any, prepare: Callable[[Any, int], Images], *, apart: bool = False) -> Probabilities:
         """Prepare and run chunks, on as many threads as there are chunks and cores.
 
-        Each thread resizes its chunk and runs it through a one-thread session: no core waits for another, and
-        small networks keep their activations in the core's own cache.
+        Each thread runs its chunk through a one-thread session: no core waits for another, and small networks keep
+        their activations in the core's own cache. The caller prepares one chunk after the other meanwhile: resizing
+        takes and leaves Python's lock so often that threads which do it beside each other mostly wait. With `apart`
+        each thread prepares its own chunk, as decoding files wants it.
         """
         runner = self._runner or self._reopen()
         count = len(pictures)
         size = min(CHUNK, -(-count // self._width)) or 1
         starts = range(0, count, size)
+        chunks = ((pictures[at : at + size], at) for at in starts)
         if self._width == 1 or len(starts) < 2:
-            parts = [runner.predict(prepare(pictures[at : at + size], at)) for at in starts]
+            parts = [runner.predict(prepare(*chunk)) for chunk in chunks]
         else:
             workers = self._workers or self._start()
-            parts = list(workers.map(lambda at: workers.predict(prepare(pictures[at : at + size], at)), starts))
+            if apart:
+                parts = list(workers.map(lambda chunk: workers.predict(prepare(*chunk)), chunks))
+            else:
+                parts = list(workers.map(workers.predict, (prepare(*chunk) for chunk in chunks)))
         rows = np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
         if rows.shape != (count, len(self.classes)):
             raise ArtifactError(f"{self.path}: expected {(count, len(self.classes))} outputs, found {rows.shape}")
         return rows
 
     def _start(self) -> Workers:
+        from feredge.workers import Workers
+
         runners = self._runners()
         with self._lock:
             if self._closed:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from feredge.contract import Images
 from feredge.runtime import Probabilities, Runner
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,6 +28,8 @@ class Workers:
     """
 
     def __init__(self, runners: Sequence[Runner], threads: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # late: a single face needs no pool, and it loads slowly
+
         self._free: queue.SimpleQueue[Runner] = queue.SimpleQueue()
         for runner in runners:
             self._free.put(runner)
