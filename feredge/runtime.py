@@ -44,27 +44,13 @@ class OnnxRunner:
         optimize: bool = True,
     ) -> None:
         self.path = path
-        # onnxruntime reports to its maker by default, and only this, before the import, prevents it.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime
-
-        missing = set(providers) - set(onnxruntime.get_available_providers())
-        if missing:  # onnxruntime would warn, and run elsewhere
-            raise ArtifactError(
-                f"expected providers among {', '.join(onnxruntime.get_available_providers())}, "
-                f"found {', '.join(sorted(missing))}"
-            )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        if not optimize:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            self._session = onnx_session(str(path), threads=threads, providers=providers, optimize=optimize)
             text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
             self._input = self._session.get_inputs()[0].name
             self._outputs = [self._session.get_outputs()[0].name]
+        except ArtifactError:
+            raise
         except Exception as error:  # onnxruntime raises bare pybind types, one per status code
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({_line(error)})") from error
         if text is None:
@@ -124,6 +110,37 @@ class LiteRTRunner:
         self._interpreter.set_tensor(self._input["index"], batch)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output["index"])  # type: ignore[no-any-return]
+
+
+def onnx_session(
+    model: str | bytes,
+    *,
+    threads: int,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    optimize: bool = True,
+) -> Any:
+    """Open a file, or its bytes, in onnxruntime, which raises its own kinds of error for a bad one.
+
+    Raises:
+        ArtifactError: providers that are not there.
+    """
+    # onnxruntime reports to its maker by default, and only this, before the import, prevents it.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    missing = set(providers) - set(onnxruntime.get_available_providers())
+    if missing:  # onnxruntime would warn, and run elsewhere
+        raise ArtifactError(
+            f"expected providers among {', '.join(onnxruntime.get_available_providers())}, "
+            f"found {', '.join(sorted(missing))}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model, options, providers=list(providers))
 
 
 def open_artifact(

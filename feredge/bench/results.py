@@ -302,6 +302,14 @@ class Instructions:
 
 
 @dataclass(frozen=True)
+class Macs:
+    """Multiply-adds of one inference: those done on floating-point numbers, and those on integers."""
+
+    floating: int
+    integer: int
+
+
+@dataclass(frozen=True)
 class Row:
     """One file in one runtime. What could not be measured is None, and `failure` says why.
 
@@ -380,7 +388,11 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     """Turn JSON values into what the type `hint` says, every key and type checked."""
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        needed = {item.name for item in dataclasses.fields(hint) if item.default is dataclasses.MISSING}
+        needed = {
+            item.name
+            for item in dataclasses.fields(hint)
+            if item.default is dataclasses.MISSING is item.default_factory
+        }
         if not isinstance(value, dict) or not needed <= set(value) <= set(hints):
             wrong = (needed - set(value)) | (set(value) - set(hints)) if isinstance(value, dict) else {repr(value)[:40]}
             found = ", ".join(sorted(wrong))

@@ -1,0 +1,148 @@
+"""Files that feredge did not write: what they take and answer is read from the file, the rest is said by the user.
+
+A foreign file has no card, so nobody knows how its pixels are scaled: `low` and `high` say what black and white are
+to it. Scaling is then part of every call that is timed, because the file leaves it to its user.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.contract import Images, InputContract
+from feredge.errors import ArtifactError
+from feredge.runtime import Probabilities, onnx_session
+
+OPENER = "feredge.bench.foreign:open_foreign"
+SUFFIXES = (".onnx", ".tflite")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a foreign file takes and gives.
+
+    Attributes:
+        channels_first: whether it takes `(N, C, H, W)`.
+        classes: how many it answers with.
+        logits: whether its answers are not probabilities yet.
+    """
+
+    contract: InputContract
+    channels_first: bool
+    classes: int
+    logits: bool
+
+
+class ForeignRunner:
+    """A foreign file behind the input contract: gray `uint8 (N, H, W, C)` in, probabilities out."""
+
+    def __init__(self, path: Path, *, threads: int = 1, low: float = 0.0, high: float = 1.0) -> None:
+        self._model = _Onnx(path, threads) if path.suffix == ".onnx" else _TFLite(path, threads)
+        shape, dtype = self._model.shape, self._model.dtype
+        if len(shape) != 4:
+            raise ArtifactError(f"{path.name}: expected an input of 4 axes, found {shape}")
+        _, *sides = shape
+        self._first = sides[2] not in (1, 3) and sides[0] in (1, 3)
+        height, width, channels = (*sides[1:], sides[0]) if self._first else sides
+        if channels not in (1, 3) or min(height, width) < 1:
+            raise ArtifactError(f"{path.name}: expected images of a fixed size, gray or colour, found {shape}")
+        self._contract = InputContract(height, width, channels)
+        # One multiplication and one addition a pixel; an integer input brings its own scale and zero point.
+        scale, zero = self._model.quantization
+        self._integer = np.dtype(dtype) if np.issubdtype(dtype, np.integer) else None
+        self._factor = np.float32((high - low) / 255 / scale)
+        self._shift = np.float32(low / scale + zero)
+        self._logits = False
+        answers = self._answer(np.random.default_rng(1).integers(0, 256, (1, *self._contract.shape), np.uint8))
+        # 0.05: integer probabilities move in steps of 1/256, and each class may be half a step off.
+        self._logits = bool(answers.min() < 0 or abs(float(answers.sum()) - 1) > 0.05)
+        self.signature = Signature(self._contract, self._first, answers.shape[1], self._logits)
+
+    def predict(self, batch: Images) -> Probabilities:
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
+        answers = self._answer(batch)
+        if not self._logits:
+            return answers
+        powers = np.exp(answers - answers.max(1, keepdims=True))
+        probabilities: Probabilities = powers / powers.sum(1, keepdims=True)
+        return probabilities
+
+    def _answer(self, batch: Images) -> Probabilities:
+        tensor: NDArray[Any] = batch * self._factor + self._shift
+        if self._first:
+            tensor = np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))
+        if self._integer is not None:
+            limits = np.iinfo(self._integer)
+            tensor = np.clip(np.rint(tensor), limits.min, limits.max).astype(self._integer)
+        return self._model.run(tensor).reshape(len(batch), -1).astype(np.float32)
+
+
+def open_foreign(path: Path, *, threads: int = 1, low: float = 0.0, high: float = 1.0) -> Any:
+    """Open any foreign file by its suffix."""
+    if path.suffix in SUFFIXES:
+        return ForeignRunner(path, threads=threads, low=low, high=high)
+    raise ArtifactError(f"{path.name}: expected {' or '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}")
+
+
+class _Onnx:
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            self._session = onnx_session(str(path), threads=threads)
+        except Exception as error:  # onnxruntime raises bare pybind types, one per status code
+            raise ArtifactError(f"{path.name}: onnxruntime cannot load it ({_line(error)})") from error
+        taken = self._session.get_inputs()[0]
+        kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+        if taken.type not in kinds:
+            raise ArtifactError(f"{path.name}: expected an input of float32 or 8-bit integers, found {taken.type}")
+        self._name = taken.name
+        self.dtype: Any = kinds[taken.type]
+        self.shape = tuple(side if isinstance(side, int) else -1 for side in taken.shape)
+        # An integer input without a scale of its own takes pixels as they are.
+        self.quantization = (
+            (1.0, 0.0) if self.dtype == np.float32 else (1 / 255, 0.0 if self.dtype == np.uint8 else -128.0)
+        )
+        self._one = self.shape[0] == 1
+
+    def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        parts = [tensor[at : at + 1] for at in range(len(tensor))] if self._one and len(tensor) > 1 else [tensor]
+        return np.concatenate([self._session.run(None, {self._name: part})[0] for part in parts])
+
+
+class _TFLite:
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            from ai_edge_litert import interpreter as litert
+        except ImportError as error:
+            raise ArtifactError(f"{path.name}: a .tflite file needs `pip install ai-edge-litert`") from error
+        try:
+            self._interpreter = litert.Interpreter(str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{path.name}: LiteRT cannot load it ({_line(error)})") from error
+        details = self._interpreter.get_input_details()[0]
+        self.shape = tuple(map(int, details["shape"]))
+        self.dtype: Any = details["dtype"]
+        scale, zero = details["quantization"]
+        self.quantization = (float(scale) or 1.0, float(zero))
+
+    def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        taken = self._interpreter.get_input_details()[0]
+        if tuple(taken["shape"]) != tensor.shape:
+            self._interpreter.resize_tensor_input(taken["index"], tensor.shape)
+            self._interpreter.allocate_tensors()
+        self._interpreter.set_tensor(taken["index"], tensor)
+        self._interpreter.invoke()
+        given = self._interpreter.get_output_details()[0]
+        output: NDArray[Any] = self._interpreter.get_tensor(given["index"])
+        if np.issubdtype(output.dtype, np.integer):
+            scale, zero = given["quantization"]
+            output = (output.astype(np.float32) - np.float32(zero)) * np.float32(scale or 1.0)
+        return output
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
