@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Commands with a module of their own, imported when they are called: name -> (module, one line of help).
 ELSEWHERE = {
     "baselines": ("feredge.commands.baselines", "Fit the published classical systems, and compare."),
+    "bundle": ("feredge.commands.bundle", "Write one file that measures a run on a device."),
     "label": ("feredge.commands.label", "Name the expressions in many pictures, from threads or Ray."),
     "pictures": ("feredge.commands.pictures", "Draw every picture of a trained run."),
     "serve": ("feredge.commands.serve", "Serve predictions over HTTP."),

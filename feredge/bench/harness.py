@@ -87,7 +87,7 @@ def standing(run: RunFolder, dataset: Dataset, *, quick: bool = False) -> Result
 def run_subjects(run: RunFolder, dataset: Dataset) -> list[Subject]:
     """Return what a run holds: its float model, then every file in its manifest."""
     size = run.recipe().data.size
-    subjects = [
+    return [
         Subject(
             name="float",
             kind="float",
@@ -98,23 +98,27 @@ def run_subjects(run: RunFolder, dataset: Dataset) -> list[Subject]:
             opener=FLOAT_RUNNER,
             contract=InputContract(size, size, 1),
             classes=tuple(run.data()["classes"]),  # a recipe may have chosen among the data set's
-        )
+        ),
+        *artifact_subjects(run.artifacts),
     ]
-    for entry in Manifest.read(run.artifacts).entries:
-        subjects.append(
-            Subject(
-                name=entry.file,
-                kind="artifact",
-                format=entry.format,
-                variant=entry.card.variant,
-                precision=entry.card.precision,
-                path=run.artifacts / entry.file,
-                opener="feredge.runtime:open_artifact",
-                contract=entry.card.contract,
-                classes=entry.card.classes,
-            )
+
+
+def artifact_subjects(folder: Path) -> list[Subject]:
+    """Return every file in a folder's manifest, after holding it against its digest there."""
+    return [
+        Subject(
+            name=entry.file,
+            kind="artifact",
+            format=entry.format,
+            variant=entry.card.variant,
+            precision=entry.card.precision,
+            path=folder / entry.file,
+            opener="feredge.runtime:open_artifact",
+            contract=entry.card.contract,
+            classes=entry.card.classes,
         )
-    return subjects
+        for entry in Manifest.read(folder).entries
+    ]
 
 
 def unique_images(dataset: Dataset, splits: Splits) -> NDArray[np.bool_]:

@@ -1,0 +1,107 @@
+"""`bundle`: one zip file that measures a run's files on a device, as `python bench.zip`.
+
+In it: feredge's sources, the artifacts and their manifest, the test images, and the float model's answers on them,
+so that the device compares image by image without TensorFlow. The same run and data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import feredge
+from feredge import files
+from feredge.artifact import MANIFEST_FILE
+from feredge.bench import harness
+from feredge.bench.process import Worker
+from feredge.bench.trial import Trial
+from feredge.data import split
+from feredge.data.dataset import Dataset
+from feredge.devices.aboard import DATA, PAYLOAD, SCHEMA, SETTINGS
+from feredge.errors import ArtifactError, DataError, RunError
+from feredge.progress import Progress, quiet
+from feredge.run import RunFolder
+
+SOURCES = ("*.py", "bench/*.py", "data/*.py", "devices/*.py")
+"""What a device runs of feredge; its needs are numpy and onnxruntime. LiteRT and OpenCV are used where they are."""
+
+
+def bundle(
+    run: RunFolder,
+    dataset: Dataset,
+    out: Path,
+    *,
+    quick: bool = False,
+    margin: float = 1.0,
+    progress: Progress = quiet,
+) -> Path:
+    """Write a bundle of everything in `run` and the test split of `dataset` to `out`, and return it.
+
+    Args:
+        quick: the device does fewer timed runs; its result says so.
+        margin: drop in pp that counts as none.
+
+    Raises:
+        RunError: `dataset` is not what the run was trained on.
+        ArtifactError: no manifest, files that do not fit it, or a float model that gives no answers.
+        DataError: no labelled test images.
+    """
+    if dataset.digest != run.data()["digest"]:
+        raise RunError(f"{run.path}: expected the data it was trained on, found others ({dataset.source})")
+    subjects = harness.run_subjects(run, dataset)
+    splits = split(dataset, run.recipe().data)
+    if not len(splits.test):
+        raise DataError(f"{dataset.source}: expected labelled test images, found none")
+    images = splits.test.batch
+    progress("float model's answers", 0, 1)
+    reference = _answers(Trial(subjects[0]), images)
+    progress("float model's answers", 1, 1)
+    settings: dict[str, Any] = {
+        "schema": SCHEMA,
+        "effort": "quick" if quick else "default",
+        "margin": margin,
+        "recipe": run.recipe().to_json(),
+        "source": Path(dataset.source).name,
+        "digest": dataset.digest,
+        "classes": list(splits.test.classes),
+        "dropped": splits.dropped,
+        "float": {"sha256": files.sha256(run.model), "bytes": run.model.stat().st_size},
+    }
+    data = io.BytesIO()
+    unique = harness.unique_images(dataset, splits)
+    np.savez(data, images=images, labels=splits.test.labels, unique=unique, reference=reference)
+    contents = {
+        "__main__.py": (Path(__file__).parent / "start.py").read_bytes(),
+        **_sources(),
+        f"{PAYLOAD}/{SETTINGS}": json.dumps(settings, sort_keys=True).encode(),
+        f"{PAYLOAD}/{DATA}": data.getvalue(),
+        f"{PAYLOAD}/artifacts/{MANIFEST_FILE}": (run.artifacts / MANIFEST_FILE).read_bytes(),
+        **{f"{PAYLOAD}/artifacts/{one.name}": one.path.read_bytes() for one in subjects[1:]},
+    }
+    with files.replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED)
+    return out
+
+
+def _sources() -> dict[str, bytes]:
+    package = Path(feredge.__file__).parent
+    paths = sorted(path for pattern in SOURCES for path in package.glob(pattern))
+    return {f"feredge/{path.relative_to(package).as_posix()}": path.read_bytes() for path in paths}
+
+
+def _answers(trial: Trial, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a model's probabilities, by the process that would measure it here."""
+    with Worker(threads=1) as worker, trial.guard():
+        trial.open(worker, 1)
+        trial.look(images, {})
+    if trial.probabilities is None:
+        raise ArtifactError(f"{trial.subject.path}: expected the float model's answers ({trial.failure})")
+    return trial.probabilities

@@ -1,0 +1,67 @@
+"""A run folder with a linear float model, real ONNX files, and its bundle, made once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from toy_workshop import build
+
+from feredge import recipe as recipes
+from feredge.artifact import Card, Manifest, entry
+from feredge.bench import harness
+from feredge.contract import InputContract
+from feredge.data.dataset import Dataset
+from feredge.data.drawn import drawn
+from feredge.devices.bundle import bundle
+from feredge.run import RunFolder
+
+
+@pytest.fixture(scope="session")
+def faces() -> Dataset:
+    """The faces that the run's model was fitted on."""
+    return drawn(1400)
+
+
+@pytest.fixture(scope="session")
+def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
+    """A run folder as training and export leave it, with a linear model; do not change it."""
+    folder = tmp_path_factory.mktemp("devices")
+    build(folder)
+    run = RunFolder.claim(folder / "run", recipes.load("nano"), faces)
+    shutil.copy(folder / "float.npz", run.model)
+    run.training.write_text("{}")
+    run.artifacts.mkdir()
+    (folder / "dense.int8.tflite").write_bytes(b"opened by no test")
+    entries = []
+    for name in ("dense.float32.onnx", "rough.int8.onnx", "dense.int8.tflite"):
+        path = Path(shutil.copy(folder / name, run.artifacts))
+        entries.append(entry(path, Card("dense", name.split(".")[1], faces.classes, InputContract()), {}))
+    Manifest(tuple(entries)).write(run.artifacts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness, "FLOAT_RUNNER", "toy_runners:Linear")
+        yield run
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(toy_run: RunFolder, faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's bundle."""
+    return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", quick=True)
+
+
+@pytest.fixture(scope="session")
+def bare_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages as a bare device has it: numpy and onnxruntime, nothing else."""
+    import numpy
+    import onnxruntime
+
+    folder = tmp_path_factory.mktemp("packages")
+    for module in (numpy, onnxruntime):
+        package = Path(module.__file__).parent
+        (folder / package.name).symlink_to(package)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            (folder / libraries.name).symlink_to(libraries)
+    return folder
