@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Commands with a module of their own, imported when they are called: name -> (module, one line of help).
 ELSEWHERE = {
+    "bench": ("feredge.commands.bench", "Measure every file: accuracy, drop, size, latency."),
     "baselines": ("feredge.commands.baselines", "Fit the published classical systems, and compare."),
     "bundle": ("feredge.commands.bundle", "Write one file that measures a run on a device."),
     "label": ("feredge.commands.label", "Name the expressions in many pictures, from threads or Ray."),
@@ -209,19 +210,6 @@ def export_command(run: Path, data: str | None) -> None:
     _export(folder, folder.load_data(data))
 
 
-@main.command("bench")
-@RUN
-@DATA_AGAIN
-@QUICK
-@click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out.")
-def bench_command(run: Path, data: str | None, quick: bool, no_baselines: bool) -> None:
-    """Measure every file: accuracy, drop, size, latency."""
-    from feredge.run import RunFolder
-
-    folder = RunFolder.open(run, trained=True, exported=True)
-    _bench(folder, folder.load_data(data), quick=quick, baselines=not no_baselines)
-
-
 @main.command("run")
 @click.argument("recipe", default="nano")
 @TRAINING
@@ -238,9 +226,9 @@ def run_command(recipe: str, quick: bool, **settings: Any) -> None:
 
     results = standing(folder, dataset, quick=quick)
     if results is None or not folder.report.is_file():
-        _bench(folder, dataset, quick=quick, baselines=True)
+        measure(folder, dataset, quick=quick, baselines=True)
     else:
-        _show(folder, results)
+        show(results, folder.report)
 
 
 @main.command("report")
@@ -270,7 +258,7 @@ def report_command(runs: tuple[Path, ...], form: str | None) -> None:
         click.echo(report.to_csv(results), nl=False)
     elif folder:
         report.write_html(results, folder.report)
-        _show(folder, results)
+        show(results, folder.report)
     else:
         click.echo(report.to_terminal(results))
 
@@ -305,18 +293,21 @@ def _export(run: RunFolder, dataset: Dataset) -> None:
     click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
 
 
-def _bench(run: RunFolder, dataset: Dataset, *, quick: bool, baselines: bool) -> None:
+def measure(run: RunFolder, dataset: Dataset, *, quick: bool, baselines: bool) -> Results:
+    """Measure a run here, write its results and its page, and show them."""
     from feredge import report
     from feredge.bench import bench
 
     with bars() as progress:
         results = bench(run, dataset, quick=quick, baselines=baselines, progress=progress)
     report.write_html(results, run.report)
-    _show(run, results)
+    show(results, run.report)
+    return results
 
 
-def _show(run: RunFolder, results: Results) -> None:
+def show(results: Results, page: Path) -> None:
+    """Print the table, and where the page is."""
     from feredge import report
 
     click.echo(report.to_terminal(results))  # leaves the colours out where nobody sees them
-    click.echo(f"report: {run.report.absolute()}")
+    click.echo(f"report: {page.absolute()}")
