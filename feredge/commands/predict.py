@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feredge.cli import SKIP
 from feredge.commands.device import PATH, bar, open_predictor, predictor_options
 from feredge.errors import PictureError
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 @click.option("--csv", "table", type=PATH, help="Write a table: .csv, .parquet (with pyarrow), or - to print it.")
 @click.option("--annotate", type=PATH, metavar="FOLDER", help="Write copies with boxes and labels into this folder.")
 @click.option("--video", metavar="FILE", help="Follow the faces in a video instead.")
+@click.option("--data", type=PATH, metavar="CSV", help="Name the faces in a FER2013 csv; PICTURES is a model then.")
+@click.option("--submission", type=PATH, metavar="CSV", help="Write id,emotion for every row of --data.")
+@SKIP
 @click.option("--camera", type=int, metavar="N", help="Follow the faces that a camera sees instead; Ctrl-C ends.")
 @click.option("--out", type=PATH, help="Write the video with boxes and labels.")
 @click.option("--show", is_flag=True, help="Show the video in a window; q ends.")
@@ -36,6 +40,9 @@ def command(
     lists: tuple[Path, ...],
     video: str | None,
     camera: int | None,
+    data: Path | None,
+    submission: Path | None,
+    skip_bad_rows: bool,
     model: Path | None,
     threads: int | None,
     yunet: Path | None,
@@ -44,7 +51,12 @@ def command(
     """Name the expressions of the faces in pictures, a video, or before a camera.
 
     PICTURES are files and folders. A table (--csv) that was stopped goes on with the same command.
+
+    feredge predict MODEL --data test.csv --submission out.csv answers an unlabelled csv.
     """
+    if data is not None or submission is not None:
+        _submission(pictures, model, threads, data, submission, skip_bad_rows)
+        return
     moving = video is not None or camera is not None
     if bool(pictures or lists) + (video is not None) + (camera is not None) != 1:
         raise click.UsageError("expected pictures, --video or --camera, and one of them only")
@@ -59,6 +71,25 @@ def command(
             _video(predictor, camera if video is None else video, **options)
         else:
             _pictures(predictor, pictures, lists, **options)
+
+
+def _submission(
+    models: tuple[str, ...],
+    model: Path | None,
+    threads: int | None,
+    data: Path | None,
+    submission: Path | None,
+    skip_bad_rows: bool,
+) -> None:
+    from feredge.label.submission import submit
+
+    if data is None or submission is None:
+        raise click.UsageError("expected --data and --submission together")
+    if len(models) + (model is not None) > 1:
+        raise click.UsageError(f"expected one model beside --data, found {len(models) + (model is not None)}")
+    with open_predictor(Path(models[0]) if models else model, threads, None) as predictor, bar() as progress:
+        rows = submit(predictor, data, submission, skip_bad_rows=skip_bad_rows, progress=progress)
+    click.echo(f"{rows:,} rows: {submission}")
 
 
 def _pictures(

@@ -1,0 +1,54 @@
+"""Answers to a csv of faces without labels, as Kaggle's challenge takes them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from feredge import files
+from feredge.contract import CLASSES
+from feredge.data import load
+from feredge.data.kaggle import read_ids
+from feredge.errors import ArtifactError, DataError
+from feredge.predictor import Predictor
+from feredge.progress import Progress, quiet
+
+BATCH = 1024
+
+
+def submit(
+    predictor: Predictor, source: Path, out: Path, *, skip_bad_rows: bool = False, progress: Progress = quiet
+) -> int:
+    """Write `id,emotion` for every row of a csv; return how many. Emotions are FER2013's numbers, 0 to 6.
+
+    Args:
+        predictor: what names the faces, a network of FER2013's seven classes in any order.
+        source: csv with `pixels` and, in any order, `id`, `emotion`, `Usage`. A row without an `id` column goes by
+            its number from 0. What stands in `emotion` is not looked at.
+        out: the csv to write.
+        skip_bad_rows: leave bad rows out.
+        progress: called with the rows done.
+
+    Raises:
+        ArtifactError: a network of other classes.
+        DataError: not such a csv.
+    """
+    if set(predictor.classes) != set(CLASSES):
+        raise ArtifactError(
+            f"{predictor.path}: expected the classes {', '.join(CLASSES)}, found {', '.join(predictor.classes)}"
+        )
+    if source.is_dir():
+        raise DataError(f"{source}: expected a csv, found a folder")
+    dataset = load(source, skip_bad_rows=skip_bad_rows)
+    ids = read_ids(source)
+    with files.replacing(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "emotion"])
+        for start in range(0, len(dataset), BATCH):
+            faces = predictor.batch(dataset.images[start : start + BATCH])
+            rows = dataset.rows[start : start + BATCH].tolist()
+            writer.writerows(
+                (ids[row] if ids else row, CLASSES.index(face.label)) for row, face in zip(rows, faces, strict=True)
+            )
+            progress("rows", start + len(rows), len(dataset))
+    return len(dataset)
