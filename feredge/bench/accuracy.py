@@ -40,13 +40,20 @@ def accuracy(
 
 
 def drop(
-    reference: Probabilities, probabilities: Probabilities, labels: paired.Labels, *, margin: float, seed: int
+    reference: Probabilities,
+    probabilities: Probabilities,
+    labels: paired.Labels,
+    *,
+    margin: float,
+    seed: int,
+    rows: NDArray[np.int64] | None = None,
 ) -> Drop:
     """Compare a file's probabilities with the float model's, image by image.
 
     Args:
         margin: in pp; an interval wholly inside it is *equivalent within the margin*.
         seed: of the bootstrap.
+        rows: the images' rows in the data, by which those that flipped are named; their positions if not given.
     """
     images, classes = probabilities.shape
     before, after = reference.argmax(1), probabilities.argmax(1)
@@ -57,6 +64,8 @@ def drop(
     p = paired.mcnemar(lost, won)
     flips = paired.table(before, after, classes)
     np.fill_diagonal(flips, 0)
+    changed = np.flatnonzero(before != after)
+    named = changed if rows is None else rows[changed]
     first, second = accuracy(reference, labels), accuracy(probabilities, labels)
     return Drop(
         pp=100 * (lost - won) / images,
@@ -75,6 +84,10 @@ def drop(
         flips=_rows(flips),
         confidence=second.confidence - first.confidence,
         verdict=verdict(lost - won, p, (*interval, *careful), margin),
+        flipped=tuple(
+            tuple(map(int, found))
+            for found in zip(named, labels[changed], before[changed], after[changed], strict=True)
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from feredge import files
 from feredge.artifact import Manifest
 from feredge.bench import accuracy, corruptions, latency, machine
-from feredge.bench.measure import measure
-from feredge.bench.results import Data, Effort, Machine, Results, Row
+from feredge.bench.measure import Panel, measure_panels
+from feredge.bench.process import Worker, WorkerFailure
+from feredge.bench.results import Data, Effort, Machine, Macs, Results, Row
 from feredge.bench.trial import Copy, Subject, Trial
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
@@ -149,10 +151,56 @@ def compare(
     Return the results, and the evidence behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
     and `ROW/THREADS/ROUND`, QUANTILES quantiles of that round's inference times in nanoseconds.
     """
-    here = machine.describe()
-    keys = [(files.sha256(subject.path), subject.path.stat().st_size) for subject in subjects]
-    trials = measure(subjects, splits.test.batch, splits.test.classes, effort, progress=progress)
-    return summed_up(trials, keys, splits, unique, effort, here, recipe=recipe)
+    return compare_groups([Group(tuple(subjects), splits, unique)], effort, recipe=recipe, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Subjects that are judged on the same test images; `unique` ones stand nowhere else in the data."""
+
+    subjects: tuple[Subject, ...]
+    splits: Splits
+    unique: NDArray[np.bool_]
+
+
+def compare_groups(
+    groups: Sequence[Group],
+    effort: Effort,
+    *,
+    recipe: dict[str, object],
+    notes: Sequence[str] = (),
+    again: str = "",
+    progress: Progress = quiet,
+) -> tuple[Results, dict[str, NDArray[np.generic]]]:
+    """Do what `compare` does with several groups at once. Names must differ; the results' data are the first's.
+
+    A group without a float model is measured against its first file in float32. Beside `labels` there are
+    `ROW/labels` of rows that are judged on others.
+    """
+    here = replace(machine.describe(), peaks=peaks())
+    keys = [
+        [(files.sha256(subject.path), subject.path.stat().st_size) for subject in group.subjects] for group in groups
+    ]
+    panels = [
+        Panel([Trial(subject) for subject in group.subjects], group.splits.test.batch, group.splits.test.classes)
+        for group in groups
+    ]
+    measure_panels(panels, effort, progress=progress)
+    judged = [
+        _Judged(panel.trials, keys_of_group, group.splits, group.unique)
+        for panel, keys_of_group, group in zip(panels, keys, groups, strict=True)
+    ]
+    return _sum_up(judged, effort, here, recipe=recipe, notes=notes, again=again)
+
+
+def peaks() -> dict[str, float]:
+    """Return this machine's `Machine.peaks`, measured in a process of its own; empty where it cannot be."""
+    with Worker(threads=1) as worker:
+        try:
+            answer, _ = worker.ask("peak", timeout=60.0)
+        except WorkerFailure:
+            return {}
+    return dict(answer["peaks"])
 
 
 def summed_up(
@@ -166,43 +214,123 @@ def summed_up(
     recipe: dict[str, object],
 ) -> tuple[Results, dict[str, NDArray[np.generic]]]:
     """Return what `compare` does, of trials that are over; `keys` are their files' SHA-256 and size."""
-    test = splits.test
-    reference = next((trial for trial in trials if trial.subject.kind == "float"), None)
+    return _sum_up([_Judged(trials, keys, splits, unique)], effort, here, recipe=recipe)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """A group whose trials are over."""
+
+    trials: Sequence[Trial]
+    keys: Sequence[tuple[str, int]]
+    splits: Splits
+    unique: NDArray[np.bool_]
+
+    @property
+    def reference(self) -> Trial | None:
+        """What drops are measured against."""
+        whole = [trial for trial in self.trials if trial.probabilities is not None]
+        floats = [trial for trial in whole if trial.subject.kind == "float"]
+        plain = [trial for trial in whole if (trial.subject.kind, trial.subject.precision) == ("artifact", "float32")]
+        return next(iter((*floats, *plain)), None)
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """Test images of each class."""
+        test = self.splits.test
+        return tuple(map(int, np.bincount(test.labels, minlength=len(test.classes))))
+
+
+def _sum_up(
+    groups: Sequence[_Judged],
+    effort: Effort,
+    here: Machine,
+    *,
+    recipe: dict[str, object],
+    notes: Sequence[str] = (),
+    again: str = "",
+) -> tuple[Results, dict[str, NDArray[np.generic]]]:
+    first = groups[0]
+    test = first.splits.test
+    data = Data(
+        source=Path(test.source).name,
+        digest=test.digest,
+        classes=test.classes,
+        images=first.images,
+        repeated=int((~first.unique).sum()),
+        dropped=first.splits.dropped,
+    )
+    evidence: dict[str, NDArray[np.generic]] = {"labels": test.labels}
+    rows: list[Row] = []
+    for group in groups:
+        same = np.array_equal(group.splits.test.rows, test.rows) and group.splits.test.classes == data.classes
+        rows += _rows(group, effort, here.peaks, same=same)
+        evidence |= _evidence(group.trials)
+        if not same:
+            evidence |= {f"{trial.subject.name}/labels": group.splits.test.labels for trial in group.trials}
     results = Results(
         recipe=dict(recipe),
-        data=Data(
-            source=Path(test.source).name,
-            digest=test.digest,
-            classes=test.classes,
-            images=tuple(map(int, np.bincount(test.labels, minlength=len(test.classes)))),
-            repeated=int((~unique).sum()),
-            dropped=splits.dropped,
-        ),
+        data=data,
         machine=here,
         effort=effort,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
-        rows=tuple(
-            _row(trial, key, reference, test.labels, unique, effort) for trial, key in zip(trials, keys, strict=True)
-        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        again=again,
     )
-    return results, _evidence(trials, test.labels)
+    return results, evidence
+
+
+def _rows(group: _Judged, effort: Effort, peaks: dict[str, float], *, same: bool) -> list[Row]:
+    """Return a row a trial; with `same` they are judged on the data's classes and images."""
+    reference, test = group.reference, group.splits.test
+    plain = [
+        trial for trial in group.trials if (trial.subject.variant, trial.subject.precision) == ("dense", "float32")
+    ]
+    found = []
+    for trial, key in zip(group.trials, group.keys, strict=True):
+        macs = trial.macs
+        if macs is None and trial.subject.kind == "float":  # the network that these files are
+            macs = next((one.macs for one in plain if one.macs is not None), None)
+        row = _row(trial, key, reference, test, group.unique, effort)
+        found.append(
+            replace(
+                row,
+                beside=reference.subject.name if reference is not None and row.drop is not None else "",
+                classes=() if same else test.classes,
+                images=() if same else group.images,
+                macs=macs,
+                roofline=_roofline(macs, peaks, row),
+            )
+        )
+    return found
+
+
+def _roofline(macs: Macs | None, peaks: dict[str, float], row: Row) -> float | None:
+    """Return the time that `macs` take at the machine's peak, as a share of the row's median at one thread."""
+    timed = row.at(1)
+    if macs is None or timed is None or not peaks:
+        return None
+    return 1e3 * (macs.floating / peaks["float32"] + macs.integer / peaks["int8"]) / timed.inference.median
 
 
 def _row(
     trial: Trial,
     key: tuple[str, int],
     reference: Trial | None,
-    labels: NDArray[np.int8],
+    test: Dataset,
     unique: NDArray[np.bool_],
     effort: Effort,
 ) -> Row:
-    subject, seed = trial.subject, effort.seed
-    known = reference if reference is not None and reference is not trial else None
+    subject, seed, labels = trial.subject, effort.seed, test.labels
+    known = reference if reference is not trial else None
     found = fallen = None
     if trial.probabilities is not None:
         found = accuracy.accuracy(trial.probabilities, labels, unique=unique)
         if known is not None and known.probabilities is not None:
-            fallen = accuracy.drop(known.probabilities, trial.probabilities, labels, margin=effort.margin, seed=seed)
+            fallen = accuracy.drop(
+                known.probabilities, trial.probabilities, labels, margin=effort.margin, seed=seed, rows=test.rows
+            )
     chosen = corruptions.sample(len(labels), effort.corrupted, seed)
     beside = _named(known, chosen) if known is not None else None
     return Row(
@@ -220,6 +348,7 @@ def _row(
         memory=trial.memory,
         latency=tuple(timed for threads in effort.threads if (timed := trial.latency(effort, threads))),
         corrupted=accuracy.corrupted(_named(trial, chosen), beside or None, labels[chosen], seed=seed),
+        runtime=subject.runtime,
     )
 
 
@@ -230,8 +359,8 @@ def _named(trial: Trial, chosen: NDArray[np.int64]) -> dict[Copy, NDArray[np.int
     return {("clean", 0): trial.probabilities[chosen].argmax(1), **trial.named}
 
 
-def _evidence(trials: Sequence[Trial], labels: NDArray[np.int8]) -> dict[str, NDArray[np.generic]]:
-    evidence: dict[str, NDArray[np.generic]] = {"labels": labels}
+def _evidence(trials: Sequence[Trial]) -> dict[str, NDArray[np.generic]]:
+    evidence: dict[str, NDArray[np.generic]] = {}
     points = np.linspace(0, 1, QUANTILES)
     for trial in trials:
         name = trial.subject.name

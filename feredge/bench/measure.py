@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
 from feredge.bench import corruptions, latency
-from feredge.bench.process import Worker
+from feredge.bench.alive import Alive, bound
+from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort
 from feredge.bench.trial import PATIENCE, Copy, Subject, Trial
 from feredge.contract import Images
@@ -34,25 +34,75 @@ def measure(
 ) -> list[Trial]:
     """Measure every subject on `uint8 (N, H, W, 1)` test images, and return a trial for each, in their order."""
     trials = [Trial(subject, patience) for subject in subjects]
-    for trial in trials:
-        if trial.subject.classes != classes:
-            trial.failure = f"expected the classes {', '.join(classes)}, found {', '.join(trial.subject.classes)}"
-    pictures = images[np.linspace(0, len(images) - 1, min(len(images), latency.PICTURES)).astype(int)]
-    crops = np.stack([crop(picture) for picture in pictures])
-    copies = _copies(images, effort)
-    _each(trials, "cold start", progress, lambda trial: trial.start_cold(images, effort.cold_starts))
-    for threads in effort.threads:
-        task = f"{threads} thread" + "s" * (threads > 1)
-        with ExitStack() as stack:
-            workers = {trial.subject.name: stack.enter_context(Worker(threads=threads)) for trial in _going(trials)}
-            _together(trials, f"open, {task}", progress, partial(_open, workers, threads))
-            if threads == effort.threads[0]:
-                _together(trials, "accuracy", progress, lambda trial: trial.look(images, copies))
-            _together(trials, f"pictures, {task}", quiet, lambda trial: trial.give(pictures, crops))
-            going = _going(trials)
-            turns = [going[index] for turn in latency.order(len(going), effort) for index in turn]
-            _each(turns, f"latency, {task}", progress, partial(Trial.turn, effort=effort, threads=threads))
+    measure_panels([Panel(trials, images, classes)], effort, progress=progress)
     return trials
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Trials that are judged on the same images."""
+
+    trials: Sequence[Trial]
+    images: Images
+    classes: tuple[str, ...]
+
+
+def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progress = quiet) -> None:
+    """Measure the trials of several panels together, their rounds interleaved."""
+    trials = [trial for panel in panels for trial in panel.trials]
+    sight = {}
+    for panel in panels:
+        seen = _Sight(panel.images, effort)
+        for trial in panel.trials:
+            sight[trial.subject.name] = seen
+            if trial.subject.classes != panel.classes:
+                found = ", ".join(trial.subject.classes)
+                trial.failure = f"expected the classes {', '.join(panel.classes)}, found {found}"
+
+    def answer(trial: Trial) -> None:
+        seen = sight[trial.subject.name]
+        with Worker(threads=1) as worker:
+            trial.open(worker, 1)
+            trial.look(seen.images, seen.copies)
+            if trial.subject.kind != "baseline":  # its time does not go into products
+                trial.count()
+
+    def ready(trial: Trial) -> None:
+        trial.give(sight[trial.subject.name].pictures, sight[trial.subject.name].crops)
+
+    _each(
+        trials,
+        "cold start",
+        progress,
+        lambda trial: trial.start_cold(sight[trial.subject.name].images, effort.cold_starts),
+    )
+    _together(trials, "accuracy", progress, answer)
+    for threads in effort.threads:
+        task = f"latency, {threads} thread" + "s" * (threads > 1)
+        going = _going(trials)
+        turns = [going[index] for turn in latency.order(len(going), effort) for index in turn]
+        with Alive(threads, ready) as alive:
+
+            def turn(trial: Trial, alive: Alive = alive, threads: int = threads) -> None:
+                try:
+                    alive.wake(trial)
+                    trial.turn(effort, threads)
+                except WorkerFailure:
+                    alive.drop(trial)
+                    raise
+
+            _each(turns, task, progress, turn)
+
+
+class _Sight:
+    """What trials see: every image and its corrupted copies; the pictures and colour crops that calls are timed on."""
+
+    def __init__(self, images: Images, effort: Effort) -> None:
+        chosen = np.linspace(0, len(images) - 1, min(len(images), latency.PICTURES)).astype(int)
+        self.images = images
+        self.copies = _copies(images, effort)
+        self.pictures = images[chosen]
+        self.crops = np.stack([crop(picture) for picture in self.pictures])
 
 
 def crop(picture: Images) -> Images:
@@ -70,10 +120,6 @@ def _copies(images: Images, effort: Effort) -> dict[Copy, Images]:
         for kind, values in corruptions.STRENGTHS.items()
         for strength in range(1, len(values) + 1)
     }
-
-
-def _open(workers: dict[str, Worker], threads: int, trial: Trial) -> None:
-    trial.open(workers[trial.subject.name], threads)
 
 
 def _going(trials: Sequence[Trial]) -> list[Trial]:
@@ -95,9 +141,10 @@ def _each(turns: Sequence[Trial], task: str, progress: Progress, work: Callable[
 
 
 def _together(trials: Sequence[Trial], task: str, progress: Progress, work: Callable[[Trial], object]) -> None:
-    """Do work that nobody times, as many trials at once as there are cores."""
+    """Do work that nobody times, as many trials at once as there are cores and memory for their workers."""
     progress(task, 0, len(trials))
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count())
+    largest = max((trial.memory.peak for trial in trials if trial.memory), default=1)
+    pool = ThreadPoolExecutor(max_workers=max(1, min(os.cpu_count() or 1, bound() // largest)))
     try:
         futures = {pool.submit(_work, trial, work): trial for trial in trials}
         for index, future in enumerate(as_completed(futures), start=1):

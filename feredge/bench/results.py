@@ -12,7 +12,7 @@ import json
 import math
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,12 @@ Kind = Literal["float", "artifact", "baseline"]
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured. `load` is the 1-minute load average just before the first measurement."""
+    """Where it was measured.
+
+    Attributes:
+        load: the 1-minute load average just before the first measurement.
+        peaks: multiply-adds a second of a large matrix product on one thread, by precision: `float32`, `int8`.
+    """
 
     cpu: str
     architecture: str
@@ -42,6 +47,7 @@ class Machine:
     system: str
     versions: dict[str, str]
     load: float | None
+    peaks: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -252,6 +258,7 @@ class Drop:
         recall: change of each class's recall in pp; None where the test split has none of it.
         flips: rows the float model's class, columns this row's, images on which they differ.
         confidence: change of the mean confidence.
+        flipped: every image on which they differ: its row in the data, its class, the float model's, this row's.
     """
 
     pp: float
@@ -267,6 +274,7 @@ class Drop:
     flips: tuple[tuple[int, ...], ...]
     confidence: float
     verdict: Verdict
+    flipped: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -314,8 +322,14 @@ class Row:
     """One file in one runtime. What could not be measured is None, and `failure` says why.
 
     Attributes:
-        name: `float`, an artifact's file name, or a baseline's id.
+        name: `float`, an artifact's file name, or a baseline's id; of several runs `RUN/` before it, and where the
+            runtime is not the format's own ` (RUNTIME)` after it.
         format: `keras`, `tflite`, `onnx`, `ort`, or what a baseline is kept in.
+        runtime: as the name has it; empty for the format's own.
+        beside: the row that the drop is measured against; empty for the float model.
+        classes: of its own, where it is not judged on those of the data; what is not of them is left out.
+        images: test images of each class, where they are not those of the data.
+        roofline: time that its multiply-adds take at the machine's peak, over the median at one thread.
     """
 
     name: str
@@ -333,6 +347,12 @@ class Row:
     latency: tuple[Latency, ...] = ()
     corrupted: tuple[Corrupted, ...] = ()
     instructions: tuple[Instructions, ...] = ()
+    runtime: str = ""
+    beside: str = ""
+    classes: tuple[str, ...] = ()
+    images: tuple[int, ...] = ()
+    macs: Macs | None = None
+    roofline: float | None = None
 
     def at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
@@ -341,7 +361,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one benchmark found. `recipe` is the run's, resolved; `measured` the UTC time it ended."""
+    """Everything one benchmark found.
+
+    Attributes:
+        recipe: the run's, resolved; of several runs the first one's.
+        measured: the UTC time it ended.
+        notes: what was left out, or taken for granted, in a sentence each.
+        again: the command that does it again, as it was given; empty for that of one run.
+    """
 
     recipe: dict[str, Any]
     data: Data
@@ -349,11 +376,25 @@ class Results:
     effort: Effort
     measured: str
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    again: str = ""
 
     @property
     def reference(self) -> Row | None:
-        """The float model's row, None if it was not measured."""
+        """The float model's row, None if it was not measured; of several runs the first one's."""
         return next((row for row in self.rows if row.kind == "float"), None)
+
+    def beside(self, row: Row) -> Row | None:
+        """Return the row that the drop of `row` is measured against."""
+        return next((one for one in self.rows if one.name == row.beside), self.reference if not row.beside else None)
+
+    def classes(self, row: Row) -> tuple[str, ...]:
+        """Return the classes that `row` is judged on."""
+        return row.classes or self.data.classes
+
+    def images(self, row: Row) -> tuple[int, ...]:
+        """Return how many test images of each of its classes `row` is judged on."""
+        return row.images or self.data.images
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the schema's number."""

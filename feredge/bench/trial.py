@@ -6,19 +6,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feredge.bench import condition, latency
 from feredge.bench.process import Worker, WorkerFailure
-from feredge.bench.results import Cold, Condition, Effort, Kind, Latency, Memory, Throughput
+from feredge.bench.results import Cold, Condition, Effort, Kind, Latency, Macs, Memory, Throughput
 from feredge.contract import Images, InputContract
 
 CHUNK = 64
 """Images that are sent through a file at once when only its answers count."""
 OPENING = 300.0
 """Seconds that a runtime may take to import and to load a file."""
+BESIDE = 10.0
+"""Seconds, at most, whose shares go to what is timed beside the headline: whole calls, batches, further threads."""
 PATIENCE = 60.0
 """Seconds of silence, beyond the work asked for, after which a worker counts as hanging."""
 
@@ -32,7 +35,9 @@ class Subject:
 
     Attributes:
         opener: `module:name` of a class or function, called `name(path, threads=...)`, that returns a runner.
-        classes: as the file orders them; other classes than the data's are a failure.
+        classes: as the file orders them; other classes than those it is judged on are a failure.
+        options: what the opener is called with beside path and threads; plain values.
+        runtime: where it is another than the format's own.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Subject:
     opener: str
     contract: InputContract
     classes: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    runtime: str = ""
 
 
 @dataclass
@@ -57,6 +64,8 @@ class Trial:
         samples: nanoseconds of timed runs, by threads and task, one array a round.
         conditions: the machine in each round, by threads.
         prepares: whether preprocessing can be timed here.
+        macs: multiply-adds of one image, where the file tells.
+        fresh: whether the worker has not been timed yet.
         slowest: seconds that CHUNK images took at most, so that a slow file is not taken for a hanging one.
     """
 
@@ -71,6 +80,8 @@ class Trial:
     samples: dict[tuple[int, str], list[NDArray[np.int64]]] = field(default_factory=dict)
     conditions: dict[int, list[Condition]] = field(default_factory=dict)
     prepares: bool = True
+    macs: Macs | None = None
+    fresh: bool = True
     slowest: float = 0.0
 
     @contextmanager
@@ -83,13 +94,14 @@ class Trial:
 
     def open(self, worker: Worker, threads: int) -> float:
         """Load the file in `worker`, which is this trial's from now on; return the seconds it took."""
-        subject, self.worker = self.subject, worker
+        subject, self.worker, self.fresh = self.subject, worker, True
         answer, _ = worker.ask(
             "open",
             timeout=OPENING,
             opener=subject.opener,
             path=str(subject.path.absolute()),
             threads=threads,
+            options=subject.options,
             contract=asdict(subject.contract),
             classes=len(subject.classes),
         )
@@ -97,14 +109,14 @@ class Trial:
 
     def start_cold(self, images: Images, starts: int) -> None:
         """Open the file in fresh processes: how long until the first answer, and how much memory that takes."""
-        loads, firsts, peaks, added = [], [], [], []
+        images, loads, firsts, peaks, added = self._fit(images[:CHUNK]), [], [], [], []
         for _ in range(starts):
             with Worker(threads=1) as worker:
-                before, _ = worker.ask("memory", timeout=self.patience)
+                before, _ = worker.ask("memory", timeout=OPENING)  # the process may only just be starting
                 loads.append(self.open(worker, 1))
                 answer, _ = worker.ask("predict", timeout=self.patience, arrays={"images": images[:1]})
                 firsts.append(answer["nanoseconds"] / 1e6)
-                for picture in images[1:CHUNK]:
+                for picture in images[1:]:
                     worker.ask("predict", timeout=self.patience, arrays={"images": picture[None]})
                 after, _ = worker.ask("memory", timeout=self.patience)
                 peaks.append(after["peak"])
@@ -119,7 +131,7 @@ class Trial:
             self.named[key] = self._predict(pictures).argmax(1).astype(np.uint8)
 
     def _predict(self, images: Images) -> NDArray[np.float32]:
-        parts = []
+        parts, images = [], self._fit(images)
         for start in range(0, len(images), CHUNK):
             answer, arrays = self._worker.ask(
                 "predict", timeout=self.patience, arrays={"images": images[start : start + CHUNK]}
@@ -128,9 +140,20 @@ class Trial:
             self.slowest = max(self.slowest, answer["nanoseconds"] / 1e9)
         return np.concatenate(parts)
 
+    def count(self) -> None:
+        """Count the multiply-adds; a file whose graph cannot be read has none."""
+        answer, _ = self._worker.ask("macs", timeout=self.patience, path=str(self.subject.path.absolute()))
+        self.macs = Macs(**answer["macs"]) if answer["macs"] else None
+
+    def _fit(self, images: Images) -> Images:
+        """Return images in this file's size and channels."""
+        contract = self.subject.contract
+        return images if images.shape[1:] == contract.shape else contract.to_batch(images)
+
     def give(self, pictures: Images, crops: Images) -> None:
         """Hand the worker what its calls are timed on."""
-        answer, _ = self._worker.ask("pictures", timeout=self.patience, arrays={"images": pictures, "crops": crops})
+        arrays = {"images": self._fit(pictures), "crops": crops}
+        answer, _ = self._worker.ask("pictures", timeout=self.patience, arrays=arrays)
         self.prepares = bool(answer["prepares"])
 
     def turn(self, effort: Effort, threads: int) -> None:
@@ -138,10 +161,10 @@ class Trial:
         before = condition.read()
         for name, (what, batch, share) in self._tasks(effort).items():
             runs = -(-effort.runs // effort.rounds) if batch == 1 else 1
-            # Later rounds only need to bring code and weights back into the caches.
-            first = (threads, name) not in self.samples
-            warm_seconds = effort.warm_seconds if first else 0.1 * effort.warm_seconds
-            seconds = effort.seconds * share / effort.rounds
+            # A worker that has run before only needs to bring code and weights back into the caches.
+            warm_seconds = effort.warm_seconds if self.fresh else 0.1 * effort.warm_seconds
+            headline = name == "inference" and threads == effort.threads[0]
+            seconds = share * (effort.seconds if headline else min(effort.seconds, BESIDE)) / effort.rounds
             calls = (runs + effort.warm_runs) * self.slowest * max(1, batch / CHUNK)
             _, arrays = self._worker.ask(
                 "time",
@@ -154,6 +177,7 @@ class Trial:
                 runs=runs,
             )
             self.samples.setdefault((threads, name), []).append(arrays["samples"])
+        self.fresh = False
         self.conditions.setdefault(threads, []).append(condition.between(before, condition.read()))
 
     def latency(self, effort: Effort, threads: int) -> Latency | None:
@@ -167,7 +191,7 @@ class Trial:
             preprocess=latency.summarize(kept["preprocess"]) if self.prepares else None,
             whole=latency.summarize(kept["whole"]) if self.prepares else None,
             throughput=tuple(
-                Throughput(batch, batch / float(np.median(np.concatenate(kept[f"batch {batch}"]))) * 1e9)
+                Throughput(batch, batch / float(np.median(np.concatenate(kept[_task(batch)]))) * 1e9)
                 for batch in effort.batches
             ),
             conditions=tuple(self.conditions[threads]),
@@ -178,10 +202,14 @@ class Trial:
         found = {"inference": ("inference", 1, 1.0)}
         if self.prepares:
             found |= {"preprocess": ("preprocess", 1, 0.02), "whole": ("whole", 1, 0.2)}
-        return found | {f"batch {batch}": ("inference", batch, 0.2) for batch in effort.batches}
+        return found | {_task(batch): ("inference", batch, 0.2) for batch in effort.batches if batch > 1}
 
     @property
     def _worker(self) -> Worker:
         if self.worker is None:
             raise WorkerFailure("never opened")
         return self.worker
+
+
+def _task(batch: int) -> str:
+    return "inference" if batch == 1 else f"batch {batch}"

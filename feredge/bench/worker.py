@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,20 +58,26 @@ class Server:
     def answer(self, message: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
         """Do what `message` asks for."""
         do = message.pop("do")
-        if do not in ("open", "predict", "pictures", "time", "memory"):
+        if do not in ("open", "predict", "pictures", "time", "memory", "macs", "peak"):
             raise ValueError(f"unknown request {do!r}")
         result: tuple[dict[str, Any], Arrays] = getattr(self, do)(**message, **arrays)
         return result
 
     def open(
-        self, opener: str, path: str, threads: int, contract: dict[str, int], classes: int
+        self, opener: str, path: str, threads: int, options: dict[str, Any], contract: dict[str, int], classes: int
     ) -> tuple[dict[str, Any], Arrays]:
-        """Load `path` by the function or class that `opener` names, `module:name`; say how long it took."""
+        """Load `path` by the function or class that `opener` names, `module:name`; say how long it took.
+
+        What a foreign file says of itself comes back as `signature`.
+        """
         self._contract, self._classes = InputContract(**contract), classes
         module, _, name = opener.partition(":")
         begin = time.perf_counter_ns()
-        self._runner = getattr(importlib.import_module(module), name)(Path(path), threads=threads)
-        return {"nanoseconds": time.perf_counter_ns() - begin}, {}
+        self._runner = getattr(importlib.import_module(module), name)(Path(path), threads=threads, **options)
+        answer: dict[str, Any] = {"nanoseconds": time.perf_counter_ns() - begin}
+        if hasattr(self._runner, "signature"):
+            answer["signature"] = asdict(self._runner.signature)
+        return answer, {}
 
     def predict(self, images: Images) -> tuple[dict[str, Any], Arrays]:
         """Return the probabilities of `images`, and how long the one call took."""
@@ -113,6 +120,22 @@ class Server:
             call = to_tensor if what == "preprocess" else lambda crop: predict(to_tensor(crop)[None]).argmax()
         timed(call, inputs, seconds=warm_seconds, runs=warm_runs)
         return {}, {"samples": timed(call, inputs, seconds=seconds, runs=runs)}
+
+    def macs(self, path: str) -> tuple[dict[str, Any], Arrays]:
+        """Count the multiply-adds of a file; None where it cannot be told."""
+        from feredge.bench import macs
+
+        try:
+            found = macs.count(Path(path))
+        except Exception:  # a graph of another making: the file is measured all the same
+            found = None
+        return {"macs": asdict(found) if found else None}, {}
+
+    def peak(self) -> tuple[dict[str, Any], Arrays]:
+        """Measure this machine's matrix product, in multiply-adds a second by precision."""
+        from feredge.bench import peak
+
+        return {"peaks": peak.measure()}, {}
 
     def memory(self) -> tuple[dict[str, Any], Arrays]:
         """Return this process's resident size now and at its highest, in bytes."""

@@ -1,0 +1,63 @@
+"""Workers that stay open between their turns, within a bound on the memory that they hold together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from feredge.bench.process import Worker
+from feredge.bench.trial import Trial
+
+MOST = 2 << 30
+"""Bytes, by the peaks that the cold starts showed; less where less than twice as much is free."""
+
+
+class Alive:
+    """Opens a trial's worker when its turn comes, and closes those that waited longest when memory runs short."""
+
+    def __init__(self, threads: int, ready: Callable[[Trial], None], *, most: int | None = None) -> None:
+        self._threads = threads
+        self._ready = ready
+        self._most = bound() if most is None else most
+        self._open: OrderedDict[str, tuple[Worker, int]] = OrderedDict()
+
+    def wake(self, trial: Trial) -> None:
+        """See to it that the trial's worker is open and ready to be timed."""
+        name = trial.subject.name
+        if name in self._open:
+            self._open.move_to_end(name)
+            return
+        needs = trial.memory.peak if trial.memory else 0
+        while self._open and sum(held for _, held in self._open.values()) + needs > self._most:
+            self._open.popitem(last=False)[1][0].close()
+        worker = Worker(threads=self._threads)
+        self._open[name] = worker, needs
+        trial.open(worker, self._threads)
+        self._ready(trial)
+
+    def drop(self, trial: Trial) -> None:
+        """End the worker of a trial that failed."""
+        if trial.subject.name in self._open:
+            self._open.pop(trial.subject.name)[0].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for worker, _ in self._open.values():
+            worker.close()
+
+
+def bound() -> int:
+    """Return how much the workers may hold here: MOST, or half of what is free."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return MOST
+    return min(MOST, free // 2)
