@@ -179,6 +179,10 @@ class Augmentation:
         erase: chance that a rectangle is replaced by noise.
         zoom: largest change of the part that is shown, drawn for height and width apart.
         shear: largest angle, in degrees, by which vertical lines lean.
+        mixup: each image is mixed with another of its batch, and so are their labels, by a share drawn from
+            Beta(mixup, mixup); 0 mixes none (Zhang et al., "mixup", 2018).
+        crop: train on random squares of so many pixels, which costs less; 0 on whole images. Figures are of whole
+            images. Only the residual network takes images of any size.
     """
 
     flip: bool = True
@@ -189,6 +193,8 @@ class Augmentation:
     erase: float = 0.25
     zoom: float = added(0.0)
     shear: float = added(0.0)
+    mixup: float = added(0.0)
+    crop: int = added(0)
 
 
 @dataclass(frozen=True)
@@ -196,14 +202,32 @@ class Compression:
     """What is done to trained weights. Every variant starts from the dense float model.
 
     Attributes:
-        variants: `dense`, `pruned-N` (N percent of every kernel zero), `qat` (quantization-aware training).
+        variants: `dense`; `pruned-N` (N percent of the kernels' weights zero); `clustered-N` (at most N different
+            values in a kernel); `channels-N` (channels removed, and N percent of the multiply-adds with them);
+            `qat` (quantization-aware training); `pruned-N-qat` and `channels-N-qat` (that, then qat).
         epochs: fine-tuning passes of each variant but dense.
         rate: learning rate at the start of the fine-tuning.
+        distillation: share of the fine-tuning's loss that is the distance to the dense network's probabilities;
+            the rest is that to the labels. The temperature is that of [distillation].
     """
 
     variants: tuple[str, ...] = ("dense", "pruned-80", "qat")
     epochs: int = 6
     rate: float = 0.01
+    distillation: float = added(0.5)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a teacher's outputs are learnt, where training is given them; see train/teaching.py.
+
+    Attributes:
+        temperature: by which logits are divided before the softmax.
+        weight: share of the loss that is the distance to the teacher; the rest is that to the labels.
+    """
+
+    temperature: float = 4.0
+    weight: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -211,16 +235,30 @@ class Export:
     """What is written.
 
     Attributes:
-        precisions: of PRECISIONS in artifact.py; `float16` is written as TFLite only.
-        formats: `tflite`, `onnx`.
+        precisions: of PRECISIONS in artifact.py, each in every one of `formats` that it is usual in: `float16` and
+            `int16x8` are written as TFLite only.
+        formats: of FORMATS in artifact.py; `ort` holds `float32` and `int8` only.
         calibration: images of the training split, class by class, that set the int8 ranges.
         opset: of ONNX files; tf2onnx writes at most 18.
+        also: further files, each `<precision>.<format>`: `float16.onnx`.
+        method: how calibration makes a range of what it saw; see export/ranges.py.
+        reduce_range: 7 bits for int8 kernels in ONNX: x86 CPUs without VNNI add products in 16 bits, which overflow.
+        keep_float: layers that int8 files leave in float32, by their Keras names.
+        max_drop: percentage points of validation accuracy that an int8 file may lose; where it loses more, layers
+            are put back to float32, the worst first. 0 sets no bound.
+        licence: note for the files; a general one if empty.
     """
 
     precisions: tuple[str, ...] = ("float32", "float16", "dynamic-int8", "int8")
     formats: tuple[str, ...] = ("tflite", "onnx")
     calibration: int = 512
     opset: int = 17
+    also: tuple[str, ...] = added(())
+    method: Literal["min-max", "moving-average", "percentile", "entropy"] = added("min-max")
+    reduce_range: bool = added(False)
+    keep_float: tuple[str, ...] = added(())
+    max_drop: float = added(0.0)
+    licence: str = added("")
 
 
 @dataclass(frozen=True)
@@ -235,6 +273,7 @@ class Recipe:
     compression: Compression = field(default_factory=Compression)
     export: Export = field(default_factory=Export)
     schedule: Schedule = added(Schedule())  # noqa: RUF009 - it is frozen
+    distillation: Distillation = added(Distillation())  # noqa: RUF009
 
     def to_json(self) -> dict[str, Any]:
         """Return the resolved recipe as plain values; see `settings.to_plain`."""

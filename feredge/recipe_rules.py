@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feredge import settings
+from feredge import settings, variant
 from feredge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -31,19 +31,36 @@ def check(recipe: Recipe, where: str) -> None:
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
         (recipe.compression.rate > 0.0, "rates above 0"),
         (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
+        (0.0 <= recipe.compression.distillation <= 1.0, "compression.distillation from 0 to 1"),
+        (recipe.distillation.temperature > 0.0, "distillation.temperature above 0"),
+        (0.0 < recipe.distillation.weight <= 1.0, "distillation.weight above 0, up to 1"),
+        (
+            recipe.augmentation.crop == 0 or 8 <= recipe.augmentation.crop < recipe.data.size,
+            "augmentation.crop of 0, or from 8 to under data.size",
+        ),
+        (
+            recipe.augmentation.crop == 0 or recipe.network.name == "residual",
+            "augmentation.crop for the residual network only: others take images of one size",
+        ),
         (recipe.export.calibration >= 1, "export.calibration of at least 1"),
         (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
+        (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),
     )
     for holds, expected in rules:
         if not holds:
             raise RecipeError(f"{where}: expected {expected}")
-    for variant in recipe.compression.variants:
-        _check_variant(variant, where)
-    from feredge.artifact import FORMATS, PRECISIONS
+    for name in recipe.compression.variants:
+        try:
+            variant.parse(name)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from error
+    from feredge.artifact import FORMATS, PRECISIONS, WRITTEN
 
+    every = [f"{precision}.{kind}" for kind, precisions in WRITTEN.items() for precision in precisions]
     for values, known, key in (
         (recipe.export.precisions, PRECISIONS, "export.precisions"),
         (recipe.export.formats, FORMATS, "export.formats"),
+        (recipe.export.also, every, "export.also"),
     ):
         for value in values:
             if value not in known:
@@ -119,12 +136,5 @@ def _augmentation_rules(augmentation: Augmentation) -> Rules:
         (0.0 <= augmentation.rotate <= 180.0, "augmentation.rotate from 0 to 180"),
         (0.0 <= augmentation.zoom < 1.0, "augmentation.zoom from 0 to under 1"),
         (0.0 <= augmentation.shear <= 80.0, "augmentation.shear from 0 to 80"),
+        (augmentation.mixup >= 0.0, "augmentation.mixup of at least 0"),
     )
-
-
-def _check_variant(variant: str, where: str) -> None:
-    if variant in ("dense", "qat"):
-        return
-    kind, _, percent = variant.partition("-")
-    if kind != "pruned" or not percent.isdecimal() or not 1 <= int(percent) <= 99:
-        raise RecipeError(f"{where}: expected a variant dense, qat or pruned-1 to pruned-99, found {variant!r}")

@@ -94,7 +94,7 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[schedule]\nlowest = 1.0", "schedule.lowest from 0 to training.rate"),
         ("[training]\nseed = 4294967295\nrepeats = 2", "seeds from 0 to 4294967295"),
         ("[augmentation]\nzoom = 1.0", "augmentation.zoom from 0 to under 1"),
-        ("[compression]\nvariants = ['pruned']", "expected a variant dense, qat or pruned-1 to pruned-99"),
+        ("[compression]\nvariants = ['pruned']", "expected a variant dense, pruned-1 to pruned-99"),
         ("[export]\nprecisions = ['int4']", "export.precisions: unknown 'int4'"),
         ("[export]\nopset = 19", "export.opset from 13 to 18"),
         ("training = 3", "training: expected a table, found 3"),

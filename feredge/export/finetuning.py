@@ -1,4 +1,4 @@
-"""Fine-tuning: the training's batches, loss and rates, on a network that compression has wrapped."""
+"""Fine-tuning: the training's batches and loss on a network that was compressed, beside the one it was made of."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from feredge.errors import RunError
 from feredge.keras import keras, tf
 from feredge.recipe import Recipe
 from feredge.train.batches import Batches
-from feredge.train.fitting import learning_rate, make_optimizer
+from feredge.train.fitting import distillation_loss, learning_rate, make_optimizer
 
 Tell = Callable[[float, str], None]
+LEAST = 1e-7  # a probability that has a logarithm
 
 
-def finetune(model: Any, batches: Batches, recipe: Recipe, *, tell: Tell) -> NDArray[np.float64]:
+def finetune(
+    model: Any,
+    batches: Batches,
+    recipe: Recipe,
+    *,
+    tell: Tell,
+    teacher: Any = None,
+    hold: Callable[[], None] | None = None,
+    before: Callable[[float], None] | None = None,
+) -> NDArray[np.float64]:
     """Fit `model`, in place, for `recipe.compression.epochs`, at a rate that falls along a cosine to zero.
 
     Unlike in training there is no warm-up, because the weights are good, and no averaging, because the rate
@@ -29,6 +39,11 @@ def finetune(model: Any, batches: Batches, recipe: Recipe, *, tell: Tell) -> NDA
         batches: the training's.
         recipe: says how.
         tell: called with the share that is done and a word.
+        teacher: the dense network; its probabilities for the very images of a step are the targets of
+            `recipe.compression.distillation` of the loss (Hinton et al., "Distilling the knowledge in a neural
+            network", 2015).
+        hold: puts the weights back to what the compression allows; part of every step.
+        before: called before each step with the share of the steps that are done.
 
     Returns:
         One row an epoch: epoch from 1, last rate, mean loss, share of hits.
@@ -37,12 +52,14 @@ def finetune(model: Any, batches: Batches, recipe: Recipe, *, tell: Tell) -> NDA
         RunError: a loss that is no longer finite.
     """
     epochs, count = recipe.compression.epochs, len(batches)
-    step = _compiled_step(model, batches, recipe)
+    step = _compiled_step(model, batches, recipe, teacher, hold)
     history = np.zeros((epochs, 4))
     for epoch in range(epochs):
         losses, hits, rate = 0.0, 0, 0.0
         for number, (images, targets) in enumerate(batches.epoch(recipe.training.epochs + epoch)):
             done = epoch * count + number
+            if before is not None:
+                before(done / (epochs * count))
             rate = learning_rate(done, steps=epochs * count, warmup=0, peak=recipe.compression.rate)
             loss, correct = step(images, targets, np.float32(rate))
             if not math.isfinite(loss):
@@ -53,8 +70,11 @@ def finetune(model: Any, batches: Batches, recipe: Recipe, *, tell: Tell) -> NDA
     return history
 
 
-def _compiled_step(model: Any, batches: Batches, recipe: Recipe) -> Callable[..., tuple[Any, Any]]:
+def _compiled_step(
+    model: Any, batches: Batches, recipe: Recipe, teacher: Any, hold: Callable[[], None] | None
+) -> Callable[..., tuple[Any, Any]]:
     training, variables, classes = recipe.training, model.trainable_variables, batches.targets.shape[1]
+    weight = recipe.compression.distillation if teacher is not None else 0.0
     optimizer = make_optimizer(training)
     optimizer.build(variables)
     decayed = [training.weight_decay if "kernel" in variable.name else 0.0 for variable in variables]
@@ -66,17 +86,29 @@ def _compiled_step(model: Any, batches: Batches, recipe: Recipe) -> Callable[...
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def step(images: Any, targets: Any, rate: Any) -> tuple[Any, Any]:
+        pixels = tf.cast(images, tf.float32) / 255.0
         smooth = targets * (1.0 - training.label_smoothing) + training.label_smoothing / classes
+        taught = _logits(teacher(pixels, training=False)) if weight else None
         with tf.GradientTape() as tape:
-            probabilities = model(tf.cast(images, tf.float32) / 255.0, training=True)
+            probabilities = model(pixels, training=True)
             loss = tf.reduce_mean(keras.losses.categorical_crossentropy(smooth, probabilities))
+            if weight:
+                soft = distillation_loss(_logits(probabilities), taught, recipe.distillation.temperature)
+                loss = (1.0 - weight) * loss + weight * soft
         gradients = tape.gradient(loss, variables)
         optimizer.learning_rate.assign(rate)
         optimizer.apply_gradients(
             (gradient + decay * variable, variable)
             for gradient, decay, variable in zip(gradients, decayed, variables, strict=True)
         )
+        if hold is not None:
+            hold()
         hits = tf.equal(tf.argmax(probabilities, axis=1), tf.argmax(targets, axis=1))
         return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
 
     return step  # type: ignore[no-any-return]
+
+
+def _logits(probabilities: Any) -> Any:
+    """Return logits, up to a constant, of a network that ends in a softmax."""
+    return tf.math.log(tf.maximum(probabilities, LEAST))

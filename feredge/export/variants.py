@@ -14,70 +14,139 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feredge import variant
 from feredge.data.dataset import Dataset
-from feredge.errors import RunError
+from feredge.errors import RecipeError, RunError
+from feredge.export import channels, clustering, pruning
 from feredge.export.finetuning import Tell, finetune
+from feredge.export.folding import fold_norms
 from feredge.keras import keras, seed_everything
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
 from feredge.train import checkpoint, load_model
 from feredge.train.batches import Batches
-from feredge.train.fitting import one_hot
+from feredge.train.fitting import one_hot, resolve_precision
+from feredge.variant import Variant
 
-RAMP = 0.6  # share of the fine-tuning over which weights are removed; the rest mends what is left
-CUTS = 30  # times at which weights are removed
-QUANTIZED = ("qat",)
-"""Variants that were trained with the rounding of int8, and bring its ranges."""
+SCHEME = "2"  # of making variants: those that were made otherwise are made again
+LOOKED_AT = 8192  # training images from which the importance of channels is taken, in small batches
+LOOK = 16
 
 
 def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Tell) -> None:
     """Make sure that variant `name` stands in the run folder; fine-tune it on the images of `train` if not.
 
+    What `pruned-80-qat` starts from is kept too, as `pruned-80`.
+
     Args:
         weights: digest of the float model's weights: a variant of others is made again.
         tell: called with the share that is done and a word.
+
+    Raises:
+        RecipeError: a network that cannot be compressed so.
     """
-    recipe = run.recipe()
     if name == "dense" or _read(run, name, weights) is not None:
         return
+    recipe, what = run.recipe(), variant.parse(name)
+    if what.quantized:
+        prepare(run, what.base, train, weights=weights, tell=tell)
     seed_everything(recipe.training.seed)
-    core = plain_clone(load_model(run).get_layer("core"))
-    targets = one_hot(train.labels, len(train.classes))
-    batches = Batches(train.images, targets, recipe.training.batch, recipe.augmentation, recipe.training.seed)
-    kind, _, percent = name.partition("-")
-    if kind == "pruned":
-        history = _prune(core, int(percent) / 100, batches, recipe, tell)
-        kept = {"core": core.weights}
-    else:
-        quantized = quantization_aware(core)
-        history = finetune(quantized, batches, recipe, tell=tell)
-        _set_pixel_range(quantized)
-        _copy_by_name(quantized, core)
-        kept = {"core": core.weights, "quantized": quantized.weights}
+    work = _Work(recipe, train, plain_clone(load_model(run).get_layer("core")), tell)
+    try:
+        if what.quantized:
+            kept, history = work.quantize(open_core(run, what.base, weights=weights))
+        else:
+            kept, history = work.compress(what)
+    except RecipeError as error:
+        raise RecipeError(f"{name}: {error}") from error
     identity = _identity(recipe, name, weights)
     checkpoint.save(_file(run, name), kept, identity=identity, precision="float32", history=history)
+
+
+class _Work:
+    """The fine-tuning of one variant."""
+
+    def __init__(self, recipe: Recipe, train: Dataset, dense: Any, tell: Tell) -> None:
+        self._recipe, self._dense, self._tell = recipe, dense, tell
+        self._precision = resolve_precision(recipe.training.precision)
+        targets = one_hot(train.labels, len(train.classes))
+        whole = dataclasses.replace(recipe.augmentation, crop=0)
+        self._batches = Batches(train.images, targets, recipe.training.batch, whole, recipe.training.seed)
+
+    def compress(self, what: Variant) -> tuple[checkpoint.Variables, NDArray[np.float64]]:
+        """Return the float network of a variant, trained, and the history."""
+        core = self._dense
+        if what.kind == "clustered":
+            core = fold_norms(core)
+        elif what.kind == "channels":
+            batches = dataclasses.replace(
+                self._batches,
+                images=self._batches.images[:LOOKED_AT],
+                targets=self._batches.targets[:LOOKED_AT],
+                size=LOOK,
+            )
+            core = channels.remove_channels(core, what.amount / 100, batches)
+        model = plain_clone(core, self._precision)
+        if what.kind == "pruned":
+            pruner = pruning.Pruner(model, what.amount / 100)
+            history = self._finetune(model, hold=pruner.hold, before=pruner.before)
+        elif what.kind == "clustered":
+            history = self._finetune(model, hold=clustering.cluster(model, what.amount))
+        else:
+            history = self._finetune(model)
+        core.set_weights(model.get_weights())
+        return {"core": core.weights}, history
+
+    def quantize(self, core: Any) -> tuple[checkpoint.Variables, NDArray[np.float64]]:
+        """Return a network after quantization-aware training, its zeros kept, and the history."""
+        model = quantization_aware(core)
+        history = self._finetune(model, hold=pruning.hold_zeros(model))
+        _set_pixel_range(model)
+        _copy_by_name(model, core)
+        return {"core": core.weights, "quantized": model.weights}, history
+
+    def _finetune(self, model: Any, **how: Any) -> NDArray[np.float64]:
+        teacher = plain_clone(self._dense, self._precision) if self._recipe.compression.distillation else None
+        return finetune(model, self._batches, self._recipe, tell=self._tell, teacher=teacher, **how)
 
 
 def open_core(run: RunFolder, name: str, *, weights: str) -> Any:
     """Return a variant's network: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)`."""
     core = plain_clone(load_model(run).get_layer("core"))
-    if name != "dense":
-        checkpoint.restore(_file(run, name), _arrays(run, name, weights), {"core": core.weights})
+    if name == "dense":
+        return core
+    what, arrays = variant.parse(name), _arrays(run, name, weights)
+    if what.kind == "clustered":
+        core = fold_norms(core)
+    elif what.kind == "channels":
+        kernels = {w.name.split("/")[0]: arrays[f"core_{i}"] for i, w in enumerate(core.weights) if "kernel" in w.name}
+        core = channels.narrowed(core, {layer: kernel.shape[-1] for layer, kernel in kernels.items()})
+    checkpoint.restore(_file(run, name), arrays, {"core": core.weights})
     return core
 
 
 def open_quantized(run: RunFolder, name: str, *, weights: str) -> Any | None:
     """Return a variant as quantization-aware training left it, ranges included; None where it was not trained so."""
-    if name not in QUANTIZED:
+    if not variant.parse(name).quantized:
         return None
     model = quantization_aware(open_core(run, name, weights=weights))
     checkpoint.restore(_file(run, name), _arrays(run, name, weights), {"quantized": model.weights})
     return model
 
 
-def plain_clone(core: Any) -> Any:
-    """Return a float32 network of the same layers and weights, with no wrappers of an earlier compression."""
-    clone = keras.models.clone_model(core)
+def plain_clone(core: Any, precision: str = "float32") -> Any:
+    """Return a network of the same layers and weights, with no wrappers of an earlier compression.
+
+    In `bfloat16` its products are, while its weights and the softmax stay in float32.
+    """
+
+    def cloned(layer: Any) -> Any:
+        config = layer.get_config()
+        if precision == "bfloat16" and layer is not core.layers[0] and layer is not core.layers[-1]:
+            config["dtype"] = "mixed_bfloat16"
+        return type(layer).from_config(config)
+
+    clone = keras.models.clone_model(core, clone_function=cloned)
     clone.set_weights(core.get_weights())
     return clone
 
@@ -88,24 +157,6 @@ def quantization_aware(core: Any) -> Any:
     from tensorflow_model_optimization.quantization.keras import quantize_model
 
     return quantize_model(plain_clone(core))
-
-
-def _prune(core: Any, share: float, batches: Batches, recipe: Recipe, tell: Tell) -> NDArray[np.float64]:
-    """Zero `share` of every kernel of `core`, smallest first, after Zhu and Gupta, "To prune or not", 2017."""
-    from tensorflow_model_optimization.sparsity import keras as sparsity
-
-    total = recipe.compression.epochs * len(batches)
-    frequency = max(1, int(total * RAMP) // CUTS)
-    last = max(frequency, int(total * RAMP) // frequency * frequency)  # the last cut must fall on a cutting step
-    schedule = sparsity.PolynomialDecay(0.0, share, begin_step=0, end_step=last, frequency=frequency)
-    wrapped = sparsity.prune_low_magnitude(plain_clone(core), pruning_schedule=schedule)
-    masks = sparsity.UpdatePruningStep()
-    masks.set_model(wrapped)
-    masks.on_train_begin()
-    history = finetune(wrapped, batches, recipe, tell=tell)
-    masks.on_epoch_end(batch=-1)  # the last step moved masked weights off zero
-    core.set_weights(sparsity.strip_pruning(wrapped).get_weights())
-    return history
 
 
 def _set_pixel_range(quantized: Any) -> None:
@@ -132,7 +183,7 @@ def _file(run: RunFolder, name: str) -> Path:
 def _identity(recipe: Recipe, name: str, weights: str) -> str:
     """Return a digest of all that a variant follows from; the other variants in the recipe are not among it."""
     alone = dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=(name,)))
-    text = alone.digest("data", "training", "augmentation", "compression") + weights
+    text = SCHEME + alone.digest("data", "training", "augmentation", "compression", "distillation") + weights
     return hashlib.sha256(text.encode()).hexdigest()
 
 

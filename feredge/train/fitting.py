@@ -190,6 +190,16 @@ class Fitter:
             average.assign(keep * average + (1.0 - keep) * weight)
 
 
+def distillation_loss(logits: Any, taught: Any, temperature: float) -> Any:
+    """Return the mean cross-entropy of softened `logits` to the softened logits `taught`.
+
+    It is multiplied by the temperature squared, which keeps its gradients as large as the labels' (Hinton et al.,
+    "Distilling the knowledge in a neural network", 2015).
+    """
+    soft = tf.nn.softmax(taught / temperature)
+    return temperature**2 * tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(soft, logits / temperature))
+
+
 def make_optimizer(training: Training) -> Any:
     """Return the recipe's optimizer; its `learning_rate` is to be assigned before each step."""
     # The rate is assigned before each step; compiling the update by XLA costs start-up time and gains nothing here.

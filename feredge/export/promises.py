@@ -1,0 +1,43 @@
+"""What a variant's name promises of the weights in a file, looked up in the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from feredge.errors import VerificationError
+from feredge.export.contents import Contents
+from feredge.variant import parse
+
+ROUNDING = 1e-9  # of a quotient of two whole numbers
+
+
+def check(inside: Contents, variant: str, name: str) -> None:
+    """Compare the kernels of file `name` with what its variant's name says.
+
+    Raises:
+        VerificationError: fewer zeros, or more different values.
+    """
+    what = parse(variant)
+    if what.kind == "pruned" and inside.sparsity < what.amount / 100 - ROUNDING:
+        raise VerificationError(f"{name}: expected {what.amount}% of the weights zero, found {inside.sparsity:.1%}")
+    if what.kind == "clustered":
+        for kernel, values in inside.kernels.items():
+            found = len(np.unique(values))
+            if found > what.amount:
+                raise VerificationError(
+                    f"{name}: expected at most {what.amount} different weights in a kernel, found {found} in {kernel}"
+                )
+
+
+def check_size(inside: Contents, core: Any, name: str) -> None:
+    """Compare the number of weights in file `name` with its network's: channels that are gone must be gone there.
+
+    Raises:
+        VerificationError: another number.
+    """
+    expected = sum(variable.shape.num_elements() for variable in core.trainable_weights if "kernel" in variable.name)
+    found = sum(values.size for values in inside.kernels.values())
+    if found != expected:
+        raise VerificationError(f"{name}: expected {expected} weights, found {found}")

@@ -1,0 +1,127 @@
+"""Variants in their final files: what their names promise is looked up there, whatever Keras says."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_export import SMALL, with_recipe
+from tiny_training import stripes
+
+from feredge.artifact import Manifest
+from feredge.errors import VerificationError
+from feredge.export import contents, export, exporting, promises, variants
+from feredge.recipe import Compression, Export
+from feredge.run import RunFolder
+from feredge.train.networks import multiply_adds
+
+RECIPE = dataclasses.replace(
+    SMALL,
+    compression=Compression(("pruned-60-qat", "clustered-12", "channels-25"), epochs=1, rate=0.02),
+    export=Export(("float32", "dynamic-int8", "int8"), calibration=128),
+)
+NAMES = [
+    f"{variant}.{precision}.{kind}"
+    for variant in RECIPE.compression.variants
+    for kind in RECIPE.export.formats
+    for precision in RECIPE.export.precisions
+]
+
+Exported = tuple[RunFolder, Manifest]
+
+
+@contextmanager
+def _here(jobs: int) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def compressed(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Give the tiny run with the variants of RECIPE exported, in this process."""
+    run = with_recipe(trained, tmp_path_factory.mktemp("variants") / "run", RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "_workers", _here)
+        return run, export(run, stripes())
+
+
+def _weights(compressed: Exported) -> str:
+    return compressed[1].entries[0].card.source["weights"]
+
+
+def test_every_variant_is_exported(compressed: Exported) -> None:
+    """Guards the matrix: all files passed the gate; what a quantized variant starts from is kept for the next time."""
+    run, manifest = compressed
+    assert sorted(entry.file for entry in manifest.entries) == sorted(NAMES)
+    kept = sorted(path.name for path in run.variants.iterdir())
+    assert kept == ["channels-25.npz", "clustered-12.npz", "pruned-60-qat.npz", "pruned-60.npz"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("pruned")])
+def test_zeros_survive_quantization_aware_training(compressed: Exported, name: str) -> None:
+    """Guards against sparsity lost, or 1x1 kernels emptied, on the way from one compression to the next."""
+    inside = contents.read(compressed[0].artifacts / name)
+    assert inside.sparsity >= 0.6
+    assert all(kernel.any() for kernel in inside.kernels.values())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("clustered")])
+def test_clustered_kernels_hold_few_values(compressed: Exported, name: str) -> None:
+    """Guards against batch normalization, or a scale a channel, that gives every channel values of its own."""
+    found = {
+        key: len(np.unique(kernel)) for key, kernel in contents.read(compressed[0].artifacts / name).kernels.items()
+    }
+    assert len(found) == 7 and max(found.values()) <= 12
+    assert sorted(found.values())[3] > 6  # most values are used: the count is a bound, not a collapse
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("channels")])
+def test_channels_are_gone_from_the_file(compressed: Exported, name: str) -> None:
+    """Guards against zeros in tensors of the old shape, which save nobody time."""
+    run, _ = compressed
+    inside = contents.read(run.artifacts / name)
+    slim, dense = (variants.open_core(run, each, weights=_weights(compressed)) for each in ("channels-25", "dense"))
+    assert multiply_adds(slim) <= 0.75 * multiply_adds(dense)
+    assert sum(kernel.size for kernel in inside.kernels.values()) == sum(
+        kernel.shape.num_elements() for kernel in slim.trainable_weights if "kernel" in kernel.name
+    )
+    assert inside.sparsity < 0.05
+
+
+@pytest.mark.parametrize(
+    ("file", "claim", "message"),
+    [
+        ("channels-25.float32.onnx", "pruned-60", "expected 60% of the weights zero"),
+        ("channels-25.int8.tflite", "clustered-12", "expected at most 12 different weights in a kernel"),
+    ],
+)
+def test_broken_promises_are_errors(compressed: Exported, file: str, claim: str, message: str) -> None:
+    """Guards the gate itself, for both formats."""
+    with pytest.raises(VerificationError, match=rf"^{file}: {message}"):
+        promises.check(contents.read(compressed[0].artifacts / file), claim, file)
+
+
+def test_a_file_of_another_size_is_refused(compressed: Exported) -> None:
+    """Guards the gate for channels: a file must have its own network's number of weights."""
+    run, _ = compressed
+    dense = variants.open_core(run, "dense", weights=_weights(compressed))
+    inside = contents.read(run.artifacts / "channels-25.int8.onnx")
+    with pytest.raises(VerificationError, match=r"^x\.onnx: expected 5\d{3} weights, found"):
+        promises.check_size(inside, dense, "x.onnx")
+
+
+def test_a_variant_does_not_depend_on_those_beside_it(compressed: Exported, tmp_path: Path) -> None:
+    """Guards reproducible weights: made alone, in another order, a variant comes out bit for bit the same."""
+    run = with_recipe(RunFolder(compressed[0].path), tmp_path / "run", RECIPE)
+    for left in run.variants.iterdir():
+        left.unlink()
+    train = exporting.data.split(stripes(), RECIPE.data).train
+    variants.prepare(run, "clustered-12", train, weights=_weights(compressed), tell=lambda *_: None)
+    again, first = (np.load(folder.variants / "clustered-12.npz") for folder in (run, compressed[0]))
+    for key in first.files:
+        np.testing.assert_array_equal(again[key], first[key])

@@ -1,0 +1,99 @@
+"""Pruning, clustering and folding: what they do to weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from tiny_training import RECIPE, stripes
+
+from feredge.export import clustering, folding, pruning
+from feredge.keras import keras
+from feredge.recipe import Network
+from feredge.train.networks import build_core
+
+KERNELS = st.dictionaries(
+    st.sampled_from(["stem", "wide", "last"]),
+    arrays.arrays(np.float32, st.tuples(st.integers(2, 40), st.integers(1, 9)), elements=st.floats(-4, 4, width=32)),
+    min_size=1,
+)
+
+
+@given(KERNELS, st.floats(0.01, 0.99))
+@settings(max_examples=60, deadline=None)
+def test_the_share_is_removed_and_no_kernel_is_emptied(weights: pruning.Kernels, share: float) -> None:
+    """Guards the name's promise, and against pruned layers that pass nothing on: also where all weights are equal."""
+    masks = pruning.smallest(weights, share)
+    size = sum(values.size for values in weights.values())
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    assert kept == max(size - np.ceil(share * size), len(weights))
+    assert all(mask.any() for mask in masks.values())
+    for name, mask in masks.items():  # within a kernel, the smallest go
+        gone = np.abs(weights[name][~mask]).max(initial=0.0)
+        assert gone <= np.abs(weights[name][mask]).min()
+
+
+def test_layers_with_weights_to_spare_give_more() -> None:
+    """Guards the score: a layer of like weights, each of which matters, keeps more than one with a few large ones."""
+    rng = np.random.default_rng(0)
+    weights = {"like": rng.uniform(0.9, 1.1, (200, 10)), "few": rng.standard_cauchy((200, 10))}
+    masks = pruning.smallest({name: values.astype(np.float32) for name, values in weights.items()}, 0.5)
+    assert masks["like"].mean() > 0.6 > 0.4 > masks["few"].mean()
+
+
+def test_weights_go_step_by_step_and_stay_away() -> None:
+    """Guards the schedule's ends and `hold`: nothing is left to cut after the ramp, and what is gone stays zero."""
+    core = build_core(RECIPE.network, size=16, classes=7)
+    pruner = pruning.Pruner(core, 0.7)
+    sizes = []
+    for done in np.arange(0, 1, 0.1):
+        pruner.before(done)
+        for kernel in pruning.kernels(core).values():
+            kernel.assign_add(np.full(kernel.shape, 1e-3, np.float32))  # as a step would
+        pruner.hold()
+        values = np.concatenate([kernel.numpy().ravel() for kernel in pruning.kernels(core).values()])
+        sizes.append((values == 0).mean())
+    assert 0 < sizes[0] < 0.1 and sizes == sorted(sizes)
+    assert sizes[5] < sizes[6] == sizes[-1] == np.ceil(0.7 * values.size) / values.size
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 200), elements=st.floats(-3, 3, width=32)), st.integers(2, 16))
+@settings(max_examples=60, deadline=None)
+def test_clusters_are_ranges_of_values(values: np.ndarray, count: int) -> None:
+    """Guards k-means: at most so many clusters, none empty, equal values together, no two ranges that overlap."""
+    places = clustering.nearest_centres(values, count)
+    assert len(np.unique(places)) == places.max() + 1 <= count
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(places[order]) >= 0).all()
+    assert all(len(np.unique(places[values == value])) == 1 for value in values)
+
+
+def test_few_values_are_found_exactly() -> None:
+    """Guards the centres: a kernel that holds no more values than clusters keeps them all."""
+    core = build_core(RECIPE.network, size=16, classes=7)
+    kernel = core.get_layer("stem_conv").kernel
+    few = np.random.default_rng(0).choice(np.float32([-0.5, -0.1, 0.0, 0.2]), kernel.shape)
+    kernel.assign(few)
+    hold = clustering.cluster(core, 16)
+    np.testing.assert_allclose(kernel.numpy(), few, atol=1e-7)  # a mean of equal numbers, in float32
+    kernel.assign_add(np.random.default_rng(1).normal(0, 0.01, kernel.shape).astype(np.float32))
+    hold()
+    assert len(np.unique(kernel.numpy())) == 4
+    assert all(len(np.unique(each.numpy())) <= 16 for each in pruning.kernels(core).values())
+
+
+@pytest.mark.parametrize("network", [RECIPE.network, Network(name="course-cnn")], ids=lambda network: network.name)
+def test_folded_networks_answer_the_same(network: Network) -> None:
+    """Guards the folded kernels and biases; a normalization that follows a pooling stays."""
+    size = 48 if network.name != "residual" else 16
+    core = build_core(network, size=size, classes=7)
+    rng = np.random.default_rng(0)
+    for layer in core.layers:
+        layer.set_weights([weight + rng.uniform(0.2, 0.5, weight.shape) for weight in layer.get_weights()])
+    folded, images = folding.fold_norms(core), stripes(8, size=size).batch / np.float32(255)
+    # Products are taken in another order; logits of the changed weights reach hundreds.
+    np.testing.assert_allclose(folded(images).numpy(), core(images).numpy(), atol=1e-4)
+    left = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
+    assert left == (3 if network.name == "course-cnn" else 0)
