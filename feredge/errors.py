@@ -37,3 +37,7 @@ class VerificationError(FeredgeError):
 
 class ResultsError(FeredgeError):
     """A results file that is missing, of another schema, or on other data."""
+
+
+class DeviceError(FeredgeError):
+    """Another machine that cannot be reached, refuses, or lacks what a measurement needs."""

@@ -1,0 +1,211 @@
+"""A run measured on a device over a real ssh connection, and every way that this can be refused or break."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sshd
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feredge.bench import Results
+from feredge.cli import main
+from feredge.data.dataset import Dataset
+from feredge.devices.remote import bench_on, check_needs, results_file
+from feredge.devices.ssh import Address, Device
+from feredge.errors import DeviceError
+from feredge.run import RunFolder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Server]:
+    """A running sshd."""
+    program = sshd.find()
+    if program is None:
+        pytest.skip("no sshd here (Debian: apt-get install openssh-server)")
+    running = sshd.start(program, tmp_path_factory.mktemp("sshd"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def device(server: sshd.Server, bare_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Device:
+    """The server as a device, whose Python has a name that a shell would take apart."""
+    python = tmp_path_factory.mktemp("python") / "it's; the $(device's) python"
+    interpreter = getattr(sys, "_base_executable", sys.executable)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={bare_packages} exec {interpreter} "$@"\n')
+    python.chmod(0o755)
+    return Device(replace(server.address, user=getpass.getuser()), str(python), server.options)
+
+
+def test_a_device_is_measured_through_lost_connections(
+    server: sshd.Server, device: Device, toy_run: RunFolder, faces: Dataset
+) -> None:
+    """Guards the whole way there and back: a connection lost for good, picked up again by the same call, lost again
+    in the middle, and never a second measurement; then nothing is left on the device."""
+    seen: list[tuple[str, float]] = []
+
+    def lose(task: str, done: float, total: float, note: str = "") -> None:
+        seen.append((task, done))
+        if task == "cold start":
+            server.drop()
+
+    with pytest.raises(DeviceError, match="the same command picks it up"):
+        bench_on(device, toy_run, faces, quick=True, patience=0.0, progress=lose)
+    (folder,) = server.home.iterdir()
+    first = (folder / "pid").read_text()
+    assert ("bundle to the device", 1) in seen
+
+    seen.clear()
+    pids = set()
+
+    def lose_once(task: str, done: float, total: float, note: str = "") -> None:
+        if task == "cold start" and done == 0:
+            pids.add((folder / "pid").read_text())
+            server.drop()
+        seen.append((task, done))
+
+    results = bench_on(device, toy_run, faces, quick=True, patience=60.0, progress=lose_once)
+    assert pids == {first}, "the measurement that the first call began"
+    told = [item for item in seen if item[0] != "float model's answers"]
+    assert ("bundle to the device", 0) not in told and len(told) == len(set(told)), "each step once"
+    assert told[-1][0] == "latency, 1 thread"
+    assert Results.read(results_file(toy_run, device)) == results
+    assert results_file(toy_run, device).with_suffix(".npz").is_file()
+    assert [row.name for row in results.rows if row.failure is None] == [
+        "float",
+        "dense.float32.onnx",
+        "rough.int8.onnx",
+    ]
+    assert not list(server.home.iterdir()), "files were left on the device"
+
+
+def test_ctrl_c_ends_it_there_too(server: sshd.Server, device: Device, toy_run: RunFolder, faces: Dataset) -> None:
+    """Guards a device against a measurement, and files, that nobody waits for."""
+    pids = []
+
+    def stop(task: str, done: float, total: float, note: str = "") -> None:
+        if task == "cold start":
+            pids.append(int(next(server.home.glob("*/pid")).read_text()))
+            raise KeyboardInterrupt
+
+    with pytest.raises(DeviceError, match="stopped, there too") as caught:
+        bench_on(device, toy_run, faces, quick=True, progress=stop)
+    assert caught.value.exit_code == 130
+    assert not list(server.home.iterdir())
+    deadline = time.monotonic() + 10  # for whoever inherited them to take note of their end
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(pids[0], 0)
+            time.sleep(0.05)
+
+
+def test_a_measurement_that_ends_there_says_so(
+    server: sshd.Server, device: Device, toy_run: RunFolder, faces: Dataset
+) -> None:
+    """Guards against waiting for a process that was ended, as by a device that is out of memory; and the cleaning."""
+
+    def end(task: str, done: float, total: float, note: str = "") -> None:
+        if task == "cold start" and not done:
+            os.kill(int(next(server.home.glob("*/pid")).read_text()), signal.SIGKILL)
+
+    with pytest.raises(DeviceError, match="expected results, the measurement there ended: it left no word"):
+        bench_on(device, toy_run, faces, quick=True, progress=end)
+    assert not list(server.home.iterdir())
+
+
+def test_another_host_key_is_refused(server: sshd.Server, device: Device, tmp_path: Path) -> None:
+    """Guards against talking to whoever answers: another key than the known one, and a key that nobody knows."""
+    sshd.make_key(tmp_path / "other")
+    known = tmp_path / "known_hosts"
+    sshd.trust(known, server.address.port or 0, tmp_path / "other.pub")
+    options = tuple(f"UserKnownHostsFile={known}" if "KnownHosts" in one else one for one in device.options)
+    stranger = replace(device, options=("StrictHostKeyChecking=no", *options))  # and no option undoes the check
+    with pytest.raises(DeviceError, match=r"^ssh://.*: expected the host key that is known for it, found another"):
+        stranger.ask("look", "x")
+    known.write_text("")
+    with pytest.raises(DeviceError, match=r"^ssh://.*: expected a host whose key is known, found an unknown key"):
+        stranger.ask("look", "x")
+
+
+def test_refusals_are_one_line(
+    server: sshd.Server, device: Device, toy_run: RunFolder, faces: Dataset, tmp_path: Path
+) -> None:
+    """Guards the line and the exit code for the commonest mistakes: key, Python, packages, port."""
+    sshd.make_key(tmp_path / "other")
+    denied = tuple(f"IdentityFile={tmp_path}/other" if "IdentityFile" in one else one for one in device.options)
+    closed = replace(server.address, port=1)
+    bare = tmp_path / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec {getattr(sys, "_base_executable", sys.executable)} -S "$@"\n')
+    bare.chmod(0o755)
+    cases = {
+        "expected to be let in by a key or an agent, found a refusal": replace(device, options=denied),
+        "expected Python 3.11 or newer as no-such-python, found none": replace(device, python="no-such-python"),
+        "expected a host that answers, found none": replace(device, address=closed),
+        "found no numpy nor onnxruntime; there:": replace(device, python=str(bare)),
+        "expected options that ssh knows": replace(device, options=("NoSuchOption=1",)),
+    }
+    for message, one in cases.items():
+        with pytest.raises(DeviceError) as caught:
+            bench_on(one, toy_run, faces)
+        assert message in str(caught.value) and "\n" not in str(caught.value)
+        assert caught.value.exit_code == 2
+    assert not results_file(toy_run, replace(device, address=closed)).exists()
+
+
+def test_an_older_python_is_told_by_its_number(device: Device) -> None:
+    """Guards a device whose system Python is too old, where another may stand beside it."""
+    with pytest.raises(DeviceError, match=r"expected Python 3.11 or newer as .*, found 3.9.2; name another with"):
+        check_needs(device, {"python": "3.9.2", "missing": []})
+
+
+OTHERS = (
+    *("pi@raspberry", "ssh://", "ssh://pi@", "http://pi", "ssh://pi@host:port", "ssh://-oProxyCommand=x"),
+    *("ssh://pi:secret@h", "ssh://-x@host", "ssh://host/path", "ssh://a b", "ssh://host:99999"),
+)
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_other_addresses_are_refused(text: str) -> None:
+    """Guards against names that ssh would take for options, and passwords on a command line."""
+    with pytest.raises(DeviceError, match="expected ssh://user@host:port"):
+        Address.parse(text)
+
+
+@given(
+    user=st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}", fullmatch=True),
+    host=st.from_regex(r"[a-z0-9][a-z0-9.-]{0,12}", fullmatch=True) | st.sampled_from(["::1", "fe80::1%eth0"]),
+    port=st.none() | st.integers(1, 65535),
+)
+def test_addresses_come_back_as_they_were(user: str | None, host: str, port: int | None) -> None:
+    """Guards the parser for every user, host and port, and names of files made from them."""
+    address = Address(host, user, port)
+    assert Address.parse(str(address)) == address
+    assert "/" not in address.name and ":" not in address.name
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    """Guards the command line against anything pasted into it."""
+    try:
+        address = Address.parse(f"ssh://{text}")
+    except DeviceError as error:
+        assert "expected ssh://" in str(error)
+    else:
+        assert not address.host.startswith("-")
+
+
+def test_the_command_refuses_before_it_measures(toy_run: RunFolder) -> None:
+    """Guards the command's one line and exit code."""
+    done = CliRunner().invoke(main, ["bench", str(toy_run.path), "--device", "pi@raspberry"])
+    assert done.exit_code == 2
+    assert done.output == "error: pi@raspberry: expected ssh://user@host:port, found another kind of address\n"
