@@ -105,6 +105,9 @@ class RunFolder:
                 )
             if run.data()["digest"] != dataset.digest:
                 raise RunError(f"{path}: was started on other data ({run.data()['source']}); choose another folder")
+            if run.data().get("held_back", []) != _held_back(dataset):
+                found = len(_held_back(dataset))
+                raise RunError(f"{path}: was started with other rows left out, found {found}; choose another folder")
             return run
         if path.exists() and (not path.is_dir() or any(p for p in path.iterdir() if not p.name.startswith("."))):
             raise RunError(f"{path}: expected a run or an empty folder, found other files")
@@ -116,6 +119,7 @@ class RunFolder:
                 "images": len(dataset),
                 "classes": list(recipe.data.groups or dataset.classes),
                 "skipped_rows": dataset.skipped,
+                "held_back": _held_back(dataset),
             },
         )
         files.write_text(run.recipe_file, recipes.dump(recipe))
@@ -148,7 +152,7 @@ class RunFolder:
             RunError: no longer the same data.
             DataError: not there, or damaged.
         """
-        from feredge.data import load
+        from feredge.data import hold_back, load
 
         known = self.data()
         dataset = load(source or known["source"], size=self.recipe().data.size, skip_bad_rows=known["skipped_rows"] > 0)
@@ -157,9 +161,13 @@ class RunFolder:
                 f"{dataset.source}: expected the data of {self.path} (SHA-256 {known['digest'][:12]}), "
                 f"found others ({dataset.digest[:12]})"
             )
-        return dataset
+        return hold_back(dataset, known["held_back"]) if known.get("held_back") else dataset
 
     def data(self) -> dict[str, Any]:
         """Return what data.json says."""
         value: dict[str, Any] = json.loads(self.data_file.read_text(encoding="utf-8"))
         return value
+
+
+def _held_back(dataset: Dataset) -> list[int]:
+    return [] if dataset.held_back is None else dataset.held_back.tolist()

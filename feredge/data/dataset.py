@@ -27,6 +27,7 @@ class Dataset:
         source: the path it was read from, as given.
         votes: `uint8 (N, 10)`, FER+ votes, where they were asked for.
         skipped: bad rows that were left out because the caller said so.
+        held_back: `int64 (M,)`, which of `rows` neither train nor choose: pictures of a test set that is elsewhere.
     """
 
     images: Images
@@ -38,6 +39,7 @@ class Dataset:
     source: str
     votes: NDArray[np.uint8] | None = None
     skipped: int = 0
+    held_back: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,7 +66,7 @@ class Splits:
     """A data set cut in three. Calibration images come from `train`, choices are made on `validation`.
 
     Attributes:
-        dropped: training images left out because they also stand in another split.
+        dropped: training images left out because they also stand in another split, or in a test set elsewhere.
         dropped_validation: validation images left out because they also stand in `test`.
     """
 

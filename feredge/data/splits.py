@@ -28,8 +28,9 @@ def split(dataset: Dataset, view: DataView) -> Splits:
     `view.seed` and the rows only.
 
     With `view.drop_duplicates`, a picture that stands exactly or nearly in test stands in neither of the others,
-    and one in validation not in train. Test is never changed, so that it compares with published figures. `train`
-    may come out empty, for a data set that is a test split only.
+    and one in validation not in train; what the data set holds back stands in neither of the two. Test is never
+    changed, so that it compares with published figures. `train` may come out empty, for a data set that is a test
+    split only.
 
     Raises:
         DataError: no labelled image, a class that is not there, or too few images for the shares.
@@ -42,12 +43,14 @@ def split(dataset: Dataset, view: DataView) -> Splits:
     cut = _random if view.split == "random" else _given
     train, validation, test = cut(dataset, labelled, view, rng)
     to_train, to_validation = train, validation
+    free = ~np.isin(dataset.rows, [] if dataset.held_back is None else dataset.held_back)
+    train, validation = train & free, validation & free
     if view.drop_duplicates:
         validation = _without(dataset, validation, test)
         train = _without(dataset, train, test | validation)
     dropped_validation = int((to_validation & ~validation).sum())
     if view.validation_is_test:
-        validation = test
+        validation = test & free
     elif not to_validation.any():
         validation = _share(dataset, train, view.holdout, rng)
         train = train & ~validation

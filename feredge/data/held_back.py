@@ -1,0 +1,45 @@
+"""Rows that neither train nor choose, because their pictures stand in a test set that is not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from feredge.data.dataset import Dataset
+from feredge.errors import DataError
+
+
+def read_rows(path: Path) -> list[int]:
+    """Return the row numbers in a text file, ascending: one a line, from 0; `#` begins a remark.
+
+    Raises:
+        DataError: no such file, or a line that is no number.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a text of row numbers, cannot be read ({error})") from error
+    rows = set()
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if text and not (text.isascii() and text.isdigit()):
+            raise DataError(f"{path}: line {number}: expected a row number from 0, found {text[:40]!r}")
+        if text:
+            rows.add(int(text))
+    return sorted(rows)
+
+
+def hold_back(dataset: Dataset, rows: Sequence[int]) -> Dataset:
+    """Return `dataset` with `rows` held back from training and validation; a test split keeps them.
+
+    Raises:
+        DataError: a row that it does not have.
+    """
+    held = np.array(rows, np.int64)
+    missing = held[~np.isin(held, dataset.rows)]
+    if len(missing):
+        raise DataError(f"{dataset.source}: expected row {missing[0]} to leave out, found {len(dataset):,} rows")
+    return replace(dataset, held_back=held)
