@@ -9,22 +9,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.bench.harness import bench, compare, standing
+    from feredge.bench.harness import bench, compare, compare_groups, standing, write
     from feredge.bench.latency import effort
     from feredge.bench.results import Effort, Results, Row
+    from feredge.bench.targets import Asked, gather
     from feredge.bench.trial import Subject
 
-__all__ = ["Effort", "Results", "Row", "Subject", "bench", "compare", "effort", "standing"]
+__all__ = [
+    "Asked",
+    "Effort",
+    "Results",
+    "Row",
+    "Subject",
+    "bench",
+    "compare",
+    "compare_groups",
+    "effort",
+    "gather",
+    "standing",
+    "write",
+]
 
 _HOMES = {
+    "Asked": "targets",
     "Effort": "results",
     "Results": "results",
     "Row": "results",
     "Subject": "trial",
     "bench": "harness",
     "compare": "harness",
+    "compare_groups": "harness",
     "effort": "latency",
+    "gather": "targets",
     "standing": "harness",
+    "write": "harness",
 }
 
 

@@ -34,6 +34,7 @@ def bench(
     quick: bool = False,
     baselines: bool = True,
     effort: Effort | None = None,
+    also: Sequence[str] = (),
     progress: Progress = quiet,
 ) -> Results:
     """Measure everything in `run` on the test split of `dataset`; write `results.json` last, and return it.
@@ -44,12 +45,14 @@ def bench(
         quick: fewer timed runs; the result says so.
         baselines: also fit (once) and measure PCA + SVC and a random forest.
         effort: how hard to measure, instead of `quick` or the default.
+        also: runtimes beside the files' own, of runners.ALSO.
 
     Raises:
         RunError: `dataset` is not what the run was trained on.
         ArtifactError: no manifest, or files that do not fit it.
         DataError: no labelled test images.
     """
+    from feredge.bench.targets import beside
     from feredge.data import split
 
     if dataset.digest != run.data()["digest"]:
@@ -59,19 +62,25 @@ def bench(
     if not len(splits.test):
         raise DataError(f"{dataset.source}: expected labelled test images, found none")
     if baselines:
-        subjects += _baseline_subjects(run, splits, progress)
-    results, evidence = compare(
-        subjects,
-        splits,
-        unique_images(dataset, splits),
+        subjects += baseline_subjects(run, splits, progress)
+    notes: list[str] = []
+    subjects += list(beside(subjects, also, notes))
+    results, evidence = compare_groups(
+        [Group(tuple(subjects), splits, unique_images(dataset, splits))],
         effort or latency.effort("quick" if quick else "default"),
         recipe=run.recipe().to_json(),
+        notes=notes,
         progress=progress,
     )
-    with files.replacing(run.results.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **evidence)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
-    results.write(run.results)
+    write(results, evidence, run.results)
     return results
+
+
+def write(results: Results, evidence: dict[str, NDArray[np.generic]], path: Path) -> None:
+    """Write results, and before them their evidence beside them, as `.npz`."""
+    with files.replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **evidence)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
+    results.write(path)
 
 
 def standing(run: RunFolder, dataset: Dataset, *, quick: bool = False) -> Results | None:
@@ -80,7 +89,7 @@ def standing(run: RunFolder, dataset: Dataset, *, quick: bool = False) -> Result
         results = Results.read(run.results)
     except ResultsError:
         return None
-    measured = {row.name: row.sha256 for row in results.rows if row.kind != "baseline"}
+    measured = {row.name: row.sha256 for row in results.rows if row.kind != "baseline" and not row.runtime}
     wanted = {subject.name: files.sha256(subject.path) for subject in run_subjects(run, dataset)}
     fits = measured == wanted and results.data.digest == dataset.digest
     return results if fits and (quick or results.effort.name != "quick") else None
@@ -161,6 +170,7 @@ class Group:
     subjects: tuple[Subject, ...]
     splits: Splits
     unique: NDArray[np.bool_]
+    network: str = ""
 
 
 def compare_groups(
@@ -187,7 +197,7 @@ def compare_groups(
     ]
     measure_panels(panels, effort, progress=progress)
     judged = [
-        _Judged(panel.trials, keys_of_group, group.splits, group.unique)
+        _Judged(panel.trials, keys_of_group, group.splits, group.unique, group.network)
         for panel, keys_of_group, group in zip(panels, keys, groups, strict=True)
     ]
     return _sum_up(judged, effort, here, recipe=recipe, notes=notes, again=again)
@@ -225,6 +235,7 @@ class _Judged:
     keys: Sequence[tuple[str, int]]
     splits: Splits
     unique: NDArray[np.bool_]
+    network: str = ""
 
     @property
     def reference(self) -> Trial | None:
@@ -296,6 +307,7 @@ def _rows(group: _Judged, effort: Effort, peaks: dict[str, float], *, same: bool
         found.append(
             replace(
                 row,
+                network=group.network,
                 beside=reference.subject.name if reference is not None and row.drop is not None else "",
                 classes=() if same else test.classes,
                 images=() if same else group.images,
@@ -373,7 +385,8 @@ def _evidence(trials: Sequence[Trial]) -> dict[str, NDArray[np.generic]]:
     return evidence
 
 
-def _baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
+def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
+    """Fit the baselines to a run's training images, or take those that are kept with it."""
     from feredge import baselines
 
     return [

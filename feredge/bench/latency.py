@@ -16,11 +16,22 @@ PICTURES = 64
 """Different pictures that timed runs cycle through: a forest's time depends on what it sees."""
 
 
-def effort(name: str, *, margin: float = 1.0, seed: int = 1) -> Effort:
+def effort(
+    name: str,
+    *,
+    margin: float = 1.0,
+    seed: int = 1,
+    threads: Sequence[int] = (),
+    batches: Sequence[int] = (),
+) -> Effort:
     """Return what `quick`, `default` or `strict` means on this machine.
 
     `default` is the rule: 10 runs and 0.5 s of warm-up, 5 rounds, 10 s and 1,024 runs a row, and corrupted copies of
     1,000 test images. `strict` times 600 s a row and corrupts every image; `quick` times 0.5 s at one thread.
+
+    Args:
+        threads: counts to time at beside 1, which is the headline; all cores if not given.
+        batches: for throughput; 32 if not given.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quick = name == "quick"
@@ -31,8 +42,8 @@ def effort(name: str, *, margin: float = 1.0, seed: int = 1) -> Effort:
         rounds=5,
         seconds={"quick": 0.5, "default": 10.0, "strict": 600.0}[name],
         runs=100 if quick else 1024,
-        threads=(1,) if quick else tuple(sorted({1, cores})),
-        batches=() if quick else (32,),
+        threads=tuple(sorted({1, *(threads or (() if quick else (cores,)))})),
+        batches=tuple(sorted(set(batches))) or (() if quick else (32,)),
         cold_starts=1 if quick else 3,
         corrupted={"quick": 0, "default": 1000, "strict": 1_000_000}[name],
         margin=margin,

@@ -326,6 +326,7 @@ class Row:
             runtime is not the format's own ` (RUNTIME)` after it.
         format: `keras`, `tflite`, `onnx`, `ort`, or what a baseline is kept in.
         runtime: as the name has it; empty for the format's own.
+        network: of several the one that it is a file of, or a baseline beside it; empty where there is one.
         beside: the row that the drop is measured against; empty for the float model.
         classes: of its own, where it is not judged on those of the data; what is not of them is left out.
         images: test images of each class, where they are not those of the data.
@@ -348,6 +349,7 @@ class Row:
     corrupted: tuple[Corrupted, ...] = ()
     instructions: tuple[Instructions, ...] = ()
     runtime: str = ""
+    network: str = ""
     beside: str = ""
     classes: tuple[str, ...] = ()
     images: tuple[int, ...] = ()

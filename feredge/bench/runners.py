@@ -101,7 +101,7 @@ class MicroRunner:
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         read_tflite_card(path)  # a damaged model would end the process
-        runtime = importlib.import_module("tflite_micro.runtime")  # in no package index but as a pre-release
+        runtime = importlib.import_module("tflite_micro").runtime
         try:
             self._interpreter: Any = runtime.Interpreter.from_file(str(path))
         except RuntimeError as error:

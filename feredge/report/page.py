@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from feredge.bench.results import Results, Row
 from feredge.report import sections
 from feredge.report.choice import Choice, choose, pareto
 from feredge.report.damage import damage, robustness
+from feredge.report.faces import shown
 from feredge.report.markup import section
 
 PICTURES = (
@@ -22,17 +24,20 @@ PICTURES = (
 )
 
 
-def write_html(results: Results, path: Path, *, pictures: Path | None = None) -> None:
+def write_html(
+    results: Results, path: Path, *, pictures: Path | None = None, faces: Mapping[int, str] | None = None
+) -> None:
     """Write the report to `path`, whole or not at all.
 
     Args:
+        faces: base64 PNGs by row in the data, of images whose answer changed; none are shown if not given.
         pictures: folder that curves.png and confusion.png are taken from where they stand; `path`'s own
             folder if not given.
     """
-    files.write_text(path, to_html(results, pictures=pictures or path.parent))
+    files.write_text(path, to_html(results, pictures=pictures or path.parent, faces=faces))
 
 
-def to_html(results: Results, *, pictures: Path | None = None) -> str:
+def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[int, str] | None = None) -> str:
     """Return the report page."""
     choice = choose(results)
     front = pareto(row for row in results.rows if row.kind == "artifact")
@@ -41,7 +46,7 @@ def to_html(results: Results, *, pictures: Path | None = None) -> str:
         "title": escape(f"{name} on {results.data.source}"),
         "style": _resource("page.css"),
         "script": _resource("page.js"),
-        "data": _embedded(_payload(results, choice, front)),
+        "data": _embedded(_payload(results, choice, front, faces or {})),
         "masthead": sections.masthead(results),
         "verdict": sections.verdict(results, choice),
         "table": sections.figures(results, choice, front),
@@ -61,18 +66,19 @@ def to_html(results: Results, *, pictures: Path | None = None) -> str:
     return "".join(filled)
 
 
-def _payload(results: Results, choice: Choice, front: set[str]) -> dict[str, Any]:
+def _payload(results: Results, choice: Choice, front: set[str], faces: Mapping[int, str]) -> dict[str, Any]:
     """Return what the script needs: plain rows for the plot, its hover and the flips."""
     return {
         "classes": list(results.data.classes),
         "threads": list(results.effort.threads),
         "margin": results.effort.margin,
         "ships": choice.row.name if choice.row else None,
-        "rows": [_point(row, front) for row in results.rows],
+        "faces": dict(faces),
+        "rows": [_point(results, row, front) for row in results.rows],
     }
 
 
-def _point(row: Row, front: set[str]) -> dict[str, Any]:
+def _point(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.kind,
@@ -86,7 +92,12 @@ def _point(row: Row, front: set[str]) -> dict[str, Any]:
         "drop": [row.drop.pp, row.drop.low, row.drop.high] if row.drop else None,
         "verdict": row.drop.verdict if row.drop else None,
         "agreement": row.drop.agreement if row.drop else None,
+        "classes": results.classes(row),
+        "beside": row.beside,
         "flips": row.drop.flips if row.drop else None,
+        "flipped": shown(row.drop) if row.drop and row.kind == "artifact" else [],
+        "macs": row.macs.floating + row.macs.integer if row.macs else None,
+        "roofline": row.roofline,
         "latency": {
             str(found.threads): {
                 "median": found.inference.median,

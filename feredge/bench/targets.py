@@ -1,0 +1,322 @@
+"""What `feredge bench` is given, runs, folders of exported files and files, and which test images each is judged on.
+
+A network is judged on its own test split, so that none sees an image that it was trained on: a run by its recipe, an
+exported file by the recipe in its card, a foreign file by the data's own split. A network of fewer or grouped classes
+is judged on those.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge import settings
+from feredge.artifact import MANIFEST_FILE, Card, Manifest
+from feredge.bench import foreign, runners
+from feredge.bench.harness import Group, artifact_subjects, baseline_subjects, run_subjects, unique_images
+from feredge.bench.process import Worker, WorkerFailure
+from feredge.bench.trial import OPENING, Subject
+from feredge.contract import InputContract
+from feredge.data.dataset import Dataset, Splits
+from feredge.errors import ArtifactError, DataError, RecipeError, RunError
+from feredge.progress import Progress, quiet
+from feredge.recipe import DataView
+from feredge.run import RunFolder
+from feredge.runtime import open_artifact
+
+SUFFIXES = (".onnx", ".ort", ".tflite")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says of the files.
+
+    Attributes:
+        also: runtimes beside the files' own, of runners.ALSO.
+        classes: of files without a card, or whose card names none of the data's: `happy`, or `name = a + b`.
+        low, high: what black and white are to foreign files.
+        baselines: whether to fit and measure the classical baselines on the first run's images.
+    """
+
+    also: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    baselines: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Files of one network, before the data are looked at."""
+
+    name: str
+    subjects: tuple[Subject, ...]
+    view: DataView
+    run: RunFolder | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    made_from: str | None = None
+    """Digest of the data that it was trained on, where that is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Everything to measure: groups with names that differ, and what was left out or taken for granted.
+
+    Attributes:
+        recipe: of the first network.
+        is_run: whether it is one run and nothing else.
+    """
+
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+    recipe: dict[str, Any]
+    is_run: bool
+
+
+def gather(paths: Sequence[Path], source: str | None, asked: Asked, *, progress: Progress = quiet) -> Gathered:
+    """Find out what the paths hold, and read the data once for each size of image.
+
+    Args:
+        source: the data; those of the first run if not given.
+
+    Raises:
+        ArtifactError: a path that holds nothing to measure, or a file whose classes the data do not have.
+        RunError: a run that was trained on other data.
+        DataError: no data, or no labelled test images.
+    """
+    notes: list[str] = []
+    shelf = _Shelf(source, paths)
+    networks = [network for path in paths for network in _networks(path, shelf, asked, notes, alone=len(paths) == 1)]
+    networks = _joined(networks)
+    if not networks:
+        raise ArtifactError(f"{', '.join(map(str, paths))}: expected runs or model files, found none")
+    networks = list(_named_apart(networks))
+    groups, fitted = [], not asked.baselines
+    for network in networks:
+        dataset = shelf.dataset(network.view.size)
+        splits, unique = shelf.test(network.view)
+        subjects = list(network.subjects)
+        if network.run is not None and not fitted:
+            subjects += baseline_subjects(network.run, splits, progress)
+            fitted = True
+        known = {subject.name for subject in subjects}
+        subjects += [one for one in beside(subjects, asked.also, notes) if one.name not in known]
+        if network.made_from not in (dataset.digest, None):
+            notes.append(f"{network.name} was trained on other data, which may hold the images it is judged on here.")
+        groups.append(Group(tuple(subjects), splits, unique, network.name if len(networks) > 1 else ""))
+    is_run = len(networks) == 1 and networks[0].run is not None
+    return Gathered(tuple(groups), tuple(dict.fromkeys(notes)), networks[0].recipe, is_run)
+
+
+def beside(subjects: Iterable[Subject], also: Iterable[str], notes: list[str]) -> Iterator[Subject]:
+    """Yield the same files in other runtimes; what is not installed here becomes a note."""
+    for key in also:
+        runtime = runners.ALSO[key]
+        if runtime.missing:
+            notes.append(f"{runtime.title} was left out: its package {runtime.needs[1]} is not installed here.")
+            continue
+        for subject in subjects:
+            fits = subject.kind == "artifact" and not subject.options and subject.format == runtime.format
+            if fits and (not runtime.precisions or subject.precision in runtime.precisions):
+                name = f"{subject.name} ({runtime.title})"
+                yield replace(subject, name=name, opener=runtime.opener, runtime=runtime.title)
+
+
+class _Shelf:
+    """The data, read once a size, and test splits, cut once a view."""
+
+    def __init__(self, source: str | None, paths: Sequence[Path]) -> None:
+        runs = [RunFolder(path) for path in paths if _is_run(path)]
+        if source is None and not runs:
+            raise DataError("expected the data that the files are judged on (--data PATH), found none")
+        self.source = source or str(runs[0].data()["source"])
+        self._skip = any(run.data()["skipped_rows"] for run in runs)
+        self._datasets: dict[int, Dataset] = {}
+        self._tests: dict[str, tuple[Splits, NDArray[np.bool_]]] = {}
+
+    def dataset(self, size: int) -> Dataset:
+        from feredge.data import load
+
+        if size not in self._datasets:
+            self._datasets[size] = load(self.source, size=size, skip_bad_rows=self._skip)
+        return self._datasets[size]
+
+    def test(self, view: DataView) -> tuple[Splits, NDArray[np.bool_]]:
+        from feredge.data import split
+
+        key = json.dumps(settings.to_plain(view), sort_keys=True)
+        if key not in self._tests:
+            dataset = self.dataset(view.size)
+            splits = split(dataset, view)
+            if not len(splits.test):
+                raise DataError(f"{dataset.source}: expected labelled test images, found none")
+            self._tests[key] = splits, unique_images(dataset, splits)
+        return self._tests[key]
+
+
+def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alone: bool) -> Iterator[Network]:
+    if _is_run(path):
+        run = RunFolder.open(path, trained=True, exported=True)
+        recipe = run.recipe()
+        dataset = shelf.dataset(recipe.data.size)
+        if dataset.digest != run.data()["digest"]:
+            raise RunError(f"{path}: expected the data it was trained on, found others ({shelf.source})")
+        yield Network(path.name, tuple(run_subjects(run, dataset)), recipe.data, run, recipe.to_json(), dataset.digest)
+    elif (path / MANIFEST_FILE).is_file():
+        cards = {entry.file: entry.card for entry in Manifest.read(path).entries}
+        subjects = artifact_subjects(path)
+        if not subjects:
+            raise ArtifactError(f"{path}: expected files in its {MANIFEST_FILE}, found none")
+        card = cards[subjects[0].name]
+        view = _view(card, str(path), shelf, asked)
+        yield Network(path.name, tuple(subjects), view, None, card.recipe, card.source.get("data"))
+    elif path.is_file() and path.suffix in SUFFIXES:
+        yield _file(path, shelf, asked, notes)
+    elif alone or not path.exists():
+        found = "none" if not path.exists() else "another folder" if path.is_dir() else "another file"
+        raise ArtifactError(f"{path}: expected a run folder, a folder of exported files or a model file, found {found}")
+    else:
+        notes.append(f"{path} was left out: it is no run and no model file.")
+
+
+def _file(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:
+    try:
+        card = open_artifact(path).card
+    except ArtifactError as error:
+        if "expected a feredge card" not in str(error) or path.suffix not in foreign.SUFFIXES:
+            raise
+        return _foreign(path, shelf, asked, notes)
+    subject = Subject(
+        name=path.name,
+        kind="artifact",
+        format=path.suffix[1:],
+        variant=card.variant,
+        precision=card.precision,
+        path=path,
+        opener="feredge.runtime:open_artifact",
+        contract=card.contract,
+        classes=card.classes,
+    )
+    view = _view(card, str(path), shelf, asked)
+    return Network(path.name, (subject,), view, None, card.recipe, card.source.get("data"))
+
+
+def _foreign(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:
+    """Ask the file, in a process of its own, what it takes and gives."""
+    options = {"low": asked.low, "high": asked.high}
+    with Worker(threads=1) as worker:
+        try:
+            answer, _ = worker.ask(
+                "open",
+                timeout=OPENING,
+                opener=foreign.OPENER,
+                path=str(path.absolute()),
+                threads=1,
+                options=options,
+                contract={},
+                classes=0,
+            )
+            macs, _ = worker.ask("macs", timeout=OPENING, path=str(path.absolute()))
+        except WorkerFailure as error:
+            raise ArtifactError(f"{path}: expected a model that can be opened ({error})") from error
+    found = answer["signature"]
+    contract = InputContract(**found["contract"])
+    view = DataView(size=contract.height, classes=asked.classes)
+    classes = tuple(view.groups) or shelf.dataset(view.size).classes
+    if len(classes) != found["classes"]:
+        raise ArtifactError(
+            f"{path}: answers with {found['classes']} classes, expected {len(classes)}: {', '.join(classes)}; "
+            "say what its classes are by --classes"
+        )
+    counted = macs["macs"] or {"integer": 0, "floating": 1}
+    integer = counted["integer"] > counted["floating"]
+    sides = "x".join(map(str, contract.shape[:2])) + (" RGB" if contract.channels == 3 else " gray")
+    notes.append(
+        f"{path.name} has no feredge card. Taken for granted: {sides} pixels from {asked.low:g} (black) to "
+        f"{asked.high:g} (white), answers in the order {', '.join(classes)}"
+        + ("; it answers with logits, and a softmax is added." if found["logits"] else ".")
+    )
+    subject = Subject(
+        name=path.name,
+        kind="artifact",
+        format=path.suffix[1:],
+        variant="foreign",
+        precision="int8" if integer else "float32",
+        path=path,
+        opener=foreign.OPENER,
+        contract=contract,
+        classes=classes,
+        options=options,
+    )
+    return Network(path.name, (subject,), view, recipe={"name": path.stem})
+
+
+def _view(card: Card, where: str, shelf: _Shelf, asked: Asked) -> DataView:
+    """Return which images of the data a file with a card is judged on.
+
+    Raises:
+        ArtifactError: it names classes that the data do not have, and nobody says what they are made of.
+    """
+    try:
+        view: DataView = settings.read(DataView, card.recipe.get("data", {"size": card.contract.height}), where)
+    except RecipeError as error:
+        raise ArtifactError(f"{error} in its card") from error
+    known = shelf.dataset(view.size).classes
+    if card.classes == (tuple(view.groups) or known):
+        return view
+    asked_view = replace(view, classes=asked.classes)
+    if tuple(asked_view.groups) == card.classes:
+        return asked_view
+    if not set(card.classes) <= set(known):
+        raise ArtifactError(
+            f"{where}: names {', '.join(card.classes)}, expected classes of {shelf.source} ({', '.join(known)}); "
+            f"say what they are made of: --classes '{card.classes[0]} = {known[0]} + {known[1]}, ...'"
+        )
+    return replace(view, classes=card.classes)
+
+
+def _joined(networks: Sequence[Network]) -> list[Network]:
+    """Put single files of one recipe together, so that they are measured against their float32."""
+    joined: dict[str, Network] = {}
+    for index, network in enumerate(networks):
+        single = network.run is None and network.subjects[0].name == network.name and "data" in network.recipe
+        folder = str(network.subjects[0].path.parent.absolute())
+        key = json.dumps([folder, network.recipe, network.subjects[0].classes]) if single else str(index)
+        if key in joined:
+            first = joined[key]
+            name = str(network.recipe.get("name", first.name))
+            joined[key] = replace(first, name=name, subjects=(*first.subjects, *network.subjects))
+        else:
+            joined[key] = network
+    return list(joined.values())
+
+
+def _named_apart(networks: Sequence[Network]) -> Iterator[Network]:
+    """Give networks names that differ, and their rows too: by the network's name before them, where there are many."""
+    if len(networks) == 1:
+        yield networks[0]
+        return
+    counts = Counter(network.name for network in networks)
+    taken: set[str] = set()
+    for network in networks:
+        place = network.run.path if network.run is not None else network.subjects[0].path
+        name = network.name
+        if counts[name] > 1:
+            name = "/".join([*place.absolute().parent.parts[-1:], name])
+        while name in taken:
+            name += "'"
+        taken.add(name)
+        alone = [subject.name for subject in network.subjects] == [network.name]
+        subjects = (replace(one, name=name if alone else f"{name}/{one.name}") for one in network.subjects)
+        yield replace(network, name=name, subjects=tuple(subjects))
+
+
+def _is_run(path: Path) -> bool:
+    return RunFolder(path).recipe_file.is_file() and RunFolder(path).data_file.is_file()
