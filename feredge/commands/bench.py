@@ -1,4 +1,4 @@
-"""`feredge bench`: a run's files, measured here or on a device."""
+"""`feredge bench`: runs and model files, measured here or on a device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.cli import DATA_AGAIN, QUICK, RUN, bars, measure, options, show
+from feredge.cli import DATA_AGAIN, bars, options, show
+from feredge.commands.measuring import HOW_HARD, WHAT, measure_here
 
 if TYPE_CHECKING:
     from feredge.bench import Results
@@ -22,25 +23,38 @@ DEVICE = options(
 
 
 @click.command("bench")
-@RUN
+@click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|FILE...")
 @DATA_AGAIN
-@QUICK
-@click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out.")
+@HOW_HARD
+@WHAT
 @DEVICE
-def command(run: Path, data: str | None, quick: bool, no_baselines: bool, device: str | None, **there: Any) -> None:
+def command(
+    targets: tuple[Path, ...],
+    data: str | None,
+    device: str | None,
+    python: str,
+    ssh_option: tuple[str, ...],
+    quick: bool,
+    **here: Any,
+) -> None:
     """Measure every file: accuracy, drop, size, latency.
 
-    With --device, a device measures them, the float model and the baselines apart: it needs Python 3.11, numpy and
+    RUN is a run folder, or a folder of exported files. FILE is any .onnx or .tflite; one that feredge did not write
+    may need --classes and --pixels. Each network is judged on its own test split; what is none is left out.
+
+    With --device, a device measures one run, the float model and the baselines apart: it needs Python 3.11, numpy and
     onnxruntime, for TFLite files ai-edge-litert, and a host key that is known here. A lost connection costs nothing;
     nothing stays there. The results are RUN/results-HOST.json.
     """
+    if not device:
+        measure_here(targets, data, quick=quick, **here)
+        return
     from feredge.run import RunFolder
 
-    folder = RunFolder.open(run, trained=True, exported=True)
-    if device:
-        _measure_there(folder, data, quick, device, **there)
-    else:
-        measure(folder, folder.load_data(data), quick=quick, baselines=not no_baselines)
+    if len(targets) > 1:
+        raise click.UsageError("--device takes one run")
+    folder = RunFolder.open(targets[0], trained=True, exported=True)
+    _measure_there(folder, data, quick, device, python, ssh_option)
 
 
 def _measure_there(

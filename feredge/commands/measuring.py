@@ -1,0 +1,123 @@
+"""Options of `feredge bench` that say what is measured and how hard, and the measuring here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feredge.cli import QUICK, bars, options, show
+
+if TYPE_CHECKING:
+    from feredge.bench import Results
+
+RUNTIMES = ("xnnpack-off", "opencv", "tflite-micro")
+
+
+class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 up
+    """Whole numbers from 1 up: `1,8,32`."""
+
+    name = "N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the text of an option."""
+        if not re.fullmatch(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*", str(value)):
+            self.fail(f"expected whole numbers from 1 up, as 1,8,32, found {value!r}", param, ctx)
+        return tuple(int(part) for part in str(value).split(","))
+
+
+class Range(click.ParamType):  # type: ignore[type-arg]
+    """Two different numbers: `-1..1`."""
+
+    name = "BLACK..WHITE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Read the text of an option."""
+        number = r"[-+]?\d+(?:\.\d+)?"
+        found = re.fullmatch(rf"({number})\.\.({number})", str(value))
+        if not found or float(found[1]) == float(found[2]):
+            self.fail(f"expected what black and white are, as -1..1, found {value!r}", param, ctx)
+        return float(found[1]), float(found[2])
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Names of runtimes, `opencv,tflite-micro`, or `all`."""
+
+    name = "NAME,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Read the text of an option."""
+        names = RUNTIMES if value == "all" else tuple(str(value).split(","))
+        for name in names:
+            if name not in RUNTIMES:
+                self.fail(f"expected all or some of {', '.join(RUNTIMES)}, found {name!r}", param, ctx)
+        return names
+
+
+HOW_HARD = options(
+    QUICK,
+    click.option("--strict", is_flag=True, help="600 s a file, and corrupted copies of every image."),
+    click.option("--threads", type=Counts(), help="Time at these thread counts beside 1.  [default: all cores]"),
+    click.option("--batch", "batches", type=Counts(), help="Batch sizes for throughput.  [default: 32]"),
+)
+WHAT = options(
+    click.option("--also", type=Names(), help=f"In other runtimes too: {', '.join(RUNTIMES)}, or all."),
+    click.option("--classes", help="Of files without a card, in their order: 'happy, low = sad + fear'"),
+    click.option("--pixels", type=Range(), default="0..1", show_default=True, help="Black and white to such files."),
+    click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out."),
+    click.option("--no-faces", is_flag=True, help="Leave the pictures of people out of the page."),
+    click.option(
+        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN, else ./bench]"
+    ),
+)
+
+
+def measure_here(
+    targets: Sequence[Path],
+    data: str | None,
+    *,
+    quick: bool,
+    strict: bool,
+    threads: tuple[int, ...] | None,
+    batches: tuple[int, ...] | None,
+    also: tuple[str, ...] | None,
+    classes: str | None,
+    pixels: tuple[float, float],
+    no_baselines: bool,
+    no_faces: bool,
+    out: Path | None,
+) -> Results:
+    """Measure the targets here, write results and page, and show them."""
+    from feredge import report
+    from feredge.bench import Asked, compare_groups, effort, gather, write
+    from feredge.run import RunFolder
+
+    if quick and strict:
+        raise click.UsageError("--quick and --strict exclude each other")
+    name = "quick" if quick else "strict" if strict else "default"
+    hard = effort(name, threads=threads or (), batches=batches or ())
+    words = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
+    asked = Asked(also or (), words, *pixels, baselines=not no_baselines)
+    with bars() as progress:
+        found = gather(targets, data, asked, progress=progress)
+        again = "" if found.is_run else _again()
+        results, evidence = compare_groups(
+            found.groups, hard, recipe=found.recipe, notes=found.notes, again=again, progress=progress
+        )
+    folder = RunFolder(out or (targets[0] if found.is_run else Path("bench")))
+    write(results, evidence, folder.results)
+    faces = {} if no_faces else report.faces(results, (group.splits.test for group in found.groups))
+    report.write_html(results, folder.report, faces=faces)
+    show(results, folder.report)
+    return results
+
+
+def _again() -> str:
+    """Return the command as it was given, without this machine's folders."""
+    words = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]
+    return shlex.join(["feredge", *words])
