@@ -31,6 +31,7 @@ ELSEWHERE = {
     "baselines": ("feredge.commands.baselines", "Fit the published classical systems, and compare."),
     "bundle": ("feredge.commands.bundle", "Write one file that measures a run on a device."),
     "label": ("feredge.commands.label", "Name the expressions in many pictures, from threads or Ray."),
+    "models": ("feredge.commands.models", "List the reference models that are here."),
     "pictures": ("feredge.commands.pictures", "Draw every picture of a trained run."),
     "serve": ("feredge.commands.serve", "Serve predictions over HTTP."),
     "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
@@ -133,6 +134,11 @@ TRAINING = options(
     click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/RECIPE]"),
     click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: training.epochs=5"),
     click.option("--keep-duplicates", is_flag=True, help="Train on images that also stand in a test split."),
+    click.option(
+        "--leave-out",
+        type=click.Path(path_type=Path),
+        help="A text of row numbers from 0 that neither train nor choose, as they stand in a test set elsewhere.",
+    ),
     SKIP,
 )
 QUICK = click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")
@@ -264,16 +270,24 @@ def report_command(runs: tuple[Path, ...], form: str | None) -> None:
 
 
 def _train(
-    recipe: str, data: str, out: Path | None, changes: tuple[str, ...], keep_duplicates: bool, skip_bad_rows: bool
+    recipe: str,
+    data: str,
+    out: Path | None,
+    changes: tuple[str, ...],
+    keep_duplicates: bool,
+    leave_out: Path | None,
+    skip_bad_rows: bool,
 ) -> tuple[RunFolder, Dataset]:
     from feredge import recipe as recipes
-    from feredge.data import load
+    from feredge.data import hold_back, load, read_rows
 
     changes += ("data.drop_duplicates=false",) * keep_duplicates
     resolved = recipes.load(recipe, changes=changes)  # before the slow imports: a typo is told at once
     dataset = load(data, size=resolved.data.size, skip_bad_rows=skip_bad_rows)
     if dataset.skipped:
         click.echo(f"{dataset.skipped} bad rows skipped", err=True)
+    if leave_out is not None:
+        dataset = hold_back(dataset, read_rows(leave_out))
     from feredge.train import train
 
     with bars() as progress:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import files
+from feredge import files, shipped
 from feredge.artifact import CARD_KEY, MANIFEST_FILE, Card, Entry, Manifest, parse_card, read_tflite_card
 from feredge.contract import Images
 from feredge.errors import ArtifactError
@@ -192,12 +192,15 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
 
     Args:
         model: a file; a folder with a manifest, or a run folder, of which the first ONNX file of the smallest
-            precision is taken, and a TFLite file only without any; None for the network that comes with feredge.
+            precision is taken, and a TFLite file only without any; the name of a reference model where no such file
+            or folder is; None for the network that comes with feredge.
 
     Raises:
         ArtifactError: no such file, no manifest in the folder, or a file that does not fit its manifest.
     """
     path = DEFAULT_MODEL if model is None else Path(model)
+    if isinstance(model, str) and not path.exists():
+        path = shipped.models().get(model, path)
     if path.is_dir():
         folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
         entries = sorted(Manifest.read(folder, check=False).entries, key=_liked)
@@ -205,7 +208,7 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
             raise ArtifactError(f"{folder / MANIFEST_FILE}: expected artifacts, found none")
         path = folder / entries[0].file
     if not path.is_file():
-        missing = "it comes with an installed feredge" if model is None else "found none"
+        missing = "it comes with an installed feredge" if model is None else "or one of `feredge models`, found none"
         raise ArtifactError(f"{path}: expected a model file, {missing}")
     entry = _entry(path)
     if entry is not None and (found := files.sha256(path)) != entry.sha256:

@@ -1,0 +1,41 @@
+"""`feredge models`: the reference models that are here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+RESULTS_FILE = "results.json"
+
+
+@click.command("models")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> None:
+    """List the reference models that are here, by the names that Predictor and --model take."""
+    from feredge import shipped
+
+    rows = [_about(name, place) for name, place in shipped.models().items()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        right = f"{row['accuracy']:.2%} of {row['images']:,} test images" if "accuracy" in row else ""
+        click.echo(f"{row['name']:<8} {row['bytes'] / 1e3:7,.0f} KB  {right:<28} {row['file']}")
+
+
+def _about(name: str, place: Path) -> dict[str, Any]:
+    """Return what is known of the file that a name opens; its accuracy where results stand beside it."""
+    from feredge.bench.results import Results
+    from feredge.files import sha256
+    from feredge.runtime import find_model
+
+    file = find_model(place)
+    row: dict[str, Any] = {"name": name, "file": str(file), "bytes": file.stat().st_size}
+    if (place / RESULTS_FILE).is_file():
+        for measured in Results.read(place / RESULTS_FILE).rows:
+            if measured.sha256 == sha256(file) and measured.accuracy is not None:
+                row |= {"accuracy": measured.accuracy.accuracy, "images": measured.accuracy.images}
+    return row

@@ -1,0 +1,60 @@
+"""The reference models by their names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from device_models import card, faces, write_onnx
+
+from feredge import Predictor, cli
+from feredge.artifact import Manifest, entry
+from feredge.errors import ArtifactError
+from feredge.runtime import DEFAULT_MODEL
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of model folders with one model, `tiny`."""
+    monkeypatch.setenv("FEREDGE_MODELS", str(tmp_path))
+    (tmp_path / "tiny").mkdir()
+    path = write_onnx(tmp_path / "tiny" / "dense.float32.onnx", with_card=card())
+    Manifest((entry(path, card(), {}),)).write(path.parent)
+    return tmp_path
+
+
+def test_a_name_opens_a_model(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards `Predictor("tiny")`, and that a file or folder of that name goes first."""
+    with Predictor("tiny") as predictor:
+        assert predictor.path == places / "tiny" / "dense.float32.onnx"
+        assert predictor(faces(1)[0]).label in predictor.classes
+    shutil.copytree(places / "tiny", places / "here" / "tiny")
+    monkeypatch.chdir(places / "here")
+    with Predictor("tiny") as predictor:
+        assert predictor.path.resolve() == places / "here" / "tiny" / "dense.float32.onnx"
+
+
+def test_the_packaged_model_has_a_name() -> None:
+    """Guards `Predictor("nano")` where only the package is installed."""
+    with Predictor("nano") as predictor:
+        assert predictor.path.suffix == ".onnx"
+    assert DEFAULT_MODEL.name.startswith("nano.")
+
+
+def test_an_unknown_name() -> None:
+    """Guards the line that says where names come from."""
+    with pytest.raises(ArtifactError, match="feredge models"):
+        Predictor("nanno")
+
+
+def test_the_list(places: Path) -> None:
+    """Guards the command: every model here, in text and JSON."""
+    done = CliRunner().invoke(cli.main, ["models", "--json"])
+    assert done.exit_code == 0
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert {"tiny", "nano"} <= set(rows)
+    assert rows["tiny"]["bytes"] == (places / "tiny" / "dense.float32.onnx").stat().st_size
+    assert "tiny" in CliRunner().invoke(cli.main, ["models"]).stdout
