@@ -34,6 +34,7 @@ ELSEWHERE = {
     "models": ("feredge.commands.models", "List the reference models that are here."),
     "pictures": ("feredge.commands.pictures", "Draw every picture of a trained run."),
     "serve": ("feredge.commands.serve", "Serve predictions over HTTP."),
+    "teach": ("feredge.commands.teach", "Let trained runs label the training images for another."),
     "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
 }
 
@@ -138,6 +139,9 @@ TRAINING = options(
         "--leave-out",
         type=click.Path(path_type=Path),
         help="A text of row numbers from 0 that neither train nor choose, as they stand in a test set elsewhere.",
+    ),
+    click.option(
+        "--soft-labels", type=click.Path(path_type=Path), help="Learn from a teacher too: see `feredge teach`."
     ),
     SKIP,
 )
@@ -276,6 +280,7 @@ def _train(
     changes: tuple[str, ...],
     keep_duplicates: bool,
     leave_out: Path | None,
+    soft_labels: Path | None,
     skip_bad_rows: bool,
 ) -> tuple[RunFolder, Dataset]:
     from feredge import recipe as recipes
@@ -291,7 +296,8 @@ def _train(
     from feredge.train import train
 
     with bars() as progress:
-        return train(resolved, dataset, out or Path("runs") / resolved.name, progress=progress), dataset
+        folder = out or Path("runs") / resolved.name
+        return train(resolved, dataset, folder, soft_labels=soft_labels, progress=progress), dataset
 
 
 def _say_trained(run: RunFolder) -> None:

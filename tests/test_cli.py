@@ -76,6 +76,12 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
         (["train", "nano", "--data", "drawn", "--set", "training.epoch=3"], ["epoch", "did you mean 'epochs'"]),
         (["train", "nano", "--data", "drawn", "--set", "training.epochs=many"], ["training", "expected int"]),
         (["train", "nano", "--data", "drawn", "--set", "epochs"], ["section.key=value"]),
+        (["train", "nano", "--data", "drawn", "--soft-labels", "no.npz"], ["no.npz", "soft labels"]),
+        (
+            ["train", "nano", "--data", "drawn", "--set", "compression.variants=['sparse-80']"],
+            ["sparse-80", "pruned-1"],
+        ),
+        (["teach", "nowhere", "--out", "soft.npz"], ["nowhere", "run folder"]),
         (["export", "nowhere"], ["nowhere", "run folder"]),
         (["bench", "nowhere"], ["nowhere", "run folder"]),
         (["report", "nowhere"], ["nowhere", "results"]),

@@ -14,7 +14,9 @@ MIDDLE_GRAY = 127.5
 
 
 def augment(images: Images, how: Augmentation, rng: np.random.Generator) -> Images:
-    """Return changed copies of `images`, `uint8 (N, H, W)`. The same generator state gives the same copies.
+    """Return changed copies of `images`, `uint8 (N, H, W)`, or squares out of them where `how.crop` says so.
+
+    The same generator state gives the same copies.
 
     Every number is drawn for the whole batch before any pixel moves, whatever `how` leaves out, so that
     switching one change off leaves the others as they were.
@@ -23,14 +25,37 @@ def augment(images: Images, how: Augmentation, rng: np.random.Generator) -> Imag
 
     maps = _inverse_maps(images.shape, how, rng)
     curves = _light_curves(len(images), how, rng)
-    changed = np.empty_like(images)
-    size = images.shape[2], images.shape[1]
+    size = (how.crop, how.crop) if how.crop else (images.shape[2], images.shape[1])
+    changed = np.empty((len(images), size[1], size[0]), np.uint8)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for image, matrix, curve, out in zip(images, maps, curves, changed, strict=True):
         moved = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         cv2.LUT(moved, curve, dst=out)
     _erase(changed, how, rng)
     return changed
+
+
+def mix(
+    images: Images, targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
+) -> tuple[Images, NDArray[np.float32]]:
+    """Return each image and its target mixed with another's of the batch, by a share drawn from Beta(alpha, alpha).
+
+    After Zhang et al., "mixup: Beyond empirical risk minimization", 2018.
+
+    Args:
+        images: `uint8 (N, H, W)`.
+        targets: `float32 (N, ...)`.
+        alpha: above 0.
+        rng: gives the shares and the pairs.
+    """
+    share = rng.beta(alpha, alpha, len(images)).astype(np.float32)
+    other = rng.permutation(len(images))
+
+    def mixed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        part = share.reshape(-1, *[1] * (values.ndim - 1))
+        return part * values + (1 - part) * values[other]
+
+    return np.rint(mixed(images.astype(np.float32))).astype(np.uint8), mixed(targets)
 
 
 def _inverse_maps(shape: tuple[int, ...], how: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -49,6 +74,9 @@ def _inverse_maps(shape: tuple[int, ...], how: Augmentation, rng: np.random.Gene
         maps[:, :, :2] @= _stretches(count, how, rng.spawn(1)[0])
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     maps[:, :, 2] = middle - maps[:, :, :2] @ middle + shift
+    if how.crop:  # a stream of its own too
+        corners = rng.spawn(1)[0].integers(0, (width - how.crop + 1, height - how.crop + 1), (count, 2))
+        maps[:, :, 2] += np.einsum("nij,nj->ni", maps[:, :, :2], corners)
     return maps
 
 

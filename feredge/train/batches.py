@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from feredge.contract import Images
 from feredge.recipe import Augmentation
-from feredge.train.augment import augment
+from feredge.train.augment import augment, mix
 
 AHEAD = 4  # batches made in advance; one takes a few percent of a step's time, so this covers any hiccup
 _ORDER, _CHANGES = 0, 1  # keep the two streams of random numbers apart
@@ -27,7 +27,8 @@ class Batches:
 
     Attributes:
         images: `uint8 (N, H, W)`.
-        targets: `float32 (N, classes)`, each row a distribution: one-hot labels, or soft ones.
+        targets: `float32 (N, classes)`, each row a distribution: one-hot labels, or soft ones; or
+            `(N, 2, classes)`, of an image the label and a teacher's logits.
         size: images a batch; the last, partial batch of each epoch's order is left out, because every step
             then has one shape. A data set smaller than one batch is one batch.
         augmentation: what is done to the images.
@@ -47,10 +48,11 @@ class Batches:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of every batch of images, `(B, H, W, 1)`."""
-        return (min(self.size, len(self.images)), *self.images.shape[1:], 1)
+        crop = self.augmentation.crop
+        return (min(self.size, len(self.images)), *((crop, crop) if crop else self.images.shape[1:]), 1)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
-        """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and targets `float32 (B, classes)`."""
+        """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and their targets."""
         order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.images))
         numbers = iter(range(len(self)))
         with ThreadPoolExecutor(1, "batches") as thread:
@@ -64,4 +66,7 @@ class Batches:
         count = self.shape[0]
         chosen = order[number * count : (number + 1) * count]
         rng = np.random.default_rng((self.seed, _CHANGES, epoch, number))
-        return augment(self.images[chosen], self.augmentation, rng)[..., None], self.targets[chosen]
+        images, targets = augment(self.images[chosen], self.augmentation, rng), self.targets[chosen]
+        if self.augmentation.mixup:
+            images, targets = mix(images, targets, self.augmentation.mixup, rng)
+        return images[..., None], targets

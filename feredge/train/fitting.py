@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from feredge.contract import Images
 from feredge.keras import has_bfloat16, keras, seed_everything, tf
-from feredge.recipe import Network, Training
+from feredge.recipe import Distillation, Network, Training
 from feredge.train.batches import Targets
 from feredge.train.networks import build_core, fold_input
 
@@ -55,7 +55,8 @@ class Fitter:
             among them, are the moving average of `core`'s.
         kept: what is evaluated and kept: `averaged` itself, or where that takes repeated or standardised gray, the
             network of plain gray that does the same. `refresh` brings its weights up to date.
-        step: `(images uint8 (B, H, W, 1), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`.
+        step: `(images uint8 (B, H, W, 1), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`; with
+            distillation `(B, 2, classes)`, of an image the label and the teacher's logits.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Fitter:
         *,
         batch: tuple[int, ...],
         classes: int,
+        size: int = 0,
+        distillation: Distillation | None = None,
         standard: tuple[float, float] = (0.0, 1.0),
         keep_best: bool = False,
     ) -> None:
@@ -77,14 +80,16 @@ class Fitter:
             precision: of the step's products.
             batch: shape of the images of a step.
             classes: outputs.
+            size: height and width of whole images, where a step's are only parts of them.
+            distillation: how a teacher's logits are learnt; None where there are none.
             standard: mean and standard deviation by which pixels in [0, 1] are standardised.
             keep_best: make room for the best epoch's weights, for `remember` and `recall`.
         """
-        self._network, self._training, self._standard = network, training, standard
-        size = batch[1]
+        self._network, self._training, self._standard, self._distillation = network, training, standard, distillation
+        size = size or batch[1]
         seed_everything(training.seed)
         with precision_policy(precision):
-            self.core = build_core(network, size=size, classes=classes, channels=network.repeat)
+            self.core = build_core(network, size=batch[1], classes=classes, channels=network.repeat)
         with precision_policy("float32"):
             self.averaged = build_core(network, size=size, classes=classes, channels=network.repeat)
             plain = network.repeat == 1 and standard == (0.0, 1.0)
@@ -98,7 +103,7 @@ class Fitter:
         self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         signature = [
             tf.TensorSpec(batch, tf.uint8),
-            tf.TensorSpec((batch[0], classes), tf.float32),
+            tf.TensorSpec((batch[0], classes) if distillation is None else (batch[0], 2, classes), tf.float32),
             tf.TensorSpec((), tf.float32),
         ]
         self.step = tf.function(self._step, input_signature=signature)
@@ -136,11 +141,16 @@ class Fitter:
 
     def _step(self, images: Any, targets: Any, rate: Any) -> tuple[Any, Any]:
         variables = self.core.trainable_variables
-        smoothing = self._training.label_smoothing
+        smoothing, distillation = self._training.label_smoothing, self._distillation
+        if distillation:
+            targets, taught = targets[:, 0], targets[:, 1]
         smooth = targets * (1.0 - smoothing) + smoothing / targets.shape[1]
         with tf.GradientTape() as tape:
             logits = self._logits(images)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(smooth, logits))
+            if distillation:
+                soft = distillation_loss(logits, taught, distillation.temperature)
+                loss = (1.0 - distillation.weight) * loss + distillation.weight * soft
         gradients = tape.gradient(loss, variables)
         if self._training.weight_decay:
             gradients = [

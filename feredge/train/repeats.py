@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
+from pathlib import Path
 
 from feredge import files
 from feredge.data.dataset import Dataset
@@ -13,7 +14,7 @@ from feredge.recipe import Recipe
 from feredge.run import RunFolder
 
 
-def repeat(run: RunFolder, recipe: Recipe, dataset: Dataset, *, progress: Progress) -> None:
+def repeat(run: RunFolder, recipe: Recipe, dataset: Dataset, *, soft_labels: Path | None, progress: Progress) -> None:
     """Train `recipe` with the seeds after its own, in run folders of their own, then write `repeats.json`.
 
     `run` is the first of them. The file holds each seed's accuracies, their mean and the standard deviation of the
@@ -32,7 +33,7 @@ def repeat(run: RunFolder, recipe: Recipe, dataset: Dataset, *, progress: Progre
             progress(f"{task} {number}/{len(seeds)}", done, total, note)
 
         alone = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=seed, repeats=1))
-        runs[seed] = train(alone, dataset, run.repeats / f"seed-{seed}", progress=tell)
+        runs[seed] = train(alone, dataset, run.repeats / f"seed-{seed}", soft_labels=soft_labels, progress=tell)
     figures = {seed: json.loads(each.training.read_text(encoding="utf-8")) for seed, each in runs.items()}
     files.write_json(
         run.spread,

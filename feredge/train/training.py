@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feredge import files
 from feredge.data.dataset import Dataset, Splits
@@ -25,43 +26,59 @@ from feredge.plots.predictions import Predictions
 from feredge.progress import Progress, quiet
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train import checkpoint, history, schedule
+from feredge.train import checkpoint, history, schedule, teaching
 from feredge.train.batches import Batches
 from feredge.train.fitting import Fitter, compiled, one_hot, resolve_precision, weights_digest
 from feredge.train.networks import build_core, multiply_adds, with_contract
 from feredge.train.score import Score, score
+from feredge.train.teaching import SoftLabels
 
 PACKAGES = ("feredge", "numpy", "opencv-python", "tensorflow", "tf-keras")
 NOTE_EVERY = 0.2  # seconds between two words about progress
 
 
-def train(recipe: Recipe, dataset: Dataset, out: Path, *, progress: Progress = quiet) -> RunFolder:
+def train(
+    recipe: Recipe, dataset: Dataset, out: Path, *, soft_labels: Path | None = None, progress: Progress = quiet
+) -> RunFolder:
     """Fit the recipe's network to the data set's training split, in the run folder `out`.
 
     A finished run is left as it is; an interrupted one goes on after its last whole epoch and ends with the
     same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept, or
     of the best, if the recipe's schedule says so. Where the recipe asks for repeats, they follow: see repeats.py.
+    With `soft_labels`, a file of teaching.py, the network learns from them too, as `recipe.distillation` says.
 
     Raises:
         RunError: `out` belongs to something else, holds a damaged checkpoint, or the loss is no longer finite.
-        DataError: nothing to learn from or to choose by, or images of another size than the recipe's.
+        DataError: nothing to learn from or to choose by, images of another size than the recipe's, or soft labels
+            of others.
     """
     if dataset.images.shape[1:] != (recipe.data.size, recipe.data.size):
         found = "x".join(map(str, dataset.images.shape[1:]))
         raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {found}")
     run = RunFolder(Path(out))
+    teacher = None if soft_labels is None else teaching.read(soft_labels)
     if run.training.is_file():
         RunFolder.claim(run.path, recipe, dataset)
+        _check_teacher(run, teacher)
     else:
-        _train_once(recipe, dataset, run, progress)
+        _train_once(recipe, dataset, run, teacher, progress)
     if recipe.training.repeats > 1:
         from feredge.train.repeats import repeat
 
-        repeat(run, recipe, dataset, progress=progress)
+        repeat(run, recipe, dataset, soft_labels=soft_labels, progress=progress)
     return run
 
 
-def _train_once(recipe: Recipe, dataset: Dataset, run: RunFolder, progress: Progress) -> None:
+def _check_teacher(run: RunFolder, teacher: SoftLabels | None) -> None:
+    known = json.loads(run.training.read_text(encoding="utf-8")).get("soft_labels", {}).get("sha256")
+    if known != (teacher.sha256 if teacher else None):
+        expected, found = (digest[:12] if digest else "none" for digest in (known, teacher and teacher.sha256))
+        raise RunError(f"{run.path}: was trained on soft labels {expected}, found {found}; choose another folder")
+
+
+def _train_once(
+    recipe: Recipe, dataset: Dataset, run: RunFolder, teacher: SoftLabels | None, progress: Progress
+) -> None:
     from feredge import data
 
     splits = data.split(dataset, recipe.data)
@@ -70,10 +87,11 @@ def _train_once(recipe: Recipe, dataset: Dataset, run: RunFolder, progress: Prog
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
     if recipe.schedule.chooses and recipe.schedule.watch.startswith("validation") and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
+    taught = None if teacher is None else teacher.of(splits.train)
     build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
     RunFolder.claim(run.path, recipe, dataset)
     _record_splits(run, splits)
-    fit = _Fit(run, recipe, dataset.digest, splits)
+    fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught)
     fit.epochs(progress)
     fit.finish(progress)
 
@@ -107,22 +125,36 @@ def _record_splits(run: RunFolder, splits: Splits) -> None:
 class _Fit:
     """One call of `train`: goes on from the checkpoint it finds, to the files that a finished run holds."""
 
-    def __init__(self, run: RunFolder, recipe: Recipe, data: str, splits: Splits) -> None:
-        self.run, self.recipe, self.splits = run, recipe, splits
+    def __init__(
+        self,
+        run: RunFolder,
+        recipe: Recipe,
+        data: str,
+        splits: Splits,
+        teacher: SoftLabels | None,
+        taught: NDArray[np.float32] | None,
+    ) -> None:
+        self.run, self.recipe, self.splits, self.teacher = run, recipe, splits, teacher
         training, split = recipe.training, splits.train
         identity = recipe.digest("data", "network", "training", "augmentation", "schedule") + data
+        if teacher is not None:
+            identity += recipe.digest("distillation") + teacher.sha256
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
         saved = checkpoint.read(run.checkpoint, identity=self.identity) if run.checkpoint.exists() else None
         # A run keeps the precision it began with, also when another machine would choose another.
         self.precision = resolve_precision(training.precision if saved is None else str(saved["precision"]))
         targets = one_hot(split.labels, len(split.classes))
+        if taught is not None:
+            targets = np.stack([targets, taught], axis=1)
         self.batches = Batches(split.images, targets, training.batch, recipe.augmentation, training.seed)
         self.fitter = Fitter(
             recipe.network,
             training,
             self.precision,
             batch=self.batches.shape,
+            size=recipe.data.size,
             classes=len(split.classes),
+            distillation=None if taught is None else recipe.distillation,
             standard=_standard(split) if recipe.network.standardise else (0.0, 1.0),
             keep_best=recipe.schedule.keep == "best",
         )
@@ -226,6 +258,7 @@ class _Fit:
                 "precision": self.precision,
                 "dropped": self.splits.dropped,
                 "train": {"images": len(self.splits.train)},
+                **({"soft_labels": _about(self.teacher)} if self.teacher else {}),
                 **{name: score.to_json() for name, score in scores.items()},
                 "seconds": round(seconds, 1),
                 "images_per_second": round(images / seconds, 1),
@@ -259,6 +292,10 @@ class _Told:
         speed = images / (now - self._started)
         note = f"epoch {epoch + 1}/{self._epochs}, {speed:,.0f} images/s, {_clock(left)} left"
         self._progress("train", done, self._epochs, note)
+
+
+def _about(teacher: SoftLabels) -> dict[str, Any]:
+    return {"sha256": teacher.sha256, "teachers": list(teacher.teachers)}
 
 
 def _standard(split: Dataset) -> tuple[float, float]:

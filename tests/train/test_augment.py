@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feredge.recipe import Augmentation
-from feredge.train.augment import ERASED_AREA, augment
+from feredge.train.augment import ERASED_AREA, augment, mix
 
 NOTHING = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
 SHARE = st.floats(0.0, 0.9)
@@ -118,3 +118,32 @@ def test_any_recipe_keeps_shape_and_repeats(how: Augmentation, count: int) -> No
     assert first.dtype == np.uint8 and first.shape == faces.shape
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(faces, before)
+
+
+def test_crops_are_squares_of_the_image() -> None:
+    """Guards the crop's place: every corner is drawn, none reaches outside, no pixel is blurred."""
+    faces = np.arange(20 * 16, dtype=np.int64).reshape(20, 16) % 251
+    changed = augment(
+        np.repeat(faces[None].astype(np.uint8), 400, axis=0), dataclasses.replace(NOTHING, crop=12), _rng()
+    )
+    corners = {
+        (top, left)
+        for top in range(9)
+        for left in range(5)
+        for face in [faces[top : top + 12, left : left + 12]]
+        if (changed == face).all(axis=(1, 2)).any()
+    }
+    assert changed.shape == (400, 12, 12) and len(corners) == 45
+
+
+def test_mixing_keeps_images_and_targets_together() -> None:
+    """Guards mixup: one share for an image, its label and its teacher's logits, and shares from all over [0, 1]."""
+    faces = np.repeat(np.arange(0, 250, 5, dtype=np.uint8), 6).reshape(50, 3, 2)
+    targets = np.stack([np.eye(50, dtype=np.float32), -np.eye(50, dtype=np.float32)], axis=1)
+    images, mixed = mix(faces, targets, 1.0, _rng())
+    np.testing.assert_allclose(mixed.sum(axis=2), [[1, -1]] * 50, atol=1e-6)
+    np.testing.assert_allclose(mixed[:, 0], -mixed[:, 1])
+    expected = mixed[:, 0] @ np.arange(0, 250, 5)
+    assert np.abs(images - expected[:, None, None]).max() <= 0.5 + 1e-3  # pixels are whole numbers
+    shares = mixed[:, 0].max(axis=1)
+    assert shares.min() < 0.65 and shares.max() > 0.95

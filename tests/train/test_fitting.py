@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_training import RECIPE
 
-from feredge.recipe import Network, Training
+from feredge.recipe import Distillation, Network, Training
 from feredge.train.fitting import Fitter, learning_rate, one_hot, weights_digest
 
 NETWORK = Network(stem=4, stem_stride=1, channels=(4,), blocks=(1,), dropout=0.0)
@@ -170,3 +170,23 @@ def test_the_best_weights_come_back() -> None:
 def test_training_defaults_build() -> None:
     """Guards the recipe's defaults: every optimizer field is one that Keras takes."""
     Fitter(NETWORK, Training(), "float32", batch=BATCH, classes=3)
+
+
+def test_distillation_weighs_labels_and_teacher() -> None:
+    """Guards the loss of a pupil against the formula, in double precision."""
+    how = Distillation(temperature=3.0, weight=0.6)
+    taught = np.random.default_rng(1).normal(0, 2, (8, 3)).astype(np.float32)
+    fitter = Fitter(NETWORK, RECIPE.training, "float32", batch=BATCH, classes=3, distillation=how)
+    fitter._training = dataclasses.replace(fitter._training, label_smoothing=0.0)
+    logits = fitter._logits(IMAGES).numpy().astype(np.float64)
+
+    def cross_entropy(targets: np.ndarray, logits: np.ndarray) -> float:
+        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return float(-(targets * logs).sum(axis=1).mean())
+
+    soft = np.exp(taught.astype(np.float64) / 3)
+    expected = 0.4 * cross_entropy(TARGETS, logits)
+    expected += 0.6 * 9 * cross_entropy(soft / soft.sum(axis=1, keepdims=True), logits / 3)
+    loss, hits = fitter.step(IMAGES, np.stack([TARGETS, taught], axis=1), RATE)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert int(hits) == (logits.argmax(axis=1) == TARGETS.argmax(axis=1)).sum()

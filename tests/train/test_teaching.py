@@ -1,0 +1,98 @@
+"""Distillation: what a teacher's file holds, whose it is, and that a pupil learns from it exactly, stopped or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_training import RECIPE, stripes, with_training
+
+from feredge import data, files
+from feredge.errors import DataError, RunError
+from feredge.run import RunFolder
+from feredge.train import load_model, teaching, train
+
+PUPIL = dataclasses.replace(
+    with_training(RECIPE, epochs=2), augmentation=dataclasses.replace(RECIPE.augmentation, mixup=0.3, crop=12)
+)
+
+
+@pytest.fixture(scope="module")
+def labels(finished: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a file of soft labels by the tiny network."""
+    path: Path = tmp_path_factory.mktemp("teaching") / "soft.npz"
+    teaching.teach([finished, finished], stripes()).write(path)
+    return path
+
+
+def test_a_teacher_speaks_of_every_training_image(finished: RunFolder, labels: Path) -> None:
+    """Guards the rows, the mean of picture and mirror image, and against a look at test images."""
+    soft, dataset = teaching.read(labels), stripes()
+    assert soft.teachers == (json.loads(finished.training.read_text())["weights"],) * 2
+    assert soft.sha256 == files.sha256(labels)
+    held_out = dataset.usage[np.isin(dataset.rows, soft.rows)]
+    assert len(soft.rows) == 336 and set(held_out.tolist()) == {"Training", "PublicTest"}  # tests are PrivateTest
+    part = data.split(dataset, RECIPE.data).train.take(np.arange(20)[::-1])
+    model = load_model(finished)
+    logs = [np.log(model.predict(images[..., None], verbose=0)) for images in (part.images, part.images[:, :, ::-1])]
+    expected = (logs[0] + logs[1]) / 2
+    found = soft.of(part)
+    # The same up to a constant an image; the logarithm of a float32 probability near 1 keeps six digits.
+    np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], atol=2e-3)
+
+
+def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: Path) -> None:
+    """Guards resuming with soft labels, mixup and crops; another teacher's file is not gone on with."""
+    whole = train(PUPIL, stripes(), tmp_path / "whole", soft_labels=labels)
+
+    def stop(task: str, done: float, total: float, note: str = "") -> None:
+        if done > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(PUPIL, stripes(), tmp_path / "run", soft_labels=labels, progress=stop)
+    with pytest.raises(RunError, match="belongs to another recipe or other data"):
+        train(PUPIL, stripes(), tmp_path / "run")
+    run = train(PUPIL, stripes(), tmp_path / "run", soft_labels=labels)
+    results = [json.loads(folder.training.read_text()) for folder in (run, whole)]
+    assert results[0]["weights"] == results[1]["weights"]
+    assert results[0]["soft_labels"]["sha256"] == files.sha256(labels)
+    with pytest.raises(RunError, match=r"was trained on soft labels [0-9a-f]{12}, found none"):
+        train(PUPIL, stripes(), tmp_path / "run")
+    # Trained on crops, it takes whole images.
+    assert load_model(run).input_shape == (None, 16, 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("cut", "expected a file of soft labels, cannot be read"),
+        ("not finite", "expected finite float32 logits"),
+        ("other data", r"expected soft labels of stripes for angry, .*, found others"),
+        ("few rows", "expected soft labels of 252 images, 251 of them have none"),
+    ],
+)
+def test_another_file_is_refused(labels: Path, tmp_path: Path, damage: str, message: str) -> None:
+    """Guards against labels of other pictures; nothing is begun."""
+    soft, path = teaching.read(labels), tmp_path / "soft.npz"
+    if damage == "cut":
+        path.write_bytes(labels.read_bytes()[:2000])
+    elif damage == "not finite":
+        dataclasses.replace(soft, logits=soft.logits * np.float32(np.nan)).write(path)
+    elif damage == "other data":
+        dataclasses.replace(soft, data="0" * 64).write(path)
+    else:
+        row = data.split(stripes(), RECIPE.data).train.rows[:1]
+        dataclasses.replace(soft, logits=soft.logits[:1], rows=row).write(path)
+    with pytest.raises(DataError, match=message) as caught:
+        train(PUPIL, stripes(), tmp_path / "run", soft_labels=path)
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_teachers_must_agree_on_data(finished: RunFolder) -> None:
+    """Guards the mean against a network that learnt other pictures."""
+    with pytest.raises(RunError, match="was trained on other data"):
+        teaching.teach([finished], stripes(seed=1))
