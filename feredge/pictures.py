@@ -22,6 +22,7 @@ MAX_PIXELS = 100_000_000
 """Larger picture files are refused before they are decoded: 100 million pixels take 300 MB in colour."""
 
 _JPEG = b"\xff\xd8"
+_PNG = b"\x89PNG\r\n\x1a\n"
 BOX_KEYS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 
 
@@ -62,7 +63,8 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, 
         raise PictureError(f"{name}: expected at most {max_pixels:,} pixels, found {size[0]} x {size[1]}")
     try:
         how = cv2.IMREAD_GRAYSCALE if gray and data.startswith(_JPEG) else cv2.IMREAD_ANYCOLOR
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+        whole = not data.startswith(_PNG) or _png_fits(data)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how) if whole else None
     except cv2.error as error:
         raise PictureError(f"{name}: expected a whole picture, OpenCV refused it ({error.err})") from error
     if pixels is None:
@@ -191,6 +193,21 @@ def _png(data: bytes) -> tuple[int, int]:
     return struct.unpack_from(">II", data, 16)
 
 
+def _png_fits(data: bytes) -> bool:
+    """Return whether a PNG's chunks lie inside it.
+
+    OpenCV refuses any other as well, but first makes room for what a chunk says of its length: 4 KB of file can take
+    it 4 GB and many seconds.
+    """
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if kind == b"IEND":
+            return at <= len(data)
+    return False
+
+
 def _gif(data: bytes) -> tuple[int, int]:
     return struct.unpack_from("<HH", data, 6)
 
@@ -248,7 +265,7 @@ def _pnm(data: bytes) -> tuple[int, int]:
 
 
 _HEADERS = {
-    b"\x89PNG\r\n\x1a\n": _png,
+    _PNG: _png,
     _JPEG: _jpeg,
     b"BM": _bmp,
     b"GIF87a": _gif,

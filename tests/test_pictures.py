@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import sys
 import tracemalloc
@@ -66,6 +67,16 @@ def test_decompression_bomb_is_refused_before_decoding() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_chunk_longer_than_its_file_is_given_no_room() -> None:
+    """OpenCV refuses such a PNG too, but fills the gigabytes that one chunk claims before it does."""
+    data = bytearray(ENCODED[".png"])
+    data[33:37] = struct.pack(">I", 1_500_000_000)  # the length of the chunk after the header
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PictureError, match="cannot decode"):
+        read_picture(bytes(data))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
 
 
 def test_limit_can_be_lowered() -> None:
