@@ -388,7 +388,9 @@ class Results:
 
     def beside(self, row: Row) -> Row | None:
         """Return the row that the drop of `row` is measured against."""
-        return next((one for one in self.rows if one.name == row.beside), self.reference if not row.beside else None)
+        if row.beside:
+            return next((one for one in self.rows if one.name == row.beside), None)
+        return next((one for one in self.rows if one.kind == "float" and one.network == row.network), None)
 
     def classes(self, row: Row) -> tuple[str, ...]:
         """Return the classes that `row` is judged on."""

@@ -183,7 +183,7 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
         found = "none" if not path.exists() else "another folder" if path.is_dir() else "another file"
         raise ArtifactError(f"{path}: expected a run folder, a folder of exported files or a model file, found {found}")
     else:
-        notes.append(f"{path} was left out: it is no run and no model file.")
+        notes.append(f"{path.name} was left out: it is no run and no model file.")
 
 
 def _file(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:

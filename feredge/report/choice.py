@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from feredge.bench.results import NOISY_FROM, Results, Row
 
+Picked = tuple[Row, list[Row], list[str]]
 BUSY_FROM = 0.7
 """Load average, before anything is measured, from which other work is likely to have disturbed the clock."""
 
@@ -29,19 +30,60 @@ class Choice:
 
 
 def choose(results: Results) -> Choice:
-    """Choose by these rules.
+    """Choose by these rules, among files in their format's own runtime.
 
+    0. Of several networks, take those whose best file is within the 95% interval of the most accurate file, on the
+       same images; of these, the one whose choice is fastest.
     1. Keep the files that are equivalent to the float model within the margin. If there are none, those without
        evidence of a drop. If there are none of these either, the one that lost least.
     2. Of these, keep what is within 10% of the fastest at one thread: a smaller difference may be noise.
     3. Ship the smallest.
     """
-    measured = [row for row in results.rows if row.kind == "artifact" and _whole(row)]
-    failed = sum(row.kind == "artifact" and not _whole(row) for row in results.rows)
+    candidates = [row for row in results.rows if row.kind == "artifact" and not row.runtime]
+    measured = [row for row in candidates if _whole(row)]
+    failed = len(candidates) - len(measured)
     if not measured:
         return Choice(None, ("No file could be measured whole.",), (), ())
-    kept, step = _keep_accuracy(measured, results.effort.margin)
-    steps = [f"{_files(len(measured))} measured" + (f", {failed} failed" if failed else "") + ".", step]
+    steps = [f"{_files(len(measured))} measured" + (f", {failed} failed" if failed else "") + "."]
+    networks: dict[str, list[Row]] = {}
+    for row in measured:
+        networks.setdefault(row.network, []).append(row)
+    choices = {name: _of_network(rows, results.effort.margin) for name, rows in networks.items()}
+    name, words = _network({name: rows for name, rows in networks.items() if comparable(rows[0])} or networks, choices)
+    best, kept, own = choices[name]
+    steps += [*words, *own]
+    others = [(f"{other} instead", choices[other][0]) for other in choices if other != name]
+    return Choice(best, tuple(steps), (*_others(best, kept, networks[name]), *others), _cautions(results, best))
+
+
+def comparable(row: Row) -> bool:
+    """Say whether a row is judged on the data's own classes and images."""
+    return not row.images
+
+
+def _network(networks: dict[str, list[Row]], choices: dict[str, Picked]) -> tuple[str, list[str]]:
+    """Return the network to choose from, and why."""
+    if len(networks) == 1:
+        return next(iter(networks)), []
+    best = {name: max(rows, key=share) for name, rows in networks.items()}
+    first = max(best, key=lambda name: share(best[name]))
+    top = best[first].accuracy
+    assert top is not None
+    near = [name for name in best if share(best[name]) >= top.low]
+    words = [
+        f"{len(networks)} networks on the same images; {first} is the most accurate "
+        f"({100 * top.accuracy:.2f}%, 95% interval {100 * top.low:.1f} to {100 * top.high:.1f})."
+    ]
+    chosen = min(near, key=lambda name: median(choices[name][0]))
+    if len(near) > 1:
+        words.append(f"{', '.join(near)} are within its interval; {chosen} is the fastest of them.")
+    return chosen, words
+
+
+def _of_network(measured: list[Row], margin: float) -> Picked:
+    """Return one network's choice, what it was chosen from, and why."""
+    kept, step = _keep_accuracy(measured, margin)
+    steps = [step]
     fastest = min(map(median, kept))
     quick = [row for row in kept if median(row) <= fastest * (1 + NOISY_FROM)]
     if len(kept) > 1:
@@ -52,12 +94,16 @@ def choose(results: Results) -> Choice:
     best = min(quick, key=lambda row: (row.bytes, median(row)))
     if len(quick) > 1:
         steps.append(f"The smallest of them is {best.name}.")
-    return Choice(best, tuple(steps), _others(best, kept, measured), _cautions(results, best))
+    return best, kept, steps
 
 
 def pareto(rows: Iterable[Row]) -> set[str]:
     """Return the names of rows that no other beats in size, latency or accuracy without losing in another."""
-    points = {row.name: (row.bytes, median(row), -share(row)) for row in rows if _whole(row)}
+    points = {
+        row.name: (row.bytes, median(row), -share(row))
+        for row in rows
+        if _whole(row) and comparable(row) and not row.runtime
+    }
     return {
         name
         for name, point in points.items()
@@ -94,9 +140,11 @@ def _keep_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], str]:
             f"{_files(len(kept))} {_is(kept)} the most accurate.",
         )
     drops = [(row, row.drop) for row in rows if row.drop is not None]
+    yardstick = [row for row in rows if row.drop is None and any(other.beside == row.name for other in rows)]
     kept = [row for row, drop in drops if drop.verdict == "equivalent within the margin"]
-    if kept:
-        return kept, f"{_files(len(kept))} {_is(kept)} equivalent to the float model within {margin:g} pp."
+    if kept or yardstick:
+        whom = yardstick[0].name if yardstick else "the float model"
+        return [*yardstick, *kept], f"{_files(len(kept))} {_is(kept)} equivalent to {whom} within {margin:g} pp."
     kept = [row for row, drop in drops if drop.verdict == "no evidence of a drop"]
     if kept:
         return kept, (

@@ -21,8 +21,10 @@ def damage(results: Results, choice: Choice) -> str:
     drops = [(row, row.drop) for row in results.rows if row.drop and row.kind == "artifact"]
     if not drops:
         return ""
+    several = len({row.network for row, _ in drops}) > 1
+    same = "on the test images of its own network" if several else f"on the same {results.data.total:,} images"
     lead = (
-        f"Drop is the float model's accuracy minus the file's, on the same {results.data.total:,} images. "
+        f"Drop is the float model's accuracy minus the file's, {same}. "
         f"The band is the margin of {results.effort.margin:g} pp: an interval wholly inside it means equivalent."
     )
     body = _forest(drops, results.effort.margin) + _classes(results, drops) + _flips(drops, choice)
@@ -88,22 +90,30 @@ def _p(value: float) -> str:
 
 
 def _classes(results: Results, drops: Sequence[tuple[Row, Drop]]) -> str:
-    data, reference = results.data, results.reference
-    counted = zip(data.classes, data.images, strict=True)
+    """Return the change of each class's recall: a table for each network."""
+    networks = dict.fromkeys(row.network for row, _ in drops)
+    tables = (_recall(results, [pair for pair in drops if pair[0].network == name], name) for name in networks)
+    return (
+        "<h3>Class by class</h3><p>Change of recall in pp: of all images of a class, how many more or fewer are named "
+        "rightly. Rare classes swing widely.</p>" + "".join(tables)
+    )
+
+
+def _recall(results: Results, drops: Sequence[tuple[Row, Drop]], network: str) -> str:
+    first = drops[0][0]
+    counted = zip(results.classes(first), results.images(first), strict=True)
     head = "".join(f'<th scope="col">{escape(name)}<small>{count:,}</small></th>' for name, count in counted)
-    top = ""
+    top, reference = "", results.beside(first)
     if reference and reference.accuracy:
         shares = ("" if share is None else f"{100 * share:.1f}%" for share in reference.accuracy.recall)
         cells = "".join(f"<td>{share}</td>" for share in shares)
-        top = f'<tr class="float"><th scope="row">float model’s recall</th>{cells}</tr>'
+        whose = "float model" if reference.kind == "float" else reference.name
+        top = f'<tr class="float"><th scope="row">{escape(whose)}’s recall</th>{cells}</tr>'
     body = "".join(line(row.name, *map(_heat, drop.recall)) for row, drop in drops)
     grid = (
         f'<table class="heat"><thead><tr><th scope="col">file</th>{head}</tr></thead><tbody>{top}{body}</tbody></table>'
     )
-    return (
-        "<h3>Class by class</h3><p>Change of recall in pp: of all images of a class, how many more or fewer are named "
-        "rightly. Rare classes swing widely.</p>" + scroll("Class by class", grid)
-    )
+    return scroll(f"Class by class {network}".strip(), grid)
 
 
 def _heat(change: float | None) -> str:
@@ -116,7 +126,7 @@ def _heat(change: float | None) -> str:
 
 
 def _flips(drops: Sequence[tuple[Row, Drop]], choice: Choice) -> str:
-    """Return the place for the matrix of changed answers; the script fills it for the file that is chosen."""
+    """Return the place for the changed answers, which the script fills for the file that is chosen."""
     names = [row.name for row, _ in drops]
     start = choice.row.name if choice.row and choice.row.name in names else names[0]
     options = "".join(f"<option{' selected' if name == start else ''}>{escape(name)}</option>" for name in names)
@@ -124,4 +134,5 @@ def _flips(drops: Sequence[tuple[Row, Drop]], choice: Choice) -> str:
         '<h3>Which answers changed</h3><p class="flips"><label>File '
         f'<select id="flips-file">{options}</select></label> <span id="flips-words"></span></p>'
         + scroll("Which answers changed", '<table id="flips" class="heat"></table>')
+        + '<p id="flipped-words"></p><ul id="flipped" aria-label="Images whose answer changed"></ul>'
     )

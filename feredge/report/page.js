@@ -38,7 +38,14 @@
   const shape = (row) => row.kind === "float" ? star : row.kind === "baseline" ? polygon(4, 8, Math.PI / 4) : SHAPES[variants.indexOf(row.variant) % SHAPES.length];
   const color = (row) => row.kind === "artifact" ? `var(--${row.precision}, var(--plain))` : row.kind === "float" ? "var(--ink)" : "var(--plain)";
   const hollow = (row) => row.kind === "artifact" && row.format !== "tflite";
-  const glyph = (row) => element("path", { d: shape(row), fill: hollow(row) ? "var(--card)" : color(row), stroke: color(row), "stroke-width": 2 });
+  const sizes = data.rows.filter((row) => row.kind === "artifact").map((row) => row.bytes), least = Math.min(...sizes), most = Math.max(...sizes);
+  // Across time a point's size tells the file's, among artifacts: baselines may be a hundred times larger.
+  const scale = (row) => (state.x === "size" || row.kind !== "artifact" || most <= least ? 1 : 0.75 + (0.6 * Math.log(row.bytes / least)) / Math.log(most / least));
+  const glyph = (row) => {
+    const group = element("g", { transform: `scale(${scale(row).toFixed(2)})` });
+    group.append(element("path", { d: shape(row), class: row.runtime ? "elsewhere" : "own", fill: hollow(row) ? "var(--card)" : color(row), stroke: color(row), "stroke-width": 2 }));
+    return group;
+  };
 
   // ---- plot ----------------------------------------------------------------------------------------------------
   const latency = (row) => row.latency[state.threads];
@@ -116,7 +123,7 @@
   };
 
   const frontLine = (rows, axis, x, y, end) => {
-    const sorted = rows.filter((row) => row.kind === "artifact").sort((a, b) => axis.value(a) - axis.value(b) || b.accuracy[0] - a.accuracy[0]);
+    const sorted = rows.filter((row) => row.kind === "artifact" && row.eligible).sort((a, b) => axis.value(a) - axis.value(b) || b.accuracy[0] - a.accuracy[0]);
     let best = -1, path = "";
     for (const row of sorted) {
       if (row.accuracy[0] <= best) continue;
@@ -156,6 +163,7 @@
   const describe = (row) => {
     const found = [];
     if (row.accuracy) found.push(["accuracy", `${(100 * row.accuracy[0]).toFixed(2)}% (${(100 * row.accuracy[1]).toFixed(1)} to ${(100 * row.accuracy[2]).toFixed(1)})`]);
+    if (row.judged) found.push(["judged on", row.judged]);
     if (row.drop) found.push(["drop", `${signed(row.drop[0])} pp (${signed(row.drop[1])} to ${signed(row.drop[2])})`], ["verdict", row.verdict]);
     if (row.agreement !== null) found.push(["agreement", `${(100 * row.agreement).toFixed(2)}%`]);
     found.push(["size", `${digits(row.bytes / 1000)} KB`]);
@@ -166,6 +174,7 @@
       found.push(["whole call", `${digits(timed.whole)} ms`], ["rounds differ by", `${(100 * timed.spread).toFixed(1)}%${timed.noisy ? ", noisy" : ""}`]);
     }
     if (row.load !== null) found.push(["load · first call", `${digits(row.load)} · ${digits(row.first)} ms`]);
+    if (row.roofline !== null) found.push(["multiply-adds · of peak", `${digits(row.macs / 1e6)} M · ${(100 * row.roofline).toFixed(0)}%`]);
     if (row.peak !== null) found.push(["peak memory", `${(row.peak / 1e6).toFixed(0)} MB`]);
     if (row.front) found.push(["front", "no file beats it in all three"]);
     return found;
@@ -243,11 +252,11 @@
   const flips = () => {
     const row = byName.get(flipsFile.value), table = document.getElementById("flips"), all = row.flips.flat();
     const total = all.reduce((sum, count) => sum + count, 0), most = Math.max(1, ...all);
-    document.getElementById("flips-words").textContent = `${total.toLocaleString("en")} answers differ from the float model’s.`;
+    document.getElementById("flips-words").textContent = `${total.toLocaleString("en")} answers differ from ${yardstick(row) === "float" ? "the float model" : yardstick(row)}’s.`;
     const cell = (tag, text, properties = {}) => html(tag, { textContent: text, ...properties });
-    const head = html("tr", {}, cell("th", "float ↓ file →", { scope: "col" }), ...data.classes.map((name) => cell("th", name, { scope: "col" })));
+    const head = html("tr", {}, cell("th", `${yardstick(row)} ↓ file →`, { scope: "col" }), ...row.classes.map((name) => cell("th", name, { scope: "col" })));
     const lines = row.flips.map((counts, from) => {
-      const line = html("tr", {}, cell("th", data.classes[from], { scope: "row" }));
+      const line = html("tr", {}, cell("th", row.classes[from], { scope: "row" }));
       counts.forEach((count, to) => {
         const node = cell("td", from === to ? "·" : count || "");
         if (count) { node.className = "won"; node.style.setProperty("--strength", `${(70 * count) / most}%`); }
@@ -256,6 +265,24 @@
       return line;
     });
     table.replaceChildren(html("thead", {}, head), html("tbody", {}, ...lines));
+    flipped(row, total);
+  };
+  const yardstick = (row) => (byName.get(row.beside)?.kind === "artifact" ? row.beside : "float");
+  const flipped = (row, total) => {  // the images themselves, what was lost first
+    const place = document.getElementById("flipped"), words = document.getElementById("flipped-words");
+    const count = { lost: 0, won: 0, other: 0 };
+    place.replaceChildren(...row.flipped.map(([at, label, before, after]) => {
+      const kind = before === label ? "lost" : after === label ? "won" : "other", face = data.faces[at];
+      count[kind] += 1;
+      const [truth, was, is] = [label, before, after].map((index) => row.classes[index]);
+      const card = html("li", { className: kind, title: `Row ${at} of the data: ${truth}. Named ${was}, now ${is}.` });
+      if (face) card.append(html("img", { src: `data:image/png;base64,${face}`, alt: `Row ${at}, ${truth}`, width: 72, height: 72, loading: "lazy" }));
+      card.append(html("span", {}, html("b", { textContent: was }), " → ", html("b", { textContent: is })), html("small", { textContent: `${truth} · row ${at}` }));
+      return card;
+    }));
+    words.textContent = row.flipped.length
+      ? `${row.flipped.length} of them, ${count.lost} lost, ${count.won} won, ${count.other} wrong either way; below each its label and its row in the data.`
+      : "";
   };
   if (flipsFile) { flipsFile.addEventListener("change", flips); flips(); }
 
@@ -315,6 +342,10 @@
   for (const precision of new Set(artifacts.map((row) => row.precision))) entry(SHAPES[0], `var(--${precision}, var(--plain))`, `var(--${precision}, var(--plain))`, precision);
   variants.forEach((variant, index) => entry(SHAPES[index % SHAPES.length], "none", "var(--ink)", variant));
   for (const format of new Set(artifacts.map((row) => row.format))) entry(SHAPES[0], format === "tflite" ? "var(--plain)" : "var(--card)", "var(--plain)", format === "tflite" ? "filled: tflite" : `hollow: ${format}`);
+  if (artifacts.some((row) => row.runtime)) {
+    entry(SHAPES[0], "none", "var(--plain)", "dashed: another runtime");
+    legend.querySelector("li:last-child path").classList.add("elsewhere");
+  }
   if (data.rows.some((row) => row.kind === "float")) entry(star, "var(--ink)", "var(--ink)", "float model");
   if (data.rows.some((row) => row.kind === "baseline")) entry(polygon(4, 8, Math.PI / 4), "var(--plain)", "var(--plain)", "baseline");
 

@@ -13,7 +13,7 @@ from typing import Any
 from feredge import files
 from feredge.bench.results import Results, Row
 from feredge.report import sections
-from feredge.report.choice import Choice, choose, pareto
+from feredge.report.choice import Choice, choose, comparable, pareto
 from feredge.report.damage import damage, robustness
 from feredge.report.faces import shown
 from feredge.report.markup import section
@@ -41,9 +41,8 @@ def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[in
     """Return the report page."""
     choice = choose(results)
     front = pareto(row for row in results.rows if row.kind == "artifact")
-    name = str(results.recipe.get("name", "a run"))
     parts = {
-        "title": escape(f"{name} on {results.data.source}"),
+        "title": escape(f"{sections.title(results)} on {results.data.source}"),
         "style": _resource("page.css"),
         "script": _resource("page.js"),
         "data": _embedded(_payload(results, choice, front, faces or {})),
@@ -98,6 +97,9 @@ def _point(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "flipped": shown(row.drop) if row.drop and row.kind == "artifact" else [],
         "macs": row.macs.floating + row.macs.integer if row.macs else None,
         "roofline": row.roofline,
+        "runtime": row.runtime,
+        "eligible": comparable(row) and not row.runtime,
+        "judged": f"{sum(row.images):,} images of {len(results.classes(row))} classes" if row.images else None,
         "latency": {
             str(found.threads): {
                 "median": found.inference.median,

@@ -13,7 +13,7 @@ from feredge.report.table import columns
 
 def masthead(results: Results) -> str:
     """Return what was measured, where and when, in two lines."""
-    name = escape(str(results.recipe.get("name", "a run")))
+    name = escape(title(results))
     quick = '<span class="badge">quick</span>' if results.effort.name == "quick" else ""
     return (
         f'<p class="kicker">feredge report {quick}</p>'
@@ -21,6 +21,14 @@ def masthead(results: Results) -> str:
         f'<p class="facts">{results.data.total:,} test images · {escape(results.machine.cpu)}, '
         f"{results.machine.cores} cores · {escape(results.measured[:10])}</p>"
     )
+
+
+def title(results: Results) -> str:
+    """Return the name of what was measured: the recipe, or the networks."""
+    networks = list(dict.fromkeys(row.network for row in results.rows if row.network))
+    if len(networks) > 4:
+        networks[3:] = [f"{len(networks) - 3} more"]
+    return ", ".join(networks) or str(results.recipe.get("name", "a run"))
 
 
 def verdict(results: Results, choice: Choice) -> str:
@@ -72,8 +80,13 @@ def figures(results: Results, choice: Choice, front: set[str]) -> str:
     )
     failed = f'<h3>What failed</h3><ul class="failures">{failures}</ul>' if failures else ""
     meanings = facts(*((column.title, column.explanation) for column in shown))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in results.notes)
+    noted = f'<ul class="notes">{notes}</ul>' if notes else ""
     return (
-        scroll("Every figure", grid) + f"<details><summary>What the columns mean</summary>{meanings}</details>" + failed
+        scroll("Every figure", grid)
+        + noted
+        + f"<details><summary>What the columns mean</summary>{meanings}</details>"
+        + failed
     )
 
 
@@ -123,6 +136,10 @@ def evidence(results: Results) -> str:
         ("governor", machine.governor),
         ("system", f"{machine.system}, {machine.architecture}"),
         ("load before", "unknown" if machine.load is None else f"{machine.load:g}"),
+        *(
+            (f"peak, {precision}, one thread", f"{rate / 1e9:,.1f} billion multiply-adds a second")
+            for precision, rate in machine.peaks.items()
+        ),
         *machine.versions.items(),
     )
     images = facts(
@@ -136,7 +153,7 @@ def evidence(results: Results) -> str:
     )
     name = str(results.recipe.get("name", "RECIPE"))
     quick = " --quick" if results.effort.name == "quick" else ""
-    again = f"feredge run {name} --data {data.source} --out runs/{name}{quick}"
+    again = results.again or f"feredge run {name} --data {data.source} --out runs/{name}{quick}"
     keys = table(
         ("file", "SHA-256"), (line(row.name, f"<code>{row.sha256}</code>") for row in results.rows), style="keys"
     )
@@ -162,6 +179,8 @@ def _rules(results: Results) -> list[str]:
         "Drop: paired bootstrap over images, 95%. Verdict: equivalent when the whole interval, and Bonett and Price's "
         f"beside it, lies within {effort.margin:g} pp; a drop when McNemar's exact test gives p under 0.05; otherwise "
         "no evidence of a drop, which is not proof that there is none.",
+        "Percent of peak: the time that a file's multiply-adds would take at this machine's best matrix product on one "
+        "thread, float32 and integers apart, over the median. What is left is memory, small layers and overhead.",
         "Cold start: a fresh process, the file already in the page cache; the runtime's import counts.",
     ]
     if effort.name == "quick":
@@ -191,7 +210,9 @@ def _tiles(results: Results, row: Row) -> str:
         (
             other
             for other in results.rows
-            if (other.variant, other.precision, other.format) == ("dense", "float32", row.format) and other.at(1)
+            if (other.variant, other.precision, other.format) == ("dense", "float32", row.format)
+            and (other.network, other.runtime) == (row.network, "")
+            and other.at(1)
         ),
         row,
     )

@@ -30,6 +30,7 @@ class Column:
     text: Callable[[Row], str]
 
 
+ROOFLINE = "multiply-adds a second over the peak of this machine's matrix product in the same arithmetic, one thread"
 SHORT = {
     "drop": "drop",
     "no evidence of a drop": "no evidence of a drop",
@@ -40,12 +41,16 @@ SHORT = {
 
 def columns(results: Results) -> list[Column]:
     """Return the columns of `results`, the most asked for first."""
-    reference = results.reference
-    base = _median(reference, 1) if reference else None
 
     def speed_up(row: Row) -> float | None:
+        beside = results.beside(row)
+        base = _median(beside, 1) if beside else None
         found = _median(row, 1)
         return base / found if base and found else None
+
+    def judged(row: Row) -> str:
+        classes = f", {len(row.classes)} classes" if len(results.classes(row)) != len(results.data.classes) else ""
+        return f"{sum(results.images(row)):,}{classes}"
 
     found = [
         Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
@@ -56,6 +61,7 @@ def columns(results: Results) -> list[Column]:
         _number("median_ms", "median ms", "inference of one face, one thread", lambda row: _median(row, 1), "{:.3f}"),
         _number("p90_ms", "p90 ms", "nine of ten runs are faster", _timing(lambda timing: timing.p90), "{:.3f}"),
         _number("speed_up", "× float", "how many times the float model's speed", speed_up, "{:.1f}"),
+        _number("roofline", "% of peak", ROOFLINE, lambda row: row.roofline, "{:.0f}", scale=100),
         _number("whole_ms", "whole call ms", "from a colour crop to a class, median", _whole, "{:.3f}"),
     ]
     for threads in results.effort.threads[1:]:
@@ -78,6 +84,9 @@ def columns(results: Results) -> list[Column]:
                 "{:,.0f}",
             )
         )
+    if any(row.images for row in results.rows):
+        words = "test images, and classes where they are not the data's own"
+        found.insert(3, Column("judged_on", "judged on", words, lambda row: sum(results.images(row)), judged))
     if any(row.corrupted for row in results.rows):
         words = "mean over corrupted copies of every kind and strength"
         found.append(_number("corrupted_accuracy", "corrupted %", words, _corrupted, "{:.2f}", scale=100))
@@ -88,6 +97,15 @@ def columns(results: Results) -> list[Column]:
             "accuracy on test images that stand nowhere else",
             _unique,
             "{:.2f}",
+            scale=100,
+        ),
+        _number("ece", "ECE %", "gap between confidence and accuracy, over 15 bins", _ece, "{:.2f}", scale=100),
+        _number(
+            "confidence_drift",
+            "confidence pp",
+            "mean largest probability less the float model's, in percentage points",
+            lambda row: row.drop.confidence if row.drop else None,
+            "{:+.2f}",
             scale=100,
         ),
         _number("peak_bytes", "peak MB", "highest resident memory of its process", _peak, "{:.0f}", scale=1e-6),
@@ -104,8 +122,9 @@ def to_csv(results: Results) -> str:
     """Return one line a row with every column, the keys of the figures, and the failure if there was one."""
     shown = columns(results)
     keys = ["sha256", "kind", "format", "variant", "precision"]
+    keys += ["network", "runtime", "beside", "multiply_adds"]
     tails = ["p95_ms", "p99_ms"]
-    drops = ["drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "ece", "failure"]
+    drops = ["drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "failure"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*(column.key for column in shown), *keys, *tails, *drops, "data_sha256", "cpu", "effort"])
@@ -117,10 +136,10 @@ def to_csv(results: Results) -> str:
         writer.writerow(
             [
                 *(column.value(row) for column in shown),
-                *(getattr(row, key) for key in keys),
+                *(getattr(row, key) for key in keys[:-1]),
+                row.macs.floating + row.macs.integer if row.macs else None,
                 *tail,
                 *figures,
-                row.accuracy.ece if row.accuracy else None,
                 row.failure,
                 results.data.digest,
                 results.machine.cpu,
@@ -140,7 +159,7 @@ def _number(
 ) -> Column:
     def text(row: Row) -> str:
         found = value(row)
-        return "" if found is None else pattern.format(found * scale)
+        return "" if found is None else pattern.format(found * scale).replace("-", "−")
 
     return Column(key, title, explanation, value, text)
 
@@ -151,6 +170,10 @@ def _accuracy(row: Row) -> float | None:
 
 def _unique(row: Row) -> float | None:
     return row.accuracy.unique.accuracy if row.accuracy and row.accuracy.unique else None
+
+
+def _ece(row: Row) -> float | None:
+    return row.accuracy.ece if row.accuracy else None
 
 
 def _corrupted(row: Row) -> float | None:

@@ -85,6 +85,7 @@ def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.effort
     noisy = any(found is not None and found.inference.noisy for found in (row.at(1) for row in results.rows))
     return [
+        *results.notes,
         f"Drop: float accuracy minus the file's over the same {data.total:,} test images, percentage points, with a "
         f"95% interval by paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
         f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outlier removed"
