@@ -201,8 +201,8 @@ def _png_fits(data: bytes) -> bool:
     """
     at = len(_PNG)
     while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        at += 12 + length
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4])
         if kind == b"IEND":
             return at <= len(data)
     return False
