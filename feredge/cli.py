@@ -33,6 +33,7 @@ ELSEWHERE = {
     "label": ("feredge.commands.label", "Name the expressions in many pictures, from threads or Ray."),
     "models": ("feredge.commands.models", "List the reference models that are here."),
     "pictures": ("feredge.commands.pictures", "Draw every picture of a trained run."),
+    "report": ("feredge.commands.report", "Show results again, or several side by side."),
     "serve": ("feredge.commands.serve", "Serve predictions over HTTP."),
     "teach": ("feredge.commands.teach", "Let trained runs label the training images for another."),
     "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
@@ -145,6 +146,7 @@ TRAINING = options(
     ),
     SKIP,
 )
+NO_FACES = click.option("--no-faces", is_flag=True, help="Leave the pictures of people out of the page.")
 QUICK = click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")
 
 
@@ -224,7 +226,8 @@ def export_command(run: Path, data: str | None) -> None:
 @click.argument("recipe", default="nano")
 @TRAINING
 @QUICK
-def run_command(recipe: str, quick: bool, **settings: Any) -> None:
+@NO_FACES
+def run_command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
     """Train, export and benchmark in one go.
 
     RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped.
@@ -236,41 +239,9 @@ def run_command(recipe: str, quick: bool, **settings: Any) -> None:
 
     results = standing(folder, dataset, quick=quick)
     if results is None or not folder.report.is_file():
-        measure(folder, dataset, quick=quick, baselines=True)
+        measure(folder, dataset, quick=quick, faces=not no_faces)
     else:
         show(results, folder.report)
-
-
-@main.command("report")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table instead.")
-@click.option("--csv", "form", flag_value="csv", help="Print every figure as csv instead.")
-def report_command(runs: tuple[Path, ...], form: str | None) -> None:
-    """Show results again, or several side by side.
-
-    RUN is a run folder, whose page is written anew, or a results file.
-    """
-    from feredge import report
-    from feredge.bench import Results
-    from feredge.run import RunFolder
-
-    if len(runs) > 1:
-        if form:
-            raise click.UsageError("--markdown and --csv take one run")
-        tables = [Results.read(RunFolder.open(path).results if path.is_dir() else path) for path in runs]
-        click.echo(report.to_comparison(tables))
-        return
-    folder = RunFolder.open(runs[0]) if runs[0].is_dir() else None
-    results = Results.read(folder.results if folder else runs[0])
-    if form == "markdown":
-        click.echo(report.to_markdown(results))
-    elif form == "csv":
-        click.echo(report.to_csv(results), nl=False)
-    elif folder:
-        report.write_html(results, folder.report)
-        show(results, folder.report)
-    else:
-        click.echo(report.to_terminal(results))
 
 
 def _train(
@@ -313,16 +284,15 @@ def _export(run: RunFolder, dataset: Dataset) -> None:
     click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
 
 
-def measure(run: RunFolder, dataset: Dataset, *, quick: bool, baselines: bool) -> Results:
+def measure(run: RunFolder, dataset: Dataset, *, quick: bool, faces: bool) -> None:
     """Measure a run here, write its results and its page, and show them."""
     from feredge import report
     from feredge.bench import bench
 
     with bars() as progress:
-        results = bench(run, dataset, quick=quick, baselines=baselines, progress=progress)
-    report.write_html(results, run.report)
+        results = bench(run, dataset, quick=quick, progress=progress)
+    report.write_html(results, run.report, faces=report.faces(results, [dataset]) if faces else None)
     show(results, run.report)
-    return results
 
 
 def show(results: Results, page: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.cli import QUICK, bars, options, show
+from feredge.cli import NO_FACES, QUICK, bars, options, show
 
 if TYPE_CHECKING:
     from feredge.bench import Results
@@ -70,7 +70,7 @@ WHAT = options(
     click.option("--classes", help="Of files without a card, in their order: 'happy, low = sad + fear'"),
     click.option("--pixels", type=Range(), default="0..1", show_default=True, help="Black and white to such files."),
     click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out."),
-    click.option("--no-faces", is_flag=True, help="Leave the pictures of people out of the page."),
+    NO_FACES,
     click.option(
         "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN, else ./bench]"
     ),

@@ -6,7 +6,18 @@ from feredge.report.choice import Choice, choose
 from feredge.report.comparison import to_comparison
 from feredge.report.faces import faces
 from feredge.report.page import write_html
+from feredge.report.side_by_side import write_comparison
 from feredge.report.table import to_csv
 from feredge.report.text import to_markdown, to_terminal
 
-__all__ = ["Choice", "choose", "faces", "to_comparison", "to_csv", "to_markdown", "to_terminal", "write_html"]
+__all__ = [
+    "Choice",
+    "choose",
+    "faces",
+    "to_comparison",
+    "to_csv",
+    "to_markdown",
+    "to_terminal",
+    "write_comparison",
+    "write_html",
+]

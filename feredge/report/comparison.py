@@ -16,13 +16,9 @@ def to_comparison(several: Sequence[Results]) -> str:
     Raises:
         ResultsError: fewer than two results, or no file that two of them share.
     """
-    if len(several) < 2:
-        raise ResultsError(f"a comparison: expected at least two results, found {len(several)}")
+    names = matched(several)
     tables = [{row.name: row for row in results.rows} for results in several]
-    names = [name for name in dict.fromkeys(name for table in tables for name in table) if _shared(name, tables)]
-    if not names:
-        raise ResultsError("a comparison: expected files of the same name, found none")
-    letters = [chr(ord("A") + index) for index in range(len(several))]
+    letters = lettered(several)
     heads = [f"{title} {letter}" for letter in letters for title in ("accuracy %", "median ms")]
     changes = [f"{letter} − A pp | {letter} / A time" for letter in letters[1:]]
     lines = [
@@ -45,6 +41,26 @@ def to_comparison(several: Sequence[Results]) -> str:
             f"{results.measured[:10]}"
         )
     return "\n".join(lines) + "\n"
+
+
+def matched(several: Sequence[Results]) -> list[str]:
+    """Return the files that at least two results share, by name, in their order.
+
+    Raises:
+        ResultsError: fewer than two results, or no such file.
+    """
+    if len(several) < 2:
+        raise ResultsError(f"a comparison: expected at least two results, found {len(several)}")
+    tables = [{row.name: row for row in results.rows} for results in several]
+    names = [name for name in dict.fromkeys(name for table in tables for name in table) if _shared(name, tables)]
+    if not names:
+        raise ResultsError("a comparison: expected files of the same name, found none")
+    return names
+
+
+def lettered(several: Sequence[Results]) -> list[str]:
+    """Return A, B, C, ... for so many results."""
+    return [chr(ord("A") + index) for index in range(len(several))]
 
 
 def _shared(name: str, tables: Sequence[dict[str, Row]]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from importlib import resources
 
 from feredge.bench.results import Row
 
@@ -63,3 +64,8 @@ def pill(row: Row) -> str:
         return '<span class="pill">the yardstick</span>' if row.kind == "float" else ""
     kind, words = PILLS[row.drop.verdict]
     return f'<span class="pill {kind}">{words}</span>'
+
+
+def resource(name: str) -> str:
+    """Return the text of a file that stands beside this module."""
+    return resources.files("feredge.report").joinpath(name).read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from feredge.report import sections
 from feredge.report.choice import Choice, choose, comparable, pareto
 from feredge.report.damage import damage, robustness
 from feredge.report.faces import shown
-from feredge.report.markup import section
+from feredge.report.markup import resource, section
 
 PICTURES = (
     ("curves.png", "Training curves: loss and accuracy over the epochs"),
@@ -43,8 +42,8 @@ def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[in
     front = pareto(row for row in results.rows if row.kind == "artifact")
     parts = {
         "title": escape(f"{sections.title(results)} on {results.data.source}"),
-        "style": _resource("page.css"),
-        "script": _resource("page.js"),
+        "style": resource("page.css"),
+        "script": resource("page.js"),
         "data": _embedded(_payload(results, choice, front, faces or {})),
         "masthead": sections.masthead(results),
         "verdict": sections.verdict(results, choice),
@@ -55,7 +54,7 @@ def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[in
         "training": _training(pictures) if pictures else "",
         "evidence": sections.evidence(results),
     }
-    page = _resource("page.html")
+    page = resource("page.html")
     # One pass, so that a value that looks like a placeholder stays as it is.
     pieces = page.split("{{")
     filled = [pieces[0]]
@@ -135,7 +134,3 @@ def _training(folder: Path) -> str:
     if not figures:
         return ""
     return section("training", "How it was trained", f'<div class="pictures">{"".join(figures)}</div>')
-
-
-def _resource(name: str) -> str:
-    return resources.files("feredge.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,200 @@
+"""Several results side by side as a page: what changed, on which machine, and whether it can be compared at all."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from feredge import files
+from feredge.bench.results import NOISY_FROM, Machine, Results, Row
+from feredge.report import sections
+from feredge.report.choice import choose
+from feredge.report.comparison import lettered, matched
+from feredge.report.markup import breakable, line, resource, scroll, section, signed, table
+
+NARROWEST = 1.1
+"""Ratio that the axis of ratios reaches at least, either way."""
+Pair = tuple[str, Row, Row]
+
+
+def write_comparison(several: Sequence[Results], path: Path) -> None:
+    """Write the page to `path`, whole or not at all.
+
+    Raises:
+        ResultsError: fewer than two results, or no file that two of them share.
+    """
+    files.write_text(path, to_page(several))
+
+
+def to_page(several: Sequence[Results]) -> str:
+    """Return the page: every result is compared with the first."""
+    names = matched(several)
+    letters = lettered(several)
+    first = several[0]
+    body = ""
+    for letter, other in list(zip(letters, several, strict=True))[1:]:
+        pairs = _pairs(names, first, other)
+        body += section(
+            f"against-{letter}",
+            f"{letter} against A",
+            _summary(pairs, first, other, letter) + _lanes(pairs, first, other, letter),
+        )
+    title = f"{len(several)} results side by side"
+    kinds = " · ".join(
+        f"{letter}: {sections.title(one)}, {one.machine.cpu}" for letter, one in zip(letters, several, strict=True)
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{title} · feredge</title><style>{resource('page.css')}</style></head><body>"
+        f'<header><p class="kicker">feredge comparison</p><h1>{title}</h1><p class="facts">{escape(kinds)}</p></header>'
+        f"<main>{body}{_choices(letters, several)}{_machines(letters, several)}</main>"
+        "<footer><p>Written by feredge. This page needs no network.</p></footer></body></html>\n"
+    )
+
+
+def _pairs(names: Sequence[str], first: Results, other: Results) -> list[Pair]:
+    before, after = ({row.name: row for row in one.rows} for one in (first, other))
+    return [(name, before[name], after[name]) for name in names if name in before and name in after]
+
+
+def _ratio(pair: Pair) -> float | None:
+    before, after = (row.at(1) for row in pair[1:])
+    return after.inference.median / before.inference.median if before and after else None
+
+
+def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
+    """Return the outcome in a few sentences, and why it may not hold."""
+    ratios = {pair[0]: ratio for pair in pairs if (ratio := _ratio(pair)) is not None}
+    words = [f"{len(pairs)} files stand in both."]
+    if ratios:
+        middle = statistics.median(ratios.values())
+        slowest, fastest = max(ratios, key=ratios.__getitem__), min(ratios, key=ratios.__getitem__)
+        words.append(
+            f"{letter} takes {middle:.2f} times A's time in the median, from {ratios[fastest]:.2f} ({fastest}) "
+            f"to {ratios[slowest]:.2f} ({slowest})."
+        )
+    if first.data.digest == other.data.digest:
+        gains = [100 * (b.accuracy.accuracy - a.accuracy.accuracy) for _, a, b in pairs if a.accuracy and b.accuracy]
+        changed = sum(abs(gain) > 1e-9 for gain in gains)
+        words.append(
+            f"Accuracy differs in {changed} of {len(gains)} files, by at most {max(map(abs, gains)):.2f} pp."
+            if changed
+            else "Every file has the same accuracy in both."
+        )
+    cautions = (
+        [] if first.data.digest == other.data.digest else ["The test data differ: accuracies cannot be compared."]
+    )
+    if any(not _same_file(pair) for pair in pairs):
+        cautions.append(f"{sum(not _same_file(pair) for pair in pairs)} files of the same name are not the same file.")
+    if "quick" in (first.effort.name, other.effort.name):
+        cautions.append("A quick benchmark is among them.")
+    noisy = sum(any((timed := row.at(1)) and timed.inference.noisy for row in pair[1:]) for pair in pairs)
+    if noisy:
+        cautions.append(
+            f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_FROM:.0%}."
+        )
+    found = "".join(f'<p class="caution">{escape(caution)}</p>' for caution in cautions)
+    return f'<p class="lead">{escape(" ".join(words))}</p>{found}'
+
+
+def _same_file(pair: Pair) -> bool:
+    return pair[1].sha256 == pair[2].sha256
+
+
+def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
+    # Baselines may be fitted anew, and so differ more than any file does.
+    ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := _ratio(pair)) is not None]
+    reach = max([NARROWEST, *ratios, *(1 / ratio for ratio in ratios)]) ** 1.08
+    same = first.data.digest == other.data.digest
+
+    def place(ratio: float) -> float:
+        return min(max(50 + 50 * math.log(ratio) / math.log(reach), 1.0), 99.0)
+
+    band = f'<i class="band" style="left:{place(1 / 1.05):.2f}%;width:{place(1.05) - place(1 / 1.05):.2f}%"></i>'
+
+    def row(pair: Pair) -> str:
+        name, a, b = pair
+        ratio = _ratio(pair)
+        marks, text = "", ""
+        if ratio is not None:
+            left, right = sorted((50.0, place(ratio)))
+            marks = f'<i class="whisker" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
+            marks += f'<i class="dot" style="left:{place(ratio):.2f}%"></i>'
+            text = f"{ratio:.2f}"
+        kind = "kept" if ratio is None or 1 / 1.05 <= ratio <= 1.05 else "lost" if ratio > 1 else "won"
+        lane = f'<td class="lane {kind}" aria-hidden="true">{band}<i class="zero" style="left:50%"></i>{marks}</td>'
+        gain = ""
+        if same and a.accuracy and b.accuracy:
+            gain = signed(100 * (b.accuracy.accuracy - a.accuracy.accuracy))
+        return line(name, lane, text, _ms(a), _ms(b), _percent(a), _percent(b), gain)
+
+    headings = (
+        *("file", f"← {letter} faster · slower →", f"{letter} / A"),
+        *("A ms", f"{letter} ms", "A %", f"{letter} %", "pp"),
+    )
+    return scroll(f"{letter} against A", table(headings, map(row, pairs), style="lanes"))
+
+
+def _ms(row: Row) -> str:
+    timed = row.at(1)
+    return f"{'~' if timed.inference.noisy else ''}{timed.inference.median:.3f}" if timed else ""
+
+
+def _percent(row: Row) -> str:
+    return f"{100 * row.accuracy.accuracy:.2f}" if row.accuracy else ""
+
+
+def _choices(letters: Sequence[str], several: Sequence[Results]) -> str:
+    found = []
+    for letter, results in zip(letters, several, strict=True):
+        choice = choose(results)
+        name = f"<code>{breakable(choice.row.name)}</code>" if choice.row else "nothing"
+        found.append(f"<li><b>{letter}</b> {name} <span>{escape(' '.join(choice.steps))}</span></li>")
+    return section("choices", "What each would ship", f'<ul class="others wide">{"".join(found)}</ul>')
+
+
+def _machines(letters: Sequence[str], several: Sequence[Results]) -> str:
+    """Return what each was measured on; a line whose entries differ is marked."""
+    found = []
+    for name, values in _facts(several):
+        differs = len(set(values)) > 1
+        mark = ' <span class="mark noisy">differs</span>' if differs else ""
+        cells = "".join(f"<td>{escape(value)}</td>" for value in values)
+        found.append(f'<tr><th scope="row">{escape(name)}{mark}</th>{cells}</tr>')
+    grid = table(("", *letters), found, style="keys wrap")
+    return section("machines", "Machines and data", scroll("Machines and data", grid))
+
+
+def _facts(several: Sequence[Results]) -> list[tuple[str, list[str]]]:
+    machines = [results.machine for results in several]
+
+    def of(name: str) -> list[str]:
+        return [str(getattr(machine, name)) for machine in machines]
+
+    def version(machine: Machine, package: str) -> str:
+        return machine.versions.get(package, "not there")
+
+    packages = list(dict.fromkeys(package for machine in machines for package in machine.versions))
+    peaks = list(dict.fromkeys(precision for machine in machines for precision in machine.peaks))
+    return [
+        ("measured", [results.measured[:16].replace("T", " ") for results in several]),
+        ("benchmark", [results.effort.name for results in several]),
+        ("data", [f"{results.data.source}, {results.data.digest[:12]}" for results in several]),
+        ("test images", [f"{results.data.total:,}" for results in several]),
+        ("CPU", of("cpu")),
+        ("architecture", of("architecture")),
+        ("cores", of("cores")),
+        ("instruction sets", [", ".join(machine.flags) for machine in machines]),
+        ("governor", of("governor")),
+        ("system", of("system")),
+        *(
+            (f"peak {name}", [f"{one.peaks[name] / 1e9:,.1f} G/s" if name in one.peaks else "" for one in machines])
+            for name in peaks
+        ),
+        *((package, [version(machine, package) for machine in machines]) for package in packages),
+    ]
