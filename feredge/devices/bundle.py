@@ -78,7 +78,7 @@ def bundle(
     np.savez(data, images=images, labels=splits.test.labels, unique=unique, reference=reference)
     contents = {
         "__main__.py": (Path(__file__).parent / "start.py").read_bytes(),
-        **_sources(),
+        **sources(),
         f"{PAYLOAD}/{SETTINGS}": json.dumps(settings, sort_keys=True).encode(),
         f"{PAYLOAD}/{DATA}": data.getvalue(),
         f"{PAYLOAD}/artifacts/{MANIFEST_FILE}": (run.artifacts / MANIFEST_FILE).read_bytes(),
@@ -91,7 +91,8 @@ def bundle(
     return out
 
 
-def _sources() -> dict[str, bytes]:
+def sources() -> dict[str, bytes]:
+    """Return what a device runs of feredge, by the names that the files have beside the package."""
     package = Path(feredge.__file__).parent
     paths = sorted(path for pattern in SOURCES for path in package.glob(pattern))
     return {f"feredge/{path.relative_to(package).as_posix()}": path.read_bytes() for path in paths}

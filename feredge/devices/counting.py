@@ -1,0 +1,140 @@
+"""`count`: the instructions that one inference takes on an emulated Arm core, for each file of a run.
+
+They repeat where times do not, and show what a core's missing instructions cost: without the dot product an int8 file
+may take more of them than a float one. How long they take, they do not say.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from feredge.bench.results import Instructions
+from feredge.bench.trial import Subject
+from feredge.contract import Images
+from feredge.data.cache import folder as cache_folder
+from feredge.devices import arm64
+from feredge.devices.bundle import sources
+from feredge.errors import DeviceError
+from feredge.progress import Progress, quiet
+
+WARM, STRETCHES, LENGTH = 8, 5, 4
+"""Inferences before the first mark; stretches between marks; inferences in each."""
+PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
+PATIENCE = 900.0
+"""Seconds that one file may take under emulation."""
+
+
+def count(
+    subjects: Sequence[Subject], images: Images, core: str, *, cache: Path | None = None, progress: Progress = quiet
+) -> dict[str, Instructions]:
+    """Count the instructions of each artifact on `core`, one of arm64.CORES; return them by the subject's name.
+
+    The packages there have the versions that are installed here. The first call makes the root and fetches them.
+
+    Args:
+        images: `uint8 (N, H, W, C)`, of which the first few are looked at.
+        cache: where the root is kept; `arm64` in feredge's cache folder if not given.
+
+    Raises:
+        DeviceError: qemu, gcc or mmdebstrap is missing, or the root or its packages cannot be made.
+    """
+    if core not in arm64.CORES:
+        raise DeviceError(f"expected a core among {', '.join(arm64.CORES)}, found {core}")
+    arm64.need("qemu-aarch64", "qemu-user")
+    arm64.need("gcc", "gcc")
+    task = f"instructions, {core}"
+    progress(task, 0, len(subjects))
+    root = arm64.make_root(cache or cache_folder() / "arm64")
+    packages = arm64.install(root, _versions())
+    with tempfile.TemporaryDirectory(prefix="feredge-") as name:
+        work = Path(name)
+        (work / "root").mkdir()
+        root = arm64.with_core(root, core, work / "root")
+        plugin = build_plugin(work)
+        for path, content in sources().items():
+            (work / path).parent.mkdir(parents=True, exist_ok=True)
+            (work / path).write_bytes(content)
+        np.save(work / "images.npy", images[:LENGTH])
+
+        def one(numbered: tuple[int, Subject]) -> Instructions:
+            number, subject = numbered
+            options = ["-plugin", f"{plugin},out={work}/{number}"]
+            command = arm64.guest(root, core, (work, packages), options)
+            command += ["-m", "feredge.devices.counted", str(subject.path.absolute()), str(work / "images.npy")]
+            return _count(core, [*command, str(WARM), str(STRETCHES), str(LENGTH)], work / str(number))
+
+        found = {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for index, (subject, counted) in enumerate(zip(subjects, pool.map(one, enumerate(subjects)), strict=True)):
+                found[subject.name] = counted
+                progress(task, index + 1, len(subjects), subject.name)
+        return found
+
+
+def build_plugin(folder: Path) -> Path:
+    """Compile count.c for the qemu that is here, and return the library.
+
+    Raises:
+        DeviceError: gcc cannot.
+    """
+    version = subprocess.run(["qemu-aarch64", "--version"], capture_output=True, text=True, check=False).stdout
+    library = folder / "libcount.so"
+    source = Path(__file__).parent / "count.c"
+    command = ["gcc", "-O2", "-shared", "-fPIC", f"-DPLUGIN_API={plugin_api(version)}", "-o", str(library), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DeviceError(f"expected gcc to compile {source.name}, found {done.stderr.strip()[:200]}")
+    return library
+
+
+def plugin_api(version: str) -> int:
+    """Return the plugin interface's number for what `qemu-aarch64 --version` says."""
+    found = re.search(r"version (\d+)\.", version)
+    if found is None:
+        raise DeviceError(f"expected qemu's version, found {version[:60]!r}")
+    return 1 if int(found[1]) < 9 else 2
+
+
+def parse_marks(text: str) -> list[int]:
+    """Return the counts of marks 0, 1, 2, and on, as the plugin wrote them; DeviceError for anything else."""
+    rows = [line.split() for line in text.splitlines()]
+    counts = [int(row[1]) for row in rows if len(row) == 2 and all(re.fullmatch("[0-9]{1,20}", one) for one in row)]
+    if [row[0] for row in rows] != [str(number) for number in range(len(counts))] or sorted(counts) != counts:
+        raise DeviceError(f"expected marks in order, found {text[:60]!r}")
+    return counts
+
+
+def _count(core: str, command: Sequence[str], marks: Path) -> Instructions:
+    """Run the guest, and return what its marks say; a guest that ends early or hangs is this file's failure alone."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Instructions(core, None, None, f"no answer within {PATIENCE:.0f} s")
+    counts = parse_marks(marks.read_text() if marks.exists() else "")
+    if done.returncode or len(counts) != STRETCHES + 1:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return Instructions(core, None, None, f"ended with {done.returncode}: {lines[-1][:200] if lines else ''}")
+    each = [(after - before) / LENGTH for before, after in pairwise(counts)]
+    return Instructions(core, statistics.median(each), max(each) / min(each) - 1)
+
+
+def _versions() -> list[str]:
+    """Return the packages that files run by, in the versions that are installed here."""
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package}=={metadata.version(package)}")
+        except metadata.PackageNotFoundError:  # a file that needs it will say so
+            continue
+    return found
