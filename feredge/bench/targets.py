@@ -32,6 +32,7 @@ from feredge.run import RunFolder
 from feredge.runtime import open_artifact
 
 SUFFIXES = (".onnx", ".ort", ".tflite")
+EXPECTED = "expected a run folder, a folder of exported files or a model file"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def gather(paths: Sequence[Path], source: str | None, asked: Asked, *, progress:
         RunError: a run that was trained on other data.
         DataError: no data, or no labelled test images.
     """
+    for path in paths:
+        if not path.exists():
+            raise ArtifactError(f"{path}: {EXPECTED}, found none")
     notes: list[str] = []
     shelf = _Shelf(source, paths)
     networks = [network for path in paths for network in _networks(path, shelf, asked, notes, alone=len(paths) == 1)]
@@ -179,9 +183,8 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
         yield Network(path.name, tuple(subjects), view, None, card.recipe, card.source.get("data"))
     elif path.is_file() and path.suffix in SUFFIXES:
         yield _file(path, shelf, asked, notes)
-    elif alone or not path.exists():
-        found = "none" if not path.exists() else "another folder" if path.is_dir() else "another file"
-        raise ArtifactError(f"{path}: expected a run folder, a folder of exported files or a model file, found {found}")
+    elif alone:
+        raise ArtifactError(f"{path}: {EXPECTED}, found another {'folder' if path.is_dir() else 'file'}")
     else:
         notes.append(f"{path.name} was left out: it is no run and no model file.")
 
@@ -306,14 +309,15 @@ def _named_apart(networks: Sequence[Network]) -> Iterator[Network]:
     counts = Counter(network.name for network in networks)
     taken: set[str] = set()
     for network in networks:
-        place = network.run.path if network.run is not None else network.subjects[0].path
+        alone = [subject.name for subject in network.subjects] == [network.name]
+        first = network.subjects[0].path
+        place = network.run.path if network.run is not None else first if alone else first.parent
         name = network.name
         if counts[name] > 1:
             name = "/".join([*place.absolute().parent.parts[-1:], name])
         while name in taken:
             name += "'"
         taken.add(name)
-        alone = [subject.name for subject in network.subjects] == [network.name]
         subjects = (replace(one, name=name if alone else f"{name}/{one.name}") for one in network.subjects)
         yield replace(network, name=name, subjects=tuple(subjects))
 

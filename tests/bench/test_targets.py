@@ -1,0 +1,215 @@
+"""What `feredge bench` is given: runs, folders, files of feredge and of others, and whom each is judged on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy_workshop import SMALL, Workshop, write_onnx
+
+from feredge.artifact import CARD_KEY, Card, Manifest, entry
+from feredge.bench import compare_groups, foreign, runners
+from feredge.bench.targets import Asked, gather
+from feredge.contract import CLASSES, InputContract
+from feredge.data import load, split
+from feredge.errors import ArtifactError, DataError
+from feredge.recipe import DataView
+from feredge.report import choose, faces, to_markdown
+from feredge.report.page import to_html
+from feredge.runtime import open_artifact
+
+DATA = "drawn:700"
+
+
+@pytest.fixture
+def folder(workshop: Workshop, tmp_path: Path) -> Path:
+    """A folder of exported files with a manifest."""
+    place = tmp_path / "toy"
+    place.mkdir()
+    names = ("dense.float32.onnx", "rough.int8.onnx")
+    entries = []
+    for name in names:
+        path = Path(shutil.copy(workshop.folder / name, place))
+        entries.append(entry(path, open_artifact(path).card, {}))
+    Manifest(tuple(entries)).write(place)
+    return place
+
+
+def foreign_onnx(path: Path, workshop: Workshop, *, low: float, high: float, classes: int = 7) -> Path:
+    """The workshop's model as another tool would write it: float pixels from low to high, channels first, logits."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    with np.load(workshop.folder / "float.npz") as file:
+        weights, bias = file["weights"][:, :classes], file["bias"][:classes]
+    factor = 255 / (high - low)  # pixel = (value - low) * factor
+    tensors = {"weights": weights * np.float32(factor), "bias": bias - np.float32(low * factor) * weights.sum(0)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["image"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
+        ],
+        "foreign",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 48, 48])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def three_classes(path: Path, classes: tuple[str, ...], recipe: dict[str, Any]) -> Path:
+    """A file of three classes with a card."""
+    import onnx
+    from onnx import helper
+
+    random = np.random.default_rng(1)
+    write_onnx(path, random.normal(size=(2304, 3)).astype(np.float32) / 2304, np.zeros(3, np.float32), "float32")
+    model = onnx.load(path)
+    helper.set_model_props(
+        model, {CARD_KEY: json.dumps(Card("dense", "float32", classes, InputContract(), recipe).to_json())}
+    )
+    onnx.save(model, path)
+    return path
+
+
+def test_many_targets_are_rows_named_apart(folder: Path, workshop: Workshop, tmp_path: Path) -> None:
+    """Guards `feredge bench models/* peer.onnx`: names differ, each network has its yardstick, other files a note."""
+    other = tmp_path / "again" / "toy"
+    shutil.copytree(folder, other)
+    peer = foreign_onnx(tmp_path / "peer.onnx", workshop, low=-1, high=1)
+    (tmp_path / "README.md").write_text("no model")
+    found = gather([folder, other, peer, tmp_path / "README.md"], DATA, Asked(low=-1, high=1))
+    names = [[subject.name for subject in group.subjects] for group in found.groups]
+    here = tmp_path.name
+    assert names == [
+        [f"{here}/toy/dense.float32.onnx", f"{here}/toy/rough.int8.onnx"],
+        ["again/toy/dense.float32.onnx", "again/toy/rough.int8.onnx"],
+        ["peer.onnx"],
+    ]
+    assert not found.is_run and any("README.md was left out" in note for note in found.notes)
+    assert not any(str(tmp_path) in note for note in found.notes), "reports travel: no folders of this machine"
+    results, evidence = compare_groups(found.groups, SMALL, recipe=found.recipe, notes=found.notes)
+    assert [row.failure for row in results.rows] == [None] * 5
+    plain, rough, _, _, foreign_row = results.rows
+    assert plain.drop is None and rough.drop is not None and rough.beside == plain.name
+    # The same weights, read through another scale of pixels: float32's last digits can change an answer or two.
+    assert foreign_row.accuracy and plain.accuracy
+    assert abs(foreign_row.accuracy.correct - plain.accuracy.correct) <= 2
+    assert np.allclose(
+        evidence["peer.onnx/probabilities"], evidence[f"{plain.name}/probabilities"], atol=1e-3
+    )  # pixels times 2/255 and back lose float32's last digits, which 2,304 terms add up
+    assert results.rows[0].macs is not None and results.rows[0].macs.floating == 2304 * 7
+    assert results.rows[0].roofline is not None and results.rows[0].roofline > 0
+    choice = choose(results)
+    assert choice.row is not None and any("networks on the same images" in step for step in choice.steps)
+    assert "peer.onnx has no feredge card" in to_markdown(results)
+    # The images that flipped are named by their rows in the data, and can be drawn from it.
+    dataset = load(DATA)
+    rows = {row: label for row, label, *_ in rough.drop.flipped}
+    assert rows and len(rough.drop.flipped) == sum(map(sum, rough.drop.flips))
+    assert all(dataset.labels[row] == label for row, label in rows.items())
+    drawn = faces(results, [dataset])
+    assert drawn and set(drawn) <= {found[0] for row in results.rows if row.drop for found in row.drop.flipped}
+
+
+def test_single_files_of_one_recipe_are_measured_against_their_float32(folder: Path) -> None:
+    """Guards `feredge bench models/toy/*.onnx`: one network, not as many as files."""
+    card_recipe = {"name": "toy", "data": {"size": 48}}
+    import onnx
+    from onnx import helper
+
+    for path in folder.glob("*.onnx"):
+        model = onnx.load(path)
+        old = open_artifact(path).card
+        card = Card(old.variant, old.precision, old.classes, old.contract, card_recipe)
+        helper.set_model_props(model, {CARD_KEY: json.dumps(card.to_json())})
+        onnx.save(model, path)
+    found = gather(sorted(folder.glob("*.onnx")), DATA, Asked())
+    assert [[subject.name for subject in group.subjects] for group in found.groups] == [
+        ["dense.float32.onnx", "rough.int8.onnx"]
+    ]
+
+
+def test_fewer_classes_are_judged_on_their_own(tmp_path: Path, folder: Path) -> None:
+    """Guards figures of a three-class network: images of its classes only, labelled by its order, and it says so."""
+    path = three_classes(tmp_path / "three.onnx", ("sad", "happy", "neutral"), {})
+    found = gather([folder, path], DATA, Asked())
+    test = found.groups[1].splits.test
+    assert test.classes == ("sad", "happy", "neutral")
+    whole = split(load(DATA), DataView()).test
+    assert len(test) == sum(int((whole.labels == CLASSES.index(name)).sum()) for name in test.classes)
+    results, _ = compare_groups(found.groups, SMALL, recipe={})
+    row = results.rows[-1]
+    assert row.failure is None and row.accuracy
+    assert results.classes(row) == test.classes and row.accuracy.images == sum(results.images(row)) == len(test)
+    assert results.images(results.rows[0]) == results.data.images
+    assert f"{len(test):,}, 3 classes" in to_html(results)
+
+
+def test_grouped_classes_come_from_card_or_user(tmp_path: Path) -> None:
+    """Guards the mapping: in the card's recipe, or said by --classes; without either one line says how."""
+    names = ("positive", "negative", "calm")
+    groups = ("positive = happy + surprise", "negative = angry + disgust + fear + sad", "calm = neutral")
+    path = three_classes(tmp_path / "three.onnx", names, {})
+    with pytest.raises(ArtifactError, match="--classes 'positive = angry"):
+        gather([path], DATA, Asked())
+    by_user = gather([path], DATA, Asked(classes=groups)).groups[0].splits.test
+    three_classes(path, names, {"data": {"classes": list(groups)}})
+    by_card = gather([path], DATA, Asked()).groups[0].splits.test
+    assert by_user.classes == by_card.classes == names
+    assert (by_user.labels == by_card.labels).all() and len(by_card) == len(split(load(DATA), DataView()).test)
+
+
+def test_what_cannot_be_measured_is_one_line(workshop: Workshop, tmp_path: Path) -> None:
+    """Guards bad input: nothing there, another file, a damaged model, too few answers, no data."""
+    damaged = tmp_path / "bad.onnx"
+    damaged.write_bytes(b"not a model")
+    three = foreign_onnx(tmp_path / "three.onnx", workshop, low=0, high=1, classes=3)
+    (tmp_path / "letter.txt").write_text("dear")
+    for path, words in (
+        (tmp_path / "nowhere", "expected a run folder, a folder of exported files or a model file, found none"),
+        (tmp_path / "letter.txt", "found another file"),
+        (tmp_path, "found another folder"),
+        (damaged, "cannot load it"),
+        (three, "answers with 3 classes, expected 7"),
+    ):
+        with pytest.raises(ArtifactError) as caught:
+            gather([path], DATA, Asked())
+        assert words in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="--data"):
+        gather([three], None, Asked())
+
+
+def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards `--also`: the same file in OpenCV agrees with onnxruntime; a package that is not there is one line."""
+    monkeypatch.setitem(
+        runners.ALSO, "tflite-micro", runners.Runtime("TFLite Micro", "", "tflite", needs=("no_such", "no-such"))
+    )
+    found = gather([folder], DATA, Asked(also=("opencv", "tflite-micro")))
+    assert "TFLite Micro was left out: its package no-such is not installed here." in found.notes
+    results, evidence = compare_groups(found.groups, SMALL, recipe={})
+    row = next(row for row in results.rows if row.name == "dense.float32.onnx (OpenCV DNN)")
+    assert row.failure is None and row.runtime == "OpenCV DNN"
+    assert row.drop is not None and row.drop.agreement == 1.0
+    gap = np.abs(evidence[f"{row.name}/probabilities"] - evidence["dense.float32.onnx/probabilities"]).max()
+    assert gap < 1e-4  # the order of 2,304 float32 additions
+    assert choose(results).row in [row for row in results.rows if not row.runtime]
+
+
+def test_a_tflite_file_without_xnnpack_and_as_a_foreign_one(tmp_path: Path) -> None:
+    """Guards LiteRT's two sets of kernels, and a foreign TFLite file: all answer alike."""
+    pytest.importorskip("ai_edge_litert")
+    from device_models import card, expected, write_tflite
+
+    path = write_tflite(tmp_path / "small.tflite", with_card=card())
+    batch = np.random.default_rng(2).integers(0, 256, (3, 48, 48, 1), np.uint8)
+    reference = runners.open_reference(path).predict(batch)
+    other = foreign.ForeignRunner(path, low=0, high=255)  # it takes uint8 pixels as they are
+    assert np.abs(reference - expected(batch)).max() < 1e-5  # float32 beside float64
+    assert np.abs(other.predict(batch) - reference).max() < 1e-5
+    assert other.signature.contract == InputContract() and not other.signature.channels_first
