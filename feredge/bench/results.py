@@ -356,6 +356,12 @@ class Row:
     macs: Macs | None = None
     roofline: float | None = None
 
+    @property
+    def slowed(self) -> tuple[str, ...]:
+        """What held the clock down in rounds of any thread count; nothing if they are all valid."""
+        conditions = [condition for found in self.latency for condition in found.conditions]
+        return tuple(sorted({reason for condition in conditions for reason in condition.slowed}))
+
     def at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
         return next((latency for latency in self.latency if latency.threads == threads), None)

@@ -1,24 +1,30 @@
-"""`feredge bench`: runs and model files, measured here or on a device."""
+"""`feredge bench`: runs and model files, measured here or on a device, and held against earlier results."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from feredge.cli import DATA_AGAIN, bars, options, show
-from feredge.commands.measuring import HOW_HARD, WHAT, measure_here
+from feredge.commands.measuring import HOW_HARD, WHAT, Cores, measure_here
 
 if TYPE_CHECKING:
     from feredge.bench import Results
-    from feredge.data.dataset import Dataset
     from feredge.run import RunFolder
 
 DEVICE = options(
     click.option("--device", metavar="ssh://USER@HOST:PORT", help="Measure on this device, over ssh."),
     click.option("--python", default="python3", show_default=True, help="The device's Python."),
     click.option("--ssh-option", multiple=True, metavar="KEY=VALUE", help="For ssh and scp: IdentityFile=key"),
+    click.option("--arm", type=Cores(), default=(), help="Count instructions on cortex-a72 (Pi 4), cortex-a76 (Pi 5)."),
+)
+GATE = options(
+    click.option("--against", type=click.Path(path_type=Path), help="Results to hold the new ones against."),
+    click.option("--max-drop", type=float, default=0.5, show_default=True, help="Loss of accuracy let pass, in pp."),
+    click.option("--max-slower", type=float, default=1.10, show_default=True, help="Ratio of latency let pass."),
 )
 
 
@@ -28,6 +34,7 @@ DEVICE = options(
 @HOW_HARD
 @WHAT
 @DEVICE
+@GATE
 def command(
     targets: tuple[Path, ...],
     data: str | None,
@@ -35,6 +42,10 @@ def command(
     python: str,
     ssh_option: tuple[str, ...],
     quick: bool,
+    arm: tuple[str, ...],
+    against: Path | None,
+    max_drop: float,
+    max_slower: float,
     **here: Any,
 ) -> None:
     """Measure every file: accuracy, drop, size, latency.
@@ -45,31 +56,75 @@ def command(
     With --device, a device measures one run, the float model and the baselines apart: it needs Python 3.11, numpy and
     onnxruntime, for TFLite files ai-edge-litert, and a host key that is known here. A lost connection costs nothing;
     nothing stays there. The results are RUN/results-HOST.json.
+
+    With --arm, the instructions of one inference are counted on emulated cores: no time follows from them. It needs
+    qemu-user, gcc and, once, mmdebstrap.
+
+    With --against, it ends with 1 when a file lost more than --max-drop or takes --max-slower times as long, and
+    names it: by the median itself where the machine is the same, by the ratio to the float model where it is not.
     """
-    if not device:
-        measure_here(targets, data, quick=quick, **here)
-        return
+    from feredge.bench import Results
     from feredge.run import RunFolder
 
-    if len(targets) > 1:
-        raise click.UsageError("--device takes one run")
-    folder = RunFolder.open(targets[0], trained=True, exported=True)
-    _measure_there(folder, data, quick, device, python, ssh_option)
+    before = Results.read(against) if against else None
+    if before and len(targets) == 1 and RunFolder(targets[0]).data_file.is_file():
+        _check_data(before, RunFolder(targets[0]), against)
+    if not device:
+        results = measure_here(targets, data, quick=quick, arm=arm, **here)
+    else:
+        if len(targets) > 1:
+            raise click.UsageError("--device takes one run")
+        folder = RunFolder.open(targets[0], trained=True, exported=True)
+        results = _measure_there(folder, data, quick, device, python, ssh_option, arm)
+    if before:
+        _hold(results, before, max_drop, max_slower)
 
 
 def _measure_there(
-    run: RunFolder, data: str | None, quick: bool, text: str, python: str, ssh_option: tuple[str, ...]
+    run: RunFolder,
+    data: str | None,
+    quick: bool,
+    text: str,
+    python: str,
+    ssh_option: tuple[str, ...],
+    arm: tuple[str, ...],
 ) -> Results:
     from feredge import report
+    from feredge.bench.harness import artifact_subjects
+    from feredge.data import split
+    from feredge.devices.counting import add_counts
     from feredge.devices.remote import bench_on, results_file
     from feredge.devices.ssh import Address, Device
 
     device = Device(Address.parse(text), python, ssh_option)
-    dataset: Dataset = run.load_data(data)
+    dataset = run.load_data(data)
     with bars() as progress:
         results = bench_on(device, run, dataset, quick=quick, progress=progress)
+        if arm:
+            images = split(dataset, run.recipe().data).test.batch
+            results = add_counts(results, artifact_subjects(run.artifacts), images, arm, progress=progress)
+            results.write(results_file(run, device))
     page = run.path / f"report-{device.address.name}.html"
     report.write_html(results, page)
     show(results, page)
     click.echo(f"results: {results_file(run, device)}")
     return results
+
+
+def _check_data(before: Results, run: RunFolder, against: Path | None) -> None:
+    """Refuse results on other data before anything is measured."""
+    from feredge.bench.gate import check_data
+
+    check_data(before.data.digest, str(run.data()["digest"]), str(against))
+
+
+def _hold(results: Results, before: Results, max_drop: float, max_slower: float) -> None:
+    """Say what got worse, and end with 1 if anything did."""
+    from feredge.bench.gate import compare
+
+    verdict = compare(results, before, max_drop=max_drop, max_slower=max_slower)
+    for line in (*verdict.notes, *verdict.worse):
+        click.echo(line)
+    if verdict.worse:
+        sys.exit(1)
+    click.echo(f"gate: {verdict.files} files, none got worse")

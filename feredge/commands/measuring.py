@@ -31,6 +31,21 @@ class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         return tuple(int(part) for part in str(value).split(","))
 
 
+class Cores(click.ParamType):  # type: ignore[type-arg]
+    """Names of Arm cores: `cortex-a72,cortex-a76`."""
+
+    name = "CORE,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Read the text of an option."""
+        from feredge.devices.arm64 import CORES
+
+        names = tuple(str(value).split(","))
+        if not set(names) <= set(CORES) or len(set(names)) < len(names):
+            self.fail(f"expected some of {', '.join(CORES)}, found {value!r}", param, ctx)
+        return names
+
+
 class Range(click.ParamType):  # type: ignore[type-arg]
     """Two different numbers: `-1..1`."""
 
@@ -91,6 +106,7 @@ def measure_here(
     no_baselines: bool,
     no_faces: bool,
     out: Path | None,
+    arm: tuple[str, ...],
 ) -> Results:
     """Measure the targets here, write results and page, and show them."""
     from feredge import report
@@ -109,6 +125,11 @@ def measure_here(
         results, evidence = compare_groups(
             found.groups, hard, recipe=found.recipe, notes=found.notes, again=again, progress=progress
         )
+        if arm:
+            from feredge.devices.counting import add_counts
+
+            subjects = [subject for group in found.groups for subject in group.subjects]
+            results = add_counts(results, subjects, found.groups[0].splits.test.batch, arm, progress=progress)
     folder = RunFolder(out or (targets[0] if found.is_run else Path("bench")))
     write(results, evidence, folder.results)
     faces = {} if no_faces else report.faces(results, (group.splits.test for group in found.groups))

@@ -63,7 +63,7 @@ def measure_bundle(
     classes = tuple(settings["classes"])
     effort = effort or replace(latency.effort(settings["effort"], margin=settings["margin"]), corrupted=0)
     subjects = harness.artifact_subjects(payload / "artifacts")
-    here = machine.describe()
+    here = replace(machine.describe(), peaks=harness.peaks())
     trials = measure(subjects, data["images"], classes, effort, progress=progress)
     known = _float(settings, data, classes)
     keys = [(files.sha256(subject.path), subject.path.stat().st_size) for subject in subjects]

@@ -13,13 +13,14 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from feredge.bench.results import Instructions
+from feredge.bench.results import Instructions, Results
 from feredge.bench.trial import Subject
 from feredge.contract import Images
 from feredge.data.cache import folder as cache_folder
@@ -31,8 +32,31 @@ from feredge.progress import Progress, quiet
 WARM, STRETCHES, LENGTH = 8, 5, 4
 """Inferences before the first mark; stretches between marks; inferences in each."""
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
+OPENER = "feredge.runtime:open_artifact"
+"""How the files that can be counted are opened: as a device opens them."""
 PATIENCE = 900.0
 """Seconds that one file may take under emulation."""
+
+
+def add_counts(
+    results: Results, subjects: Sequence[Subject], images: Images, cores: Sequence[str], *, progress: Progress = quiet
+) -> Results:
+    """Return `results` with the instructions that the files among `subjects` take on each of `cores`.
+
+    A core on which they cannot be counted is a note that says why.
+    """
+    mine = [one for one in subjects if one.opener == OPENER and not one.options]
+    counted: dict[str, tuple[Instructions, ...]] = {}
+    notes = list(results.notes)
+    for core in cores:
+        try:
+            found = count(mine, images, core, progress=progress)
+        except DeviceError as error:
+            notes.append(f"Instructions on {core} were not counted: {error}.")
+            continue
+        counted = {name: (*counted.get(name, ()), one) for name, one in found.items()}
+    rows = tuple(replace(row, instructions=counted.get(row.name, ())) for row in results.rows)
+    return replace(results, rows=rows, notes=tuple(notes))
 
 
 def count(
@@ -108,9 +132,10 @@ def plugin_api(version: str) -> int:
 
 def parse_marks(text: str) -> list[int]:
     """Return the counts of marks 0, 1, 2, and on, as the plugin wrote them; DeviceError for anything else."""
-    rows = [line.split() for line in text.splitlines()]
-    counts = [int(row[1]) for row in rows if len(row) == 2 and all(re.fullmatch("[0-9]{1,20}", one) for one in row)]
-    if [row[0] for row in rows] != [str(number) for number in range(len(counts))] or sorted(counts) != counts:
+    found = [re.fullmatch(r"(\d{1,20}) (\d{1,20})", line, re.ASCII) for line in text.splitlines()]
+    counts = [int(mark[2]) for mark in found if mark]
+    numbers = [int(mark[1]) for mark in found if mark]
+    if len(counts) < len(found) or numbers != list(range(len(counts))) or sorted(counts) != counts:
         raise DeviceError(f"expected marks in order, found {text[:60]!r}")
     return counts
 

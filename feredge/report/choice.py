@@ -191,6 +191,13 @@ def _cautions(results: Results, best: Row) -> tuple[str, ...]:
             f"The machine was noisy: the rounds of {_files(len(noisy))} differ by more than {NOISY_FROM:.0%}"
             + (", those of the chosen one too." if best.name in noisy else ", not those of the chosen one.")
         )
+    slowed = {row.name: row.slowed for row in results.rows if row.slowed}
+    if slowed:
+        reasons = ", ".join(sorted({reason for row in slowed.values() for reason in row}))
+        found.append(
+            f"The clock was held down ({reasons}) in rounds of {_files(len(slowed))}: these rounds are invalid"
+            + (", some of the chosen one too." if best.name in slowed else ", none of the chosen one.")
+        )
     load = results.machine.load
     if load is not None and load > BUSY_FROM:
         found.append(f"The machine was busy with something else: load average {load:g} before the first measurement.")

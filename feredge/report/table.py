@@ -84,6 +84,17 @@ def columns(results: Results) -> list[Column]:
                 "{:,.0f}",
             )
         )
+    for core in dict.fromkeys(found.core for row in results.rows for found in row.instructions):
+        found.append(
+            _number(
+                f"instructions_{core}",
+                f"M instr. {core.removeprefix('cortex-')}",
+                f"million instructions of one inference on an emulated {core}; no time follows from them",
+                lambda row, core=core: _instructions(row, core),  # type: ignore[misc]
+                "{:.2f}",
+                scale=1e-6,
+            )
+        )
     if any(row.images for row in results.rows):
         words = "test images, and classes where they are not the data's own"
         found.insert(3, Column("judged_on", "judged on", words, lambda row: sum(results.images(row)), judged))
@@ -218,6 +229,10 @@ def _throughput(row: Row, batch: int) -> float | None:
         return [found.images_per_second for found in latency.throughput if found.batch == batch]
 
     return max((rate for latency in row.latency for rate in of(latency)), default=None)
+
+
+def _instructions(row: Row, core: str) -> float | None:
+    return next((found.count for found in row.instructions if found.core == core), None)
 
 
 def _peak(row: Row) -> float | None:

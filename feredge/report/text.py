@@ -7,7 +7,7 @@ import shutil
 
 from feredge.bench.results import Results, Row
 from feredge.report.choice import choose
-from feredge.report.table import columns
+from feredge.report.table import Column, columns
 
 SHOWN = ("file", "bytes", "accuracy", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
 WIDEST = 116
@@ -28,7 +28,7 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     width = width or min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
     narrow = width < NARROW
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
-    shown = [column for column in columns(results) if column.key in SHOWN and not (narrow and column.key == "p90_ms")]
+    shown = [column for column in _shown(results) if not (narrow and column.key == "p90_ms")]
     for column in shown:
         words = column.key in ("file", "verdict")
         table.add_column(
@@ -57,7 +57,7 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
 
 def to_markdown(results: Results) -> str:
     """Return the table as Markdown, with what it was measured on below it."""
-    shown = [column for column in columns(results) if column.key in SHOWN]
+    shown = _shown(results)
     lines = [
         "| " + " | ".join(column.title for column in shown) + " |",
         "| " + " | ".join("---" if column.key in ("file", "verdict") else "---:" for column in shown) + " |",
@@ -74,22 +74,33 @@ def to_markdown(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _shown(results: Results) -> list[Column]:
+    return [column for column in columns(results) if column.key in SHOWN or column.key.startswith("instructions_")]
+
+
 def _cell(row: Row, key: str, text: str) -> str:
     if row.failure and key == "verdict":
         return "failed"
     timed = row.at(1)
-    return f"~{text}" if key == "median_ms" and timed is not None and timed.inference.noisy else text
+    if key != "median_ms" or timed is None:
+        return text
+    return f"{'!' if timed.invalid else ''}{'~' if timed.inference.noisy else ''}{text}"
 
 
 def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.effort
     noisy = any(found is not None and found.inference.noisy for found in (row.at(1) for row in results.rows))
+    slowed = any(row.slowed for row in results.rows)
+    counted = {found.core for row in results.rows for found in row.instructions}
+    cores = "Instructions: millions an inference, counted on emulated cores by qemu; no time follows from them."
     return [
         *results.notes,
+        *([cores] if counted else []),
         f"Drop: float accuracy minus the file's over the same {data.total:,} test images, percentage points, with a "
         f"95% interval by paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
         f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outlier removed"
-        + ("; ~ rounds differ by more than 10%." if noisy else "."),
+        + ("; ~ rounds differ by more than 10%" if noisy else "")
+        + ("; ! the clock was held down in a round, which is invalid." if slowed else "."),
         f"{machine.cpu}, {machine.cores} cores, governor {machine.governor}, {machine.system}; data {data.source}, "
         f"SHA-256 {data.digest[:12]}; measured {results.measured[:10]}.",
     ]

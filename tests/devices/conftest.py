@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toy_workshop import build
 
 from feredge import recipe as recipes
 from feredge.artifact import Card, Manifest, entry
-from feredge.bench import harness
+from feredge.bench import harness, latency, machine
+from feredge.bench.accuracy import accuracy
+from feredge.bench.results import Condition, Data, Latency, Reading, Results, Row
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
@@ -65,3 +69,25 @@ def bare_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if libraries.exists():
             (folder / libraries.name).symlink_to(libraries)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_up_results(faces: Dataset) -> Results:
+    """Results of one file with a made-up time, as a device gives them."""
+    timing = latency.summarize([np.full(40, 200_000)] * 5)
+    condition = Condition(Reading("ondemand", 81.0, ()), Reading("ondemand", 85.5, ("throttled",)), ("throttled",))
+    valid = replace(condition, slowed=())
+    row = Row(
+        name="a.int8.onnx",
+        kind="artifact",
+        format="onnx",
+        variant="a",
+        precision="int8",
+        sha256="ab",
+        bytes=1000,
+        accuracy=accuracy(np.eye(7, dtype=np.float32)[faces.labels], faces.labels),
+        latency=(Latency(1, timing, None, None, (), (valid, condition, valid, valid, valid)),),
+    )
+    images = tuple(map(int, np.bincount(faces.labels, minlength=7)))
+    data = Data("faces", faces.digest, faces.classes, images, 0, 0)
+    return Results({"name": "toy"}, data, machine.describe(), latency.effort("quick"), "2026-01-02", (row,))

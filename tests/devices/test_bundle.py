@@ -101,6 +101,15 @@ def test_a_damaged_bundle_says_so(toy_bundle: Path, bare_packages: Path, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["changed.zip"]
 
 
+def test_rounds_with_the_clock_held_down_are_shown(made_up_results: Results) -> None:
+    """Guards the mark of an invalid round: its number, a sign at the figure, and the reason in words."""
+    timed = made_up_results.rows[0].at(1)
+    assert timed and timed.invalid == (2,)
+    assert Results.from_json(made_up_results.to_json()) == made_up_results
+    for text in (report.to_markdown(made_up_results), report.to_terminal(made_up_results)):
+        assert "!0.200" in text and "The clock was held down (throttled) in rounds of 1 file" in " ".join(text.split())
+
+
 def test_other_data_are_refused(toy_run: RunFolder, tmp_path: Path) -> None:
     """Guards the key of every figure; and the command, which reads the run's own data."""
     with pytest.raises(RunError, match="expected the data it was trained on"):
