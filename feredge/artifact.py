@@ -20,6 +20,12 @@ from feredge.errors import ArtifactError
 
 FORMATS = ("tflite", "onnx", "ort")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
+WRITTEN = {
+    "tflite": PRECISIONS,
+    "onnx": PRECISIONS[:4],  # onnxruntime has no int16x8 kernels
+    "ort": ("float32", "int8"),  # nothing is folded when it is loaded, so small kernels would cost time at each image
+}
+"""What can be written in each format."""
 CARD_KEY = "feredge"
 CARD_FILE = "feredge.json"
 LABELS_FILE = "labels.txt"
@@ -40,6 +46,8 @@ class Card:
         recipe: the resolved training recipe, as plain values.
         source: digests of what the file was made from: `weights` and `data`, SHA-256 in hexadecimal.
         versions: the tools that made it, by package name.
+        licence: what its maker has to say on its use.
+        float_layers: of an int8 file, the layers that were left in float32.
     """
 
     variant: str
@@ -49,15 +57,19 @@ class Card:
     recipe: dict[str, Any] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    licence: str = ""
+    float_layers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the card as it stands inside a file."""
-        return {
+        """Return the card as it stands inside a file. What came after schema 1 is left out where it is empty."""
+        value = {
             "schema": SCHEMA,
             **asdict(self),
             "classes": list(self.classes),
             "contract": self.contract.to_json(),
+            "float_layers": list(self.float_layers),
         }
+        return {key: item for key, item in value.items() if item or key not in ("licence", "float_layers")}
 
     @classmethod
     def from_json(cls, value: Any, *, where: str) -> Card:
@@ -73,6 +85,8 @@ class Card:
                 recipe=dict(value["recipe"]),
                 source=dict(value["source"]),
                 versions=dict(value["versions"]),
+                licence=str(value.get("licence", "")),
+                float_layers=tuple(map(str, value.get("float_layers", ()))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{where}: expected a whole feredge card, found one without {error}") from error
@@ -83,13 +97,21 @@ class Card:
 
 @dataclass(frozen=True)
 class Entry:
-    """One artifact in a manifest: `file` is its name in the folder, `bytes` its size on disk."""
+    """One artifact in a manifest.
+
+    Attributes:
+        file: its name in the folder.
+        bytes: size on disk.
+        verification: what was measured when it was written.
+        facts: what can be read from the file: see export/facts.py. Empty in manifests of before there were any.
+    """
 
     file: str
     sha256: str
     bytes: int
     card: Card
     verification: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def format(self) -> str:
@@ -136,6 +158,7 @@ class Manifest:
                     bytes=int(row["bytes"]),
                     card=Card.from_json(row["card"], where=str(path)),
                     verification=dict(row["verification"]),
+                    facts=dict(row.get("facts", {})),
                 )
                 for row in value["artifacts"]
             )
@@ -147,9 +170,9 @@ class Manifest:
         return cls(entries)
 
 
-def entry(path: Path, card: Card, verification: dict[str, Any]) -> Entry:
+def entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str, Any] | None = None) -> Entry:
     """Describe a finished file for a manifest."""
-    return Entry(path.name, files.sha256(path), path.stat().st_size, card, verification)
+    return Entry(path.name, files.sha256(path), path.stat().st_size, card, verification, facts or {})
 
 
 def _check_bytes(path: Path, entry: Entry) -> None:

@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feredge import data
 from feredge.contract import Images
-from feredge.data.dataset import Dataset
+from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError
 
 FEWEST = 100  # images that a range should rest on
 
 
-def choose(train: Dataset, count: int, *, seed: int) -> Images:
-    """Return up to `count` images of the training split, class by class, `uint8 (N, H, W, 1)`.
+def choose(splits: Splits, count: int, *, seed: int, own: Dataset | None = None) -> tuple[Images, Images]:
+    """Return up to `count` images of the training split, class by class, and as many others, `uint8 (N, H, W, 1)`.
 
-    Two corner pixels of the first image are set to 0 and 255, so that the input is calibrated to exactly the
-    range of pixels whatever the images hold.
+    None of them stands in the test split. Two corner pixels of the first image are set to 0 and 255, so that the
+    input is calibrated to exactly the range of pixels whatever the images hold. Where the images do not suffice for
+    two sets of FEWEST, there are no others.
+
+    Args:
+        splits: of the run's data.
+        count: at most so many.
+        seed: of the choice.
+        own: take these in place of the training split.
 
     Raises:
-        DataError: no training images.
+        DataError: no images, or images in `own` that also stand in the test split.
     """
-    chosen = data.stratified_sample(train, count, seed=seed).batch.copy()
+    source = splits.train if own is None else own
+    seen = _stands_in(source, splits.test)
+    if own is not None and seen.any():
+        raise DataError(
+            f"{own.source}: expected calibration images that are not in the test split, "
+            f"found {int(seen.sum())} that are, the first in row {int(own.rows[seen][0])}"
+        )
+    usable = source.take(~seen)
+    # Images without labels are a class of their own: any will do to calibrate on.
+    whole = usable if (usable.labels >= 0).any() else _labelled(usable)
+    chosen = data.stratified_sample(whole, count, seed=seed)
     if not len(chosen):
-        raise DataError(f"{train.source}: expected training images to calibrate on, found none")
-    chosen[0, 0, 0], chosen[0, 0, 1] = 0, 255
-    return chosen
+        raise DataError(f"{source.source}: expected training images to calibrate on, found none")
+    rest = whole.take(~np.isin(whole.rows, chosen.rows))
+    others = data.stratified_sample(rest, len(chosen), seed=seed) if len(rest) >= FEWEST else rest.take(_nothing(rest))
+    return _spanning(chosen.batch), _spanning(others.batch)
+
+
+def _stands_in(dataset: Dataset, test: Dataset) -> NDArray[np.bool_]:
+    """Say which images of `dataset` also stand in `test`, pixel for pixel."""
+    known = {image.tobytes() for image in test.images}
+    return np.array([image.tobytes() in known for image in dataset.images], np.bool_)
+
+
+def _labelled(dataset: Dataset) -> Dataset:
+    from dataclasses import replace
+
+    return replace(dataset, labels=np.zeros(len(dataset), np.int8))
+
+
+def _nothing(dataset: Dataset) -> NDArray[np.bool_]:
+    return np.zeros(len(dataset), np.bool_)
+
+
+def _spanning(images: Images) -> Images:
+    images = images.copy()
+    if len(images):
+        images[0, 0, 0], images[0, 0, 1] = 0, 255
+    return images

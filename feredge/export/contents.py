@@ -39,7 +39,11 @@ class Contents:
 
 
 def read(path: Path) -> Contents:
-    """Return the contents of a `.tflite` or `.onnx` file that its runtime loads."""
+    """Return the contents of a `.tflite`, `.onnx` or `.ort` file that its runtime loads."""
+    if path.suffix == ".ort":
+        from feredge.export import ort_format
+
+        return Contents(ort_format.kernels(path), (), None)
     return _read_tflite(path) if path.suffix == ".tflite" else _read_onnx(path)
 
 

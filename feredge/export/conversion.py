@@ -1,19 +1,29 @@
-"""One conversion job, as a worker process does it: one variant to one format, in every precision, each verified."""
+"""One conversion job, as a worker process does it: one variant to the formats of one converter, each file verified."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from feredge import artifact, files
 from feredge.artifact import Card, Entry
 from feredge.contract import Images
 from feredge.errors import ArtifactError, FeredgeError
+from feredge.recipe import Export
 from feredge.run import RunFolder
+from feredge.variant import parse
+
+INTEGER = ("int8", "int16x8")
+"""Precisions whose ranges come from calibration."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,15 +32,38 @@ class Job:
 
     Attributes:
         run: the run folder.
-        cards: the card of each file to write, by its name; all of one variant and one format.
+        settings: what is written, and how.
+        cards: the card of each file to write, by its name; all of one variant, and all TFLite or none.
         calibration: `uint8 (N, H, W, 1)`, of the training split.
+        others: as many again, none of them the same.
         images: to verify on, `uint8 (N, H, W, 1)`.
+        validation: images and labels on which a drop is bounded; none where it is not.
     """
 
     run: Path
+    settings: Export
     cards: dict[str, Card]
     calibration: Images
+    others: Images
     images: Images
+    validation: tuple[Images, NDArray[np.int8]] | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker sends back: entries of the manifest, and what each runtime made of each file."""
+
+    entries: list[Entry]
+    runtimes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file's bytes, the layers that were left in float, and what was measured on the way."""
+
+    model: bytes
+    float_layers: tuple[str, ...] = ()
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def start_worker() -> None:
@@ -48,63 +81,117 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def convert(job: Job) -> list[Entry]:
+def convert(job: Job) -> Done:
     """Write and verify the job's files. Each gets its name only after it has passed.
 
     Raises:
         ArtifactError: the converter failed; its own error is the cause.
         VerificationError: see verify.py.
     """
+    from feredge.export import contents, facts, promises, runtimes
     from feredge.export.verify import verify
     from feredge.train.fitting import compiled
 
     folder = RunFolder(job.run)
     core, converter = _open(folder, job)
     reference = compiled(core)(job.images[..., 0])
-    entries = []
+    entries, matrix = [], {}
     for name, card in job.cards.items():
         path = folder.artifacts / name
         with files.replacing(path) as temporary:
             try:
-                model = converter(card)
+                made = converter(card)
+                card = dataclasses.replace(card, float_layers=made.float_layers)
+                temporary.write_bytes(_with_card(made.model, card, path.suffix))
             except (FeredgeError, OSError):
                 raise
             except Exception as error:  # the converters raise whatever their libraries do
                 raise ArtifactError(f"{name}: conversion failed ({' '.join(str(error).split())[:160]})") from error
-            temporary.write_bytes(model)
             figures = verify(temporary, card, job.images, reference, name=name)
-        if card.precision == "int8":
+            inside = contents.read(temporary)
+            promises.check_size(inside, core, name)
+            matrix[name] = runtimes.compare(temporary, job.images, reference)
+            about = facts.of_file(temporary, inside) | facts.of_network(core)
+        if card.precision in INTEGER:
             figures["calibration_images"] = len(job.calibration)
-        entries.append(artifact.entry(path, card, figures))
-    return entries
+        entries.append(artifact.entry(path, card, figures | made.figures, about))
+    return Done(entries, matrix)
 
 
-def _open(folder: RunFolder, job: Job) -> tuple[object, Callable[[Card], bytes]]:
-    """Return the variant's float network, and the function from a card to the file's bytes."""
+def _with_card(model: bytes, card: Card, suffix: str) -> bytes:
+    if suffix == ".tflite":
+        from feredge.export.tflite_metadata import with_metadata
+
+        return artifact.append_tflite_card(with_metadata(model, card), card)
+    import onnx
+
+    from feredge.export.to_onnx import with_card
+    from feredge.export.to_ort import to_ort
+
+    carded = with_card(onnx.load_from_string(model), card)
+    return to_ort(carded) if suffix == ".ort" else carded
+
+
+def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
+    """Return the variant's float network, and the function from a card to the file, which has no card yet."""
     from feredge.export import rounding, variants
 
     name, first = next(iter(job.cards.items()))
     weights = first.source["weights"]
     core = variants.open_core(folder, first.variant, weights=weights)
-    # Weights that were trained under nearest rounding are best rounded so.
-    rounded = core if first.variant in variants.QUANTIZED else rounding.with_kept_sums(core)
-    cores = {"float32": core, "float16": core, "dynamic-int8": rounded, "int8": rounded}
-    if name.endswith(".tflite"):
-        from feredge.export.to_tflite import to_tflite
+    what = parse(first.variant)
+    # Weights that were trained under nearest rounding are best rounded so; and a cluster's must be rounded alike.
+    clustered = what.kind == "clustered"
+    rounded = core if what.quantized or clustered else rounding.with_kept_sums(core)
+    if not name.endswith(".tflite"):
+        return core, _onnx_maker(job, core, rounded, per_channel=not clustered)
+    quantized = variants.open_quantized(folder, first.variant, weights=weights)
+    return core, _tflite_maker(job, core, rounded, quantized, per_channel=not clustered)
 
-        quantized = variants.open_quantized(folder, first.variant, weights=weights)
 
-        def tflite(card: Card) -> bytes:
-            model = to_tflite(cores[card.precision], card.precision, calibration=job.calibration, quantized=quantized)
-            return artifact.append_tflite_card(model, card)
+def _tflite_maker(
+    job: Job, core: Any, rounded: Any, quantized: Any | None, *, per_channel: bool
+) -> Callable[[Card], Made]:
+    from feredge.export.int8_tflite import Int8TFLite
+    from feredge.export.layers import Integer, within_bound
+    from feredge.export.to_tflite import to_tflite, trained_int8
 
-        return core, tflite
+    def calibrated(images: Images) -> Integer:
+        return Int8TFLite(rounded, images, method=job.settings.method, per_channel=per_channel)
+
+    def make(card: Card) -> Made:
+        if card.precision == "int8" and quantized is None:
+            return within_bound(calibrated, job, core)
+        if card.precision == "int8":
+            return within_bound(None, job, core, trained=trained_int8(quantized))
+        given = core if card.precision in ("float32", "float16") else rounded
+        return Made(to_tflite(given, card.precision, calibration=job.calibration, per_channel=per_channel))
+
+    return make
+
+
+def _onnx_maker(job: Job, core: Any, rounded: Any, *, per_channel: bool) -> Callable[[Card], Made]:
     from feredge.export import to_onnx
+    from feredge.export.int8_onnx import Int8Onnx
+    from feredge.export.layers import Integer, within_bound
 
-    opset = folder.recipe().export.opset
+    settings, made = job.settings, dict[str, Made]()
 
-    def onnx(card: Card) -> bytes:
-        graph = to_onnx.core_graph(cores[card.precision], opset=opset)
-        return to_onnx.with_card(to_onnx.at_precision(graph, card.precision, calibration=job.calibration), card)
+    def calibrated(images: Images) -> Integer:
+        graph = to_onnx.core_graph(rounded, opset=settings.opset)
+        return Int8Onnx(
+            graph, images, method=settings.method, reduce_range=settings.reduce_range, per_channel=per_channel
+        )
 
-    return core, onnx
+    def make(card: Card) -> Made:
+        if card.precision not in made:  # .onnx and .ort hold the same
+            if card.precision == "int8":
+                made[card.precision] = within_bound(calibrated, job, core)
+            else:
+                given = core if card.precision in ("float32", "float16") else rounded
+                graph = to_onnx.core_graph(given, opset=settings.opset)
+                model = to_onnx.at_precision(graph, card.precision, per_channel=per_channel)
+                made[card.precision] = Made(bytes(model.SerializeToString(deterministic=True)))
+        return made[card.precision]
+
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -11,58 +12,88 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from feredge import data
-from feredge.artifact import MANIFEST_FILE, Card, Entry, Manifest
+from feredge import data, files, recipe_rules
+from feredge.artifact import MANIFEST_FILE, WRITTEN, Card, Entry, Manifest
 from feredge.contract import Images, InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, RecipeError, RunError
 from feredge.export import calibration
-from feredge.export.conversion import Job, convert, start_worker
+from feredge.export.conversion import INTEGER, Done, Job, convert, start_worker
+from feredge.export.runtimes import IMAGES as RUNTIME_IMAGES
+from feredge.export.runtimes import RUNTIMES_FILE
+from feredge.export.to_ort import OPERATORS_FILE, required_operators
 from feredge.progress import Progress, quiet
-from feredge.recipe import Recipe
+from feredge.recipe import Export, Recipe
 from feredge.run import RunFolder
 
 PACKAGES = ("feredge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "onnxruntime")
 WORKERS = 2  # each takes 1 GB and imports TensorFlow; a third gains little on the machines this runs on
 CHECKED = 1024  # most images a file is verified on
 FEWEST_CHECKED = 256
-WRITTEN = {
-    "tflite": ("float32", "float16", "dynamic-int8", "int8"),
-    "onnx": ("float32", "dynamic-int8", "int8"),  # onnxruntime's CPU kernels would widen float16 again
+LICENCE = "Weights trained with feredge (MIT); the terms of the data that they were trained on apply to them too."
+USUAL = {
+    "tflite": ("float32", "float16", "dynamic-int8", "int8", "int16x8"),
+    "onnx": ("float32", "dynamic-int8", "int8"),
+    "ort": WRITTEN["ort"],
 }
+"""Precisions that a recipe's `precisions` are written in; more by `also`."""
 
 
-def export(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> Manifest:
+def export(
+    run: RunFolder,
+    dataset: Dataset,
+    *,
+    settings: Export | None = None,
+    variants: tuple[str, ...] = (),
+    calibrate_on: Dataset | None = None,
+    progress: Progress = quiet,
+) -> Manifest:
     """Write every variant in every precision and format of the run's recipe, each verified, then the manifest.
 
     An export whose manifest stands, fits its files, and was made of the same weights by the same recipe is left
-    as it is. One that was stopped goes on after its last fine-tuned variant.
+    as it is. One that was stopped goes on after its last fine-tuned variant. Beside the manifest stand
+    `runtimes.json`, what every runtime made of every file, and `operators.config`, what `.ort` files need.
+
+    Args:
+        run: a trained run.
+        dataset: what it was trained on.
+        settings: in place of the recipe's `[export]`.
+        variants: in place of the recipe's.
+        calibrate_on: images to calibrate on, in place of the training split's.
+        progress: told what is done.
 
     Raises:
+        DataError: calibration images that stand in the test split.
         RecipeError: a precision or format that cannot be written.
         RunError: not trained, other data than it was trained on, or a worker that died.
         ArtifactError: a conversion failed.
         VerificationError: a file left its tolerance. No manifest stands then.
     """
     run = RunFolder.open(run.path, trained=True)
-    recipe = run.recipe()
+    recipe = _changed(run.recipe(), settings, variants)
     cards = _cards(run, recipe)
     standing = _standing(run, cards)
-    if standing is not None:
+    if standing is not None and calibrate_on is None:
         return standing
     if dataset.digest != run.data()["digest"]:
         raise RunError(f"{run.path}: was trained on other data ({run.data()['source']})")
     _clear(run.artifacts)
     splits = data.split(dataset, recipe.data)
     _prepare_variants(run, recipe, splits, cards, progress)
-    chosen = calibration.choose(splits.train, recipe.export.calibration, seed=recipe.data.seed)
-    few = "int8" in recipe.export.precisions and len(chosen) < calibration.FEWEST
+    chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
+    few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
     note = f"calibrated on only {len(chosen)} images" if few else ""
+    bounded = (splits.validation.batch, splits.validation.labels) if recipe.export.max_drop else None
+    images = _real_images(splits, recipe)
+    jobs = [Job(run.path, recipe.export, group, chosen, others, images, bounded) for group in _groups(cards)]
     try:
-        entries = _convert_all(run, cards, chosen, _real_images(splits, recipe), progress, note)
+        entries, runtimes = _convert_all(run, jobs, len(cards), progress, note)
+        _write_operators(run.artifacts, cards)
+        _write_runtimes(run.artifacts, {name: runtimes[name] for name in cards}, min(RUNTIME_IMAGES, len(images)))
     except BaseException:
         _clear(run.artifacts)  # workers that were ended leave their temporary files
         raise
@@ -71,28 +102,41 @@ def export(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> M
     return manifest
 
 
+def every_file() -> Export:
+    """Return settings under which everything is written that can be."""
+    every = tuple(f"{precision}.{kind}" for kind, precisions in WRITTEN.items() for precision in precisions)
+    return Export(precisions=(), formats=(), also=every)
+
+
+def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...]) -> Recipe:
+    if settings is not None:
+        recipe = dataclasses.replace(recipe, export=settings)
+    if variants:
+        recipe = dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=variants))
+    recipe_rules.check(recipe, "export")
+    return recipe
+
+
 def _cards(run: RunFolder, recipe: Recipe) -> dict[str, Card]:
     """Return the card of every file to write, by its name, in the manifest's order."""
-    for value, known, key in (
-        (recipe.export.formats, WRITTEN, "formats"),
-        (recipe.export.precisions, WRITTEN["tflite"], "precisions"),
-    ):
-        unknown = [item for item in value if item not in known]
-        if unknown:
-            raise RecipeError(f"export.{key}: expected {', '.join(known)}, found {unknown[0]!r}, not written yet")
+    settings = recipe.export
+    asked = [
+        (precision, kind) for kind in settings.formats for precision in settings.precisions if precision in USUAL[kind]
+    ]
+    asked += [(precision, kind) for precision, _, kind in (name.rpartition(".") for name in settings.also)]
+    if not asked:
+        raise RecipeError("export: expected a file to write, found no precision that its formats are written in")
     about = run.data()
     source = {"weights": json.loads(run.training.read_text(encoding="utf-8"))["weights"], "data": about["digest"]}
     versions = {package: version(package) for package in PACKAGES}
     contract = InputContract(recipe.data.size, recipe.data.size, 1)
     cards = {}
+    licence = settings.licence or LICENCE
     for variant in recipe.compression.variants:
-        for kind in recipe.export.formats:
-            for precision in recipe.export.precisions:
-                if precision in WRITTEN[kind]:
-                    card = Card(
-                        variant, precision, tuple(about["classes"]), contract, recipe.to_json(), source, versions
-                    )
-                    cards[f"{variant}.{precision}.{kind}"] = card
+        for precision, kind in dict.fromkeys(asked):
+            cards[f"{variant}.{precision}.{kind}"] = Card(
+                variant, precision, tuple(about["classes"]), contract, recipe.to_json(), source, versions, licence
+            )
     return cards
 
 
@@ -108,7 +152,8 @@ def _standing(run: RunFolder, cards: dict[str, Card]) -> Manifest | None:
 
 def _clear(folder: Path) -> None:
     """Remove the manifest, which will no longer be true, and what a killed export left under temporary names."""
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    for name in (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE):
+        (folder / name).unlink(missing_ok=True)
     for kind in WRITTEN:
         for path in folder.glob(f".*.{kind}"):
             path.unlink()
@@ -138,30 +183,44 @@ def _real_images(splits: Splits, recipe: Recipe) -> Images:
     return chosen
 
 
-def _convert_all(
-    run: RunFolder, cards: dict[str, Card], calibrated_on: Images, images: Images, progress: Progress, note: str
-) -> dict[str, Entry]:
-    """Convert and verify in worker processes, one job a variant and format. Return the entries by file name."""
-    groups: dict[tuple[str, str], dict[str, Card]] = {}
+def _groups(cards: dict[str, Card]) -> list[dict[str, Card]]:
+    """Return the cards of each job: a variant's files of one converter."""
+    groups: dict[tuple[bool, str], dict[str, Card]] = {}
     for name, card in cards.items():
-        groups.setdefault((card.variant, Path(name).suffix), {})[name] = card
-    # TFLite takes several times as long as ONNX: the long jobs first leave no worker idle at the end.
-    jobs = [
-        Job(run.path, group, calibrated_on, images)
-        for _, group in sorted(groups.items(), key=lambda item: item[0][1], reverse=True)
-    ]
+        groups.setdefault((name.endswith(".tflite"), card.variant), {})[name] = card
+    # TFLite takes longer than ONNX: the long jobs first leave no worker idle at the end.
+    return [group for _, group in sorted(groups.items(), key=lambda item: not item[0][0])]
+
+
+def _convert_all(
+    run: RunFolder, jobs: list[Job], count: int, progress: Progress, note: str
+) -> tuple[dict[str, Entry], dict[str, Any]]:
+    """Convert and verify in worker processes. Return entries, and what each runtime made of it, by file name."""
+    runtimes: dict[str, Any] = {}
     entries: dict[str, Entry] = {}
-    progress("export", 0, len(cards), note)
+    progress("export", 0, count, note)
     with _workers(len(jobs)) as pool:
-        futures: list[Future[list[Entry]]] = [pool.submit(convert, job) for job in jobs]
+        futures: list[Future[Done]] = [pool.submit(convert, job) for job in jobs]
         try:
             for future in as_completed(futures):
-                for entry in future.result():
-                    entries[entry.file] = entry
-                progress("export", len(entries), len(cards), note)
+                done = future.result()
+                entries |= {entry.file: entry for entry in done.entries}
+                runtimes |= done.runtimes
+                progress("export", len(entries), count, note)
         except BrokenProcessPool as error:
             raise RunError(f"{run.path}: a conversion ended without a word (out of memory?)") from error
-    return entries
+    return entries, runtimes
+
+
+def _write_operators(folder: Path, cards: dict[str, Card]) -> None:
+    paths = [folder / name for name in cards if name.endswith(".ort")]
+    if paths:
+        files.write_text(folder / OPERATORS_FILE, required_operators(paths))
+
+
+def _write_runtimes(folder: Path, found: dict[str, Any], images: int) -> None:
+    value = {"schema": 1, "reference": "the variant's float network in TensorFlow", "images": images}
+    files.write_json(folder / RUNTIMES_FILE, {**value, "artifacts": found})
 
 
 @contextmanager

@@ -4,62 +4,64 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
-
-import numpy as np
 
 from feredge.contract import Images
 from feredge.keras import tf
 from feredge.train.networks import with_contract
 
 
-def to_tflite(core: Any, precision: str, *, calibration: Images, quantized: Any = None) -> bytes:
+def to_tflite(core: Any, precision: str, *, calibration: Images, per_channel: bool = True) -> bytes:
     """Return a flatbuffer that takes `uint8 (N, H, W, C)` pixels, for any N after `resize_tensor_input`.
 
-    `int8` is converted from the core, whose input is calibrated to exactly [0, 1]: its scale is then 1/255 and
-    its zero point 0, so that raw pixels are the integer tensor and scaling costs no operation. Every tensor in
-    it is an integer, the output too. `dynamic-int8` keeps kernels of at least 1,024 values in int8 and leaves
-    activations to the runtime: LiteRT quantizes them image by image as it goes.
+    For int8 see int8_tflite.py, and `trained_int8`. `dynamic-int8` keeps kernels of at least 1,024 values in int8 and
+    leaves activations to the runtime: LiteRT quantizes them image by image as it goes. `int16x8` has int8 kernels
+    and int16 activations; probabilities come out in float32.
 
     Args:
         core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
-        precision: `float32`, `float16`, `dynamic-int8` or `int8`.
-        calibration: `uint8 (N, H, W, C)`, which must hold the values 0 and 255; read for `int8` only.
-        quantized: the core after quantization-aware training; `int8` then takes the ranges learnt there.
+        precision: `float32`, `float16`, `dynamic-int8` or `int16x8`.
+        calibration: `uint8 (N, H, W, C)`, read for `int16x8` only.
+        per_channel: give each channel of a kernel a scale of its own, and not all the same one.
     """
-    if precision == "int8":
-        return _integer(core, calibration) if quantized is None else _converted(quantized, _set_integer)
+
+    def representative_dataset() -> Iterator[list[Any]]:
+        for image in calibration:
+            yield [image[None]]
 
     def options(converter: Any) -> None:
+        converter._experimental_disable_per_channel = not per_channel
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
+        if precision == "int16x8":
+            converter.representative_dataset = representative_dataset
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                tf.lite.OpsSet.TFLITE_BUILTINS,  # the pixels' way to int16 is a Cast
+            ]
 
-    return _converted(with_contract(core), options)
-
-
-def _integer(core: Any, calibration: Images) -> bytes:
-    def representative_dataset() -> Iterator[list[Any]]:
-        for image in calibration:
-            yield [image[None].astype(np.float32) / np.float32(255)]
-
-    def options(converter: Any) -> None:
-        _set_integer(converter)
-        converter.representative_dataset = representative_dataset
-        # Refuses what has no integer kernel; left out after quantization-aware training, which it does not know.
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-
-    return _converted(core, options)
+    return converted(with_contract(core), options)
 
 
-def _set_integer(converter: Any) -> None:
+def trained_int8(quantized: Any) -> bytes:
+    """Return the int8 flatbuffer of a core after quantization-aware training, with the ranges learnt there."""
+    return converted(quantized, set_integer)
+
+
+def set_integer(converter: Any) -> None:
+    """Ask for int8.
+
+    A core's input is calibrated to exactly [0, 1]: its scale is then 1/255 and its zero point 0, so that raw pixels
+    are the integer tensor and scaling costs no operation. Every tensor is an integer, the output too.
+    """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
 
 
-def _converted(model: Any, options: Any) -> bytes:
+def converted(model: Any, options: Callable[[Any], None]) -> bytes:
     """Convert by way of a SavedModel with one signature; `from_keras_model` saves every layer and takes far longer."""
     (pixels,) = model.inputs
     signature = tf.TensorSpec(pixels.shape, pixels.dtype, name="image")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,11 +13,13 @@ from numpy.typing import NDArray
 from tiny_training import stripes
 
 from feredge import data
+from feredge.data.dataset import Splits
 from feredge.errors import DataError
-from feredge.export import calibration, rounding
+from feredge.export import calibration, ranges, rounding
 from feredge.export.to_onnx import _symmetric
 from feredge.recipe import DataView
 
+SIMPLE = ("min-max", "moving-average")
 # Nothing so near zero that a step of it is no normal float32: no trained weight is.
 WEIGHTS = st.floats(-100, 100, width=32).map(lambda weight: weight if abs(weight) > 1e-20 else 0.0)
 KERNELS = arrays.arrays(np.float32, (4, 3, 2, 2), elements=WEIGHTS)
@@ -46,18 +50,55 @@ def test_rounding_keeps_sums(kernel: NDArray[np.float32]) -> None:
 
 
 def test_calibration_spans_all_pixels_and_stays_in_the_training_split() -> None:
-    """Guards the exact [0, 1] range, idea 5, and that the caller's images are not written to."""
+    """Guards the exact [0, 1] range, idea 5, two sets that share nothing, and that the caller's images stay."""
     splits = data.split(stripes(), DataView(size=16))
     before = splits.train.images.copy()
-    chosen = calibration.choose(splits.train, 100, seed=1)
-    assert chosen.shape == (100, 16, 16, 1) and chosen.min() == 0 and chosen.max() == 255
+    chosen, others = calibration.choose(splits, 100, seed=1)
+    assert chosen.shape == others.shape == (100, 16, 16, 1) and chosen.min() == 0 and chosen.max() == 255
     own = {image.tobytes() for image in splits.train.images}
-    assert all(image.tobytes() in own for image in chosen[1:])
+    assert all(image.tobytes() in own for image in (*chosen[1:], *others[1:]))
+    assert not {image.tobytes() for image in chosen} & {image.tobytes() for image in others}
     assert (splits.train.images == before).all()
-    assert (calibration.choose(splits.train, 100, seed=1) == chosen).all()
+    assert (calibration.choose(splits, 100, seed=1)[0] == chosen).all()
+
+
+def test_calibration_images_of_the_test_split_are_refused_or_left_out() -> None:
+    """Guards idea 5 where the user brings the images, and where the training split holds copies of test images."""
+    splits = data.split(stripes(), DataView(size=16))
+    with pytest.raises(DataError, match=r"not in the test split, found 84 that are, the first in row"):
+        calibration.choose(splits, 100, seed=1, own=splits.test)
+    shared = dataclasses.replace(splits, train=splits.test.take(np.arange(84) < 80))
+    with pytest.raises(DataError, match="to calibrate on, found none"):
+        calibration.choose(shared, 100, seed=1)
+    assert len(calibration.choose(splits, 50, seed=1, own=splits.validation)[0]) == 50
 
 
 def test_no_training_images_is_an_error() -> None:
     """Guards a data set that is a test split only."""
+    nothing = stripes().take(np.zeros(420, bool))
     with pytest.raises(DataError, match="to calibrate on"):
-        calibration.choose(stripes().take(np.zeros(420, bool)), 100, seed=1)
+        calibration.choose(Splits(nothing, nothing, stripes(), 0), 100, seed=1)
+
+
+def _seen() -> list[dict[str, NDArray[np.float32]]]:
+    """Give what a tensor held over 40 batches: a bell, of which one value is far out."""
+    rng = np.random.default_rng(0)
+    batches = [{"x": rng.normal(0, 1, (8, 500)).astype(np.float32)} for _ in range(40)]
+    batches[3]["x"][0, 0] = 40.0
+    return batches
+
+
+def test_calibration_methods_treat_an_outlier_each_in_its_way() -> None:
+    """Guards that the methods differ, and as they should: one value of 160,000 is 40, all others within 5."""
+    high = {method: ranges.find(_seen, method)["x"][1] for method in (*SIMPLE, "percentile", "entropy")}
+    assert high["min-max"] == 40.0
+    assert high["moving-average"] < 10  # 0.9^36 of the outlier's step is left
+    assert 3 < high["percentile"] < 5 and 3 < high["entropy"] < 10
+
+
+@pytest.mark.parametrize("method", ["min-max", "moving-average", "percentile", "entropy"])
+def test_ranges_hold_zero(method: str) -> None:
+    """Guards padding, which is exactly zero: a range without it would shift every border pixel."""
+    batches = [{"x": np.linspace(2, 3, 512, dtype=np.float32), "flat": np.zeros(9, np.float32)}]
+    found = ranges.find(lambda: batches, method)
+    assert found["x"][0] == 0 and 2.5 < found["x"][1] <= 3.001 and found["flat"] == (0, 0)

@@ -103,7 +103,7 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
 
     manifest = export(run, stripes())
     assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "pruned-30.float32.onnx"]
-    assert _names(run) == ["manifest.json", "pruned-30.float32.onnx", "pruned-60.float32.onnx"]
+    assert _names(run) == ["manifest.json", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
     assert [path.stat().st_mtime_ns for path in kept] == before
 
 
@@ -207,12 +207,20 @@ def test_few_calibration_images_are_said(trained: RunFolder, tmp_path: Path, her
     assert manifest.entries[0].verification["calibration_images"] == 64
 
 
-@pytest.mark.parametrize("change", [{"precisions": ("int16x8",)}, {"formats": ("ort",)}])
-def test_what_cannot_be_written_is_refused_at_once(trained: RunFolder, tmp_path: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"precisions": ("int16x8",)}, "found no precision that its formats are written in"),
+        ({"also": ("int16x8.onnx",)}, "export.also: unknown 'int16x8.onnx'; did you mean"),
+        ({"max_drop": -1.0}, "max_drop from 0 to 100"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_at_once(
+    trained: RunFolder, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     """Guards the order: options are checked before slow work."""
-    recipe = dataclasses.replace(ONE, export=dataclasses.replace(ONE.export, **change))
-    with pytest.raises(RecipeError, match="not written yet"):
-        export(with_recipe(trained, tmp_path / "run", recipe), stripes())
+    with pytest.raises(RecipeError, match=message):
+        export(trained, stripes(), settings=dataclasses.replace(ONE.export, **change))
 
 
 def test_other_data_are_refused(trained: RunFolder, tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Facts of a file that its user asks for before anything runs: size, weights, work, and what can load it."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+from feredge.errors import ArtifactError
+from feredge.export import flatbuffer
+from feredge.export.contents import Contents
+
+# From onnxruntime's table of releases: the first that implements an ONNX opset, each of which also reads the IR
+# version that came with it.
+ONNXRUNTIME = {13: "1.6", 14: "1.8", 15: "1.9", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17", 21: "1.18"}
+FIRST_WITH_ORT_FORMAT = {"4": "1.8", "5": "1.13", "6": "1.20"}
+
+
+def of_file(path: Path, inside: Contents) -> dict[str, Any]:
+    """Return sparsity, `gzip_bytes`, and the oldest runtime that loads the file."""
+    return {
+        "sparsity": inside.sparsity,
+        "gzip_bytes": len(gzip.compress(path.read_bytes(), compresslevel=9, mtime=0)),
+        **oldest_runtime(path),
+    }
+
+
+def of_network(core: Any) -> dict[str, int]:
+    """Return `parameters`, and the multiply-adds of convolutions and dense layers, an image, of a Keras network."""
+    from feredge.train.networks import multiply_adds
+
+    return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
+
+
+def oldest_runtime(path: Path) -> dict[str, Any]:
+    """Return `oldest_runtime` and the versions inside the file that it follows from.
+
+    Raises:
+        ArtifactError: not a file of the format that its name says.
+    """
+    if path.suffix == ".tflite":
+        model = flatbuffer.parse(path.read_bytes())
+        told = [item for item in model.metadata or [] if item.name == b"min_runtime_version"]
+        raw = bytes(bytearray(model.buffers[told[0].buffer].data)) if told else b""
+        oldest = raw.rstrip(b"\0").decode() or "1.0.0"
+        return {"schema": int(model.version), "oldest_runtime": f"TensorFlow Lite {oldest}"}
+    if path.suffix == ".ort":
+        from feredge.export.ort_format import open_session
+
+        version = open_session(path).OrtVersion().decode()
+        return {"ort_format": version, "oldest_runtime": f"onnxruntime {FIRST_WITH_ORT_FORMAT.get(version, '?')}"}
+    import onnx
+
+    try:
+        model = onnx.load(path)
+        opset = max(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    except Exception as error:
+        raise ArtifactError(f"{path}: expected an ONNX model, found none") from error
+    return {
+        "opset": opset,
+        "ir_version": int(model.ir_version),
+        "oldest_runtime": f"onnxruntime {ONNXRUNTIME.get(opset, '?')}",
+    }

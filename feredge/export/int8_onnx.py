@@ -1,0 +1,158 @@
+"""Static int8 for ONNX: ranges from calibration, then onnxruntime's quantizer, as often as layers are tried."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from feredge.contract import Images
+from feredge.errors import ArtifactError
+from feredge.export import ranges
+from feredge.export.contents import LAYOUT, ONNX_WEIGHTED, consumer, scale_and_zero
+from feredge.export.to_onnx import IMAGE, PIXELS, input_is_image, scale_pixels
+
+BATCH = 32
+
+
+class Int8Onnx:
+    """A `core_graph`, calibrated.
+
+    Attributes:
+        layers: those with kernels, by their Keras names, in the graph's order.
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        calibration: Images,
+        *,
+        method: str = "min-max",
+        reduce_range: bool = False,
+        per_channel: bool = True,
+    ) -> None:
+        """Calibrate.
+
+        Args:
+            graph: what `core_graph` returned.
+            calibration: `uint8 (N, H, W, C)`.
+            method: of ranges.py.
+            reduce_range: give kernels 7 bits.
+            per_channel: give each channel of a kernel a scale of its own, and not all the same one.
+        """
+        self._prepared = _prepared(graph)
+        self._reduce_range, self._per_channel = reduce_range, per_channel
+        self._ranges = ranges.find(lambda: _activations(self._prepared, calibration), method)
+        self._ranges[PIXELS] = 0.0, 1.0  # whatever the images hold: raw pixels are the integers then
+        nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
+        self.layers = tuple(dict.fromkeys(name.rpartition("/")[0] for name in nodes))
+
+    def quantize(self, keep_float: Collection[str] = ()) -> bytes:
+        """Return the int8 model, `uint8 (N, H, W, C)` to probabilities, with the layers `keep_float` in float32.
+
+        Weights are int8, activations uint8, as QDQ. The softmax stays in float: its outputs are
+        the probabilities, and 256 steps would tie classes.
+        """
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+        from onnxruntime.quantization.registry import QDQRegistry
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self._prepared)
+        excluded = [
+            node.name
+            for node in model.graph.node
+            if node.op_type == "Softmax" or node.name.rpartition("/")[0] in keep_float
+        ]
+        found = {name: (np.float32(low), np.float32(high)) for name, (low, high) in self._ranges.items()}
+        data = TensorsData(CalibrationMethod.MinMax, {name: tuple(map(np.array, pair)) for name, pair in found.items()})
+        quantizer = QDQQuantizer(
+            model, self._per_channel, self._reduce_range, QuantType.QInt8, QuantType.QUInt8, data, [], excluded,
+            sorted(QDQRegistry), {},
+        )  # fmt: skip
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+        model = _take_pixels(_shorten_names(quantizer.model.model))
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _prepared(graph: Any) -> Any:
+    """Return `graph` with constants folded and shapes inferred."""
+    from onnxruntime.quantization import quant_pre_process
+    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+
+    with tempfile.TemporaryDirectory() as folder:
+        given, prepared = Path(folder, "float32.onnx"), Path(folder, "prepared.onnx")
+        onnx.save(graph, given)
+        # Its symbolic shape inference would need sympy and finds nothing more in networks of fixed shape.
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
+        return load_model_with_shape_infer(prepared)
+
+
+def _activations(model: Any, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Yield every float tensor that `model` computes, batch by batch."""
+    import onnxruntime
+
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    floats = {value.name for value in wide.graph.value_info if value.type.tensor_type.elem_type == 1}
+    names = [name for node in wide.graph.node for name in node.output if name in floats]
+    wide.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    names += [output.name for output in model.graph.output]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(wide.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for at in range(0, len(images), BATCH):
+        pixels = images[at : at + BATCH].astype(np.float32) / np.float32(255)
+        yield dict(zip(names, session.run(names, {PIXELS: pixels}), strict=True))
+
+
+def _take_pixels(model: Any) -> Any:
+    """Let the raw image take the place of what the first QuantizeLinear gives: at 1/255 and 0 they are the same."""
+    graph = model.graph
+    node = consumer(graph, PIXELS)
+    first = node
+    while node.op_type in LAYOUT:  # these move pixels and change no value, so they work on uint8 as well
+        node = consumer(graph, node.output[0])
+    if node.op_type != "QuantizeLinear":  # the first layer was left in float
+        return scale_pixels(model)
+    if scale_and_zero(graph, node) != (np.float32(1 / 255), 0):
+        raise ArtifactError(f"expected the quantizer to scale pixels by 1/255, found {node.op_type} {node.name}")
+    (dequantize,) = [other for other in graph.node if node.output[0] in other.input]
+    dequantize.input[0] = node.input[0]
+    graph.node.remove(node)
+    first_input = first if first is not node else dequantize
+    first_input.input[0] = IMAGE
+    input_is_image(graph)
+    del graph.value_info[:]  # they speak of float pixels
+    return model
+
+
+def _shorten_names(model: Any) -> Any:
+    """Shorten what the quantizer adds to names: in `nano` they were a tenth of the file."""
+    short = {"_DequantizeLinear_Output": "_dq", "_QuantizeLinear_Output": "_q", "_quantized": "_i", "_zero_point": "_z"}
+
+    def renamed(name: str) -> str:
+        for ending, shorter in short.items():
+            name = name.replace(ending, shorter)
+        return name
+
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.name = ""  # names of operations are optional, and these repeat their tensor's
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
+    for tensor in model.graph.initializer:
+        tensor.name = renamed(tensor.name)
+    return model
+
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime's first import, which all here do late

@@ -1,0 +1,95 @@
+"""Static int8 for TensorFlow Lite: calibrated once, then quantized as often as layers are tried.
+
+The converter itself knows min-max only. It leaves what it saw in the calibrated float model, so the other methods
+write their own ranges there before its quantizer reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.contract import Images
+from feredge.export import flatbuffer, ranges
+from feredge.export.to_tflite import converted, set_integer
+from feredge.keras import tf
+
+
+class Int8TFLite:
+    """A core, calibrated.
+
+    Attributes:
+        layers: those with kernels, by their Keras names, in the graph's order.
+    """
+
+    def __init__(self, core: Any, calibration: Images, *, method: str = "min-max", per_channel: bool = True) -> None:
+        """Calibrate.
+
+        Args:
+            core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
+            calibration: `uint8 (N, H, W, C)`, which must hold the values 0 and 255.
+            method: of ranges.py.
+            per_channel: give each channel of a kernel a scale of its own, and not all the same one.
+        """
+        self._per_channel = per_channel
+        self._calibrated = _calibrated(core, calibration)
+        if method != "min-max":
+            found = ranges.find(lambda: _activations(self._calibrated, calibration), method)
+            self._calibrated = _with_ranges(self._calibrated, found)
+        self._outputs = flatbuffer.kernel_outputs(self._calibrated)
+        self.layers = tuple(self._outputs)
+
+    def quantize(self, keep_float: Collection[str] = ()) -> bytes:
+        """Return the int8 flatbuffer, `uint8` in and out, with the layers `keep_float` in float32."""
+        from tensorflow.lite.python.convert import mlir_quantize  # noqa: TID251
+
+        return bytes(
+            mlir_quantize(
+                self._calibrated,
+                disable_per_channel=not self._per_channel,
+                input_data_type=tf.uint8,
+                output_data_type=tf.uint8,
+                denylisted_nodes=[self._outputs[layer] for layer in keep_float],
+            )
+        )
+
+
+def _calibrated(core: Any, calibration: Images) -> bytes:
+    """Return the float flatbuffer of `core`, with the extremes that each tensor had over the images."""
+
+    def representative_dataset() -> Iterator[list[Any]]:
+        for image in calibration:
+            yield [image[None].astype(np.float32) / np.float32(255)]
+
+    def options(converter: Any) -> None:
+        set_integer(converter)
+        converter.representative_dataset = representative_dataset
+        # Refuses what has no integer kernel.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter._experimental_calibrate_only = True
+
+    return converted(core, options)
+
+
+def _activations(model: bytes, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Yield every float tensor that `model` computes, image by image."""
+    interpreter = flatbuffer.open_whole(model)
+    given = interpreter.get_input_details()[0]["index"]
+    names = flatbuffer.computed(model)
+    for image in images:
+        interpreter.set_tensor(given, image[None].astype(np.float32) / np.float32(255))
+        interpreter.invoke()
+        yield {name: interpreter.get_tensor(index) for index, name in names.items()}
+
+
+def _with_ranges(model: bytes, found: ranges.Ranges) -> bytes:
+    parsed = flatbuffer.parse(model)
+    for tensor in parsed.subgraphs[0].tensors:
+        name = tensor.name.decode()
+        if name in found and tensor.quantization is not None and tensor.quantization.min is not None:
+            low, high = found[name]
+            tensor.quantization.min, tensor.quantization.max = np.array([low], np.float32), np.array([high], np.float32)
+    return flatbuffer.pack(parsed)

@@ -1,0 +1,160 @@
+"""Layers and int8: how much each one loses, and which to leave in float so that a file loses little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from feredge import settings
+from feredge.contract import Images
+from feredge.errors import RecipeError, VerificationError
+from feredge.runtime import Probabilities
+
+if TYPE_CHECKING:
+    from feredge.export.conversion import Job, Made
+
+LOOKED_AT = 64  # images that layers are ranked on
+BATCH = 64
+
+
+class Integer(Protocol):
+    """A calibrated network: Int8Onnx or Int8TFLite."""
+
+    layers: tuple[str, ...]
+
+    def quantize(self, keep_float: Collection[str] = ()) -> bytes:
+        """Return the int8 model with some layers in float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What one layer in int8 does to a network that is in float everywhere else.
+
+    Attributes:
+        mse: mean squared error of the probabilities.
+        sqnr: their signal-to-quantization-noise ratio, in dB; infinite without any error.
+    """
+
+    layer: str
+    mse: float
+    sqnr: float
+
+
+def ranked(network: Integer, images: Images) -> list[LayerError]:
+    """Return the error that each layer alone makes in int8, worst first."""
+    layers = network.layers
+    exact = answers(network.quantize(layers), images)  # all in float
+    found = []
+    for layer in layers:
+        rounded = answers(network.quantize([other for other in layers if other != layer]), images)
+        found.append(LayerError(layer, *noise(exact, rounded)))
+    return sorted(found, key=lambda error: -error.mse)
+
+
+def noise(exact: Any, rounded: Any) -> tuple[float, float]:
+    """Return mean squared error and signal-to-noise ratio in dB of `rounded`."""
+    mse = float(np.square(exact.astype(np.float64) - rounded).mean())
+    power = float(np.square(exact.astype(np.float64)).mean())
+    return mse, float(10 * np.log10(power / mse)) if mse else float("inf")
+
+
+def answers(model: bytes, images: Images) -> Probabilities:
+    """Return the probabilities that a model without a card gives, in either format."""
+    if model[4:8] == b"TFL3":
+        return _tflite_answers(model, images)
+    from feredge.runtime import onnx_session
+
+    session = onnx_session(model, threads=1)
+    name = session.get_inputs()[0].name
+    parts = [session.run(None, {name: images[at : at + BATCH]})[0] for at in range(0, len(images), BATCH)]
+    return np.concatenate(parts)
+
+
+def _tflite_answers(model: bytes, images: Images) -> Probabilities:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]
+    scale, zero_point = result["quantization"]
+    rows = []
+    for image in images:
+        interpreter.set_tensor(given, image[None])
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(result["index"]).astype(np.float32)[0])
+    return (np.stack(rows) - np.float32(zero_point)) * np.float32(scale)
+
+
+def within_bound(calibrated: Callable[[Images], Integer] | None, job: Job, core: Any, *, trained: bytes = b"") -> Made:
+    """Return the int8 file of a job: with `keep_float` in float, and as many more layers as `max_drop` asks for.
+
+    Args:
+        calibrated: from calibration images to a network that can be quantized.
+        job: says how.
+        core: the float network.
+        trained: the int8 file as quantization-aware training made it, which has no layers to choose from.
+
+    Raises:
+        RecipeError: `keep_float` names no layer of the network, or layers of a file that was trained in int8.
+        VerificationError: more is lost than `max_drop`, even with all layers in float; or two calibration sets
+            give files that disagree.
+    """
+    from feredge.export.conversion import Made
+    from feredge.export.verify import check_calibration
+
+    wanted = job.settings.keep_float
+    if calibrated is None:
+        if wanted:
+            raise RecipeError("export.keep_float: the TFLite file of a qat variant was trained in int8, layer by layer")
+        figures = _drop_figures(_drop(trained, job, core), job)
+        return Made(trained, (), figures)
+    network = calibrated(job.calibration)
+    unknown = [layer for layer in wanted if layer not in network.layers]
+    if unknown:
+        raise RecipeError(
+            f"export.keep_float: unknown layer {unknown[0]!r}{settings.nearest(unknown[0], network.layers)}"
+        )
+    model = network.quantize(wanted)
+    figures = {"method": job.settings.method}
+    if len(job.others):
+        other = calibrated(job.others).quantize(wanted)
+        figures |= check_calibration(answers(model, job.images), answers(other, job.images))
+    kept = list(wanted)
+    drop = _drop(model, job, core)
+    if job.validation is not None and drop > job.settings.max_drop:
+        for error in ranked(network, job.images[:LOOKED_AT]):
+            if error.layer not in kept:
+                kept.append(error.layer)
+                model = network.quantize(kept)
+                drop = _drop(model, job, core)
+                if drop <= job.settings.max_drop:
+                    break
+    return Made(model, tuple(kept), figures | _drop_figures(drop, job))
+
+
+def _drop_figures(drop: float, job: Job) -> dict[str, Any]:
+    if job.validation is None:
+        return {}
+    if drop > job.settings.max_drop:
+        raise VerificationError(
+            f"expected a drop of at most {job.settings.max_drop:g} pp on the validation images, found {drop:.2f} pp"
+        )
+    return {"validation_drop": drop}
+
+
+def _drop(model: bytes, job: Job, core: Any) -> float:
+    """Return what `model` loses to the float network on the validation images, in percentage points."""
+    if job.validation is None:
+        return 0.0
+    from feredge.train.fitting import compiled
+
+    images, labels = job.validation
+    hits = [
+        float((rows.argmax(axis=1) == labels).mean())
+        for rows in (compiled(core)(images[..., 0]), answers(model, images))
+    ]
+    return 100 * (hits[0] - hits[1])

@@ -1,0 +1,107 @@
+"""One file in every runtime that may run it, beside the float network: do they agree?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feredge.contract import Images
+from feredge.runtime import LiteRTRunner, OnnxRunner, Probabilities
+
+Run = Callable[[Images], Probabilities]
+
+RUNTIMES_FILE = "runtimes.json"
+IMAGES = 96  # some of these kernels are slow
+BATCH = 32
+
+
+def compare(path: Path, images: Images, reference: Probabilities) -> dict[str, dict[str, Any]]:
+    """Run a file in every runtime for its format.
+
+    Args:
+        path: the file.
+        images: `uint8 (N, H, W, C)`, of which the first 96 are taken.
+        reference: the float network's probabilities for them, by TensorFlow.
+
+    Returns:
+        By runtime: `agreement`, the share of images called as the float network does; `max_difference` of a
+        probability from it; or `failed` with the reason.
+    """
+    images, reference = images[:IMAGES], reference[:IMAGES]
+    found: dict[str, dict[str, Any]] = {}
+    for runtime, opened in _runners(path).items():
+        try:
+            run = opened()
+            outputs = np.concatenate([run(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
+        except Exception as error:  # whatever a runtime raises is a finding here
+            found[runtime] = {"failed": " ".join(str(error).split())[:160]}
+            continue
+        found[runtime] = {
+            "agreement": float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+            "max_difference": float(np.abs(outputs - reference).max()),
+        }
+    return found
+
+
+def _runners(path: Path) -> dict[str, Callable[[], Run]]:
+    if path.suffix == ".tflite":
+        return {
+            "litert": lambda: LiteRTRunner(path).predict,
+            "litert-without-xnnpack": lambda: LiteRTRunner(path, xnnpack=False).predict,
+            "tensorflow": lambda: _tensorflow(path),
+        }
+    runners: dict[str, Callable[[], Run]] = {
+        "onnxruntime": lambda: OnnxRunner(path).predict,
+        "onnxruntime-unoptimised": lambda: OnnxRunner(path, optimize=False).predict,
+    }
+    if path.suffix == ".onnx":
+        runners["opencv-dnn"] = lambda: _opencv(path)
+    return runners
+
+
+def _tensorflow(path: Path) -> Run:
+    """Open a file in the interpreter that TensorFlow itself brings."""
+    import warnings
+
+    from feredge.keras import tf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated
+        interpreter = tf.lite.Interpreter(model_content=path.read_bytes(), num_threads=1)
+    interpreter.allocate_tensors()
+    given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]
+    scale, zero_point = result["quantization"]
+
+    def run(batch: Images) -> Probabilities:
+        rows = []
+        for image in batch:
+            interpreter.set_tensor(given, image[None])
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(result["index"])[0])
+        output = np.stack(rows)
+        if output.dtype == np.float32:
+            return output  # type: ignore[no-any-return]
+        return (output.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+    return run
+
+
+def _opencv(path: Path) -> Run:
+    """Open a file in OpenCV's DNN module, which takes pixels as float32."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    import cv2
+
+    network = cv2.dnn.readNetFromONNX(str(path))
+
+    def run(batch: Images) -> Probabilities:
+        rows = []
+        for image in batch:
+            network.setInput(image[None].astype(np.float32))
+            rows.append(network.forward().reshape(-1))
+        return np.stack(rows).astype(np.float32)
+
+    return run
