@@ -63,7 +63,7 @@ class Batcher:
         find = self._find if face is None else not face
         futures = [self._loop.create_future() for _ in pictures]
         self._open += len(futures)
-        self._metrics.waiting = self._open
+        self._metrics.waiting(self._open)
         for picture, future in zip(pictures, futures, strict=True):
             self._queue.put((picture, find, future))
         return [await future for future in futures]
@@ -107,7 +107,7 @@ class Batcher:
     ) -> None:
         self._open -= len(futures)
         self._metrics.batch(len(futures), seconds, answers)
-        self._metrics.waiting = self._open
+        self._metrics.waiting(self._open)
         for future, answer in zip(futures, answers, strict=True):
             if future.cancelled():
                 continue

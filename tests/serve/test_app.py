@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ import numpy as np
 import pytest
 from device_models import draw_frame, faces
 
-from feredge import Predictor
+from feredge import Face, Predictor
 
 Serving = Callable[..., Any]
 
@@ -69,12 +70,23 @@ def test_many_pictures(serving: Serving, small_onnx: Path) -> None:
 
 def test_content_with_anything_in_it(serving: Serving) -> None:
     """Bytes that look like a boundary or a header's end inside a file do not split it."""
-    from feredge.serve.app import split_form
+    from feredge.serve.request import split_form
 
     files = [b"a\r\n--xy\r\n\r\nb", b"", b"x--xyz", b"\r\n\r\n--xy--\r\n"]
     body = b"preamble" + b"".join(b'\r\n--xyz\r\nA: b; filename="c"\r\n\r\n' + one for one in files)
     body += b'\r\n--xyz\r\nContent-Disposition: form-data; name="note"\r\n\r\nno file\r\n--xyz--\r\n'
     assert split_form('multipart/form-data; boundary="xyz"', body) == files
+
+
+@pytest.mark.parametrize("box", [None, (1, 2, 30, 40)])
+def test_text_is_the_json_of_the_answer(box: tuple[int, int, int, int] | None) -> None:
+    """It is put together without json, for speed, and must be what json writes; also where names hold its signs."""
+    from feredge.serve.request import _text
+
+    classes = ('a"b', "50%", "ärger", "%r")
+    face = Face(classes[0], 1 / 3, (1 / 3, 1e-9, 0.0, float(np.float32(0.1))), classes, box)
+    assert _text([face, face]) == json.dumps({"faces": [face.to_dict()] * 2})
+    assert _text([]) == '{"faces": []}'
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -94,7 +106,7 @@ def bomb(width: int, height: int) -> bytes:
 )
 def test_bad_pictures(serving: Serving, body: bytes, status: int, words: str) -> None:
     """Each gets its own status and one line, and the next request works."""
-    from feredge.serve.app import Limits
+    from feredge.serve.request import Limits
 
     with serving(limits=Limits(bytes=10_000)) as service:
         found, answer = service.post(body)
@@ -104,7 +116,7 @@ def test_bad_pictures(serving: Serving, body: bytes, status: int, words: str) ->
 
 def test_body_without_a_length(serving: Serving) -> None:
     """A body in chunks is counted as it comes, and cut off; one that lies about its length too."""
-    from feredge.serve.app import Limits
+    from feredge.serve.request import Limits
 
     def endless() -> Iterator[bytes]:
         for _ in range(100):
@@ -133,7 +145,7 @@ def test_body_without_a_length(serving: Serving) -> None:
 )
 def test_bad_forms(serving: Serving, kind: str, body: bytes, status: int) -> None:
     """A form without its boundary, end or files, or with too many of them."""
-    from feredge.serve.app import Limits
+    from feredge.serve.request import Limits
 
     with serving(limits=Limits(pictures=2)) as service:
         assert service.ask("POST", "/predict", body, {"content-type": kind})[0] == status
@@ -150,7 +162,7 @@ def test_other_requests(serving: Serving) -> None:
 
 def test_slow_client(serving: Serving) -> None:
     """Whoever sends a byte and then nothing is told so, and holds nobody up."""
-    from feredge.serve.app import Limits
+    from feredge.serve.request import Limits
 
     with serving(limits=Limits(seconds=0.3)) as service, socket.create_connection(("127.0.0.1", service.port)) as slow:
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nab")
@@ -171,7 +183,7 @@ class Blocked(Predictor):
 
 def test_full_queue_is_503(serving: Serving, small_onnx: Path) -> None:
     """Beyond the bound there is an answer at once, and what was accepted is still answered."""
-    from feredge.serve.app import Limits
+    from feredge.serve.request import Limits
 
     Blocked.gate.clear()
     picture = png(np.zeros((48, 48), np.uint8))

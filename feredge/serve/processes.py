@@ -1,0 +1,207 @@
+"""One service of many processes: they share a port, a limit and counters; one that dies is started again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from feredge.errors import RunError
+from feredge.predictor import Predictor
+from feredge.serve.metrics import Metrics
+from feredge.serve.request import Limits
+
+GRACE = 30  # seconds to answer what came in, before a process ends
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every process of a service does.
+
+    Attributes:
+        model: the network's file.
+        yunet: a YuNet file to find faces with; None for OpenCV's cascade.
+        threads: that answer side by side, in each process.
+        find, margin: as `Predictor.stream` takes them.
+        limits: of one process.
+    """
+
+    model: Path
+    yunet: Path | None
+    threads: int
+    find: bool
+    margin: float
+    limits: Limits
+
+    def share(self, count: int) -> Plan:
+        """Return the plan of one of `count` processes, which together hold as many pictures as this one."""
+        return replace(self, limits=replace(self.limits, waiting=self.limits.waiting // count))
+
+
+def listen(host: str, port: int, processes: int) -> list[socket.socket]:
+    """Return a socket for each process, all at one address; port 0 takes any that is free.
+
+    On Linux the kernel deals connections out among sockets. From one shared socket the process that wakes first takes
+    all that wait, and keeps them as long as the clients do. Elsewhere the list is one socket over and over.
+
+    Raises:
+        OSError: no address, or a taken one.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    first = socket.create_server((host, port), family=family)  # alone: a port shared by mistake is an error
+    if processes == 1 or sys.platform != "linux":
+        return [first] * processes
+    address = first.getsockname()[:2]
+    first.close()
+    return [socket.create_server(address, family=family, reuse_port=True) for _ in range(processes)]
+
+
+def run(
+    plan: Plan,
+    listener: socket.socket,
+    predictor: Predictor,
+    *,
+    metrics: Metrics | None = None,
+    started: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve in this process until it is told to end by SIGINT or SIGTERM; `started` is called when it answers."""
+    import uvicorn  # type: ignore[import-not-found,import-untyped]
+
+    from feredge.serve.app import create_app
+
+    app = create_app(
+        predictor, threads=plan.threads, find=plan.find, margin=plan.margin, limits=plan.limits, metrics=metrics
+    )
+    config = uvicorn.Config(
+        app,
+        log_level="error",  # a warning for each 503 would make overload worse
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
+        # Beyond this uvicorn answers 503 by itself: bodies that are coming in take memory too.
+        limit_concurrency=plan.limits.waiting + 64,
+        server_header=False,
+        ws="none",
+    )
+
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started()
+
+    Server(config).run(sockets=[listener])
+
+
+def run_many(
+    plan: Plan,
+    listeners: list[socket.socket],
+    classes: tuple[str, ...],
+    *,
+    started: Callable[[], None],
+    say: Callable[[str], None],
+) -> None:
+    """Serve in as many processes as there are sockets until SIGINT or SIGTERM, then let them answer and end.
+
+    Args:
+        plan: of the whole service; each process holds its share.
+        listeners: as `listen` returns them.
+        classes: the network's.
+        started: called when all processes answer.
+        say: called with a line when a process died and another was started.
+
+    Raises:
+        RunError: a process that ended before it could serve, as another would.
+    """
+    # Not forked: this process may have threads, and macOS forbids it.
+    spawn = multiprocessing.get_context("spawn")
+    count = len(listeners)
+    rows = spawn.RawArray("d", count * Metrics.width(classes))
+    share = plan.share(count)
+    processes: dict[int, BaseProcess] = {}
+    starting: dict[int, Any] = {}  # where those that do not serve yet will say that they do
+
+    def start(row: int) -> None:
+        ready, tell = spawn.Pipe(duplex=False)
+        process = spawn.Process(target=_work, args=(share, listeners[row], rows, row, tell))
+        process.start()
+        tell.close()
+        processes[row], starting[row] = process, ready
+
+    with _signals() as told:
+        try:
+            for row in range(count):
+                start(row)
+            first = True
+            while told not in connection.wait(
+                [told, *starting.values(), *(one.sentinel for one in processes.values())]
+            ):
+                for row, ready in list(starting.items()):
+                    if ready.poll():
+                        del starting[row]
+                        if not _serves(ready) and first:
+                            raise RunError(f"expected {count} processes that serve, one ended before it did")
+                if first and not starting:
+                    first = False
+                    started()
+                for row, process in list(processes.items()):
+                    if process.exitcode is not None:
+                        say(f"process {process.pid} ended with {process.exitcode}; another takes its place")
+                        start(row)
+        finally:
+            for listener in listeners:
+                listener.close()
+            for process in processes.values():
+                process.terminate()
+            for process in processes.values():
+                process.join(GRACE + 10)
+                process.kill()
+
+
+def _serves(ready: Any) -> bool:
+    try:
+        return bool(ready.recv())
+    except EOFError:
+        return False
+
+
+@contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """Give a socket that becomes readable at SIGINT or SIGTERM, which do nothing else meanwhile."""
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    wakeup = signal.set_wakeup_fd(tell.fileno())
+    try:
+        yield told
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        told.close()
+        tell.close()
+
+
+def _work(plan: Plan, listener: socket.socket, rows: Any, row: int, tell: Any) -> None:
+    """Be one process of a service."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one passes SIGTERM on
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    predictor = Predictor(plan.model, threads=1, detector=plan.yunet)
+    metrics = Metrics(predictor.classes, rows, row)
+    run(plan, listener, predictor, metrics=metrics, started=lambda: tell.send(True))
+
+
+def _end_with_parent() -> None:
+    """Without it a killed service would go on, and hold its port."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

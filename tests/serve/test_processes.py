@@ -1,0 +1,160 @@
+"""One service of two processes, as its clients and its operator see it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+from device_models import faces
+
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+
+from feredge.predictor import Face
+from feredge.serve.metrics import Metrics
+from feredge.serve.processes import Plan
+from feredge.serve.request import Limits
+
+PICTURE = cv2.imencode(".png", faces(1)[0])[1].tobytes()
+
+
+@contextmanager
+def command(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run `feredge serve` on a free port; give its process and the port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "feredge", "serve", "--face", "--model", str(model), "--port", "0", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stderr.readline()  # type: ignore[union-attr]
+        yield process, int(re.search(r"127\.0\.0\.1:(\d+)", line)[1])  # type: ignore[index]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()  # type: ignore[union-attr]
+
+
+def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, str]:
+    """Ask over a connection of its own, so that any process may answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST" if body else "GET", path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def children(parent: int) -> set[int]:
+    """Return the processes of a service, which open the model; multiprocessing has one of its own beside them."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=", "-o", "args=", "--ppid", str(parent)], capture_output=True, text=True
+    )
+    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line}
+
+
+def gone(processes: set[int], seconds: float = 30.0) -> bool:
+    """Wait until none of the processes is there."""
+    end = time.monotonic() + seconds
+    while left := [one for one in processes if Path(f"/proc/{one}").exists()]:
+        if time.monotonic() > end:
+            raise AssertionError(f"expected all to end, {left} are there")
+        time.sleep(0.05)
+    return True
+
+
+def answered(port: int) -> int:
+    found = re.search(r'^feredge_requests_total\{status="200"\} (\d+)$', ask(port, "/metrics")[1], re.M)
+    return int(found[1]) if found else 0
+
+
+def test_two_processes_are_one_service(small_onnx: Path) -> None:
+    """They answer at one port and count together; a killed one is started again, its counts stay; SIGTERM ends all."""
+    with command(small_onnx, "--processes", "2") as (process, port):
+        assert [ask(port, "/predict", PICTURE)[0] for _ in range(24)] == [200] * 24
+        # each of 24 connections goes to either process: both answered, but once in 8 million runs
+        assert [answered(port) for _ in range(12)] == [24] * 12
+        before = children(process.pid)
+        assert len(before) == 2
+        killed = min(before)
+        os.kill(killed, signal.SIGKILL)
+        assert "another takes its place" in process.stderr.readline()  # type: ignore[union-attr]
+        assert len(children(process.pid) - {killed}) == 2
+        for _ in range(24):
+            assert ask(port, "/predict", PICTURE)[0] == 200  # it waits for the new process, if that is the one
+        assert answered(port) == 48
+        assert json.loads(ask(port, "/health")[1])["model"] == small_onnx.name
+        last = children(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0 and gone(last)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_killed_service_leaves_no_process(small_onnx: Path) -> None:
+    """Its processes see that it is gone; a second service at its port is an error while it stands."""
+    with command(small_onnx, "--processes", "2") as (process, port):
+        assert ask(port, "/health")[0] == 200
+        second = [sys.executable, "-m", "feredge", "serve", "--processes", "2", "--port", str(port)]
+        done = subprocess.run(second, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and "expected an address to serve at" in done.stderr
+        mine = children(process.pid)
+        process.kill()
+        assert gone(mine)
+
+
+def test_limit_is_shared_out() -> None:
+    """All processes together hold no more than was asked for."""
+    plan = Plan(Path("m.onnx"), None, 1, True, 0.0, Limits(waiting=256))
+    assert [3 * plan.share(3).limits.waiting <= 256, plan.share(3).limits.waiting] == [True, 85]
+
+
+def test_processes_that_cannot_hold_a_request(small_onnx: Path) -> None:
+    """Such a request would be 503 for ever."""
+    done = subprocess.run(
+        [sys.executable, "-m", "feredge", "serve", "--processes", "3", "--queue", "100"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "at least --processes times --max-pictures, 192" in done.stderr
+
+
+def test_rows_are_summed_and_taken_over() -> None:
+    """What a process counted stays when another takes its row; what waited in it does not."""
+    classes = ("a", "b")
+    rows = array("d", bytes(8 * 2 * Metrics.width(classes)))
+    first, second = (Metrics(classes, rows, row) for row in range(2))
+    face = Face("b", 1.0, (0.0, 1.0), classes)
+    for one in (first, second):
+        one.request(200, 0.002)
+        one.batch(3, 0.5, [[face], [face, face]])
+        one.waiting(5)
+    second.request(503, 20.0)
+    text = Metrics(classes, rows, 1).to_text()
+    assert text == first.to_text()
+    for line in (
+        'feredge_requests_total{status="200"} 2',
+        'feredge_requests_total{status="503"} 1',
+        'feredge_request_seconds_bucket{le="0.001"} 0',
+        'feredge_request_seconds_bucket{le="0.0025"} 2',
+        'feredge_request_seconds_bucket{le="10.0"} 2',
+        'feredge_request_seconds_bucket{le="+Inf"} 3',
+        "feredge_pictures_total 6",
+        "feredge_pictures_waiting 5",
+        "feredge_batch_seconds_total 1.0",
+        'feredge_faces_total{label="b"} 6',
+    ):
+        assert line in text.splitlines()
+    assert 'label="a"' not in text
