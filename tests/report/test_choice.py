@@ -100,3 +100,38 @@ def test_pareto_by_all_pairs(results: Results) -> None:
 
     for name, point in points.items():
         assert (name in front) == (not any(beats(other, point) for other in points.values()))
+
+
+def test_of_several_networks_the_most_accurate_is_chosen_first(results: Results) -> None:
+    """Guards `feredge bench` of many runs: a network within the best one's interval may win by speed, others not."""
+
+    def twin(name: str, points: float, scale: float) -> tuple[Row, ...]:
+        """Return the rows again as another network's, some points more accurate and so many times as slow."""
+        rows = []
+        for row in results.rows:
+            if row.kind != "artifact" or row.accuracy is None:
+                continue
+            found = dataclasses.replace(row.accuracy, accuracy=row.accuracy.accuracy + points / 100)
+            found = dataclasses.replace(found, low=found.accuracy - 0.015, high=found.accuracy + 0.015)
+            latency = tuple(
+                dataclasses.replace(one, inference=dataclasses.replace(one.inference, median=scale * median(row)))
+                for one in row.latency
+            )
+            rows.append(
+                dataclasses.replace(row, name=f"{name}/{row.name}", network=name, accuracy=found, latency=latency)
+            )
+        return tuple(rows)
+
+    slow, fast = twin("slow", 5.0, 3.0), twin("fast", 0.0, 1.0)
+    choice = choose(dataclasses.replace(results, rows=fast + slow))
+    assert choice.row and choice.row.network == "slow"
+    assert any("2 networks on the same images; slow is the most accurate" in step for step in choice.steps)
+    assert ("fast instead", "fast") in [(words, row.network) for words, row in choice.others]
+    near = choose(dataclasses.replace(results, rows=fast + twin("slow", 1.0, 3.0)))
+    assert near.row and near.row.network == "fast"
+    elsewhere = tuple(dataclasses.replace(row, images=(10, 20), classes=("a", "b")) for row in slow)
+    other_images = choose(dataclasses.replace(results, rows=fast + elsewhere))
+    assert other_images.row and other_images.row.network == "fast", "accuracy on other images says nothing here"
+    runtime = tuple(dataclasses.replace(row, runtime="OpenCV DNN") for row in fast)
+    assert choose(dataclasses.replace(results, rows=runtime)).row is None
+    assert pareto(runtime) == set()

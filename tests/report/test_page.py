@@ -13,12 +13,14 @@ import chromium
 import pytest
 
 from feredge.bench.results import Results
-from feredge.report import choose, write_html
+from feredge.report import choose, write_comparison, write_html
+from feredge.report.faces import MOST, shown
 from feredge.report.page import to_html
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+PNG_TEXT = base64.b64encode(PNG).decode()
 EMPTY = {"meta", "link", "input", "img", "br", "wbr", "hr"}
 
 
@@ -47,6 +49,15 @@ def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_bytes(PNG)
     write_html(results, folder / "report.html")
     return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def with_faces(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a report with drawn stand-ins for the faces whose answer changed."""
+    pictures = {found[0]: PNG_TEXT for row in results.rows if row.drop for found in shown(row.drop)}
+    path = tmp_path_factory.mktemp("faces") / "report.html"
+    write_html(results, path, faces=pictures)
+    return path
 
 
 @pytest.fixture
@@ -162,6 +173,64 @@ def test_hover_tells_all_and_a_click_chooses(page: chromium.Page, results: Resul
     page.mouse("mouseMoved", 5, 5)
     assert page.run("document.querySelector('#tip').hidden")
     assert page.complaints == []
+
+
+def test_faces_whose_answer_changed(with_faces: Path, report: Path, results: Results) -> None:
+    """Guards flips with faces: what was lost comes first, each says what it was and is; without faces no picture."""
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    cards = "[...document.querySelectorAll('#flipped li')].map(card => [card.className, card.innerText])"
+    with chromium.Page(program, with_faces) as page:
+        name = "pruned-80.int8.tflite"
+        page.run(f"document.querySelector('#flips-file').value = '{name}'")
+        page.run("document.querySelector('#flips-file').dispatchEvent(new Event('change'))")
+        drop = next(row.drop for row in results.rows if row.name == name)
+        assert drop is not None
+        told = page.run(cards)
+        assert len(told) == MOST == page.run("document.querySelectorAll('#flipped img').length")
+        for (kind, words), (row, label, before, after) in zip(told, shown(drop), strict=True):
+            names = [results.data.classes[index] for index in (label, before, after)]
+            assert kind == ("lost" if label == before else "won" if label == after else "other")
+            assert f"{names[1]} → {names[2]}" in words and f"{names[0]} · row {row}" in words
+        assert [kind for kind, _ in told] == sorted((kind for kind, _ in told), key=["lost", "won", "other"].index)
+        assert page.run("document.documentElement.scrollWidth") == 1280
+        assert page.run(CONTRAST) == []
+        assert page.complaints == []
+    with chromium.Page(program, report) as page:
+        assert page.run("document.querySelectorAll('#flipped li').length") > 0
+        assert page.run("document.querySelectorAll('#flipped img').length") == 0
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_comparison_as_a_page(results: Results, tmp_path: Path, width: int) -> None:
+    """Guards `feredge report A.json B.json --html`: a lane a file, ratios and differing machines told, no complaint."""
+    rows = []
+    for row in results.rows[:-1]:
+        latency = tuple(
+            dataclasses.replace(one, inference=dataclasses.replace(one.inference, median=2 * one.inference.median))
+            for one in row.latency
+        )
+        rows.append(dataclasses.replace(row, latency=latency))
+    machine = dataclasses.replace(results.machine, cpu="<Another> CPU")
+    write_comparison([results, dataclasses.replace(results, rows=tuple(rows), machine=machine)], tmp_path / "two.html")
+    balance = Balance()
+    balance.feed((tmp_path / "two.html").read_text(encoding="utf-8"))
+    assert balance.open == []
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    with chromium.Page(program, tmp_path / "two.html", width=width, dark=width == 390) as page:
+        words = page.run("document.querySelector('main').innerText")
+        assert "B takes 2.00 times A's time in the median" in words
+        assert "Every file has the same accuracy in both" in words and "<Another> CPU" in words
+        assert page.run("document.querySelectorAll('#against-B tbody tr').length") == len(rows)
+        lost = page.run("document.querySelectorAll('#against-B .lane.lost').length")
+        assert lost == sum(row.at(1) is not None for row in rows)
+        assert page.run("document.querySelector('#machines').innerText").count("differs") == 1
+        assert page.run("document.documentElement.scrollWidth") == width
+        assert page.run(CONTRAST) == []
+        assert page.complaints == []
 
 
 def test_the_plot_works_by_keyboard(page: chromium.Page) -> None:
