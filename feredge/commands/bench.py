@@ -19,7 +19,7 @@ DEVICE = options(
     click.option("--device", metavar="ssh://USER@HOST:PORT", help="Measure on this device, over ssh."),
     click.option("--python", default="python3", show_default=True, help="The device's Python."),
     click.option("--ssh-option", multiple=True, metavar="KEY=VALUE", help="For ssh and scp: IdentityFile=key"),
-    click.option("--arm", type=Cores(), default=(), help="Count instructions on cortex-a72 (Pi 4), cortex-a76 (Pi 5)."),
+    click.option("--arm", type=Cores(), help="Count instructions on cortex-a72 (Pi 4), cortex-a76 (Pi 5)."),
 )
 GATE = options(
     click.option("--against", type=click.Path(path_type=Path), help="Results to hold the new ones against."),
@@ -42,7 +42,7 @@ def command(
     python: str,
     ssh_option: tuple[str, ...],
     quick: bool,
-    arm: tuple[str, ...],
+    arm: tuple[str, ...] | None,
     against: Path | None,
     max_drop: float,
     max_slower: float,
@@ -70,12 +70,12 @@ def command(
     if before and len(targets) == 1 and RunFolder(targets[0]).data_file.is_file():
         _check_data(before, RunFolder(targets[0]), against)
     if not device:
-        results = measure_here(targets, data, quick=quick, arm=arm, **here)
+        results = measure_here(targets, data, quick=quick, arm=arm or (), **here)
     else:
         if len(targets) > 1:
             raise click.UsageError("--device takes one run")
         folder = RunFolder.open(targets[0], trained=True, exported=True)
-        results = _measure_there(folder, data, quick, device, python, ssh_option, arm)
+        results = _measure_there(folder, data, quick, device, python, ssh_option, arm or ())
     if before:
         _hold(results, before, max_drop, max_slower)
 
