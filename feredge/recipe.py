@@ -74,7 +74,7 @@ class Network:
         channels: channels of each stage; every stage after the first halves height and width.
         blocks: residual blocks (two 3x3 convolutions each) in each stage.
         dropout: share of the pooled features zeroed in training.
-        name: the keys above are the residual network's; the published ones have none.
+        name: the keys above are the residual network's; the published ones have none. `foreign` was not trained here.
         repeat: channels that are trained on; more than one repeats the gray. What is kept takes gray all the same:
             kernels of equal channels are summed.
         standardise: train on pixels less the training images' mean, by their standard deviation. Folded into the
@@ -94,6 +94,7 @@ class Network:
         "three-class-dcnn",
         "tuned-cnn",
         "course-cnn",
+        "foreign",
     ] = added("residual")
     repeat: int = added(1)
     standardise: bool = added(False)
@@ -206,7 +207,10 @@ class Compression:
             values in a kernel); `channels-N` (channels removed, and N percent of the multiply-adds with them);
             `qat` (quantization-aware training); `pruned-N-qat` and `channels-N-qat` (that, then qat).
         epochs: fine-tuning passes of each variant but dense.
-        rate: learning rate at the start of the fine-tuning.
+        rate: learning rate at the start of the fine-tuning, for variants whose weights are only rounded: `clustered-N`
+            and `qat`.
+        pruning_epochs: the passes of `pruned-N` and `channels-N`, which lose more; 0 takes `epochs`.
+        pruning_rate: their rate; 0 takes that of the training.
         distillation: share of the fine-tuning's loss that is the distance to the dense network's probabilities;
             the rest is that to the labels. The temperature is that of [distillation].
     """
@@ -215,6 +219,8 @@ class Compression:
     epochs: int = 6
     rate: float = 0.01
     distillation: float = added(0.5)
+    pruning_epochs: int = added(0)
+    pruning_rate: float = added(0.0)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def check(recipe: Recipe, where: str) -> None:
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
         (recipe.compression.rate > 0.0, "rates above 0"),
         (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
+        (recipe.compression.pruning_epochs >= 0, "compression.pruning_epochs of at least 0"),
+        (recipe.compression.pruning_rate >= 0.0, "compression.pruning_rate of at least 0"),
         (0.0 <= recipe.compression.distillation <= 1.0, "compression.distillation from 0 to 1"),
         (recipe.distillation.temperature > 0.0, "distillation.temperature above 0"),
         (0.0 < recipe.distillation.weight <= 1.0, "distillation.weight above 0, up to 1"),

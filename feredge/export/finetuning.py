@@ -24,12 +24,14 @@ def finetune(
     batches: Batches,
     recipe: Recipe,
     *,
+    epochs: int,
+    rate: float,
     tell: Tell,
     teacher: Any = None,
     hold: Callable[[], None] | None = None,
     before: Callable[[float], None] | None = None,
 ) -> NDArray[np.float64]:
-    """Fit `model`, in place, for `recipe.compression.epochs`, at a rate that falls along a cosine to zero.
+    """Fit `model`, in place, at a rate that falls along a cosine to zero.
 
     Unlike in training there is no warm-up, because the weights are good, and no averaging, because the rate
     ends at zero. The order and changes of the images go on where training's stopped.
@@ -38,6 +40,8 @@ def finetune(
         model: `float32 (N, H, W, 1)` in [0, 1] to probabilities; its layers may do more in training mode.
         batches: the training's.
         recipe: says how.
+        epochs: passes over the images.
+        rate: at the first step.
         tell: called with the share that is done and a word.
         teacher: the dense network; its probabilities for the very images of a step are the targets of
             `recipe.compression.distillation` of the loss (Hinton et al., "Distilling the knowledge in a neural
@@ -51,22 +55,24 @@ def finetune(
     Raises:
         RunError: a loss that is no longer finite.
     """
-    epochs, count = recipe.compression.epochs, len(batches)
+    count = len(batches)
     step = _compiled_step(model, batches, recipe, teacher, hold)
     history = np.zeros((epochs, 4))
     for epoch in range(epochs):
-        losses, hits, rate = 0.0, 0, 0.0
+        losses, hits, now = 0.0, 0, 0.0
         for number, (images, targets) in enumerate(batches.epoch(recipe.training.epochs + epoch)):
             done = epoch * count + number
             if before is not None:
                 before(done / (epochs * count))
-            rate = learning_rate(done, steps=epochs * count, warmup=0, peak=recipe.compression.rate)
-            loss, correct = step(images, targets, np.float32(rate))
+            now = learning_rate(done, steps=epochs * count, warmup=0, peak=rate)
+            loss, correct = step(images, targets, np.float32(now))
             if not math.isfinite(loss):
-                raise RunError(f"expected a finite loss, found {float(loss)}; lower compression.rate")
+                raise RunError(
+                    f"expected a finite loss, found {float(loss)} at rate {now:.3g}; lower it in compression"
+                )
             losses, hits = losses + float(loss), hits + int(correct)
             tell((done + 1) / (epochs * count), f"epoch {epoch + 1}/{epochs}")
-        history[epoch] = epoch + 1, rate, losses / count, hits / (count * batches.shape[0])
+        history[epoch] = epoch + 1, now, losses / count, hits / (count * batches.shape[0])
     return history
 
 

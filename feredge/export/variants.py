@@ -19,7 +19,7 @@ from feredge.data.dataset import Dataset
 from feredge.errors import RecipeError, RunError
 from feredge.export import channels, clustering, pruning
 from feredge.export.finetuning import Tell, finetune
-from feredge.export.folding import fold_norms
+from feredge.export.folding import fold_norms, without_loose_norms
 from feredge.keras import keras, seed_everything
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
@@ -89,21 +89,33 @@ class _Work:
         model = plain_clone(core, self._precision)
         if what.kind == "pruned":
             pruner = pruning.Pruner(model, what.amount / 100)
-            history = self._finetune(model, hold=pruner.hold, before=pruner.before)
+            history = self._mend(model, hold=pruner.hold, before=pruner.before)
         elif what.kind == "clustered":
-            history = self._finetune(model, hold=clustering.cluster(model, what.amount))
+            history = self._adjust(model, hold=clustering.cluster(model, what.amount))
         else:
-            history = self._finetune(model)
+            history = self._mend(model)
         core.set_weights(model.get_weights())
         return {"core": core.weights}, history
 
     def quantize(self, core: Any) -> tuple[checkpoint.Variables, NDArray[np.float64]]:
         """Return a network after quantization-aware training, its zeros kept, and the history."""
+        core = without_loose_norms(core)
         model = quantization_aware(core)
-        history = self._finetune(model, hold=pruning.hold_zeros(model))
+        history = self._adjust(model, hold=pruning.hold_zeros(model))
         _set_pixel_range(model)
         _copy_by_name(model, core)
         return {"core": core.weights, "quantized": model.weights}, history
+
+    def _mend(self, model: Any, **how: Any) -> NDArray[np.float64]:
+        """Fine-tune a network that has lost much, at a rate that lets it find its way again."""
+        settings = self._recipe.compression
+        epochs, rate = settings.pruning_epochs or settings.epochs, settings.pruning_rate or self._recipe.training.rate
+        return self._finetune(model, epochs=epochs, rate=rate, **how)
+
+    def _adjust(self, model: Any, **how: Any) -> NDArray[np.float64]:
+        """Fine-tune a network whose weights were only rounded."""
+        settings = self._recipe.compression
+        return self._finetune(model, epochs=settings.epochs, rate=settings.rate, **how)
 
     def _finetune(self, model: Any, **how: Any) -> NDArray[np.float64]:
         teacher = plain_clone(self._dense, self._precision) if self._recipe.compression.distillation else None
@@ -121,6 +133,8 @@ def open_core(run: RunFolder, name: str, *, weights: str) -> Any:
     elif what.kind == "channels":
         kernels = {w.name.split("/")[0]: arrays[f"core_{i}"] for i, w in enumerate(core.weights) if "kernel" in w.name}
         core = channels.narrowed(core, {layer: kernel.shape[-1] for layer, kernel in kernels.items()})
+    if what.quantized:
+        core = without_loose_norms(core)
     checkpoint.restore(_file(run, name), arrays, {"core": core.weights})
     return core
 
@@ -152,16 +166,24 @@ def plain_clone(core: Any, precision: str = "float32") -> Any:
 
 
 def quantization_aware(core: Any) -> Any:
-    """Return a copy of `core` that rounds weights and activations as int8 will, after Jacob et al., 2018."""
+    """Return a copy of `core` that rounds weights and activations as int8 will, after Jacob et al., 2018.
+
+    Raises:
+        RecipeError: an activation that TFLite has no trained rounding for.
+    """
     # Late: it takes seconds, and must come after feredge.keras has chosen legacy Keras.
     from tensorflow_model_optimization.quantization.keras import quantize_model
 
+    for layer in core.layers:
+        if type(layer) is keras.layers.ELU:  # the converter leaves it in float32 between integers
+            raise RecipeError(f"expected activations that integers are trained for, found ELU ({layer.name})")
+    keras.backend.reset_uids()  # else the names in the file tell how many were made before it
     return quantize_model(plain_clone(core))
 
 
 def _set_pixel_range(quantized: Any) -> None:
     """Let the input quantizer cover exactly [0, 1], whatever the last batches held: its scale is then 1/255."""
-    layer = quantized.get_layer("quantize_layer")
+    (layer,) = (layer for layer in quantized.layers if layer.name == "quantize_layer")
     for variable in layer.weights:
         if variable.name.endswith("_min:0"):
             variable.assign(0.0)
