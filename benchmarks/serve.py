@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """What does a request cost over bare inference? Prints requests a second, the ratio, and what overload does.
 
-    python benchmarks/serve.py [--model FILE.onnx] [--seconds 5] [--rounds 5] [--clients 16]
+    python benchmarks/serve.py [--model FILE.onnx] [--processes 1 2] [--seconds 5] [--rounds 5] [--clients 16]
 
-The service runs as `feredge serve --face` on every core; clients are a process of their own on the same cores, keep
-their connections and always have one request under way each, as wrk does. A request is a drawn 48x48 face as PNG.
-Rounds of load and of the bare session (one picture at a time in one thread, and batches of 256 on every core) take
-turns. The ratio to reach is 1.5: wall time a request at full load over the bare cost of one picture.
+The service runs as `feredge serve --face` with each number of processes, on every core; clients are a process of
+their own on the same cores, keep their connections and always have one request under way each. They are wrk where it
+is on the PATH (Debian: apt-get install wrk), else Python, which takes about as much of the cores as the service. A
+request is a drawn 48x48 face as PNG. Rounds of load and of the bare session (one picture at a time in one thread, and
+batches of 256 on every core) take turns. The ratio to reach is 1.5: wall time a request at full load over the bare
+cost of one picture.
 Overload is ten times as many clients as the queue holds pictures: every answer must be 200 or 503.
 """
 
@@ -15,13 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import selectors
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -40,7 +46,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="an .onnx file of 48x48 gray input; feredge's own unless given")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--processes", type=int, nargs="+", default=sorted({1, CORES}))
+    parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--load", nargs=3, help=argparse.SUPPRESS)
@@ -50,38 +57,52 @@ def main() -> None:
         print(json.dumps(load(int(port), int(clients), float(seconds))))
         return
     model = find_model(args.model)
-    with serving(model) as (process, port):
-        send(port, args.clients, 1.0)  # warm up
-        rates, single, many, busy = [], [], [], []
-        for _ in range(args.rounds):
-            before = cpu(process.pid)
-            done = send(port, args.clients, args.seconds)
-            rates.append(done["rate"])
-            busy.append((cpu(process.pid) - before) / max(1, done["statuses"].get("200", 0)))
-            single.append(bare(model, 1, 1))
-            many.append(bare(model, CORES, 256))
-        each, alone, batched = 1 / statistics.median(rates), statistics.median(single), statistics.median(many)
-        print(
-            f"serve: {model.name}, {CORES} cores, {args.clients} clients: {1 / each:,.0f} requests/s, "
-            f"{each * 1e6:.0f} us each; bare {alone * 1e6:.0f} us a picture alone, {batched * 1e6:.0f} us in batches "
-            f"on every core; {each / alone:.2f} of the one (reach 1.5), {each / batched:.2f} of the other"
-        )
-        print(
-            f"serve: {statistics.median(busy) * 1e6:.0f} us of CPU time a request in the service, all threads together"
-        )
-        over = send(port, 10 * 256, args.seconds)
-        print(
-            f"overload: {over['clients']:,} clients, answers by status {over['statuses']}, failures {over['failures']}"
-        )
-        process.terminate()
-        process.wait(40)
+    wrk = shutil.which("wrk")
+    print(f"serve: {model.name}, {CORES} cores, {args.clients} clients ({'wrk' if wrk else 'Python; wrk not found'})")
+    ratios = {}
+    for processes in args.processes:
+        with serving(model, processes) as (process, port):
+            ratios[processes] = measure(process.pid, port, model, processes, args, send_wrk if wrk else send)
+            over = send(port, 10 * 256, args.seconds)
+            print(f"  overload: {over['clients']:,} clients, answers by status {over['statuses']}, ", end="")
+            print(f"failures {over['failures']}")
+            process.terminate()
+            process.wait(40)
+    best = min(ratios, key=ratios.__getitem__)
+    print(f"serve: best with {best} processes: {ratios[best]:.2f} (reach 1.5)")
+
+
+def measure(
+    process: int, port: int, model: Path, processes: int, args: argparse.Namespace, send: Callable[..., dict]
+) -> float:
+    """Print what one number of processes does; return its ratio."""
+    send(port, args.clients, 1)  # warm up
+    rates, single, many, busy = [], [], [], []
+    for _ in range(args.rounds):
+        before = cpu(process)
+        done = send(port, args.clients, args.seconds)
+        if set(done["statuses"]) != {"200"} or done["failures"]:
+            raise SystemExit(f"expected 200 only, found {done['statuses']}, failures {done['failures']}")
+        rates.append(done["rate"])
+        busy.append((cpu(process) - before) / done["statuses"]["200"])
+        single.append(bare(model, 1, 1))
+        many.append(bare(model, CORES, 256))
+    each, alone, batched = 1 / statistics.median(rates), statistics.median(single), statistics.median(many)
+    print(
+        f"  {processes} processes: {1 / each:,.0f} requests/s, {each * 1e6:.0f} us each, "
+        f"{statistics.median(busy) * 1e6:.0f} us of CPU time in the service\n"
+        f"    {each / alone:.2f} of the bare cost of a picture alone, {alone * 1e6:.0f} us (reach 1.5); "
+        f"{each / batched:.2f} of that in batches on every core, {batched * 1e6:.0f} us"
+    )
+    return each / alone
 
 
 class serving:
     """The command as a process, and its port; ended at the latest when the block ends."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, processes: int) -> None:
         command = [sys.executable, "-m", "feredge", "serve", "--face", "--model", str(model), "--port", "0"]
+        command += ["--processes", str(processes)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def __enter__(self) -> tuple[subprocess.Popen[str], int]:
@@ -96,6 +117,28 @@ class serving:
         self.process.wait()
 
 
+def send_wrk(port: int, clients: int, seconds: int) -> dict:
+    """Run the load by wrk."""
+    with tempfile.TemporaryDirectory() as name:
+        picture, script = Path(name) / "face.png", Path(name) / "post.lua"
+        picture.write_bytes(face())
+        script.write_text(f'wrk.method = "POST"\nwrk.body = io.open("{picture}", "rb"):read("*a")\n')
+        address = f"http://127.0.0.1:{port}/predict"
+        command = ["wrk", "--threads=1", f"--connections={clients}", f"--duration={seconds}s", "--script", str(script)]
+        text = subprocess.run([*command, address], check=True, capture_output=True, text=True).stdout
+    total, took = re.search(r"(\d+) requests in ([\d.]+)s", text).groups()  # type: ignore[union-attr]
+    other = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    statuses = {"200": int(total) - int(other[1] if other else 0)} | ({"other": int(other[1])} if other else {})
+    failures = sum(map(int, errors.groups())) if errors else 0
+    return {"rate": statuses["200"] / float(took), "statuses": statuses, "failures": failures, "clients": clients}
+
+
+def face() -> bytes:
+    """Return the picture that is sent."""
+    return cv2.imencode(".png", drawn(70, 1).images[0].reshape(48, 48))[1].tobytes()
+
+
 def send(port: int, clients: int, seconds: float) -> dict:
     """Run the load in a process of its own."""
     command = [sys.executable, __file__, "--load", str(port), str(clients), str(seconds)]
@@ -104,9 +147,9 @@ def send(port: int, clients: int, seconds: float) -> dict:
 
 def load(port: int, clients: int, seconds: float) -> dict:
     """Keep one request under way on each of `clients` connections; count answers by status."""
-    face = cv2.imencode(".png", drawn(70, 1).images[0].reshape(48, 48))[1].tobytes()
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(face)}\r\n\r\n"
-    request = head.encode() + face
+    body = face()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
+    request = head.encode() + body
     selector = selectors.DefaultSelector()
     statuses: Counter[str] = Counter()
     failures = 0
@@ -155,9 +198,13 @@ def load(port: int, clients: int, seconds: float) -> dict:
 
 
 def cpu(process: int) -> float:
-    """Return the seconds of CPU time that a process has used, by all its threads."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds of CPU time that a service has used, by all its processes and threads."""
+    children = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True, check=False).stdout.split()
+    ticks = 0
+    for one in (process, *children):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def bare(model: Path, threads: int, batch: int) -> float:
