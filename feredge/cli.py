@@ -30,11 +30,16 @@ ELSEWHERE = {
     "bench": ("feredge.commands.bench", "Measure every file: accuracy, drop, size, latency."),
     "baselines": ("feredge.commands.baselines", "Fit the published classical systems, and compare."),
     "bundle": ("feredge.commands.bundle", "Write one file that measures a run on a device."),
+    "export": ("feredge.commands.export", "Prune, quantize, write TFLite and ONNX, verify each file."),
+    "inspect": ("feredge.commands.inspect", "Show what a model file says of itself."),
     "label": ("feredge.commands.label", "Name the expressions in many pictures, from threads or Ray."),
     "models": ("feredge.commands.models", "List the reference models that are here."),
     "pictures": ("feredge.commands.pictures", "Draw every picture of a trained run."),
     "report": ("feredge.commands.report", "Show results again, or several side by side."),
+    "select": ("feredge.commands.select", "Choose the file that fits a budget, and say why."),
     "serve": ("feredge.commands.serve", "Serve predictions over HTTP."),
+    "verify": ("feredge.commands.verify", "Check an exported folder again."),
+    "layers": ("feredge.commands.layers", "Show what int8 costs in each layer."),
     "teach": ("feredge.commands.teach", "Let trained runs label the training images for another."),
     "predict": ("feredge.commands.predict", "Name the expressions in pictures, a video, or before a camera."),
 }
@@ -209,17 +214,6 @@ def train_command(recipe: str, **settings: Any) -> None:
     """
     run, _ = _train(recipe, **settings)
     _say_trained(run)
-
-
-@main.command("export")
-@RUN
-@DATA_AGAIN
-def export_command(run: Path, data: str | None) -> None:
-    """Prune, quantize, write TFLite and ONNX, verify each file."""
-    from feredge.run import RunFolder
-
-    folder = RunFolder.open(run, trained=True)
-    _export(folder, folder.load_data(data))
 
 
 @main.command("run")

@@ -126,8 +126,14 @@ def _cards(run: RunFolder, recipe: Recipe) -> dict[str, Card]:
     asked += [(precision, kind) for precision, _, kind in (name.rpartition(".") for name in settings.also)]
     if not asked:
         raise RecipeError("export: expected a file to write, found no precision that its formats are written in")
-    about = run.data()
-    source = {"weights": json.loads(run.training.read_text(encoding="utf-8"))["weights"], "data": about["digest"]}
+    about, trained = run.data(), json.loads(run.training.read_text(encoding="utf-8"))
+    source = {"weights": trained["weights"], "data": about["digest"]}
+    told = recipe.to_json()
+    if "foreign" in trained:  # how it was trained is not known; the fine-tuning of variants is
+        told = {key: value for key, value in told.items() if key not in ("schedule", "distillation")}
+        if recipe.compression.variants == ("dense",):
+            told = {key: value for key, value in told.items() if key not in ("training", "augmentation")}
+        told["foreign"] = trained["foreign"]
     versions = {package: version(package) for package in PACKAGES}
     contract = InputContract(recipe.data.size, recipe.data.size, 1)
     cards = {}
@@ -135,7 +141,7 @@ def _cards(run: RunFolder, recipe: Recipe) -> dict[str, Card]:
     for variant in recipe.compression.variants:
         for precision, kind in dict.fromkeys(asked):
             cards[f"{variant}.{precision}.{kind}"] = Card(
-                variant, precision, tuple(about["classes"]), contract, recipe.to_json(), source, versions, licence
+                variant, precision, tuple(about["classes"]), contract, told, source, versions, licence
             )
     return cards
 

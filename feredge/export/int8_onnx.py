@@ -82,6 +82,19 @@ class Int8Onnx:
         model = _take_pixels(_shorten_names(quantizer.model.model))
         return bytes(model.SerializeToString(deterministic=True))
 
+    def outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
+        """Return what each layer of a model that `quantize` gave has as its output, before it is rounded."""
+        from feredge.runtime import onnx_session
+
+        wide = onnx.load_from_string(model)
+        nodes = [node for node in wide.graph.node if node.op_type in ONNX_WEIGHTED]
+        names = {node.output[0]: node.name.rpartition("/")[0] for node in nodes}
+        known = {output.name for output in wide.graph.output}
+        wide.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
+        session = onnx_session(wide.SerializeToString(), threads=1, optimize=False)
+        found = session.run(list(names), {IMAGE: images})
+        return dict(zip(names.values(), found, strict=True))
+
 
 def _prepared(graph: Any) -> Any:
     """Return `graph` with constants folded and shapes inferred."""

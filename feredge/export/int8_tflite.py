@@ -56,6 +56,19 @@ class Int8TFLite:
             )
         )
 
+    def outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
+        """Return what each layer of a model that `quantize` gave has as its output."""
+        interpreter = flatbuffer.open_whole(model)
+        given = interpreter.get_input_details()[0]["index"]
+        places = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details()}
+        found: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in self.layers}
+        for image in images:
+            interpreter.set_tensor(given, image[None])
+            interpreter.invoke()
+            for layer, name in self._outputs.items():
+                found[layer].append(flatbuffer.dequantized(interpreter, places[name]))
+        return {layer: np.concatenate(values) for layer, values in found.items()}
+
 
 def _calibrated(core: Any, calibration: Images) -> bytes:
     """Return the float flatbuffer of `core`, with the extremes that each tensor had over the images."""

@@ -20,10 +20,17 @@ LOOKED_AT = 64  # images that layers are ranked on
 BATCH = 64
 
 
+LAYERS_FILE = "layers.json"
+
+
 class Integer(Protocol):
     """A calibrated network: Int8Onnx or Int8TFLite."""
 
     layers: tuple[str, ...]
+
+    def outputs(self, model: bytes, images: Images) -> dict[str, Any]:
+        """Return what each layer of a model that `quantize` gave has as its output, as real numbers."""
+        ...
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:
         """Return the int8 model with some layers in float32."""
@@ -53,6 +60,25 @@ def ranked(network: Integer, images: Images) -> list[LayerError]:
         rounded = answers(network.quantize([other for other in layers if other != layer]), images)
         found.append(LayerError(layer, *noise(exact, rounded)))
     return sorted(found, key=lambda error: -error.mse)
+
+
+def table(network: Integer, images: Images) -> list[dict[str, Any]]:
+    """Return what int8 costs in each layer, worst first.
+
+    Returns:
+        A row a layer: `mse` and `sqnr_db` of its output in the int8 file, beside the float network's, which the
+        layers before it share in; `alone_mse` and `alone_sqnr_db` of the probabilities when it alone is in int8.
+        Decibels are None where there is no error at all.
+    """
+    exact = network.outputs(network.quantize(network.layers), images)
+    rounded = network.outputs(network.quantize(), images)
+    rows = []
+    for error in ranked(network, images):
+        mse, sqnr = noise(exact[error.layer], rounded[error.layer])
+        decibels = {"sqnr_db": sqnr, "alone_sqnr_db": error.sqnr}
+        finite = {key: value if np.isfinite(value) else None for key, value in decibels.items()}
+        rows.append({"layer": error.layer, "mse": mse, "alone_mse": error.mse, **finite})
+    return rows
 
 
 def noise(exact: Any, rounded: Any) -> tuple[float, float]:

@@ -120,7 +120,7 @@ def _check_probabilities(outputs: Probabilities, shape: tuple[int, ...], name: s
 
 def _measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
     inside = contents.read(path)
-    _check_storage(inside, card, name)
+    check_storage(inside, card, name)
     if card.precision == "int8":
         if path.suffix != ".ort" and not card.float_layers and inside.pixels != (np.float32(1 / 255), 0):
             raise VerificationError(f"{name}: expected raw pixels of scale 1/255 and zero 0, found {inside.pixels}")
@@ -133,7 +133,8 @@ def _measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
     return {"sparsity": inside.sparsity}
 
 
-def _check_storage(inside: contents.Contents, card: Card, name: str) -> None:
+def check_storage(inside: contents.Contents, card: Card, name: str) -> None:
+    """Raise VerificationError unless the kernels in file `name` are stored as its card says."""
     expected = {"dynamic-int8": "int8", "int16x8": "int8"}.get(card.precision, card.precision)
     for kernel, values in inside.kernels.items():
         small = card.precision == "dynamic-int8" and values.size < contents.SMALL_KERNEL

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from feredge.errors import RecipeError
 from feredge.keras import keras
 from feredge.recipe import Network
 from feredge.train.published import hidden_layers
@@ -35,8 +36,10 @@ def build_core(network: Network, *, size: int, classes: int, channels: int = 1) 
         channels: of the pixels; only a network that is trained on repeated gray has more than one.
 
     Raises:
-        RecipeError: images too small for the network's poolings.
+        RecipeError: images too small for the network's poolings, or a foreign network.
     """
+    if network.name == "foreign":
+        raise RecipeError("network.name: a foreign network is not trained here; `feredge export` takes its file")
     pixels = keras.Input((size, size, channels), name="pixels")
     features = _residual(network, pixels) if network.name == "residual" else hidden_layers(network.name, pixels)
     logits = layers.Dense(classes, name="logits")(features)
@@ -80,11 +83,12 @@ def fold_input(weights: list[Any], *, repeat: int, mean: float, deviation: float
 
 def multiply_adds(core: Any) -> int:
     """Return the multiply-accumulate operations of convolutions and dense layers, an image."""
-    return sum(
-        layer.kernel.shape.num_elements() * math.prod(layer.output_shape[1:-1])
+    kernels = {
+        layer: layer.depthwise_kernel if isinstance(layer, layers.DepthwiseConv2D) else layer.kernel
         for layer in core.layers
-        if isinstance(layer, layers.Conv2D | layers.Dense)
-    )
+        if isinstance(layer, layers.Conv2D | layers.Dense | layers.DepthwiseConv2D)
+    }
+    return sum(kernel.shape.num_elements() * math.prod(layer.output_shape[1:-1]) for layer, kernel in kernels.items())
 
 
 def _convolution(x: Any, channels: int, kernel: int, *, stride: int = 1, name: str) -> Any:

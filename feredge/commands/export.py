@@ -1,0 +1,118 @@
+"""`feredge export`: a trained run, or a network from elsewhere, to verified files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feredge.cli import bars
+from feredge.errors import RecipeError
+
+if TYPE_CHECKING:
+    from feredge.artifact import Manifest
+    from feredge.recipe import Export
+    from feredge.run import RunFolder
+
+METHODS = ("min-max", "moving-average", "percentile", "entropy")
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help="Where the run's data are now, if they have moved; for a foreign network, its data.")
+@click.option("--all", "everything", is_flag=True, help="Write every precision in every format.")
+@click.option("--only", multiple=True, metavar="PRECISION.FORMAT", help="Write this one: int8.onnx; may be repeated.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this variant; may be repeated.")
+@click.option("--calibration", type=click.IntRange(1), metavar="N", help="Calibrate on N images.  [default: 512]")
+@click.option("--calibrate-on", metavar="PATH", help="Calibrate on these images, not on the training split.")
+@click.option("--method", type=click.Choice(METHODS), help="How calibration chooses ranges.  [default: min-max]")
+@click.option("--reduce-range", is_flag=True, help="7-bit kernels in int8 ONNX, for x86 CPUs without VNNI.")
+@click.option("--keep-float", multiple=True, metavar="LAYER", help="Leave this layer of int8 files in float32.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100, min_open=True),
+    metavar="PP",
+    help="Put the worst layers of int8 files back to float32 until at most PP percentage points are lost.",
+)
+@click.option("--licence", help="Licence note for the files.")
+@click.option("--input", "given", metavar="'64x64 -1..1'", help="What a foreign network takes: size, black and white.")
+@click.option("--classes", help="What a foreign network answers, in order, with commas between.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder for a foreign network.")
+def command(run: Path, data: str | None, calibrate_on: str | None, **asked: Any) -> None:
+    """Prune, quantize, write TFLite and ONNX, verify each file.
+
+    RUN is a run folder, or the .h5, .hdf5 or .keras file or SavedModel of a network trained elsewhere, which becomes
+    the run folder --out.
+    """
+    from feredge.data import load
+    from feredge.export.foreign import is_foreign
+    from feredge.run import RunFolder
+
+    foreign = {key: asked.pop(key) for key in ("given", "classes", "out")}
+    if is_foreign(run):
+        folder = _take_in(run, data, asked["licence"], **foreign)
+    elif any(foreign.values()):
+        raise RecipeError("--input, --classes and --out are for a foreign network's file, found a run folder")
+    else:
+        folder = RunFolder.open(run, trained=True)
+    settings, variants = _settings(folder, **asked), asked["variants"]
+    dataset = folder.load_data(data)
+    own = load(calibrate_on, size=folder.recipe().data.size) if calibrate_on else None
+    from feredge.export import export
+
+    with bars() as progress:
+        manifest = export(folder, dataset, settings=settings, variants=variants, calibrate_on=own, progress=progress)
+    say_exported(folder, manifest)
+
+
+def say_exported(run: RunFolder, manifest: Manifest) -> None:
+    """Print what was written, which layers were left in float, and where the runtimes disagree."""
+    for entry in manifest.entries:
+        if entry.card.float_layers:
+            drop = entry.verification.get("validation_drop")
+            lost = "" if drop is None else f", {drop:+.2f} pp on the validation images"
+            click.echo(f"{entry.file}: in float32: {', '.join(entry.card.float_layers)}{lost}")
+    calibrated = [
+        entry.verification["calibration_images"]
+        for entry in manifest.entries
+        if "calibration_images" in entry.verification
+    ]
+    if calibrated and min(calibrated) < 100:
+        click.echo(f"warning: calibrated on only {min(calibrated)} images, expected at least 100", err=True)
+    click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
+
+
+def _settings(run: RunFolder, **asked: Any) -> Export | None:
+    """Return the recipe's export settings with those that were asked for; None where none was."""
+    from feredge.export.exporting import every_file
+
+    settings = run.recipe().export
+    changes = {key: asked[key] for key in ("calibration", "method", "max_drop", "licence") if asked[key] is not None}
+    if asked["reduce_range"]:
+        changes["reduce_range"] = True
+    if asked["keep_float"]:
+        changes["keep_float"] = asked["keep_float"]
+    if asked["everything"] and asked["only"]:
+        raise RecipeError("expected --all or --only, found both")
+    if asked["everything"]:
+        changes |= {"precisions": (), "formats": (), "also": every_file().also}
+    if asked["only"]:
+        changes |= {"precisions": (), "formats": (), "also": asked["only"]}
+    return dataclasses.replace(settings, **changes) if changes else None
+
+
+def _take_in(
+    path: Path, data: str | None, licence: str | None, *, given: str | None, classes: str | None, out: Path | None
+) -> RunFolder:
+    from feredge.data import load
+    from feredge.export.foreign import Input, take_in
+
+    for value, option in ((given, "--input"), (classes, "--classes"), (data, "--data")):
+        if not value:
+            raise RecipeError(f"{path}: a foreign network needs {option}")
+    takes = Input.parse(str(given))
+    names = tuple(name.strip() for name in str(classes).split(","))
+    dataset = load(str(data), size=takes.height)
+    return take_in(path, takes, names, dataset, out or Path("runs") / path.stem, licence=licence or "")

@@ -1,0 +1,60 @@
+"""`feredge inspect`: what a model file says of itself, and what can be read from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(file: Path, as_json: bool) -> None:
+    """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime that loads it."""
+    found = _read(file)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    width = max(map(len, found))
+    for name, value in found.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        if isinstance(value, dict):
+            shown = json.dumps(value)
+        click.echo(f"{name.replace('_', ' '):{width}}  {shown}")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    from feredge import files
+    from feredge.bench import macs
+    from feredge.runtime import open_checked
+
+    card = open_checked(file).card
+    found: dict[str, Any] = {
+        "file": file.name,
+        "sha256": files.sha256(file),
+        "bytes": file.stat().st_size,
+        "network": card.recipe.get("name", ""),
+        "variant": card.variant,
+        "precision": card.precision,
+        "float_layers": list(card.float_layers),
+        "classes": list(card.classes),
+        "input": "uint8 (N, {}, {}, {}), 0 to 255".format(*card.contract.shape),
+        "licence": card.licence,
+    }
+    try:
+        from feredge.export import contents, facts
+
+        inside = contents.read(file)
+        found |= facts.of_file(file, inside)
+        found["weights"] = sum(int(kernel.size) for kernel in inside.kernels.values())
+        found["sparsity"] = round(inside.sparsity, 4)
+    except ModuleNotFoundError:  # the readers of the formats come with the workshop
+        pass
+    work = macs.count(file)
+    if work is not None:
+        found["multiply_adds"] = work.floating + work.integer
+    found |= {"source": card.source, "made_with": card.versions}
+    return {name: value for name, value in found.items() if value not in ("", [], {})}

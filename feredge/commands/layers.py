@@ -1,0 +1,44 @@
+"""`feredge layers`: what int8 costs in each layer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("layers")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help="Where the run's data are now, if they have moved.")
+@click.option("--variant", default="dense", show_default=True, help="Of this variant.")
+@click.option("--format", "kind", type=click.Choice(["onnx", "tflite"]), default="onnx", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(run: Path, data: str | None, variant: str, kind: str, as_json: bool) -> None:
+    """Show what int8 costs in each layer, worst first: what to give to `feredge export --keep-float`.
+
+    Mean squared error and signal-to-noise ratio of the layer's output in the int8 file, and of the probabilities when
+    this layer alone is in int8. The same as JSON stands beside the run's files.
+    """
+    from feredge import files
+    from feredge.export.layer_table import layer_table
+    from feredge.export.layers import LAYERS_FILE
+    from feredge.run import RunFolder
+
+    folder = RunFolder.open(run, trained=True)
+    rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
+    path = folder.artifacts / LAYERS_FILE
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    files.write_json(path, {**before, f"{variant}.int8.{kind}": rows})
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    width = max(len(row["layer"]) for row in rows)
+    click.echo(f"{'layer':{width}}  output MSE   dB  alone: MSE   dB")
+    for row in rows:
+        output, alone = (_decibels(row[key]) for key in ("sqnr_db", "alone_sqnr_db"))
+        click.echo(f"{row['layer']:{width}}  {row['mse']:10.2e} {output}  {row['alone_mse']:10.2e} {alone}")
+
+
+def _decibels(value: float | None) -> str:
+    return "   -" if value is None else f"{value:4.0f}"

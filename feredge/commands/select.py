@@ -1,0 +1,42 @@
+"""`feredge select`: the file that fits a budget, for people and for CI."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("select")
+@click.argument("run", type=PATH)
+@click.option("--max-drop", type=float, default=math.inf, metavar="PP", help="Most percentage points it may lose.")
+@click.option("--max-kb", type=float, default=math.inf, metavar="KB", help="Most kilobytes on disk.")
+@click.option("--max-ms-p90", type=float, default=math.inf, metavar="MS", help="Most ms a face, 90th percentile.")
+@click.option("--device", type=PATH, metavar="RESULTS", help="Take latencies from these results of the same files.")
+def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device: Path | None) -> None:
+    """Choose the file that fits a budget, and say why each other lost.
+
+    RUN is a run folder or a results file. Ends with code 1 where nothing fits.
+    """
+    from feredge.bench import Results
+    from feredge.report.budget import Budget, select
+    from feredge.run import RunFolder
+
+    budget = Budget(max_drop, max_kb, max_ms_p90)
+    results = Results.read(RunFolder.open(run).results if run.is_dir() else run)
+    found = select(results, budget, device=Results.read(device) if device else None)
+    if found.winner is None:
+        click.echo("nothing fits")
+    else:
+        row = found.winner
+        assert row.drop is not None
+        click.echo(f"{row.name}: {row.bytes / 1000:.0f} KB, drop {row.drop.pp:+.2f} pp")
+    width = max((len(row.name) for row, _ in found.others), default=0)
+    for row, reason in found.others:
+        click.echo(f"  {row.name:{width}}  {reason}")
+    if found.winner is None:
+        sys.exit(1)

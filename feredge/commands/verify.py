@@ -1,0 +1,23 @@
+"""`feredge verify`: an exported folder, checked again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("verify")
+@click.argument("folder", type=click.Path(path_type=Path))
+def command(folder: Path) -> None:
+    """Check an exported folder again: digests, contents, what each file says of itself, and that it runs.
+
+    FOLDER holds a manifest.json; or it is a run folder.
+    """
+    from feredge.export.recheck import recheck
+
+    inner = folder / "artifacts"
+    manifest = recheck(inner if (inner / "manifest.json").is_file() else folder)
+    for entry in manifest.entries:
+        click.echo(f"{entry.sha256[:12]}  {entry.file}")
+    click.echo(f"verified: {len(manifest.entries)} files")

@@ -1,0 +1,99 @@
+"""The file that fits a budget, and what is wrong with each other: a gate for CI, from results alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from feredge.bench.results import NOISY_FROM, Latency, Results, Row
+from feredge.errors import ResultsError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits; infinite ones ask for nothing.
+
+    Attributes:
+        drop: percentage points of accuracy, as measured.
+        kilobytes: of 1,000 bytes, on disk.
+        p90: of the inference of one face at one thread, in ms.
+    """
+
+    drop: float = math.inf
+    kilobytes: float = math.inf
+    p90: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Refuse limits that nothing can meet."""
+        for name, value in (("drop", self.drop), ("size", self.kilobytes), ("latency", self.p90)):
+            if math.isnan(value) or value < 0 or (name != "drop" and value == 0):
+                raise ResultsError(f"expected a {name} that a file can have, found a limit of {value:g}")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The winner, None where nothing fits, and of every other artifact why it was not taken."""
+
+    winner: Row | None
+    others: tuple[tuple[Row, str], ...]
+
+
+def select(results: Results, budget: Budget, *, device: Results | None = None) -> Selection:
+    """Take what fits the budget; of that what is within 10% of the fastest by its median; of that the smallest.
+
+    Args:
+        results: of a run: accuracy, drop and size, and latency where no `device` is given.
+        budget: what is allowed.
+        device: results of the same files elsewhere, whose latencies count instead; files are matched by SHA-256.
+
+    Raises:
+        ResultsError: no artifacts; or results of a device that has none of these files.
+    """
+    rows = [row for row in results.rows if row.kind == "artifact"]
+    if not rows:
+        raise ResultsError("expected results of artifacts, found none; run `feredge bench`")
+    clocks = {row.sha256: row for row in (device or results).rows if row.kind == "artifact"}
+    if not any(row.sha256 in clocks for row in rows):
+        raise ResultsError("expected the device's results to be of this run's files, found none of them")
+    timed = {row.name: _timing(row if device is None else clocks.get(row.sha256)) for row in rows}
+    reasons = {row.name: _misses(row, timed[row.name], budget) for row in rows}
+    fitting = [row for row in rows if not reasons[row.name]]
+    if not fitting:
+        return Selection(None, tuple((row, "; ".join(reasons[row.name])) for row in rows))
+    medians = {row.name: found.inference.median for row in fitting if (found := timed[row.name])}
+    fastest = min(medians.values())
+    quick = [row for row in fitting if medians[row.name] <= fastest * (1 + NOISY_FROM)]
+    winner = min(quick, key=lambda row: (row.bytes, medians[row.name]))
+    others = []
+    for row in rows:
+        if row is winner:
+            continue
+        reason = "; ".join(reasons[row.name])
+        if not reason and row in quick:
+            reason = f"fits, but is larger or no faster: {row.bytes / 1000:.0f} KB, {medians[row.name]:.3f} ms"
+        elif not reason:
+            reason = f"fits, but is slower: median {medians[row.name]:.3f} ms, the fastest {fastest:.3f} ms"
+        others.append((row, reason))
+    return Selection(winner, tuple(others))
+
+
+def _timing(row: Row | None) -> Latency | None:
+    return None if row is None else row.at(1)
+
+
+def _misses(row: Row, timed: Latency | None, budget: Budget) -> list[str]:
+    if row.failure is not None:
+        return [f"could not be measured ({row.failure})"]
+    found = []
+    if row.drop is None:
+        found.append("its drop is not known")
+    elif row.drop.pp > budget.drop:
+        interval = f"[{row.drop.low:.2f}, {row.drop.high:.2f}]"
+        found.append(f"loses {row.drop.pp:.2f} pp {interval}, allowed {budget.drop:g}")
+    if row.bytes > budget.kilobytes * 1000:
+        found.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.kilobytes:g}")
+    if timed is None:
+        found.append("was not timed at one thread")
+    elif timed.inference.p90 > budget.p90:
+        found.append(f"p90 {timed.inference.p90:.3f} ms, allowed {budget.p90:g}")
+    return found
