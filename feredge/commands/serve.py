@@ -38,9 +38,9 @@ def command(
 ) -> None:
     """Serve predictions over HTTP: POST a picture to /predict, or open the page.
 
-    Two processes on two cores answer twice as many requests as one of two threads, which wait for each other; each
-    takes about 80 MB. Without --processes there is one a core, as long as each can hold the largest request (with the
-    other defaults: 4). A single request is answered by the threads of one process.
+    Processes do not wait for each other as the threads of one do: under load, two on two cores answer 1.15 to 2 times
+    as many requests as one, and each takes about 80 MB more. Without --processes there is one a core, as long as each
+    can hold the largest request (with the other defaults: up to 4). A single request is answered by one process.
 
     Ctrl-C or SIGTERM ends it after the requests that came in are answered.
     """
