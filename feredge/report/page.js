@@ -276,7 +276,7 @@
       count[kind] += 1;
       const [truth, was, is] = [label, before, after].map((index) => row.classes[index]);
       const card = html("li", { className: kind, title: `Row ${at} of the data: ${truth}. Named ${was}, now ${is}.` });
-      if (face) card.append(html("img", { src: `data:image/png;base64,${face}`, alt: `Row ${at}, ${truth}`, width: 72, height: 72, loading: "lazy" }));
+      if (face) card.append(html("img", { src: `data:image/png;base64,${face}`, alt: `Row ${at}, ${truth}`, width: 72, height: 72 }));
       card.append(html("span", {}, html("b", { textContent: was }), " → ", html("b", { textContent: is })), html("small", { textContent: `${truth} · row ${at}` }));
       return card;
     }));

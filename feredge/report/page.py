@@ -13,6 +13,7 @@ from feredge import files
 from feredge.bench.results import Results, Row
 from feredge.report import sections
 from feredge.report.choice import Choice, choose, comparable, pareto
+from feredge.report.conversion import layers, runtimes
 from feredge.report.damage import damage, robustness
 from feredge.report.faces import shown
 from feredge.report.markup import resource, section
@@ -30,8 +31,8 @@ def write_html(
 
     Args:
         faces: base64 PNGs by row in the data, of images whose answer changed; none are shown if not given.
-        pictures: folder that curves.png and confusion.png are taken from where they stand; `path`'s own
-            folder if not given.
+        pictures: the run, from which curves.png, confusion.png and what stands beside its artifacts are taken where
+            they are there; `path`'s own folder if not given.
     """
     files.write_text(path, to_html(results, pictures=pictures or path.parent, faces=faces))
 
@@ -50,6 +51,7 @@ def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[in
         "table": sections.figures(results, choice, front),
         "damage": damage(results, choice),
         "robustness": robustness(results),
+        "conversion": layers(pictures / "artifacts") + runtimes(pictures / "artifacts") if pictures else "",
         "steadiness": sections.steadiness(results),
         "training": _training(pictures) if pictures else "",
         "evidence": sections.evidence(results),

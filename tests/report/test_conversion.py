@@ -1,0 +1,57 @@
+"""Layers and runtimes on the page, from what the conversion left beside the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from feredge.bench.results import Results
+from feredge.report.conversion import LAYERS_FILE, RUNTIMES_FILE, layers, runtimes
+from feredge.report.page import to_html
+
+LAYERS = {
+    "dense.int8.onnx": [
+        {"layer": "stem_<conv>", "mse": 1e-3, "sqnr_db": 30.0, "alone_mse": 2e-5, "alone_sqnr_db": 40.0},
+        {"layer": "logits", "mse": 1e-4, "sqnr_db": None, "alone_mse": 0.0, "alone_sqnr_db": None},
+    ]
+}
+RUNTIMES = {
+    "schema": 1,
+    "images": 96,
+    "artifacts": {
+        "dense.int8.onnx": {
+            "onnxruntime": {"agreement": 0.9896, "max_difference": 0.0625},
+            "opencv-dnn": {"failed": 'no "kernel"'},
+        }
+    },
+}
+
+
+def test_layers_and_runtimes_are_sections(results: Results, tmp_path: Path) -> None:
+    """Guards the joint of two rooms by file: names escaped, a failed runtime says why, exact layers have no bar."""
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    assert layers(folder) == runtimes(folder) == ""
+    (folder / LAYERS_FILE).write_text(json.dumps(LAYERS))
+    (folder / RUNTIMES_FILE).write_text(json.dumps(RUNTIMES))
+    page = to_html(results, pictures=tmp_path)
+    assert "stem_&lt;conv&gt;" in page and "2.0e-05" in page and layers(folder).count("whisker bar") == 1
+    assert "99.0% <small>0.06</small>" in page and 'title="no &quot;kernel&quot;"' in page
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 3}', '{"artifacts": [1]}', '{"a": [1, {"x": 2}]}'])
+def test_other_text_is_no_section(tmp_path: Path, text: str) -> None:
+    """Guards the page against files of another making: it is written without the section."""
+    (tmp_path / LAYERS_FILE).write_text(text)
+    (tmp_path / RUNTIMES_FILE).write_text(text)
+    assert layers(tmp_path) == runtimes(tmp_path) == ""
+
+
+def test_names_are_those_that_are_written() -> None:
+    """Guards the names of both files, which two rooms must share."""
+    from feredge.export import layers as written
+    from feredge.export import runtimes as compared
+
+    assert (written.LAYERS_FILE, compared.RUNTIMES_FILE) == (LAYERS_FILE, RUNTIMES_FILE)
