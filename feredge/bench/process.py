@@ -86,7 +86,8 @@ class Worker:
             code = self._process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        text = self._errors.read().decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]
         return f"{do}: the worker {how}" + (f": {lines[-1][:200]}" if lines else "")
 
     def close(self) -> None:

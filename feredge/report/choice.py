@@ -143,7 +143,8 @@ def _keep_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], str]:
     yardstick = [row for row in rows if row.drop is None and any(other.beside == row.name for other in rows)]
     kept = [row for row, drop in drops if drop.verdict == "equivalent within the margin"]
     if kept or yardstick:
-        whom = yardstick[0].name if yardstick else "the float model"
+        beside = next((row.beside for row in rows if row.beside), "float")
+        whom = "the float model" if beside.rpartition("/")[2] == "float" else beside
         return [*yardstick, *kept], f"{_files(len(kept))} {_is(kept)} equivalent to {whom} within {margin:g} pp."
     kept = [row for row, drop in drops if drop.verdict == "no evidence of a drop"]
     if kept:
