@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
-from feredge.export import clustering, folding, pruning
+from feredge.errors import RecipeError
+from feredge.export import clustering, folding, pruning, variants
 from feredge.keras import keras
 from feredge.recipe import Network
 from feredge.train.networks import build_core
@@ -84,16 +87,47 @@ def test_few_values_are_found_exactly() -> None:
     assert all(len(np.unique(each.numpy())) <= 16 for each in pruning.kernels(core).values())
 
 
+def _changed(core: Any, low: float, high: float) -> Any:
+    """Give normalizations something to do: fresh ones change nothing."""
+    rng = np.random.default_rng(0)
+    for layer in core.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(low, high, weight.shape) for weight in layer.get_weights()])
+    return core
+
+
 @pytest.mark.parametrize("network", [RECIPE.network, Network(name="course-cnn")], ids=lambda network: network.name)
 def test_folded_networks_answer_the_same(network: Network) -> None:
     """Guards the folded kernels and biases; a normalization that follows a pooling stays."""
     size = 48 if network.name != "residual" else 16
-    core = build_core(network, size=size, classes=7)
-    rng = np.random.default_rng(0)
-    for layer in core.layers:
-        layer.set_weights([weight + rng.uniform(0.2, 0.5, weight.shape) for weight in layer.get_weights()])
+    core = _changed(build_core(network, size=size, classes=7), 0.5, 1.5)
     folded, images = folding.fold_norms(core), stripes(8, size=size).batch / np.float32(255)
-    # Products are taken in another order; logits of the changed weights reach hundreds.
+    # Products are taken in another order, and eight layers multiply what that changes.
     np.testing.assert_allclose(folded(images).numpy(), core(images).numpy(), atol=1e-4)
     left = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
     assert left == (3 if network.name == "course-cnn" else 0)
+
+
+def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
+    """Guards networks whose normalizations follow activations: on pictures, after a pooling, and on features."""
+    network = Network(name="tuned-cnn")
+    core = _changed(build_core(network, size=16, classes=7), 0.9, 1.1)
+    changed, images = folding.without_loose_norms(core), stripes(8).batch / np.float32(255)
+    np.testing.assert_allclose(changed(images).numpy(), core(images).numpy(), atol=1e-4)  # as above
+    kinds = [type(layer).__name__ for layer in changed.layers]
+    assert "BatchNormalization" not in kinds and kinds.count("DepthwiseConv2D") == 8
+    residual = build_core(RECIPE.network, size=16, classes=7)
+    assert folding.without_loose_norms(residual) is residual
+
+
+def test_a_quantized_network_has_the_same_names_each_time() -> None:
+    """Guards byte-identical files: names that count the networks made before would stand in them."""
+    core = build_core(RECIPE.network, size=16, classes=7)
+    first, second = ([weight.name for weight in variants.quantization_aware(core).weights] for _ in range(2))
+    assert first == second
+
+
+def test_activations_without_trained_rounding_are_refused() -> None:
+    """Guards `qat` against files with float operations between the integers."""
+    with pytest.raises(RecipeError, match=r"found ELU \(elu1\)"):
+        variants.quantization_aware(build_core(Network(name="three-class-dcnn"), size=8, classes=7))
