@@ -13,6 +13,7 @@ from feredge.export.contents import Contents
 # From onnxruntime's table of releases: the first that implements an ONNX opset, each of which also reads the IR
 # version that came with it.
 ONNXRUNTIME = {13: "1.6", 14: "1.8", 15: "1.9", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17", 21: "1.18"}
+INT16, INT16_SINCE = 7, "2.4.0"  # a tensor type of the schema; the first with all of int16x8's kernels
 FIRST_WITH_ORT_FORMAT = {"4": "1.8", "5": "1.13", "6": "1.20"}
 
 
@@ -43,6 +44,8 @@ def oldest_runtime(path: Path) -> dict[str, Any]:
         told = [item for item in model.metadata or [] if item.name == b"min_runtime_version"]
         raw = bytes(bytearray(model.buffers[told[0].buffer].data)) if told else b""
         oldest = raw.rstrip(b"\0").decode() or "1.0.0"
+        if any(tensor.type == INT16 for tensor in model.subgraphs[0].tensors):
+            oldest = INT16_SINCE  # the converter notes the operators' versions of before it quantized them
         return {"schema": int(model.version), "oldest_runtime": f"TensorFlow Lite {oldest}"}
     if path.suffix == ".ort":
         from feredge.export.ort_format import open_session

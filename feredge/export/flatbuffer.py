@@ -74,7 +74,7 @@ def layer_of(tensor: str) -> str:
     `core/stem_relu/Relu;core/stem_norm/FusedBatchNormV3;core/stem_conv/Conv2D1` is of `stem_conv`.
     """
     paths = [path.split("/") for path in tensor.split(";")]
-    return "/".join(paths[-1][1:-1]) or paths[-1][0]
+    return paths[-1][1] if len(paths[-1]) > 2 else paths[-1][0]
 
 
 def computed(model: bytes) -> dict[int, str]:

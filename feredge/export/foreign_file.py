@@ -67,7 +67,7 @@ def _saved_model(folder: Path) -> list[Any]:
     metadata = folder / "keras_metadata.pb"
     if not metadata.is_file():
         raise ValueError("a SavedModel without its Keras layers; save the network as .keras or .h5")
-    from tf_keras.src.protobuf.saved_metadata_pb2 import SavedMetadata  # noqa: TID251 - reads, runs nothing
+    from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata  # noqa: TID251 - reads, runs nothing
 
     nodes = SavedMetadata.FromString(metadata.read_bytes()).nodes
     return [json.loads(node.metadata) for node in nodes if node.identifier in ("_tf_keras_layer", "_tf_keras_model")]

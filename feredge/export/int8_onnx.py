@@ -51,7 +51,7 @@ class Int8Onnx:
         self._ranges = ranges.find(lambda: _activations(self._prepared, calibration), method)
         self._ranges[PIXELS] = 0.0, 1.0  # whatever the images hold: raw pixels are the integers then
         nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
-        self.layers = tuple(dict.fromkeys(name.rpartition("/")[0] for name in nodes))
+        self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:
         """Return the int8 model, `uint8 (N, H, W, C)` to probabilities, with the layers `keep_float` in float32.
@@ -67,9 +67,7 @@ class Int8Onnx:
         model = onnx.ModelProto()
         model.CopyFrom(self._prepared)
         excluded = [
-            node.name
-            for node in model.graph.node
-            if node.op_type == "Softmax" or node.name.rpartition("/")[0] in keep_float
+            node.name for node in model.graph.node if node.op_type == "Softmax" or node.name.split("/")[0] in keep_float
         ]
         found = {name: (np.float32(low), np.float32(high)) for name, (low, high) in self._ranges.items()}
         data = TensorsData(CalibrationMethod.MinMax, {name: tuple(map(np.array, pair)) for name, pair in found.items()})
@@ -88,7 +86,7 @@ class Int8Onnx:
 
         wide = onnx.load_from_string(model)
         nodes = [node for node in wide.graph.node if node.op_type in ONNX_WEIGHTED]
-        names = {node.output[0]: node.name.rpartition("/")[0] for node in nodes}
+        names = {node.output[0]: node.name.split("/")[0] for node in nodes}
         known = {output.name for output in wide.graph.output}
         wide.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
         session = onnx_session(wide.SerializeToString(), threads=1, optimize=False)

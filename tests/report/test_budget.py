@@ -1,0 +1,70 @@
+"""Choosing by budget: what fits, why the rest lost, and what a gate in CI sees."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from feredge.bench.results import Results
+from feredge.cli import main
+from feredge.errors import ResultsError
+from feredge.report.budget import Budget, select
+
+
+def test_the_winner_fits_and_every_other_has_a_reason(results: Results) -> None:
+    """Guards each limit, computed here another way, and that no file is left without a word."""
+    budget = Budget(drop=1.0, kilobytes=150, p90=0.6)
+    found = select(results, budget)
+    artifacts = [row for row in results.rows if row.kind == "artifact"]
+    assert found.winner is not None and len(found.others) == len(artifacts) - 1
+    fits = [
+        row
+        for row in artifacts
+        if row.drop and row.drop.pp <= 1 and row.bytes <= 150_000 and (at := row.at(1)) and at.inference.p90 <= 0.6
+    ]
+    assert found.winner in fits
+    said = {row.name: reason for row, reason in found.others}
+    for row in artifacts:
+        assert row == found.winner or said[row.name].startswith("fits, but") == (row in fits)
+    assert "could not be measured" in said[next(row.name for row in artifacts if row.failure)]
+    assert "150" in said["dense.float32.onnx"]
+
+
+def test_a_device_has_its_own_clock(results: Results) -> None:
+    """Guards that accuracy is the run's and latency the device's, matched by digest and not by name."""
+    fast = next(row for row in results.rows if row.name == "dense.float32.tflite")
+    timed = [row for row in results.rows if row.name != fast.name]
+    device = dataclasses.replace(results, rows=(dataclasses.replace(fast, name="renamed"),))
+    found = select(results, Budget(), device=device)
+    assert found.winner == fast
+    assert all("was not timed" in reason or "measured" in reason for _, reason in found.others)
+    strange = dataclasses.replace(results, rows=(dataclasses.replace(timed[1], sha256="0" * 64),))
+    with pytest.raises(ResultsError, match="to be of this run's files, found none"):
+        select(results, Budget(), device=strange)
+
+
+@pytest.mark.parametrize("limits", [{"drop": -1}, {"kilobytes": -3}, {"p90": 0}, {"drop": math.nan}])
+def test_a_budget_that_no_file_can_meet_is_refused(limits: dict[str, float]) -> None:
+    """Guards a mistyped gate, which would fail for ever or pass everything."""
+    with pytest.raises(ResultsError, match="that a file can have"):
+        Budget(**limits)
+
+
+def test_the_command_is_a_gate(results: Results, tmp_path: Path) -> None:
+    """Guards the exit codes: 0 with a winner, 1 where nothing fits, 2 for bad input."""
+    path = tmp_path / "results.json"
+    results.write(path)
+
+    def run(*options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["select", str(path), *options])
+        return done.exit_code, done.output
+
+    code, output = run("--max-kb", "150", "--max-drop", "1")
+    assert code == 0 and output.startswith(select(results, Budget(1, 150)).winner.name)  # type: ignore[union-attr]
+    code, output = run("--max-kb", "1")
+    assert code == 1 and output.startswith("nothing fits")
+    assert run("--max-kb", "-1")[0] == run("--device", str(tmp_path / "none.json"))[0] == 2
