@@ -25,7 +25,7 @@ def describe() -> Machine:
     cpu = _fields("/proc/cpuinfo")
     flags = set(f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split())
     return Machine(
-        cpu=cpu.get("model name") or _text("/proc/device-tree/model") or platform.processor() or "unknown",
+        cpu=cpu.get("model name") or _text("/proc/device-tree/model") or _arm(cpu) or platform.processor() or "unknown",
         architecture=platform.machine(),
         flags=tuple(flag for flag in FLAGS if flag in flags),
         cores=os.cpu_count() or 1,
@@ -35,6 +35,11 @@ def describe() -> Machine:
         versions={"python": platform.python_version(), **_versions()},
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
+
+
+def _arm(cpu: dict[str, str]) -> str:
+    """Return what Linux says of an Arm core on a board without a name."""
+    return f"Arm core, part {cpu['CPU part']} of {cpu.get('CPU implementer', '?')}" if "CPU part" in cpu else ""
 
 
 def _versions() -> dict[str, str]:

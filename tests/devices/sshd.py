@@ -41,10 +41,17 @@ class Server:
         self.process.wait()
 
 
-def start(program: str, folder: Path) -> Server:
-    """Start a server that keeps everything in `folder`."""
-    home = folder / "home"
-    home.mkdir()
+def start(program: str, folder: Path, *, home: Path | None = None, inside: str = "", more: str = "") -> Server:
+    """Start a server that keeps its keys in `folder`.
+
+    Args:
+        home: where logins land; a new folder in `folder` if not given.
+        inside: what `home` is called where logins see another root.
+        more: further lines of its configuration.
+    """
+    home = home or folder / "home"
+    home.mkdir(exist_ok=True)
+    seen = inside or str(home)
     for name in ("host", "user"):
         make_key(folder / name)
     with socket.socket() as found:
@@ -56,7 +63,7 @@ def start(program: str, folder: Path) -> Server:
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {folder}/user.pub\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        f"PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp -d {home}\nSetEnv HOME={home}\n"
+        f"PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp -d {seen}\n{more or f'SetEnv HOME={seen}'}\n"
     )
     process = subprocess.Popen([program, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
     trust(folder / "known_hosts", port, folder / "host.pub")

@@ -1,6 +1,6 @@
 """Counting instructions on emulated cores: what is written by the plugin, and what happens where something is missing.
 
-The emulation itself takes a root that is fetched and many seconds a file; `tools/arm-repeatability` runs it.
+The emulation itself takes a root that is fetched and many seconds a file; `tools/arm64-counts` runs it.
 """
 
 from __future__ import annotations
