@@ -188,7 +188,9 @@ class Predictor:
         from feredge.workers import Workers
 
         waiting = iter(pictures)
-        chunks = iter(lambda: list(islice(waiting, CHUNK)), [])
+        # Looking for faces takes a hundred times as long as naming one: a few photos must not wait in one thread.
+        size = 2 if find else 2 * CHUNK
+        chunks = iter(lambda: list(islice(waiting, size)), [])
         with Workers(self._runners(), self._width + 1) as workers:
 
             def work(chunk: list[Picture]) -> list[list[Face] | PictureError]:

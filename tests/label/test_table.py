@@ -11,7 +11,7 @@ import pytest
 
 from feredge import Face
 from feredge.errors import PictureError, RunError
-from feredge.label.table import Job, State, Table, columns, rows, to_csv
+from feredge.label.table import Job, State, Table, columns, lines, rows, to_csv
 
 CLASSES = ("no", "yes")
 
@@ -48,6 +48,17 @@ def test_rows() -> None:
     assert found[0] == ["a.png", 0, "yes", "0.750000", "", "", "", "", "0.250000", "0.750000", ""]
     assert found[2][:8] == ["a.png", 1, "yes", "1.000000", 5, 6, 7, 8]
     assert found[3][-1] == "no face found" and found[4][-1].startswith("2.png")
+
+
+@pytest.mark.parametrize(
+    "picture", ["a.png", "a,b.png", 'a"b.png', "a\nb.png", "a\rb.png", " ä;.png", "a\udcff.png", ""]
+)
+@pytest.mark.parametrize("label", ["yes", "not, really", 'so "so"'])
+def test_lines_are_those_of_the_csv_writer(picture: str, label: str) -> None:
+    """Most are put together without it, for speed; names that need quotes must not be."""
+    faces = [Face(label, 1 / 3, (2 / 3, 1 / 3), ("no", label), box) for box in (None, (1, -2, 3, 4))]
+    for answer in (faces, faces[:1], [], PictureError("a, b")):
+        assert lines(picture, answer, 2) == to_csv(rows(picture, answer, 2))
 
 
 def test_finished_table_stands_alone(tmp_path: Path) -> None:
