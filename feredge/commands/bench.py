@@ -127,4 +127,4 @@ def _hold(results: Results, before: Results, max_drop: float, max_slower: float)
         click.echo(line)
     if verdict.worse:
         sys.exit(1)
-    click.echo(f"gate: {verdict.files} files, none got worse")
+    click.echo(f"gate: no file got worse, of {verdict.files}")

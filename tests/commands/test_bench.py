@@ -1,120 +1,72 @@
-"""`feredge bench` and `feredge report` at the command line: many targets, faces or none, one line for bad input."""
+"""The bench command's gate: its exit codes, and what it refuses before it measures."""
 
 from __future__ import annotations
 
 import json
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from toy_workshop import Workshop, build, write_onnx
 
-from feredge.artifact import Manifest, entry
-from feredge.bench import Results, harness, runners
+from feredge.bench import latency
+from feredge.bench.accuracy import accuracy
+from feredge.bench.results import Data, Latency, Machine, Results, Row
 from feredge.cli import main
-from feredge.commands import measuring
-from feredge.runtime import open_artifact
-
-
-@pytest.fixture(scope="module")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Drawn faces and two ONNX files."""
-    return build(tmp_path_factory.mktemp("toys"))
-
-
-@pytest.fixture(autouse=True)
-def known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine's peak takes two seconds to measure."""
-    monkeypatch.setattr(harness, "peaks", lambda: {"float32": 4e10, "int8": 1e11})
-
-
-def feredge(*arguments: object) -> Result:
-    """Run a command."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *words: str) -> None:
-    """Check for code 2 and one line of error."""
-    assert result.exit_code == 2, result.output
-    line = result.stderr.strip().splitlines()[-1]
-    assert all(word in line for word in words), line
-    assert "Traceback" not in result.output
+from feredge.commands import bench
+from feredge.contract import CLASSES
 
 
 @pytest.fixture
-def models(toys: Workshop, tmp_path: Path) -> Path:
-    """A folder of exported files, as models/NAME is."""
-    folder = tmp_path / "toy"
-    folder.mkdir()
-    paths = [Path(shutil.copy(toys.folder / name, folder)) for name in ("dense.float32.onnx", "rough.int8.onnx")]
-    Manifest(tuple(entry(path, open_artifact(path).card, {}) for path in paths)).write(folder)
-    return folder
+def results() -> Results:
+    """Made-up results of one file on 70 images."""
+    timing = latency.summarize([np.full(40, 200_000)] * 5)
+    labels = np.arange(70) % 7
+    found = accuracy(np.eye(7, dtype=np.float32)[labels], labels)
+    row = Row("a.onnx", "artifact", "onnx", "a", "int8", "ab", 1, accuracy=found)
+    row = replace(row, latency=(Latency(1, timing, None, None, ()),))
+    machine = Machine("a CPU", "x86_64", (), 2, 1, "performance", "Linux", {}, 0.0)
+    data = Data("faces", "cd" * 32, CLASSES, (10,) * 7, 0, 0)
+    return Results({}, data, machine, latency.effort("quick"), "2026-01-02", (row,))
 
 
-def test_a_folder_with_faces_or_without(models: Path, tmp_path: Path) -> None:
-    """Guards the whole way: threads and batches asked for, results, faces on the page, and none when so asked."""
-    asked = ("--data", "drawn:700", "--quick", "--batch", "1,8", "--threads", "2", "--out", tmp_path / "out")
-    done = feredge("bench", models, *asked)
-    assert done.exit_code == 0, done.output
-    file, page = tmp_path / "out" / "results.json", tmp_path / "out" / "report.html"
-    results = Results.read(file)
-    assert [row.name for row in results.rows] == ["dense.float32.onnx", "rough.int8.onnx"]
-    assert results.effort.threads == (1, 2) and results.effort.batches == (1, 8)
-    row = results.rows[1]
-    assert row.failure is None and [one.threads for one in row.latency] == [1, 2]
-    assert [one.batch for one in row.latency[0].throughput] == [1, 8]
-    assert str(tmp_path) not in results.again and results.again.startswith("feredge ")
-    assert file.with_suffix(".npz").is_file()
-    assert row.drop is not None and row.drop.flipped
-    assert f'"{row.drop.flipped[0][0]}":"iVBOR' in page.read_text(encoding="utf-8"), "a PNG by its row in the data"
-    again = feredge("report", file, "--html", page, "--data", "drawn:700", "--no-faces")
-    assert again.exit_code == 0 and '"faces":{}' in page.read_text(encoding="utf-8")
-    assert feredge("report", file, "--html", page, "--data", "drawn:700").exit_code == 0
-    assert "iVBOR" in page.read_text(encoding="utf-8")
-    refused(feredge("report", file, "--html", page, "--data", "drawn:70"), "expected the data of the results")
-    both = feredge("report", file, tmp_path / "out", "--html", tmp_path / "both.html")
-    assert both.exit_code == 0 and "B against A" in (tmp_path / "both.html").read_text(encoding="utf-8")
+def held(before: Path, now: Results, monkeypatch: pytest.MonkeyPatch, *more: str) -> Result:
+    """Run the command as if it had just measured `now`."""
+    monkeypatch.setattr(bench, "measure_here", lambda *targets, **options: now)
+    return CliRunner().invoke(main, ["bench", "run", "--against", str(before), *more])
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--quick", "--strict"], ["exclude each other"]),
-        (["--threads", "0,2"], ["whole numbers from 1 up", "'0,2'"]),
-        (["--batch", "1, 8"], ["whole numbers from 1 up"]),
-        (["--also", "openvc"], ["xnnpack-off, opencv, tflite-micro", "'openvc'"]),
-        (["--pixels", "1..1"], ["-1..1", "'1..1'"]),
-        (["--data", "nowhere.csv"], ["nowhere.csv"]),
-        ([], ["--data"]),
-    ],
-)
-def test_wrong_options_say_what_was_expected(toys: Workshop, options: list[str], words: list[str]) -> None:
-    """Guards every option of its own: one line, code 2, before anything is measured."""
-    refused(feredge("bench", toys.folder / "dense.float32.onnx", *options), *words)
+def test_the_gate_ends_with_1_and_names_the_file(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards what a script sees: 0 when nothing got worse, 1 with the file's name, and the limits as options."""
+    results.write(tmp_path / "before.json")
+    done = held(tmp_path / "before.json", results, monkeypatch)
+    assert (done.exit_code, done.output) == (0, "gate: no file got worse, of 1\n")
+    slow = latency.summarize([np.full(40, 250_000)] * 5)
+    row = replace(results.rows[0], latency=(Latency(1, slow, None, None, ()),))
+    slower = replace(results, rows=(row,))
+    done = held(tmp_path / "before.json", slower, monkeypatch)
+    assert done.exit_code == 1 and done.output.startswith("a.onnx: 0.250 ms, was 0.200: median 1.25 times what it was")
+    assert (
+        held(tmp_path / "before.json", replace(results, rows=(row,)), monkeypatch, "--max-slower", "1.3").exit_code == 0
+    )
 
 
-def test_three_classes_are_not_asked_about_seven(tmp_path: Path) -> None:
-    """Guards against figures of a network that was asked the wrong question."""
-    import onnx
-
-    path = tmp_path / "three.onnx"
-    write_onnx(path, np.zeros((2304, 3), np.float32), np.zeros(3, np.float32), "float32")
-    model = onnx.load(path)
-    del model.metadata_props[:]
-    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    onnx.save(model, path)
-    refused(feredge("bench", path, "--data", "drawn:70", "--quick"), "answers with 3 classes, expected 7", "--classes")
-
-
-def test_results_of_another_schema_or_data_are_refused(tmp_path: Path) -> None:
-    """Guards reports: one line and code 2, and nothing is written."""
-    (tmp_path / "old.json").write_text(json.dumps({"schema": 0}))
-    refused(feredge("report", tmp_path / "old.json", "--html", tmp_path / "page.html"), "old.json", "schema 1, found 0")
-    assert not (tmp_path / "page.html").exists()
-
-
-def test_runtimes_offered_are_those_that_are_known() -> None:
-    """Guards the names in the help, which are not read from the benchmark so that help starts at once."""
-    assert tuple(runners.ALSO) == measuring.RUNTIMES
+def test_other_results_are_refused_with_2(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the line and the code: another schema, other data, no such file, and nothing measured for them."""
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps({**results.to_json(), "schema": 99}))
+    done = held(path, results, monkeypatch)
+    assert done.exit_code == 2 and "expected feredge results of schema 1, found 99" in done.output
+    replace(results, data=replace(results.data, digest="ef" * 32)).write(path)
+    done = held(path, results, monkeypatch)
+    assert done.exit_code == 2 and "expected results on data of SHA-256 cdcd" in done.output
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "data.json").write_text(json.dumps({"digest": "01" * 32}))
+    monkeypatch.setattr(bench, "measure_here", lambda *targets, **options: pytest.fail("it was measured"))
+    done = CliRunner().invoke(main, ["bench", str(tmp_path / "run"), "--against", str(path)])
+    assert done.exit_code == 2 and f"{path}: expected results on data of SHA-256 0101" in done.output
+    done = held(tmp_path / "no.json", results, monkeypatch)
+    assert done.exit_code == 2 and "cannot be read" in done.output and done.output.count("\n") == 1
