@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 from importlib import resources
@@ -47,8 +48,8 @@ def facts(*pairs: tuple[str, str]) -> str:
 
 
 def breakable(name: str) -> str:
-    """Let a long file name break after its dots."""
-    return escape(name).replace(".", ".<wbr>")
+    """Let a long name break after its dots, bars and slashes."""
+    return re.sub(r"(?<=[._/])(?=.)", "<wbr>", escape(name, quote=False))
 
 
 def signed(value: float, digits: int = 2) -> str:

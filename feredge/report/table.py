@@ -135,7 +135,7 @@ def to_csv(results: Results) -> str:
     keys = ["sha256", "kind", "format", "variant", "precision"]
     keys += ["network", "runtime", "beside", "multiply_adds"]
     tails = ["p95_ms", "p99_ms"]
-    drops = ["drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "failure"]
+    drops = ["accuracy_low", "accuracy_high", "drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "failure"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*(column.key for column in shown), *keys, *tails, *drops, "data_sha256", "cpu", "effort"])
@@ -143,6 +143,7 @@ def to_csv(results: Results) -> str:
         drop = row.drop
         timed = row.at(1)
         tail = [timed.inference.p95, timed.inference.p99] if timed else [None] * 2
+        share = [row.accuracy.low, row.accuracy.high] if row.accuracy else [None] * 2
         figures = [drop.low, drop.high, drop.p, drop.agreement] if drop else [None] * 4
         writer.writerow(
             [
@@ -150,6 +151,7 @@ def to_csv(results: Results) -> str:
                 *(getattr(row, key) for key in keys[:-1]),
                 row.macs.floating + row.macs.integer if row.macs else None,
                 *tail,
+                *share,
                 *figures,
                 row.failure,
                 results.data.digest,
