@@ -49,7 +49,8 @@ class Int8Onnx:
         self._prepared = _prepared(graph)
         self._reduce_range, self._per_channel = reduce_range, per_channel
         self._ranges = ranges.find(lambda: _activations(self._prepared, calibration), method)
-        self._ranges[PIXELS] = 0.0, 1.0  # whatever the images hold: raw pixels are the integers then
+        for name in _pixel_tensors(self._prepared.graph):  # whatever the images hold: raw pixels are the integers
+            self._ranges[name] = 0.0, 1.0
         nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
 
@@ -105,6 +106,14 @@ def _prepared(graph: Any) -> Any:
         # Its symbolic shape inference would need sympy and finds nothing more in networks of fixed shape.
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
         return load_model_with_shape_infer(prepared)
+
+
+def _pixel_tensors(graph: Any) -> list[str]:
+    """Return the input, and what only moves its pixels."""
+    names = [PIXELS]
+    while (node := consumer(graph, names[-1])).op_type in LAYOUT:
+        names.append(node.output[0])
+    return names
 
 
 def _activations(model: Any, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:

@@ -1,0 +1,229 @@
+"""Every precision and format of one tiny network, and int8 with some layers left in float."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from tiny_export import SMALL, with_recipe
+from tiny_training import stripes
+
+from feredge import data, files
+from feredge.artifact import Manifest
+from feredge.errors import ArtifactError, RecipeError, VerificationError
+from feredge.export import contents, exporting, flatbuffer, layers, tflite_metadata, to_onnx, variants
+from feredge.export.int8_onnx import Int8Onnx
+from feredge.export.int8_tflite import Int8TFLite
+from feredge.export.to_ort import to_ort
+from feredge.recipe import Export
+from feredge.run import RunFolder
+from feredge.runtime import open_artifact
+from feredge.train import fitting
+from feredge.train.fitting import compiled
+
+IMAGES = stripes(70, seed=5).batch
+CHOSEN = stripes().batch[:96].copy()
+CHOSEN[0, 0, 0], CHOSEN[0, 0, 1] = 0, 255
+NEW = ("float16.onnx", "int16x8.tflite", "float32.ort", "int8.ort", "int8.tflite")
+
+
+@contextmanager
+def _here(jobs: int) -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
+    """Give the files that no recipe writes by default, and a TFLite file with a layer in float."""
+    run = with_recipe(trained, tmp_path_factory.mktemp("matrix") / "run", SMALL)
+    settings = Export((), (), also=NEW, calibration=64, keep_float=("stem_conv",), method="percentile")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "_workers", _here)
+        return run, exporting.export(run, stripes(), settings=settings, variants=("dense",))
+
+
+@pytest.fixture(scope="module")
+def core(trained: RunFolder) -> Any:
+    """Give the tiny float network."""
+    return variants.open_core(trained, "dense", weights=json.loads(trained.training.read_text())["weights"])
+
+
+@pytest.fixture(scope="module")
+def graph(core: Any) -> Any:
+    """Give the same as ONNX."""
+    return to_onnx.core_graph(core, opset=17)
+
+
+@pytest.fixture(scope="module")
+def networks(core: Any, graph: Any) -> dict[str, layers.Integer]:
+    """Give the same calibrated for both formats."""
+    return {"onnx": Int8Onnx(graph, CHOSEN), "tflite": Int8TFLite(core, CHOSEN)}
+
+
+def test_every_file_stands_with_its_facts(matrix: tuple[RunFolder, Manifest]) -> None:
+    """Guards the whole matrix: each file runs, says what it is, and can be asked what loads it."""
+    run, manifest = matrix
+    assert [entry.file for entry in manifest.entries] == [f"dense.{name}" for name in NEW]
+    for entry in manifest.entries:
+        runner = open_artifact(run.artifacts / entry.file)
+        assert runner.card == entry.card and runner.predict(IMAGES).shape == (70, 7)
+        assert entry.facts["parameters"] > 0 < entry.facts["multiply_adds"]
+        assert 0 < entry.facts["gzip_bytes"] < entry.bytes and "." in entry.facts["oldest_runtime"]
+        assert entry.verification["kl"] >= 0 and abs(entry.verification["confidence_drift"]) < 0.1
+        assert entry.card.float_layers == (("stem_conv",) if entry.card.precision == "int8" else ())
+    by_name = {entry.file: entry.verification for entry in manifest.entries}
+    assert (
+        by_name["dense.int8.ort"]["calibration_agreement"] > 0.9 and by_name["dense.int8.ort"]["method"] == "percentile"
+    )
+
+
+def test_kernels_are_stored_as_the_precision_says(matrix: tuple[RunFolder, Manifest]) -> None:
+    """Guards half-precision and int16x8 files that are not, and the one layer that was to stay in float."""
+    kinds = {name: contents.read(matrix[0].artifacts / f"dense.{name}").kernels for name in NEW}
+    assert {kernel.dtype for kernel in kinds["float16.onnx"].values()} == {np.dtype(np.float16)}
+    assert {kernel.dtype for kernel in kinds["int16x8.tflite"].values()} == {np.dtype(np.int8)}
+    for name in ("int8.ort", "int8.tflite"):
+        floats = [kernel for kernel, values in kinds[name].items() if values.dtype == np.float32]
+        assert len(floats) == 1 and "stem_conv" in floats[0]
+
+
+def test_runtimes_are_compared(matrix: tuple[RunFolder, Manifest]) -> None:
+    """Guards the matrix of runtimes: each that can run a file, with figures or the reason that there are none."""
+    found = json.loads((matrix[0].artifacts / "runtimes.json").read_text())["artifacts"]
+    assert set(found["dense.float16.onnx"]) == {"onnxruntime", "onnxruntime-unoptimised", "opencv-dnn"}
+    assert set(found["dense.int8.tflite"]) == {"litert", "litert-without-xnnpack", "tensorflow"}
+    for file, runtimes in found.items():
+        for runtime, figures in runtimes.items():
+            assert (
+                "failed" in figures
+                or figures["agreement"] > 0.8
+                or (file, runtime) == ("dense.int8.onnx", "opencv-dnn")
+            )
+    operators = (matrix[0].artifacts / "operators.config").read_text()
+    assert "Softmax" in operators and all(line.count(";") == 2 for line in operators.splitlines())
+
+
+def test_android_finds_the_labels(matrix: tuple[RunFolder, Manifest]) -> None:
+    """Guards TensorFlow Lite's metadata: name, licence, and the label file of the output's axis."""
+    model = (matrix[0].artifacts / "dense.int8.tflite").read_bytes()
+    found = tflite_metadata.read(model)
+    assert found["labels"] == "labels.txt" and found["labels_of_axis"] and found["name"] == "tiny dense int8"
+    assert "MIT" in found["licence"] and tflite_metadata.read(flatbuffer.pack(flatbuffer.parse(model))) == found
+
+
+def test_ort_files_are_the_same_in_every_process(matrix: tuple[RunFolder, Manifest], tmp_path: Path) -> None:
+    """Guards the list that onnxruntime writes in the order of a hash table, another one in each process."""
+    source = matrix[0].artifacts / "dense.float16.onnx"
+    script = "import sys; from pathlib import Path; from feredge.export.to_ort import to_ort\n"
+    script += "sys.stdout.buffer.write(to_ort(Path(sys.argv[1]).read_bytes()))"
+    done = subprocess.run([sys.executable, "-c", script, str(source)], capture_output=True, check=True)
+    assert done.stdout == to_ort(source.read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_layers_are_ranked_and_float_ones_lose_nothing(networks: dict[str, layers.Integer], kind: str) -> None:
+    """Guards the table, worst first, and that a layer left in float takes its error out of the file."""
+    network = networks[kind]
+    rows = layers.table(network, IMAGES[:16])
+    assert {row["layer"] for row in rows} == set(network.layers) and "stem_conv" in network.layers
+    assert [row["alone_mse"] for row in rows] == sorted((row["alone_mse"] for row in rows), reverse=True)
+    exact = layers.answers(network.quantize(network.layers), IMAGES)
+    whole = layers.noise(exact, layers.answers(network.quantize(), IMAGES))[0]
+    eased = layers.noise(exact, layers.answers(network.quantize([row["layer"] for row in rows[:4]]), IMAGES))[0]
+    assert eased < whole
+
+
+def _job(**settings: Any) -> Any:
+    labelled = stripes(70, seed=5)
+    chosen = data.split(stripes(), SMALL.data).train.batch[:64]
+    return SimpleNamespace(
+        settings=Export(**settings),
+        calibration=chosen,
+        others=chosen[:0],
+        images=IMAGES,
+        validation=(labelled.batch, labelled.labels),
+    )
+
+
+class Worse:
+    """A network of three layers; each one in int8 takes as many of 70 hits as its place says."""
+
+    layers = ("a", "b", "c")
+
+    def quantize(self, keep_float: Any = ()) -> bytes:
+        """Name what is lost."""
+        return bytes([sum(3**place for place, layer in enumerate(self.layers) if layer not in keep_float)])
+
+
+@pytest.fixture
+def worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let answers be wrong on as many images as a model of Worse says."""
+    rows = np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels]
+
+    def answers(model: bytes, images: Any) -> Any:
+        found = rows[: len(images)].copy()
+        found[: model[0]] = np.roll(found[: model[0]], 1, axis=1)
+        return found
+
+    monkeypatch.setattr(layers, "answers", answers)
+    monkeypatch.setattr(fitting, "compiled", lambda core: lambda images: rows[: len(images)])
+
+
+def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:
+    """Guards --max-drop: in the order of the damage, no more layers than needed, and it says which."""
+    made = layers.within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]
+    assert made.float_layers == ("c", "b") and made.figures["validation_drop"] == pytest.approx(100 / 70)
+    made = layers.within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    assert made.float_layers == ()
+    made = layers.within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    assert made.float_layers == ("b",)
+
+
+def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -> None:
+    """Guards a gate that gives way: a file that was trained in int8 has no layer to put back."""
+    with pytest.raises(VerificationError, match=r"at most 2 pp on the validation images, found 18\.57 pp"):
+        layers.within_bound(None, _job(max_drop=2.0), None, trained=bytes([13]))
+    with pytest.raises(RecipeError, match="unknown layer 'd'; known are a, b, c"):
+        layers.within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("method", ["moving-average", "percentile", "entropy"])
+def test_each_method_makes_files_that_agree(
+    core: Any, graph: Any, networks: dict[str, layers.Integer], method: str
+) -> None:
+    """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
+    exact = compiled(core)(IMAGES[..., 0])
+    others = {"onnx": Int8Onnx(graph, CHOSEN, method=method), "tflite": Int8TFLite(core, CHOSEN, method=method)}
+    for kind, other in others.items():
+        rows = layers.answers(other.quantize(), IMAGES)
+        assert (rows != layers.answers(networks[kind].quantize(), IMAGES)).any()
+        assert (rows.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.9
+
+
+def test_fewer_bits_for_kernels(graph: Any) -> None:
+    """Guards reduce_range: 7 bits in the file, so that two products fit in 16 bits with their sign."""
+    reduced = onnx.load_from_string(Int8Onnx(graph, CHOSEN[:8], reduce_range=True).quantize()).graph
+    kernels = [numpy_helper.to_array(tensor) for tensor in reduced.initializer if len(tensor.dims) > 1]
+    largest = [int(np.abs(kernel.astype(int)).max()) for kernel in kernels if kernel.dtype == np.int8]
+    assert largest and 60 <= max(largest) <= 64
+
+
+def test_a_truncated_file_is_no_ort(tmp_path: Path) -> None:
+    """Guards the reader of the format against other bytes."""
+    from feredge.export.ort_format import open_session
+
+    files.write_bytes(tmp_path / "x.ort", b"nothing of the kind")
+    with pytest.raises(ArtifactError, match="expected a model in ORT format"):
+        open_session(tmp_path / "x.ort")
