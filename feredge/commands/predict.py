@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.option("--data", type=PATH, metavar="CSV", help="Name the faces in a FER2013 csv; PICTURES is a model then.")
 @click.option("--submission", type=PATH, metavar="CSV", help="Write id,emotion for every row of --data.")
 @SKIP
-@click.option("--camera", type=int, metavar="N", help="Follow the faces that a camera sees instead; Ctrl-C ends.")
+@click.option(
+    "--camera", type=click.IntRange(0), metavar="N", help="Follow the faces that a camera sees instead; Ctrl-C ends."
+)
 @click.option("--out", type=PATH, help="Write the video with boxes and labels.")
 @click.option("--show", is_flag=True, help="Show the video in a window; q ends.")
 @click.option("--smooth", type=click.FloatRange(0), metavar="SECONDS", help="Average over time.  [default: 0.5]")
@@ -133,16 +135,20 @@ def _answers(predictor: Predictor, pictures: list[str], find: bool, margin: floa
 def _say_lines(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
     width = min(60, max(map(len, pictures)))
     longest = max(map(len, classes))
-    failed = 0
+    failed = named = 0
     for picture, answer in answers:
         if isinstance(answer, PictureError):
             failed += 1
             click.echo(f"error: {answer}", err=True)
         elif not answer:
             click.echo(f"{picture:<{width}}  no face found")
+        else:
+            named += len(answer)
         for face in [] if isinstance(answer, PictureError) else answer:
             box = "" if face.box is None else "  at {},{}  {}x{}".format(*face.box)
             click.echo(f"{picture:<{width}}  {face.label:<{longest}}  {face.confidence:6.1%}{box}")
+    if failed < len(pictures) and not named:
+        click.echo("no face found in any; where each picture is one face, say so with --face", err=True)
     return failed
 
 

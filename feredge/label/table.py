@@ -138,8 +138,11 @@ class Table:
         self.state = State()
 
     def __enter__(self) -> Table:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = self.part.open("ab")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = self.part.open("ab")
+        except OSError as error:
+            raise RunError(f"{self.part}: expected a place that can be written ({error.strerror})") from error
         try:
             _lock(self._file, self.part)
             for path in (self.note, self.path):

@@ -37,6 +37,18 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+def test_no_face_anywhere(feredge: Any, pictures: Path) -> None:
+    """Whoever gives face crops is told of --face; who gives frames is not."""
+    assert "say so with --face" in feredge(pictures / "face.png").output
+    assert "say so with --face" not in feredge(pictures / "face.png", pictures / "frame.png").output
+
+
+def test_camera_below_zero(feredge: Any) -> None:
+    """OpenCV takes -1 for any camera, and without one crashes."""
+    done = feredge("--camera", "-1")
+    assert done.exit_code == 2 and "not in the range" in done.output
+
+
 def test_lines(feredge: Any, pictures: Path) -> None:
     """One line a face, with its box; what cannot be used goes to standard error, and the rest still counts."""
     done = feredge(pictures)

@@ -44,7 +44,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     """A typing error, an empty folder and a missing list are one line each."""
     for paths, lists, words in (
         ([tmp_path / "none"], [], "found nothing"),
-        ([tmp_path], [], "found none"),
+        ([tmp_path], [], f"^{tmp_path}: .*found none"),
         ([], [], "found none"),
         ([], [tmp_path / "none.txt"], "cannot be read"),
     ):

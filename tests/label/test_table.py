@@ -166,6 +166,13 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert Job([name], CLASSES, {}).digest
 
 
+def test_place_that_cannot_be_written(tmp_path: Path) -> None:
+    """One line, whatever the system's reason is; here a file stands where the folder should be."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="expected a place that can be written"):
+        Table(tmp_path / "file" / "t.csv", job()).__enter__()
+
+
 def test_suffix(tmp_path: Path) -> None:
     """`--csv face.png` must not overwrite a picture."""
     with pytest.raises(RunError, match=r"\.csv or \.parquet"):
