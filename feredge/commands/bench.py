@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feredge.cli import DATA_AGAIN, bars, options, show
-from feredge.commands.measuring import HOW_HARD, WHAT, Cores, measure_here
+from feredge.commands.measuring import HOW_HARD, WHAT, Cores, measure_here, named
 
 if TYPE_CHECKING:
     from feredge.bench import Results
+    from feredge.devices.bundle import HowHard
     from feredge.run import RunFolder
 
 DEVICE = options(
@@ -41,7 +42,6 @@ def command(
     device: str | None,
     python: str,
     ssh_option: tuple[str, ...],
-    quick: bool,
     arm: tuple[str, ...] | None,
     against: Path | None,
     max_drop: float,
@@ -64,18 +64,20 @@ def command(
     names it: by the median itself where the machine is the same, by the ratio to the float model where it is not.
     """
     from feredge.bench import Results
+    from feredge.devices.bundle import HowHard
     from feredge.run import RunFolder
 
     before = Results.read(against) if against else None
     if before and len(targets) == 1 and RunFolder(targets[0]).data_file.is_file():
         _check_data(before, RunFolder(targets[0]), against)
     if not device:
-        results = measure_here(targets, data, quick=quick, arm=arm or (), **here)
+        results = measure_here(targets, data, arm=arm or (), **here)
     else:
-        if len(targets) > 1:
-            raise click.UsageError("--device takes one run")
+        if len(targets) > 1 or here["also"] or here["classes"] or here["out"]:
+            raise click.UsageError("--device takes one run, and no --also, --classes or --out")
+        hard = HowHard(named(here["quick"], here["strict"]), here["threads"] or (), here["batches"] or ())
         folder = RunFolder.open(targets[0], trained=True, exported=True)
-        results = _measure_there(folder, data, quick, device, python, ssh_option, arm or ())
+        results = _measure_there(folder, data, hard, device, python, ssh_option, arm or ())
     if before:
         _hold(results, before, max_drop, max_slower)
 
@@ -83,7 +85,7 @@ def command(
 def _measure_there(
     run: RunFolder,
     data: str | None,
-    quick: bool,
+    hard: HowHard,
     text: str,
     python: str,
     ssh_option: tuple[str, ...],
@@ -99,7 +101,7 @@ def _measure_there(
     device = Device(Address.parse(text), python, ssh_option)
     dataset = run.load_data(data)
     with bars() as progress:
-        results = bench_on(device, run, dataset, quick=quick, progress=progress)
+        results = bench_on(device, run, dataset, hard=hard, progress=progress)
         if arm:
             images = split(dataset, run.recipe().data).test.batch
             results = add_counts(results, artifact_subjects(run.artifacts), images, arm, progress=progress)

@@ -6,24 +6,35 @@ from pathlib import Path
 
 import click
 
+from feredge.cli import bars
+from feredge.commands.measuring import HOW_HARD, named
+
 
 @click.command("bundle")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", help="Where the run's data are now, if they have moved.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="BENCH.ZIP", help="The file to write.")
-@click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")
-def command(run: Path, data: str | None, out: Path, quick: bool) -> None:
+@HOW_HARD
+def command(
+    run: Path,
+    data: str | None,
+    out: Path,
+    quick: bool,
+    strict: bool,
+    threads: tuple[int, ...] | None,
+    batches: tuple[int, ...] | None,
+) -> None:
     """Write one file that measures a run's files on a device.
 
     There, `python BENCH.ZIP` measures them with numpy and onnxruntime alone, TFLite files where ai-edge-litert is
     installed, and writes results.json, which `feredge report` reads. The test images are in the file.
     """
-    from feredge.cli import bars
-    from feredge.devices.bundle import bundle
+    from feredge.devices.bundle import HowHard, bundle
     from feredge.run import RunFolder
 
+    hard = HowHard(named(quick, strict), threads or (), batches or ())
     folder = RunFolder.open(run, trained=True, exported=True)
     dataset = folder.load_data(data)
     with bars() as progress:
-        bundle(folder, dataset, out, quick=quick, progress=progress)
+        bundle(folder, dataset, out, hard=hard, progress=progress)
     click.echo(f"bundle: {out}, {out.stat().st_size / 1e6:.1f} MB; on the device: python {out.name}")

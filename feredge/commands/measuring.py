@@ -113,10 +113,7 @@ def measure_here(
     from feredge.bench import Asked, compare_groups, effort, gather, write
     from feredge.run import RunFolder
 
-    if quick and strict:
-        raise click.UsageError("--quick and --strict exclude each other")
-    name = "quick" if quick else "strict" if strict else "default"
-    hard = effort(name, threads=threads or (), batches=batches or ())
+    hard = effort(named(quick, strict), threads=threads or (), batches=batches or ())
     words = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
     asked = Asked(also or (), words, *pixels, baselines=not no_baselines)
     with bars() as progress:
@@ -136,6 +133,13 @@ def measure_here(
     report.write_html(results, folder.report, faces=faces)
     show(results, folder.report)
     return results
+
+
+def named(quick: bool, strict: bool) -> str:
+    """Return the effort's name that two options ask for."""
+    if quick and strict:
+        raise click.UsageError("--quick and --strict exclude each other")
+    return "quick" if quick else "strict" if strict else "default"
 
 
 def _again() -> str:

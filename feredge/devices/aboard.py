@@ -61,7 +61,7 @@ def measure_bundle(
     with np.load(payload / DATA) as arrays:
         data = {name: arrays[name] for name in arrays.files}
     classes = tuple(settings["classes"])
-    effort = effort or replace(latency.effort(settings["effort"], margin=settings["margin"]), corrupted=0)
+    effort = effort or replace(latency.effort(**settings["effort"]), corrupted=0)
     subjects = harness.artifact_subjects(payload / "artifacts")
     here = replace(machine.describe(), peaks=harness.peaks())
     trials = measure(subjects, data["images"], classes, effort, progress=progress)

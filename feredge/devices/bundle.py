@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,30 @@ SOURCES = ("*.py", "bench/*.py", "data/*.py", "devices/*.py")
 """What a device runs of feredge; its needs are numpy and onnxruntime. LiteRT and OpenCV are used where they are."""
 
 
+@dataclass(frozen=True)
+class HowHard:
+    """What `feredge.bench.effort` is asked for on the device, whose cores may be others."""
+
+    name: str = "default"
+    threads: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+
+
+NORMAL = HowHard()
+
+
 def bundle(
     run: RunFolder,
     dataset: Dataset,
     out: Path,
     *,
-    quick: bool = False,
-    margin: float = 1.0,
+    hard: HowHard = NORMAL,
     progress: Progress = quiet,
 ) -> Path:
     """Write a bundle of everything in `run` and the test split of `dataset` to `out`, and return it.
 
     Args:
-        quick: the device does fewer timed runs; its result says so.
-        margin: drop in pp that counts as none.
+        hard: how hard the device measures.
 
     Raises:
         RunError: `dataset` is not what the run was trained on.
@@ -64,8 +75,7 @@ def bundle(
     progress("float model's answers", 1, 1)
     settings: dict[str, Any] = {
         "schema": SCHEMA,
-        "effort": "quick" if quick else "default",
-        "margin": margin,
+        "effort": asdict(hard),
         "recipe": run.recipe().to_json(),
         "source": Path(dataset.source).name,
         "digest": dataset.digest,

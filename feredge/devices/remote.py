@@ -16,7 +16,7 @@ from typing import TypeVar
 from feredge import files
 from feredge.bench.results import Results
 from feredge.data.dataset import Dataset
-from feredge.devices.bundle import bundle
+from feredge.devices.bundle import NORMAL, HowHard, bundle
 from feredge.devices.ssh import ConnectionLost, Device
 from feredge.devices.start import OLDEST
 from feredge.errors import DeviceError, ResultsError
@@ -40,7 +40,7 @@ def bench_on(
     run: RunFolder,
     dataset: Dataset,
     *,
-    quick: bool = False,
+    hard: HowHard = NORMAL,
     patience: float = PATIENCE,
     progress: Progress = quiet,
 ) -> Results:
@@ -59,7 +59,7 @@ def bench_on(
             check_needs(device, device.ask("look", FOLDER))
         except ConnectionLost as error:
             raise DeviceError(f"{device.address}: expected a host that answers, found none ({error})") from error
-        packed = bundle(run, dataset, Path(name) / "bench.zip", quick=quick, progress=progress)
+        packed = bundle(run, dataset, Path(name) / "bench.zip", hard=hard, progress=progress)
         digest = files.sha256(packed)
         visit = _Visit(device, f"{FOLDER}-{digest[:16]}", digest, patience, progress)
         try:

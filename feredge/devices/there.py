@@ -21,6 +21,8 @@ from typing import Any, Dict, Optional  # noqa: UP035
 
 PAUSE = 0.2
 """Seconds between looks at a progress file."""
+FORGOTTEN = 86400.0
+"""Seconds after which nobody comes for a measurement any more."""
 HEARTBEAT = 5.0
 """Seconds after which a line is written in any case: a dead connection ends the follower by it."""
 
@@ -56,7 +58,13 @@ def running(folder: Path) -> bool:
 
 
 def prepare(folder: Path, digest: str) -> Dict[str, Any]:  # noqa: UP006
-    """Make the folder; say whether the whole bundle stands there already."""
+    """Make the folder; say whether the whole bundle stands there already.
+
+    What was begun longer than a day ago, and is neither going on nor was ever fetched, is removed.
+    """
+    for old in folder.parent.glob(folder.name.rpartition("-")[0] + "-*"):
+        if old != folder and time.time() - old.stat().st_mtime > FORGOTTEN and not running(old):
+            shutil.rmtree(str(old), ignore_errors=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     bundle = folder / "bench.zip"
     return {"whole": bundle.exists() and hashlib.sha256(bundle.read_bytes()).hexdigest() == digest}

@@ -19,7 +19,7 @@ from feredge.bench.results import Condition, Data, Latency, Reading, Results, Ro
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
-from feredge.devices.bundle import bundle
+from feredge.devices.bundle import HowHard, bundle
 from feredge.run import RunFolder
 
 
@@ -52,7 +52,7 @@ def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="session")
 def toy_bundle(toy_run: RunFolder, faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's bundle."""
-    return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", quick=True)
+    return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", hard=HowHard("quick"))
 
 
 @pytest.fixture(scope="session")

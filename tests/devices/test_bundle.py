@@ -17,9 +17,11 @@ from feredge.bench import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
-from feredge.devices.bundle import bundle
+from feredge.devices.bundle import HowHard, bundle
 from feredge.errors import RunError
 from feredge.run import RunFolder
+
+QUICK = HowHard("quick")
 
 
 def start(program: Path, packages: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +70,7 @@ def test_the_same_run_gives_the_same_bytes(
     toy_bundle: Path, toy_run: RunFolder, faces: Dataset, tmp_path: Path
 ) -> None:
     """Guards the key by which a device knows that a measurement is the one already begun."""
-    again = bundle(toy_run, faces, tmp_path / "again.zip", quick=True)
+    again = bundle(toy_run, faces, tmp_path / "again.zip", hard=QUICK)
     assert again.read_bytes() == toy_bundle.read_bytes()
     with zipfile.ZipFile(toy_bundle) as archive:
         assert not [name for name in archive.namelist() if "train/" in name or "export/" in name]

@@ -20,10 +20,13 @@ from hypothesis import strategies as st
 from feredge.bench import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
+from feredge.devices.bundle import HowHard
 from feredge.devices.remote import bench_on, check_needs, results_file
 from feredge.devices.ssh import Address, Device
 from feredge.errors import DeviceError
 from feredge.run import RunFolder
+
+QUICK = HowHard("quick")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,9 @@ def test_a_device_is_measured_through_lost_connections(
     """Guards the whole way there and back: a connection lost for good, picked up again by the same call, lost again
     in the middle, and never a second measurement; then nothing is left on the device."""
     seen: list[tuple[str, float]] = []
+    forgotten = server.home / ".feredge-bench-0123456789abcdef"
+    forgotten.mkdir()
+    os.utime(forgotten, (0, 0))
 
     def lose(task: str, done: float, total: float, note: str = "") -> None:
         seen.append((task, done))
@@ -60,7 +66,7 @@ def test_a_device_is_measured_through_lost_connections(
             server.drop()
 
     with pytest.raises(DeviceError, match="the same command picks it up"):
-        bench_on(device, toy_run, faces, quick=True, patience=0.0, progress=lose)
+        bench_on(device, toy_run, faces, hard=QUICK, patience=0.0, progress=lose)
     (folder,) = server.home.iterdir()
     first = (folder / "pid").read_text()
     assert ("bundle to the device", 1) in seen
@@ -74,7 +80,7 @@ def test_a_device_is_measured_through_lost_connections(
             server.drop()
         seen.append((task, done))
 
-    results = bench_on(device, toy_run, faces, quick=True, patience=60.0, progress=lose_once)
+    results = bench_on(device, toy_run, faces, hard=QUICK, patience=60.0, progress=lose_once)
     assert pids == {first}, "the measurement that the first call began"
     told = [item for item in seen if item[0] != "float model's answers"]
     assert ("bundle to the device", 0) not in told and len(told) == len(set(told)), "each step once"
@@ -99,7 +105,7 @@ def test_ctrl_c_ends_it_there_too(server: sshd.Server, device: Device, toy_run: 
             raise KeyboardInterrupt
 
     with pytest.raises(DeviceError, match="stopped, there too") as caught:
-        bench_on(device, toy_run, faces, quick=True, progress=stop)
+        bench_on(device, toy_run, faces, hard=QUICK, progress=stop)
     assert caught.value.exit_code == 130
     assert not list(server.home.iterdir())
     deadline = time.monotonic() + 10  # for whoever inherited them to take note of their end
@@ -119,7 +125,7 @@ def test_a_measurement_that_ends_there_says_so(
             os.kill(int(next(server.home.glob("*/pid")).read_text()), signal.SIGKILL)
 
     with pytest.raises(DeviceError, match="expected results, the measurement there ended: it left no word"):
-        bench_on(device, toy_run, faces, quick=True, progress=end)
+        bench_on(device, toy_run, faces, hard=QUICK, progress=end)
     assert not list(server.home.iterdir())
 
 
