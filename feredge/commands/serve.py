@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,6 +67,7 @@ def command(
         say = partial(click.echo, err=True)
         started = partial(say, f"serving {predictor.path.name} at {address} (Ctrl-C ends)")
         if count == 1:
-            run(plan, listeners[0], predictor, started=started)
+            with suppress(KeyboardInterrupt):  # uvicorn raises it again when it is through
+                run(plan, listeners[0], predictor, started=started)
             return
     run_many(plan, listeners, predictor.classes, started=started, say=say)

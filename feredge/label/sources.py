@@ -26,8 +26,8 @@ def list_pictures(paths: Iterable[str | os.PathLike[str]], *, lists: Iterable[Pa
         PictureError: a path or list that does not exist, or nothing found at all.
     """
     found: list[str] = []
-    paths, lists = [os.fspath(path) for path in paths], list(lists)
-    for path in paths:
+    given, lists = [os.fspath(path) for path in paths], list(lists)
+    for path in given:
         if os.path.isdir(path):  # noqa: PTH112 - a Path a picture costs more than everything else here
             found += _walk(path)
         elif os.path.exists(path):  # noqa: PTH110
@@ -37,7 +37,7 @@ def list_pictures(paths: Iterable[str | os.PathLike[str]], *, lists: Iterable[Pa
     for one in lists:
         found += _read_list(one)
     if not found:
-        places = ", ".join(os.fspath(one) for one in (*paths, *lists)) or "no path"
+        places = ", ".join(os.fspath(one) for one in (*given, *lists)) or "no path"
         raise PictureError(f"{places}: expected pictures ({', '.join(sorted(SUFFIXES))}), found none")
     return found
 
