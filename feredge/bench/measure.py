@@ -7,6 +7,7 @@ A subject that fails in one stage is left out of the next, and the others go on.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -50,9 +51,13 @@ class Panel:
 def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progress = quiet) -> None:
     """Measure the trials of several panels together, their rounds interleaved."""
     trials = [trial for panel in panels for trial in panel.trials]
-    sight = {}
+    sight: dict[str, _Sight] = {}
+    made: dict[str, _Sight] = {}  # networks that share their test images share the copies of them
     for panel in panels:
-        seen = _Sight(panel.images, effort)
+        digest = hashlib.sha256(panel.images.tobytes()).hexdigest()
+        if digest not in made:
+            made[digest] = _Sight(panel.images, effort)
+        seen = made[digest]
         for trial in panel.trials:
             sight[trial.subject.name] = seen
             if trial.subject.classes != panel.classes:

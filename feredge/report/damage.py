@@ -38,8 +38,9 @@ def robustness(results: Results) -> str:
         return ""
     kinds = list(dict.fromkeys(found.kind for found in rows[0].corrupted if found.strength))
     lines = (line(row.name, *(_worst(row, kind) for kind in kinds)) for row in rows)
+    same = "The same" if len({row.network for row in rows}) == 1 else "Of each network"
     lead = (
-        f"The same {min(results.effort.corrupted, results.data.total):,} test images, spoiled in seven ways and five "
+        f"{same} {min(results.effort.corrupted, results.data.total):,} test images, spoiled in seven ways and five "
         "strengths. Compression that costs nothing on clean images can cost something here."
     )
     body = (
