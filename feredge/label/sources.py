@@ -37,7 +37,7 @@ def list_pictures(paths: Iterable[str | os.PathLike[str]], *, lists: Iterable[Pa
     for one in lists:
         found += _read_list(one)
     if not found:
-        places = ", ".join(os.fspath(one) for one in (*given, *lists)) or "no path"
+        places = ", ".join([*given, *map(str, lists)]) or "no path"
         raise PictureError(f"{places}: expected pictures ({', '.join(sorted(SUFFIXES))}), found none")
     return found
 
