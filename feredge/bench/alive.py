@@ -12,7 +12,7 @@ from feredge.bench.process import Worker
 from feredge.bench.trial import Trial
 
 MOST = 2 << 30
-"""Bytes, by the peaks that the cold starts showed; less where less than twice as much is free."""
+"""Bytes that are a process's own, libraries that all share left aside; less where less than twice as much is free."""
 
 
 class Alive:
@@ -30,13 +30,18 @@ class Alive:
         if name in self._open:
             self._open.move_to_end(name)
             return
-        needs = trial.memory.peak if trial.memory else 0
-        while self._open and sum(held for _, held in self._open.values()) + needs > self._most:
-            self._open.popitem(last=False)[1][0].close()
         worker = Worker(threads=self._threads)
-        self._open[name] = worker, needs
+        self._open[name] = worker, 0
         trial.open(worker, self._threads)
         self._ready(trial)
+        self.weigh(trial)
+
+    def weigh(self, trial: Trial) -> None:
+        """Note what the trial's worker holds now, and close those that waited longest until all fit."""
+        name = trial.subject.name
+        self._open[name] = self._open[name][0], trial.held()
+        while len(self._open) > 1 and sum(held for _, held in self._open.values()) > self._most:
+            self._open.popitem(last=False)[1][0].close()
 
     def drop(self, trial: Trial) -> None:
         """End the worker of a trial that failed."""

@@ -92,6 +92,7 @@ def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progres
                 try:
                     alive.wake(trial)
                     trial.turn(effort, threads)
+                    alive.weigh(trial)
                 except WorkerFailure:
                     alive.drop(trial)
                     raise

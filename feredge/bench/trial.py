@@ -124,6 +124,11 @@ class Trial:
         self.cold = Cold(load=float(np.median(loads)) * 1000, first_call=float(np.median(firsts)))
         self.memory = Memory(peak=max(peaks), added=max(added))
 
+    def held(self) -> int:
+        """Return the bytes that the worker holds for itself now."""
+        answer, _ = self._worker.ask("memory", timeout=self.patience)
+        return int(answer["own"])
+
     def look(self, images: Images, copies: Mapping[Copy, Images]) -> None:
         """Send every test image through the file, then the corrupted copies."""
         self.probabilities = self._predict(images)

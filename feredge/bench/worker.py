@@ -143,19 +143,20 @@ class Server:
 
 
 def resident() -> dict[str, int]:
-    """Return `now` and `peak` resident bytes of this process.
+    """Return the resident bytes of this process: `now`, at its `peak`, and what is its `own`, shared with no other.
 
     From /proc where it stands: ru_maxrss also counts what the parent held before exec.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-        return {"now": int(fields["VmRSS"].split()[0]) << 10, "peak": int(fields["VmHWM"].split()[0]) << 10}
+        names = {"now": "VmRSS", "peak": "VmHWM", "own": "RssAnon"}
+        return {key: int(fields[name].split()[0]) << 10 for key, name in names.items()}
     except (OSError, KeyError):
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
-        return {"now": peak, "peak": peak}
+        return {"now": peak, "peak": peak, "own": peak}
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pytest
 from toy_workshop import SMALL, Workshop
 
 from feredge.bench.alive import Alive, bound
-from feredge.bench.results import Memory
+from feredge.bench.process import Worker
 from feredge.bench.trial import Trial
 
 
@@ -21,10 +22,11 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_the_one_that_waited_longest_makes_room(workshop: Workshop) -> None:
+def test_the_one_that_waited_longest_makes_room(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards memory with dozens of files: a third worker ends the first, which opens again and warms up anew."""
     images = workshop.splits.test.batch[:8]
-    trials = [Trial(workshop.subject(name, "toy_runners:Linear"), memory=Memory(peak=100, added=50)) for name in "abc"]
+    trials = [Trial(workshop.subject(name, "toy_runners:Linear")) for name in "abc"]
+    monkeypatch.setattr(Trial, "held", lambda self: 100)
     readied: list[str] = []
 
     def ready(trial: Trial) -> None:
@@ -49,3 +51,10 @@ def test_the_one_that_waited_longest_makes_room(workshop: Workshop) -> None:
 def test_the_bound_is_under_what_is_free() -> None:
     """Guards small machines: never more than half of what is free."""
     assert 0 < bound() <= 2 << 30
+
+
+def test_a_worker_says_what_it_holds(workshop: Workshop) -> None:
+    """Guards what the bound adds up: a process's own memory, which is less than what is resident."""
+    with Worker() as worker:
+        answer, _ = worker.ask("memory", timeout=60)
+        assert 1 << 20 < answer["own"] <= answer["now"] <= answer["peak"]
