@@ -43,8 +43,8 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 def command(run: Path, data: str | None, calibrate_on: str | None, **asked: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
 
-    RUN is a run folder, or the .h5, .hdf5 or .keras file or SavedModel of a network trained elsewhere, which becomes
-    the run folder --out.
+    The folder then holds what was written last. RUN is a run folder, or the .h5, .hdf5 or .keras file or SavedModel of
+    a network trained elsewhere, which becomes the run folder --out.
     """
     from feredge.data import load
     from feredge.export.foreign import is_foreign

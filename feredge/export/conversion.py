@@ -103,7 +103,9 @@ def convert(job: Job) -> Done:
                 made = converter(card)
                 card = dataclasses.replace(card, float_layers=made.float_layers)
                 temporary.write_bytes(_with_card(made.model, card, path.suffix))
-            except (FeredgeError, OSError):
+            except FeredgeError as error:
+                raise type(error)(f"{name}: {error}") from error
+            except OSError:
                 raise
             except Exception as error:  # the converters raise whatever their libraries do
                 raise ArtifactError(f"{name}: conversion failed ({' '.join(str(error).split())[:160]})") from error

@@ -6,10 +6,10 @@ import dataclasses
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,13 @@ def export(
     """
     run = RunFolder.open(run.path, trained=True)
     recipe = _changed(run.recipe(), settings, variants)
-    cards = _cards(run, recipe)
+    cards = _cards(run, recipe, calibrate_on)
     standing = _standing(run, cards)
-    if standing is not None and calibrate_on is None:
+    if standing is not None:
         return standing
     if dataset.digest != run.data()["digest"]:
         raise RunError(f"{run.path}: was trained on other data ({run.data()['source']})")
-    _clear(run.artifacts)
+    _clear(run.artifacts, keep=cards)
     splits = data.split(dataset, recipe.data)
     _prepare_variants(run, recipe, splits, cards, progress)
     chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
@@ -95,7 +95,7 @@ def export(
         _write_operators(run.artifacts, cards)
         _write_runtimes(run.artifacts, {name: runtimes[name] for name in cards}, min(RUNTIME_IMAGES, len(images)))
     except BaseException:
-        _clear(run.artifacts)  # workers that were ended leave their temporary files
+        _clear(run.artifacts, keep=cards)  # workers that were ended leave their temporary files
         raise
     manifest = Manifest(tuple(entries[name] for name in cards))
     manifest.write(run.artifacts)
@@ -117,7 +117,7 @@ def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...])
     return recipe
 
 
-def _cards(run: RunFolder, recipe: Recipe) -> dict[str, Card]:
+def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict[str, Card]:
     """Return the card of every file to write, by its name, in the manifest's order."""
     settings = recipe.export
     asked = [
@@ -128,6 +128,8 @@ def _cards(run: RunFolder, recipe: Recipe) -> dict[str, Card]:
         raise RecipeError("export: expected a file to write, found no precision that its formats are written in")
     about, trained = run.data(), json.loads(run.training.read_text(encoding="utf-8"))
     source = {"weights": trained["weights"], "data": about["digest"]}
+    if calibrate_on is not None:
+        source["calibration"] = calibrate_on.digest
     told = recipe.to_json()
     if "foreign" in trained:  # how it was trained is not known; the fine-tuning of variants is
         told = {key: value for key, value in told.items() if key not in ("schedule", "distillation")}
@@ -156,8 +158,14 @@ def _standing(run: RunFolder, cards: dict[str, Card]) -> Manifest | None:
     return manifest if same == {name: (card.source, card.recipe) for name, card in cards.items()} else None
 
 
-def _clear(folder: Path) -> None:
-    """Remove the manifest, which will no longer be true, and what a killed export left under temporary names."""
+def _clear(folder: Path, *, keep: Collection[str]) -> None:
+    """Remove the manifest, which will no longer be true, the files that it names and that are not to be kept, and
+    what a killed export left under temporary names.
+    """
+    with suppress(ArtifactError):
+        for entry in Manifest.read(folder, check=False).entries:
+            if entry.file not in keep:
+                (folder / entry.file).unlink(missing_ok=True)
     for name in (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE):
         (folder / name).unlink(missing_ok=True)
     for kind in WRITTEN:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import ArtifactError
+from feredge.export.keras3 import is_keras3, open_keras3
 from feredge.keras import keras
 
 REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
@@ -35,9 +36,9 @@ def open_network(path: Path) -> Any:
     for layer in described:
         _check(layer, path)
     try:
-        return keras.models.load_model(path, compile=False)
+        return open_keras3(path) if is_keras3(described) else keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers raise
-        raise ArtifactError(f"{path}: Keras 2 cannot read it ({_line(error)})") from error
+        raise ArtifactError(f"{path}: Keras cannot read it ({_line(error)})") from error
 
 
 def _description(path: Path) -> list[Any]:
@@ -105,7 +106,12 @@ def _is_layer(value: dict[str, Any]) -> bool:
     """Tell layers from initializers and the like, which Keras looks up by name among its own and calls no code of."""
     name = str(value["class_name"])
     others = (keras.initializers, keras.regularizers, keras.constraints, keras.mixed_precision)
-    return not any(hasattr(place, name) for place in others) and name not in ("DTypePolicy", "Policy", "__tuple__")
+    return not any(hasattr(place, name) for place in others) and name not in (
+        "DTypePolicy",
+        "Policy",
+        "__tuple__",
+        "__keras_tensor__",
+    )
 
 
 def _line(error: BaseException) -> str:

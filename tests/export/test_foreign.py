@@ -82,6 +82,27 @@ def test_what_a_file_brings_is_not_run(tmp_path: Path, name: str) -> None:
         open_network(tmp_path / f"custom-{name}")
 
 
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_files_of_keras_3_are_the_same_function(tmp_path: Path, suffix: str) -> None:
+    """Guards what is saved today: other settings and nodes, the same weights in the same order; and no code."""
+    import keras as current  # noqa: TID251
+
+    pixels = current.Input((16, 16, 1))
+    x = current.layers.Conv2D(6, 3, use_bias=False)(pixels)
+    x = current.layers.ReLU()(current.layers.BatchNormalization()(x))
+    x = current.layers.Add()([x, current.layers.SeparableConv2D(6, 3, padding="same")(x)])
+    x = current.layers.Dense(7, activation="softmax")(current.layers.GlobalAveragePooling2D()(x))
+    network = current.Model(pixels, x)
+    network.save(tmp_path / f"x.{suffix}")
+    given = stripes(8).batch.astype(np.float32) / 255
+    expected = np.asarray(network(given))
+    np.testing.assert_allclose(open_network(tmp_path / f"x.{suffix}").predict(given, verbose=0), expected, atol=1e-5)
+    lying = current.Model(pixels, current.layers.Lambda(lambda y: y)(x))
+    lying.save(tmp_path / f"lambda.{suffix}")
+    with pytest.raises(ArtifactError, match="Lambda layer, whose code is not run"):
+        open_network(tmp_path / f"lambda.{suffix}")
+
+
 def test_damaged_and_other_files_are_refused(tmp_path: Path) -> None:
     """Guards a stack trace from h5py or zipfile, and weights without a network."""
     for name, content in (("a.h5", b"x" * 99), ("b.keras", b"x" * 99), ("c.txt", b"x")):
