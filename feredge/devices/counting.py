@@ -79,13 +79,13 @@ def count(
     arm64.need("gcc", "gcc")
     task = f"instructions, {core}"
     progress(task, 0, len(subjects))
-    root = arm64.make_root(cache or cache_folder() / "arm64")
-    packages = arm64.install(root, _versions())
     with tempfile.TemporaryDirectory(prefix="feredge-") as name:
         work = Path(name)
-        (work / "root").mkdir()
-        root = arm64.with_core(root, core, work / "root")
         plugin = build_plugin(work)
+        bare = arm64.make_root(cache or cache_folder() / "arm64")
+        packages = arm64.install(bare, _versions())
+        (work / "root").mkdir()
+        root = arm64.with_core(bare, core, work / "root")
         for path, content in sources().items():
             (work / path).parent.mkdir(parents=True, exist_ok=True)
             (work / path).write_bytes(content)
@@ -110,23 +110,32 @@ def build_plugin(folder: Path) -> Path:
     """Compile count.c for the qemu that is here, and return the library.
 
     Raises:
-        DeviceError: gcc cannot.
+        DeviceError: gcc cannot, or this qemu takes no plugins.
     """
-    version = subprocess.run(["qemu-aarch64", "--version"], capture_output=True, text=True, check=False).stdout
+    version, options = (
+        subprocess.run(["qemu-aarch64", one], capture_output=True, text=True, check=False).stdout
+        for one in ("--version", "--help")
+    )
+    api = plugin_api(version, options)
     library = folder / "libcount.so"
     source = Path(__file__).parent / "count.c"
-    command = ["gcc", "-O2", "-shared", "-fPIC", f"-DPLUGIN_API={plugin_api(version)}", "-o", str(library), str(source)]
+    command = ["gcc", "-O2", "-shared", "-fPIC", f"-DPLUGIN_API={api}", "-o", str(library), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DeviceError(f"expected gcc to compile {source.name}, found {done.stderr.strip()[:200]}")
     return library
 
 
-def plugin_api(version: str) -> int:
-    """Return the plugin interface's number for what `qemu-aarch64 --version` says."""
+def plugin_api(version: str, options: str) -> int:
+    """Return the plugin interface's number for what `qemu-aarch64 --version` and `--help` say.
+
+    Raises:
+        DeviceError: a qemu that was built without plugins.
+    """
     found = re.search(r"version (\d+)\.", version)
-    if found is None:
-        raise DeviceError(f"expected qemu's version, found {version[:60]!r}")
+    if found is None or "-plugin" not in options:
+        line = (version.splitlines() or ["no version"])[0]
+        raise DeviceError(f"expected a qemu-aarch64 that takes plugins, as Debian 12's does, found {line[:80]}")
     return 1 if int(found[1]) < 9 else 2
 
 

@@ -153,10 +153,14 @@ class _Visit:
 
     def _hear(self, line: bytes) -> None:
         self._heard = time.monotonic()
-        if line.strip():
-            self._offset += len(line)
+        if not line.strip():
+            return
+        try:
             task, done, total, note = json.loads(line)
-            self._progress(str(task), float(done), float(total), str(note))
+        except ValueError:  # what a login shell says there, and no part of the progress
+            return
+        self._offset += len(line)
+        self._progress(str(task), float(done), float(total), str(note))
 
     def fetch(self, here: Path) -> Results:
         """Bring the results and their evidence."""

@@ -17,6 +17,7 @@ from feredge.bench import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
+from feredge.devices import start as start_module
 from feredge.devices.bundle import HowHard, bundle
 from feredge.errors import RunError
 from feredge.run import RunFolder
@@ -88,6 +89,14 @@ def test_a_device_without_its_needs_says_so(toy_bundle: Path, tmp_path: Path) ->
     )
     expected = "error: expected numpy and onnxruntime, found no onnxruntime: pip install numpy onnxruntime\n"
     assert (done.returncode, done.stderr) == (2, expected)
+
+
+def test_an_older_python_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Guards a device whose Python is older than feredge takes: its number, before anything is unpacked."""
+    monkeypatch.setattr(start_module, "OLDEST", (9, 9))
+    monkeypatch.setattr(sys, "argv", ["bench.zip"])
+    assert start_module.main() == 2
+    assert capsys.readouterr().err.startswith("error: expected Python 9.9 or newer, found 3.")
 
 
 def test_a_damaged_bundle_says_so(toy_bundle: Path, bare_packages: Path, tmp_path: Path) -> None:

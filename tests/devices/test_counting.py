@@ -51,16 +51,18 @@ def test_other_text_is_no_count(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "api"),
+    ("version", "api"),
     [
         ("qemu-aarch64 version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright", 1),
         ("qemu-aarch64 version 8.2.2", 1),
         ("qemu-aarch64 version 10.0.3 (Debian 1:10.0.3+ds-1)", 2),
     ],
 )
-def test_the_plugin_is_built_for_the_qemu_that_is_there(text: str, api: int) -> None:
-    """Guards the interface's number, which qemu refuses a plugin by."""
-    assert plugin_api(text) == api
+def test_the_plugin_is_built_for_the_qemu_that_is_there(version: str, api: int) -> None:
+    """Guards the interface's number, which qemu refuses a plugin by, and a qemu that takes none, as Debian 13's."""
+    assert plugin_api(version, "-cpu model\n-plugin [file=]<file>[,<argname>=<argvalue>]\n") == api
+    with pytest.raises(DeviceError, match=r"expected a qemu-aarch64 that takes plugins, .* found qemu-aarch64 version"):
+        plugin_api(version, "-cpu model\n")
 
 
 def test_a_root_shows_the_core_that_is_emulated(tmp_path: Path) -> None:
