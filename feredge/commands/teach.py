@@ -26,4 +26,4 @@ def command(runs: tuple[Path, ...], data: str | None, out: Path) -> None:
     with bars() as progress:
         labels = teaching.teach(folders, dataset, progress=progress)
     labels.write(out)
-    click.echo(f"soft labels: {len(labels.rows)} images by {len(folders)} networks, {out}")
+    click.echo(f"soft labels: {len(labels.rows)} images by {len(folders)} network{'s' * (len(folders) > 1)}, {out}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from feredge.errors import RunError
 from feredge.keras import keras, tf
 from feredge.recipe import Recipe
+from feredge.train import checkpoint
 from feredge.train.batches import Batches
-from feredge.train.fitting import distillation_loss, learning_rate, make_optimizer
+from feredge.train.fitting import distillation_loss, learning_rate, make_optimizer, optimizer_state
 
 Tell = Callable[[float, str], None]
 LEAST = 1e-7  # a probability that has a logarithm
@@ -30,6 +32,9 @@ def finetune(
     teacher: Any = None,
     hold: Callable[[], None] | None = None,
     before: Callable[[float], None] | None = None,
+    state: Sequence[Any] = (),
+    kept: Path,
+    identity: str,
 ) -> NDArray[np.float64]:
     """Fit `model`, in place, at a rate that falls along a cosine to zero.
 
@@ -48,6 +53,10 @@ def finetune(
             network", 2015).
         hold: puts the weights back to what the compression allows; part of every step.
         before: called before each step with the share of the steps that are done.
+        state: variables that `hold` and `before` change.
+        kept: the file that holds an unfinished fine-tuning, from which it goes on; written after each epoch but the
+            last. The caller removes it.
+        identity: of what is fine-tuned: another one's file is not gone on with.
 
     Returns:
         One row an epoch: epoch from 1, last rate, mean loss, share of hits.
@@ -56,9 +65,10 @@ def finetune(
         RunError: a loss that is no longer finite.
     """
     count = len(batches)
-    step = _compiled_step(model, batches, recipe, teacher, hold)
-    history = np.zeros((epochs, 4))
-    for epoch in range(epochs):
+    step, optimizer = _compiled_step(model, batches, recipe, teacher, hold)
+    variables = {"weight": model.weights, "slot": optimizer_state(optimizer), "state": list(state)}
+    history = _restored(kept, identity, variables)
+    for epoch in range(len(history), epochs):
         losses, hits, now = 0.0, 0, 0.0
         for number, (images, targets) in enumerate(batches.epoch(recipe.training.epochs + epoch)):
             done = epoch * count + number
@@ -72,13 +82,27 @@ def finetune(
                 )
             losses, hits = losses + float(loss), hits + int(correct)
             tell((done + 1) / (epochs * count), f"epoch {epoch + 1}/{epochs}")
-        history[epoch] = epoch + 1, now, losses / count, hits / (count * batches.shape[0])
+        history = np.vstack([history, (epoch + 1, now, losses / count, hits / (count * batches.shape[0]))])
+        if epoch + 1 < epochs:
+            checkpoint.save(kept, variables, identity=identity, precision="", history=history)
     return history
+
+
+def _restored(kept: Path, identity: str, variables: checkpoint.Variables) -> NDArray[np.float64]:
+    """Give `variables` what an unfinished fine-tuning left, if there is one. Return its history."""
+    if kept.is_file():
+        try:
+            arrays = checkpoint.read(kept, identity=identity)
+            checkpoint.restore(kept, arrays, variables)
+            return arrays["history"]
+        except RunError:  # damaged, or of another recipe: an hour is lost at most, and nobody need be asked
+            pass
+    return np.empty((0, 4))
 
 
 def _compiled_step(
     model: Any, batches: Batches, recipe: Recipe, teacher: Any, hold: Callable[[], None] | None
-) -> Callable[..., tuple[Any, Any]]:
+) -> tuple[Callable[..., tuple[Any, Any]], Any]:
     training, variables, classes = recipe.training, model.trainable_variables, batches.targets.shape[1]
     weight = recipe.compression.distillation if teacher is not None else 0.0
     optimizer = make_optimizer(training)
@@ -112,7 +136,7 @@ def _compiled_step(
         hits = tf.equal(tf.argmax(probabilities, axis=1), tf.argmax(targets, axis=1))
         return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
 
-    return step  # type: ignore[no-any-return]
+    return step, optimizer
 
 
 def _logits(probabilities: Any) -> Any:

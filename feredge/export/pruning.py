@@ -63,17 +63,23 @@ class Pruner:
     """Removes weights of `model` while it is fine-tuned: `before` and `hold` are for `finetune`."""
 
     def __init__(self, model: Any, share: float) -> None:
-        self._kernels, self._share, self._cuts = kernels(model), share, 0
+        self._kernels, self._share = kernels(model), share
+        self._cuts = tf.Variable(0, trainable=False)
         self._masks = {
             name: tf.Variable(tf.ones(kernel.shape, kernel.dtype), trainable=False)
             for name, kernel in self._kernels.items()
         }
 
+    @property
+    def state(self) -> list[Any]:
+        """What a stopped pruning needs to go on, beside the weights."""
+        return [self._cuts, *self._masks.values()]
+
     def before(self, done: float) -> None:
         """Remove weights where it is time: CUTS times up to RAMP, by a polynomial of degree three."""
         cuts = min(CUTS, 1 + int(done / RAMP * CUTS))
-        if cuts > self._cuts:
-            self._cuts = cuts
+        if cuts > int(self._cuts):
+            self._cuts.assign(cuts)
             self.cut(self._share * (1.0 - (1.0 - cuts / CUTS) ** EXPONENT))
 
     def cut(self, share: float) -> None:

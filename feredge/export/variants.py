@@ -1,7 +1,7 @@
 """Variants: what compression does to the trained weights, and the file that keeps each.
 
-A finished variant stands in the run folder as `variants/<name>.npz`, so that an export that was stopped goes on
-after the last one. `dense` needs no file: it is the float model itself.
+A finished variant stands in the run folder as `variants/<name>.npz`, an unfinished one beside it, so that an export
+that was stopped goes on after the last epoch. `dense` needs no file: it is the float model itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import variant
+from feredge import files, variant
 from feredge.data.dataset import Dataset
 from feredge.errors import RecipeError, RunError
 from feredge.export import channels, clustering, pruning
@@ -51,7 +51,9 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Te
     if what.quantized:
         prepare(run, what.base, train, weights=weights, tell=tell)
     seed_everything(recipe.training.seed)
-    work = _Work(recipe, train, plain_clone(load_model(run).get_layer("core")), tell)
+    identity, unfinished = _identity(recipe, name, weights), run.variants / f"{name}.unfinished.npz"
+    dense = plain_clone(load_model(run).get_layer("core"))
+    work = _Work(recipe, train, dense, tell=tell, kept=unfinished, identity=identity)
     try:
         if what.quantized:
             kept, history = work.quantize(open_core(run, what.base, weights=weights))
@@ -59,15 +61,16 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Te
             kept, history = work.compress(what)
     except RecipeError as error:
         raise RecipeError(f"{name}: {error}") from error
-    identity = _identity(recipe, name, weights)
     checkpoint.save(_file(run, name), kept, identity=identity, precision="float32", history=history)
+    unfinished.unlink(missing_ok=True)
+    files.sweep(unfinished)
 
 
 class _Work:
     """The fine-tuning of one variant."""
 
-    def __init__(self, recipe: Recipe, train: Dataset, dense: Any, tell: Tell) -> None:
-        self._recipe, self._dense, self._tell = recipe, dense, tell
+    def __init__(self, recipe: Recipe, train: Dataset, dense: Any, **keeping: Any) -> None:
+        self._recipe, self._dense, self._keeping = recipe, dense, keeping
         self._precision = resolve_precision(recipe.training.precision)
         targets = one_hot(train.labels, len(train.classes))
         whole = dataclasses.replace(recipe.augmentation, crop=0)
@@ -79,23 +82,23 @@ class _Work:
         if what.kind == "clustered":
             core = fold_norms(core)
         elif what.kind == "channels":
-            batches = dataclasses.replace(
-                self._batches,
-                images=self._batches.images[:LOOKED_AT],
-                targets=self._batches.targets[:LOOKED_AT],
-                size=LOOK,
-            )
-            core = channels.remove_channels(core, what.amount / 100, batches)
+            core = channels.remove_channels(core, what.amount / 100, self._some())
         model = plain_clone(core, self._precision)
         if what.kind == "pruned":
             pruner = pruning.Pruner(model, what.amount / 100)
-            history = self._mend(model, hold=pruner.hold, before=pruner.before)
+            history = self._mend(model, hold=pruner.hold, before=pruner.before, state=pruner.state)
         elif what.kind == "clustered":
             history = self._adjust(model, hold=clustering.cluster(model, what.amount))
         else:
             history = self._mend(model)
         core.set_weights(model.get_weights())
         return {"core": core.weights}, history
+
+    def _some(self) -> Batches:
+        """Return small batches of some of the images, from all over the source: folders are in order of the classes."""
+        every, seed = self._batches, self._recipe.training.seed
+        chosen = np.random.default_rng(seed).permutation(len(every.images))[:LOOKED_AT]
+        return dataclasses.replace(every, images=every.images[chosen], targets=every.targets[chosen], size=LOOK)
 
     def quantize(self, core: Any) -> tuple[checkpoint.Variables, NDArray[np.float64]]:
         """Return a network after quantization-aware training, its zeros kept, and the history."""
@@ -119,7 +122,7 @@ class _Work:
 
     def _finetune(self, model: Any, **how: Any) -> NDArray[np.float64]:
         teacher = plain_clone(self._dense, self._precision) if self._recipe.compression.distillation else None
-        return finetune(model, self._batches, self._recipe, tell=self._tell, teacher=teacher, **how)
+        return finetune(model, self._batches, self._recipe, teacher=teacher, **how, **self._keeping)
 
 
 def open_core(run: RunFolder, name: str, *, weights: str) -> Any:
@@ -128,13 +131,14 @@ def open_core(run: RunFolder, name: str, *, weights: str) -> Any:
     if name == "dense":
         return core
     what, arrays = variant.parse(name), _arrays(run, name, weights)
+    if what.quantized:
+        core = without_loose_norms(core)
     if what.kind == "clustered":
         core = fold_norms(core)
     elif what.kind == "channels":
-        kernels = {w.name.split("/")[0]: arrays[f"core_{i}"] for i, w in enumerate(core.weights) if "kernel" in w.name}
+        names = [weight.name for weight in core.weights]
+        kernels = {name.split("/")[0]: arrays[f"core_{i}"] for i, name in enumerate(names) if "/kernel:" in name}
         core = channels.narrowed(core, {layer: kernel.shape[-1] for layer, kernel in kernels.items()})
-    if what.quantized:
-        core = without_loose_norms(core)
     checkpoint.restore(_file(run, name), arrays, {"core": core.weights})
     return core
 

@@ -111,13 +111,10 @@ class Fitter:
     @property
     def variables(self) -> dict[str, list[Any]]:
         """Everything that a step changes, and so everything that a checkpoint must hold."""
-        slots = list(self._optimizer.variables)
-        if self._training.optimizer == "nadam":
-            slots.append(self._optimizer._u_product)  # Keras forgets it among the variables
         return {
             "weight": self.core.weights,
             "average": self.averaged.weights,
-            "slot": slots,
+            "slot": optimizer_state(self._optimizer),
             "iteration": [self._iteration],
             "best": self._best,
         }
@@ -218,6 +215,12 @@ def make_optimizer(training: Training) -> Any:
     if training.optimizer == "nadam":
         return keras.optimizers.Nadam(0.0, jit_compile=False)
     return keras.optimizers.SGD(0.0, momentum=training.momentum, nesterov=training.momentum > 0.0, jit_compile=False)
+
+
+def optimizer_state(optimizer: Any) -> list[Any]:
+    """Return all variables of an optimizer."""
+    forgotten = [optimizer._u_product] if isinstance(optimizer, keras.optimizers.Nadam) else []  # by Keras
+    return [*optimizer.variables, *forgotten]
 
 
 def compiled(core: Any) -> Callable[[Images], NDArray[np.float32]]:

@@ -15,15 +15,15 @@ from tiny_training import stripes
 
 from feredge.artifact import Manifest
 from feredge.errors import VerificationError
-from feredge.export import contents, export, exporting, promises, variants
+from feredge.export import contents, export, exporting, promises, to_onnx, to_tflite, variants
 from feredge.recipe import Compression, Export
 from feredge.run import RunFolder
 from feredge.train.networks import multiply_adds
 
 RECIPE = dataclasses.replace(
     SMALL,
-    compression=Compression(("pruned-60-qat", "clustered-12", "channels-25"), epochs=1, rate=0.02),
-    export=Export(("float32", "dynamic-int8", "int8"), calibration=128),
+    compression=Compression(("pruned-60-qat", "clustered-12", "channels-25"), epochs=2, rate=0.02),
+    export=Export(("float32", "int8"), calibration=128),
 )
 NAMES = [
     f"{variant}.{precision}.{kind}"
@@ -80,6 +80,24 @@ def test_clustered_kernels_hold_few_values(compressed: Exported, name: str) -> N
     assert sorted(found.values())[3] > 6  # most values are used: the count is a bound, not a collapse
 
 
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path: Path, suffix: str) -> None:
+    """Guards the third way that a converter stores a kernel; a scale a channel would show here."""
+    core = variants.open_core(compressed[0], "clustered-12", weights=_weights(compressed))
+    path, few = tmp_path / f"x.{suffix}", dict[bool, bool]()
+    for per_channel in (False, True):
+        if suffix == "tflite":
+            model = to_tflite.to_tflite(core, "dynamic-int8", calibration=stripes(8).batch, per_channel=per_channel)
+        else:
+            graph = to_onnx.core_graph(core, opset=17)
+            model = to_onnx.at_precision(graph, "dynamic-int8", per_channel=per_channel).SerializeToString()
+        path.write_bytes(model)
+        kernels = contents.read(path).kernels.values()
+        assert any(kernel.dtype == np.int8 for kernel in kernels)
+        few[per_channel] = all(len(np.unique(kernel)) <= 12 for kernel in kernels)
+    assert few == {False: True, True: False}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("channels")])
 def test_channels_are_gone_from_the_file(compressed: Exported, name: str) -> None:
     """Guards against zeros in tensors of the old shape, which save nobody time."""
@@ -115,13 +133,23 @@ def test_a_file_of_another_size_is_refused(compressed: Exported) -> None:
         promises.check_size(inside, dense, "x.onnx")
 
 
-def test_a_variant_does_not_depend_on_those_beside_it(compressed: Exported, tmp_path: Path) -> None:
-    """Guards reproducible weights: made alone, in another order, a variant comes out bit for bit the same."""
+def test_a_stopped_variant_ends_like_an_uninterrupted_one(compressed: Exported, tmp_path: Path) -> None:
+    """Guards reproducible weights: stopped after an epoch, made alone, it comes out bit for bit the same."""
     run = with_recipe(RunFolder(compressed[0].path), tmp_path / "run", RECIPE)
     for left in run.variants.iterdir():
         left.unlink()
     train = exporting.data.split(stripes(), RECIPE.data).train
-    variants.prepare(run, "clustered-12", train, weights=_weights(compressed), tell=lambda *_: None)
-    again, first = (np.load(folder.variants / "clustered-12.npz") for folder in (run, compressed[0]))
+
+    def stop(share: float, note: str) -> None:
+        if share > 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        variants.prepare(run, "pruned-60", train, weights=_weights(compressed), tell=stop)
+    assert [path.name for path in run.variants.iterdir()] == ["pruned-60.unfinished.npz"]
+    seen: list[float] = []
+    variants.prepare(run, "pruned-60", train, weights=_weights(compressed), tell=lambda share, note: seen.append(share))
+    assert [path.name for path in run.variants.iterdir()] == ["pruned-60.npz"] and min(seen) > 0.5
+    again, first = (np.load(folder.variants / "pruned-60.npz") for folder in (run, compressed[0]))
     for key in first.files:
         np.testing.assert_array_equal(again[key], first[key])
