@@ -16,7 +16,7 @@ from typing import Any
 
 from feredge import files
 from feredge.contract import InputContract
-from feredge.errors import ArtifactError
+from feredge.errors import ArtifactError, NoCardError
 
 FORMATS = ("tflite", "onnx", "ort")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
@@ -212,7 +212,7 @@ def read_tflite_card(path: Path) -> Card:
             model = data[: min(info.header_offset for info in archive.infolist())]
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # all that zipfile raises for damaged archives: RuntimeError where a bit says encrypted or a later version
-        raise ArtifactError(f"{path}: expected a feredge card inside the file, found none") from error
+        raise NoCardError(f"{path}: expected a feredge card inside the file, found none") from error
     if hashlib.sha256(model).hexdigest() != digest:
         raise ArtifactError(f"{path}: expected a model of SHA-256 {digest[:12]}, found a damaged one")
     return parse_card(text, str(path))

@@ -25,6 +25,10 @@ class ArtifactError(FeredgeError):
     """A model file, or its manifest, that is missing, damaged or not what it claims to be."""
 
 
+class NoCardError(ArtifactError):
+    """A model file without a feredge card: someone else's."""
+
+
 class RunError(FeredgeError):
     """A run folder that is not complete enough for the step, or belongs to something else."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from feredge import files, shipped
 from feredge.artifact import CARD_KEY, MANIFEST_FILE, Card, Entry, Manifest, parse_card, read_tflite_card
 from feredge.contract import Images
-from feredge.errors import ArtifactError
+from feredge.errors import ArtifactError, NoCardError
 
 Probabilities = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class OnnxRunner:
         except Exception as error:  # onnxruntime raises bare pybind types, one per status code
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({_line(error)})") from error
         if text is None:
-            raise ArtifactError(f"{path}: expected a feredge card inside the file, found none")
+            raise NoCardError(f"{path}: expected a feredge card inside the file, found none")
         self.card = parse_card(text, str(path))
 
     def predict(self, batch: Images) -> Probabilities:

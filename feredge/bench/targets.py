@@ -25,7 +25,7 @@ from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.trial import OPENING, Subject
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import ArtifactError, DataError, RecipeError, RunError
+from feredge.errors import ArtifactError, DataError, NoCardError, RecipeError, RunError
 from feredge.progress import Progress, quiet
 from feredge.recipe import DataView
 from feredge.run import RunFolder
@@ -192,8 +192,8 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
 def _file(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:
     try:
         card = open_artifact(path).card
-    except ArtifactError as error:
-        if "expected a feredge card" not in str(error) or path.suffix not in foreign.SUFFIXES:
+    except NoCardError:
+        if path.suffix not in foreign.SUFFIXES:
             raise
         return _foreign(path, shelf, asked, notes)
     subject = Subject(
