@@ -66,10 +66,12 @@ def bench_on(
             visit.start(packed)
             visit.follow()
             results = visit.fetch(Path(name))
+            if results.data.digest != dataset.digest:
+                raise ResultsError(f"{device.address}: expected results on {dataset.source}, found others")
         except ConnectionLost as error:
             raise DeviceError(
                 f"{device.address}: expected it back within {patience:.0f} s, found it lost ({error}); "
-                "the measurement goes on there, and the same command picks it up"
+                + ("the measurement goes on there, and the same command picks it up" if visit.begun else "try again")
             ) from error
         except KeyboardInterrupt as error:
             visit.leave()
@@ -77,8 +79,6 @@ def bench_on(
         except BaseException:
             visit.leave()
             raise
-        if results.data.digest != dataset.digest:
-            raise ResultsError(f"{device.address}: expected results on {dataset.source}, found others")
         target = results_file(run, device)
         files.write_bytes(target.with_suffix(".npz"), (Path(name) / "results.npz").read_bytes())
         results.write(target)
@@ -122,6 +122,7 @@ class _Visit:
         self._patience = patience
         self._progress = progress
         self._offset = 0
+        self.begun = False
         self._heard = time.monotonic()
 
     def start(self, packed: Path) -> None:
@@ -129,7 +130,8 @@ class _Visit:
         device, folder = self._device, self._folder
 
         def go() -> None:
-            if device.ask("look", folder)["state"] in ("running", "done"):
+            self.begun = device.ask("look", folder)["state"] in ("running", "done")
+            if self.begun:
                 return
             if not device.ask("prepare", folder, self._digest)["whole"]:
                 self._progress("bundle to the device", 0, 1)
@@ -138,6 +140,7 @@ class _Visit:
             state = device.ask("start", folder, self._digest)["state"]
             if state == "damaged":
                 raise ConnectionLost("the bundle did not arrive whole")
+            self.begun = True
 
         self._keep_trying(go)
 
