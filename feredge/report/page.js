@@ -171,7 +171,8 @@
     if (timed) {
       found.push([`median, ${state.threads} thread${state.threads === "1" ? "" : "s"}`, `${digits(timed.median)} ms`], ["p90 · p95", `${digits(timed.p90)} · ${digits(timed.p95)} ms`]);
       if (timed.p99 !== null) found.push(["p99", `${digits(timed.p99)} ms`]);
-      found.push(["whole call", `${digits(timed.whole)} ms`], ["rounds differ by", `${(100 * timed.spread).toFixed(1)}%${timed.noisy ? ", noisy" : ""}`]);
+      if (timed.whole !== null) found.push(["whole call", `${digits(timed.whole)} ms`]);
+      found.push(["rounds differ by", `${(100 * timed.spread).toFixed(1)}%${timed.noisy ? ", noisy" : ""}`]);
     }
     if (row.load !== null) found.push(["load · first call", `${digits(row.load)} · ${digits(row.first)} ms`]);
     if (row.roofline !== null) found.push(["multiply-adds · of peak", `${digits(row.macs / 1e6)} M · ${(100 * row.roofline).toFixed(0)}%`]);

@@ -12,7 +12,7 @@ from pathlib import Path
 import chromium
 import pytest
 
-from feredge.bench.results import Results
+from feredge.bench.results import Condition, Instructions, Reading, Results
 from feredge.report import choose, write_comparison, write_html
 from feredge.report.faces import MOST, shown
 from feredge.report.page import to_html
@@ -113,6 +113,32 @@ def test_a_report_of_failures_only(results: Results, tmp_path: Path) -> None:
             "document.querySelector('#verdict').innerText.replace('NOTHING TO SHIP', 'Nothing to ship')"
         )
         assert "Nothing was measured" in page.run("document.querySelector('#chart').innerText")
+
+
+def test_a_device_without_opencv(results: Results, tmp_path: Path) -> None:
+    """Guards the page of a device: no whole calls, a float model without a time, rounds with the clock held down."""
+    hot = Reading("ondemand", 85.0, ("throttled",))
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            instructions=(Instructions("cortex-a72", 5e6, 0.0),),
+            latency=tuple(
+                dataclasses.replace(found, preprocess=None, whole=None, conditions=(Condition(hot, hot, hot.slowed),))
+                for found in row.latency
+                if row.kind != "float"
+            ),
+        )
+        for row in results.rows
+    )
+    write_html(dataclasses.replace(results, rows=rows), tmp_path / "report.html")
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    with chromium.Page(program, tmp_path / "report.html") as page:
+        page.run("[...document.querySelectorAll('button')].forEach(button => button.click())")
+        assert page.complaints == []
+        text = page.run("document.body.innerText")
+        assert "M instr. a72" in text and "The clock was held down (throttled)" in text
 
 
 def test_elements_and_no_complaints(page: chromium.Page, results: Results) -> None:
