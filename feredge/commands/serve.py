@@ -51,7 +51,8 @@ def command(
     from feredge.serve.processes import Plan, listen, run, run_many
     from feredge.serve.request import Limits
 
-    cores = threads or len(os.sched_getaffinity(0))
+    # macOS and Windows have no sched_getaffinity
+    cores = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     count = processes or max(1, min(cores, queue // max_pictures))
     if count > 1 and count * max_pictures > queue:
         raise click.UsageError(f"expected --queue of at least --processes times --max-pictures, {count * max_pictures}")
