@@ -132,55 +132,50 @@ def within_bound(calibrated: Callable[[Images], Integer] | None, job: Job, core:
     from feredge.export.conversion import Made
     from feredge.export.verify import check_calibration
 
-    wanted = job.settings.keep_float
+    wanted, drop_of = job.settings.keep_float, _drop_on_validation(job, core)
     if calibrated is None:
         if wanted:
             raise RecipeError("export.keep_float: the TFLite file of a qat variant was trained in int8, layer by layer")
-        figures = _drop_figures(_drop(trained, job, core), job)
-        return Made(trained, (), figures)
+        return Made(trained, (), _checked(drop_of(trained), job))
     network = calibrated(job.calibration)
-    unknown = [layer for layer in wanted if layer not in network.layers]
-    if unknown:
-        raise RecipeError(
-            f"export.keep_float: unknown layer {unknown[0]!r}{settings.nearest(unknown[0], network.layers)}"
-        )
-    model = network.quantize(wanted)
-    figures = {"method": job.settings.method}
+    for layer in wanted:
+        if layer not in network.layers:
+            raise RecipeError(f"export.keep_float: unknown layer {layer!r}{settings.nearest(layer, network.layers)}")
+    model, kept = network.quantize(wanted), list(wanted)
+    figures: dict[str, Any] = {"method": job.settings.method}
     if len(job.others):
         other = calibrated(job.others).quantize(wanted)
         figures |= check_calibration(answers(model, job.images), answers(other, job.images))
-    kept = list(wanted)
-    drop = _drop(model, job, core)
-    if job.validation is not None and drop > job.settings.max_drop:
-        for error in ranked(network, job.images[:LOOKED_AT]):
-            if error.layer not in kept:
-                kept.append(error.layer)
-                model = network.quantize(kept)
-                drop = _drop(model, job, core)
-                if drop <= job.settings.max_drop:
-                    break
-    return Made(model, tuple(kept), figures | _drop_figures(drop, job))
+    drop = drop_of(model)
+    worst = [error.layer for error in ranked(network, job.images[:LOOKED_AT])] if _exceeded(drop, job) else []
+    for layer in worst:
+        if layer not in kept and _exceeded(drop, job):
+            kept.append(layer)
+            model = network.quantize(kept)
+            drop = drop_of(model)
+    return Made(model, tuple(kept), figures | _checked(drop, job))
 
 
-def _drop_figures(drop: float, job: Job) -> dict[str, Any]:
-    if job.validation is None:
+def _exceeded(drop: float | None, job: Job) -> bool:
+    return drop is not None and drop > job.settings.max_drop
+
+
+def _checked(drop: float | None, job: Job) -> dict[str, float]:
+    if drop is None:
         return {}
-    if drop > job.settings.max_drop:
+    if _exceeded(drop, job):
         raise VerificationError(
             f"expected a drop of at most {job.settings.max_drop:g} pp on the validation images, found {drop:.2f} pp"
         )
     return {"validation_drop": drop}
 
 
-def _drop(model: bytes, job: Job, core: Any) -> float:
-    """Return what `model` loses to the float network on the validation images, in percentage points."""
+def _drop_on_validation(job: Job, core: Any) -> Callable[[bytes], float | None]:
+    """Return a function from a model to its drop beside the float network, in pp; to None where no bound is set."""
     if job.validation is None:
-        return 0.0
+        return lambda model: None
     from feredge.train.fitting import compiled
 
     images, labels = job.validation
-    hits = [
-        float((rows.argmax(axis=1) == labels).mean())
-        for rows in (compiled(core)(images[..., 0]), answers(model, images))
-    ]
-    return 100 * (hits[0] - hits[1])
+    hits = float((compiled(core)(images[..., 0]).argmax(axis=1) == labels).mean())
+    return lambda model: 100 * (hits - float((answers(model, images).argmax(axis=1) == labels).mean()))
