@@ -87,6 +87,7 @@ class _Work:
         if what.kind == "pruned":
             pruner = pruning.Pruner(model, what.amount / 100)
             history = self._mend(model, hold=pruner.hold, before=pruner.before, state=pruner.state)
+            pruner.before(1.0)  # where there were too few steps for every cut
         elif what.kind == "clustered":
             history = self._adjust(model, hold=clustering.cluster(model, what.amount))
         else:
