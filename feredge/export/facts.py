@@ -14,7 +14,7 @@ from feredge.export.contents import Contents
 # version that came with it.
 ONNXRUNTIME = {13: "1.6", 14: "1.8", 15: "1.9", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17", 21: "1.18"}
 INT16, INT16_SINCE = 7, "2.4.0"  # a tensor type of the schema; the first with all of int16x8's kernels
-FIRST_WITH_ORT_FORMAT = {"4": "1.8", "5": "1.13", "6": "1.20"}
+FIRST_WITH_ORT_FORMAT = {"4": "1.8", "5": "1.13", "6": "1.16"}
 
 
 def of_file(path: Path, inside: Contents) -> dict[str, Any]:
