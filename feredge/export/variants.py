@@ -48,11 +48,12 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Te
     if name == "dense" or _read(run, name, weights) is not None:
         return
     recipe, what = run.recipe(), variant.parse(name)
+    dense = plain_clone(load_model(run).get_layer("core"))
     if what.quantized:
+        _check_activations(dense, name)
         prepare(run, what.base, train, weights=weights, tell=tell)
     seed_everything(recipe.training.seed)
     identity, unfinished = _identity(recipe, name, weights), run.variants / f"{name}.unfinished.npz"
-    dense = plain_clone(load_model(run).get_layer("core"))
     work = _Work(recipe, train, dense, tell=tell, kept=unfinished, identity=identity)
     try:
         if what.quantized:
@@ -171,19 +172,19 @@ def plain_clone(core: Any, precision: str = "float32") -> Any:
 
 
 def quantization_aware(core: Any) -> Any:
-    """Return a copy of `core` that rounds weights and activations as int8 will, after Jacob et al., 2018.
-
-    Raises:
-        RecipeError: an activation that TFLite has no trained rounding for.
-    """
+    """Return a copy of `core` that rounds weights and activations as int8 will, after Jacob et al., 2018."""
     # Late: it takes seconds, and must come after feredge.keras has chosen legacy Keras.
     from tensorflow_model_optimization.quantization.keras import quantize_model
 
-    for layer in core.layers:
-        if type(layer) is keras.layers.ELU:  # the converter leaves it in float32 between integers
-            raise RecipeError(f"expected activations that integers are trained for, found ELU ({layer.name})")
     keras.backend.reset_uids()  # else the names in the file tell how many were made before it
     return quantize_model(plain_clone(core))
+
+
+def _check_activations(core: Any, name: str) -> None:
+    """Refuse what the converter would leave in float32 between the integers, before any slow work."""
+    for layer in core.layers:
+        if type(layer) is keras.layers.ELU:
+            raise RecipeError(f"{name}: expected activations that integers are trained for, found ELU ({layer.name})")
 
 
 def _set_pixel_range(quantized: Any) -> None:

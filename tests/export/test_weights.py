@@ -129,5 +129,5 @@ def test_a_quantized_network_has_the_same_names_each_time() -> None:
 
 def test_activations_without_trained_rounding_are_refused() -> None:
     """Guards `qat` against files with float operations between the integers."""
-    with pytest.raises(RecipeError, match=r"found ELU \(elu1\)"):
-        variants.quantization_aware(build_core(Network(name="three-class-dcnn"), size=8, classes=7))
+    with pytest.raises(RecipeError, match=r"^qat: .*found ELU \(elu1\)"):
+        variants._check_activations(build_core(Network(name="three-class-dcnn"), size=8, classes=7), "qat")
