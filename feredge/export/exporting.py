@@ -6,6 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import zipfile
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +30,7 @@ from feredge.export.to_ort import OPERATORS_FILE, required_operators
 from feredge.progress import Progress, quiet
 from feredge.recipe import Export, Recipe
 from feredge.run import RunFolder
+from feredge.settings import nearest
 
 PACKAGES = ("feredge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "onnxruntime")
 WORKERS = 2  # each takes 1 GB and imports TensorFlow; a third gains little on the machines this runs on
@@ -81,10 +83,11 @@ def export(
         return standing
     if dataset.digest != run.data()["digest"]:
         raise RunError(f"{run.path}: was trained on other data ({run.data()['source']})")
-    _clear(run.artifacts, keep=cards)
+    _check_layers(run, recipe.export.keep_float)
     splits = data.split(dataset, recipe.data)
-    _prepare_variants(run, recipe, splits, cards, progress)
     chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
+    _clear(run.artifacts, keep=cards)  # not before all that was asked for has been looked at
+    _prepare_variants(run, recipe, splits, cards, progress)
     few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
     note = f"calibrated on only {len(chosen)} images" if few else ""
     bounded = (splits.validation.batch, splits.validation.labels) if recipe.export.max_drop else None
@@ -146,6 +149,19 @@ def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict
                 variant, precision, tuple(about["classes"]), contract, told, source, versions, licence
             )
     return cards
+
+
+def _check_layers(run: RunFolder, wanted: Collection[str]) -> None:
+    """Raise RecipeError for a name that no layer has, without TensorFlow: the float model's file lists them."""
+    if not wanted:
+        return
+    with zipfile.ZipFile(run.model) as archive:
+        told = json.loads(archive.read("config.json"))
+    (core,) = [layer for layer in told["config"]["layers"] if layer["config"]["name"] == "core"]
+    known = [layer["config"]["name"] for layer in core["config"]["layers"]]
+    for layer in wanted:
+        if layer not in known:
+            raise RecipeError(f"export.keep_float: unknown layer {layer!r}{nearest(layer, known)}")
 
 
 def _standing(run: RunFolder, cards: dict[str, Card]) -> Manifest | None:

@@ -25,7 +25,7 @@ from tiny_training import stripes
 
 from feredge import files
 from feredge.artifact import Manifest
-from feredge.errors import RecipeError, RunError, VerificationError
+from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export, exporting
 from feredge.recipe import Compression, Export
 from feredge.run import RunFolder
@@ -213,14 +213,22 @@ def test_few_calibration_images_are_said(trained: RunFolder, tmp_path: Path, her
         ({"precisions": ("int16x8",)}, "found no precision that its formats are written in"),
         ({"also": ("int16x8.onnx",)}, "export.also: unknown 'int16x8.onnx'; did you mean"),
         ({"max_drop": -1.0}, "max_drop from 0 to 100"),
+        ({"keep_float": ("stem_con",)}, "unknown layer 'stem_con'; did you mean 'stem_conv'"),
     ],
 )
 def test_what_cannot_be_written_is_refused_at_once(
     trained: RunFolder, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    """Guards the order: options are checked before slow work."""
-    with pytest.raises(RecipeError, match=message):
-        export(trained, stripes(), settings=dataclasses.replace(ONE.export, **change))
+    """Guards the order: options are checked before slow work, and before what an earlier export left is touched."""
+    files.write_text(trained.artifacts / "manifest.json", "stands")
+    try:
+        with pytest.raises(RecipeError, match=message):
+            export(trained, stripes(), settings=dataclasses.replace(ONE.export, **change))
+        with pytest.raises(DataError, match="not in the test split"):
+            export(trained, stripes(), settings=ONE.export, calibrate_on=stripes())
+        assert _names(trained) == ["manifest.json"]
+    finally:
+        shutil.rmtree(trained.artifacts)
 
 
 def test_other_data_are_refused(trained: RunFolder, tmp_path: Path) -> None:
