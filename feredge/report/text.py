@@ -11,6 +11,8 @@ from feredge.report.table import Column, columns
 
 SHOWN = ("file", "bytes", "accuracy", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
 WIDEST = 116
+LONG = 36
+"""Letters from which a file's name may go on in a second line."""
 NARROW = 112
 """Under this many columns the terminal's table leaves out intervals and p90; they stand in the report."""
 
@@ -29,10 +31,14 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     narrow = width < NARROW
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
     shown = [column for column in _shown(results) if not (narrow and column.key == "p90_ms")]
+    longest = max((len(row.name) for row in results.rows), default=0)
     for column in shown:
         words = column.key in ("file", "verdict")
         table.add_column(
-            column.title.replace(" ", "\n"), justify="left" if words else "right", no_wrap=column.key != "verdict"
+            column.title.replace(" ", "\n"),
+            justify="left" if words else "right",
+            no_wrap=not words or (column.key == "file" and longest <= LONG),
+            min_width=len("equivalent") if column.key == "verdict" else None,
         )
     choice = choose(results)
     for row in results.rows:
