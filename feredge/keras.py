@@ -7,12 +7,9 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
 
 
 @contextmanager
@@ -43,9 +40,7 @@ tf.get_logger().setLevel("ERROR")
 
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and TensorFlow, and make TensorFlow choose deterministic kernels."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - Keras 2 draws from the global generator
-    tf.random.set_seed(seed)
+    keras.utils.set_random_seed(seed)  # all three, and Keras's own generator where somebody has set that before
     tf.config.experimental.enable_op_determinism()
 
 

@@ -39,7 +39,7 @@ def _trained(name: str, repeat: int, size: int = SIZE) -> typing.Any:
 def test_names() -> None:
     """Guards the recipe's list of names against the networks that there are."""
     names = typing.get_args(typing.get_type_hints(Network)["name"])
-    assert names == ("residual", *NETWORKS) and set(PUBLISHED) == set(NETWORKS)
+    assert names == ("residual", *NETWORKS, "foreign") and set(PUBLISHED) == set(NETWORKS)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
