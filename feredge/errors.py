@@ -45,3 +45,8 @@ class ResultsError(FeredgeError):
 
 class DeviceError(FeredgeError):
     """Another machine that cannot be reached, refuses, or lacks what a measurement needs."""
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Return what another library's error says, as one line of at most `most` characters; of an empty one, its kind."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

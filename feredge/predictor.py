@@ -17,7 +17,7 @@ from feredge.artifact import Card
 from feredge.contract import InputContract
 from feredge.errors import ArtifactError, PictureError
 from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels
-from feredge.runtime import OnnxRunner, Probabilities, Runner, open_artifact, open_checked
+from feredge.runtime import OnnxRunner, Probabilities, Runner, cores, open_artifact, open_checked
 
 if TYPE_CHECKING:  # imported on first need: a cold process that names one face does without both
     from feredge import faces
@@ -104,7 +104,7 @@ class Predictor:
         runner = open_checked(model, threads=threads or 1, providers=providers)
         self.path = runner.path
         self._threads = threads
-        self._width = threads or _cores()
+        self._width = threads or cores()
         self._providers = tuple(providers)
         self._detector = detector
         self._opened_detector: faces.Detector | None = None
@@ -368,10 +368,6 @@ class Predictor:
                 raise ArtifactError(f"{self.path}: expected probabilities, found NaN")
             found.append(Face(classes[index], confidence, tuple(scores), classes, box))
         return found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open_again(path: str, threads: int | None, providers: tuple[str, ...], detector: Any) -> Predictor:

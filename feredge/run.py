@@ -163,6 +163,11 @@ class RunFolder:
             )
         return hold_back(dataset, known["held_back"]) if known.get("held_back") else dataset
 
+    def check_data(self, dataset: Dataset) -> None:
+        """Raise RunError unless `dataset` is what the run was started on."""
+        if dataset.digest != self.data()["digest"]:
+            raise RunError(f"{self.path}: expected the data it was trained on, found others ({dataset.source})")
+
     def data(self) -> dict[str, Any]:
         """Return what data.json says."""
         value: dict[str, Any] = json.loads(self.data_file.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from feredge import files, shipped
 from feredge.artifact import CARD_KEY, MANIFEST_FILE, Card, Entry, Manifest, parse_card, read_tflite_card
 from feredge.contract import Images
-from feredge.errors import ArtifactError, NoCardError
+from feredge.errors import ArtifactError, NoCardError, one_line
 
 Probabilities = NDArray[np.float32]
 
@@ -52,7 +52,7 @@ class OnnxRunner:
         except ArtifactError:
             raise
         except Exception as error:  # onnxruntime raises bare pybind types, one per status code
-            raise ArtifactError(f"{path}: onnxruntime cannot load it ({_line(error)})") from error
+            raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from error
         if text is None:
             raise NoCardError(f"{path}: expected a feredge card inside the file, found none")
         self.card = parse_card(text, str(path))
@@ -62,7 +62,7 @@ class OnnxRunner:
         try:
             return self._session.run(self._outputs, {self._input: batch})[0]  # type: ignore[no-any-return]
         except Exception as error:
-            raise ArtifactError(f"{self.path}: onnxruntime failed on {batch.shape} ({_line(error)})") from error
+            raise ArtifactError(f"{self.path}: onnxruntime failed on {batch.shape} ({one_line(error)})") from error
 
 
 class LiteRTRunner:
@@ -83,7 +83,7 @@ class LiteRTRunner:
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{path}: LiteRT cannot load it ({_line(error)})") from error
+            raise ArtifactError(f"{path}: LiteRT cannot load it ({one_line(error)})") from error
         self._describe()
 
     def _describe(self) -> None:
@@ -96,7 +96,7 @@ class LiteRTRunner:
             try:
                 output = self._invoke(batch)
             except (ValueError, RuntimeError) as error:
-                raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({_line(error)})") from error
+                raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({one_line(error)})") from error
         if output.dtype == np.float32:
             return cast(Probabilities, output)
         scale, zero_point = self._output["quantization"]
@@ -110,6 +110,12 @@ class LiteRTRunner:
         self._interpreter.set_tensor(self._input["index"], batch)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output["index"])  # type: ignore[no-any-return]
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    # macOS and Windows have no sched_getaffinity
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def onnx_session(
@@ -231,7 +237,3 @@ _PREFERRED = ("int8", "dynamic-int8", "float16", "int16x8", "float32")
 
 def _liked(entry: Entry) -> tuple[bool, int]:
     return entry.format == "tflite", _PREFERRED.index(entry.card.precision)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

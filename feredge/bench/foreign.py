@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.contract import Images, InputContract
-from feredge.errors import ArtifactError
+from feredge.errors import ArtifactError, one_line
 from feredge.runtime import Probabilities, onnx_session
 
 OPENER = "feredge.bench.foreign:open_foreign"
@@ -93,7 +93,7 @@ class _Onnx:
         try:
             self._session = onnx_session(str(path), threads=threads)
         except Exception as error:  # onnxruntime raises bare pybind types, one per status code
-            raise ArtifactError(f"{path.name}: onnxruntime cannot load it ({_line(error)})") from error
+            raise ArtifactError(f"{path.name}: onnxruntime cannot load it ({one_line(error)})") from error
         taken = self._session.get_inputs()[0]
         kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
         if taken.type not in kinds:
@@ -122,7 +122,7 @@ class _TFLite:
             self._interpreter = litert.Interpreter(str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{path.name}: LiteRT cannot load it ({_line(error)})") from error
+            raise ArtifactError(f"{path.name}: LiteRT cannot load it ({one_line(error)})") from error
         details = self._interpreter.get_input_details()[0]
         self.shape = tuple(map(int, details["shape"]))
         self.dtype: Any = details["dtype"]
@@ -142,7 +142,3 @@ class _TFLite:
             scale, zero = given["quantization"]
             output = (output.astype(np.float32) - np.float32(zero)) * np.float32(scale or 1.0)
         return output
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

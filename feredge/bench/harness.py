@@ -19,7 +19,7 @@ from feredge.bench.results import Data, Effort, Machine, Macs, Results, Row
 from feredge.bench.trial import Copy, Subject, Trial
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import DataError, ResultsError, RunError
+from feredge.errors import DataError, ResultsError
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -55,8 +55,7 @@ def bench(
     from feredge.bench.targets import beside
     from feredge.data import split
 
-    if dataset.digest != run.data()["digest"]:
-        raise RunError(f"{run.path}: expected the data it was trained on, found others ({dataset.source})")
+    run.check_data(dataset)
     subjects = run_subjects(run, dataset)
     splits = split(dataset, run.recipe().data)
     if not len(splits.test):

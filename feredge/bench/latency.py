@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feredge.bench.results import P99_FROM, Effort, Round, Timing
+from feredge.runtime import cores
 
 CROP = 96
 """Height and width of the colour crop that preprocessing is timed on: an ordinary face in a video frame."""
@@ -33,7 +33,6 @@ def effort(
         threads: counts to time at beside 1, which is the headline; all cores if not given.
         batches: for throughput; 32 if not given.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quick = name == "quick"
     return Effort(
         name=name,
@@ -42,7 +41,7 @@ def effort(
         rounds=5,
         seconds={"quick": 0.5, "default": 10.0, "strict": 600.0}[name],
         runs=100 if quick else 1024,
-        threads=tuple(sorted({1, *(threads or (() if quick else (cores,)))})),
+        threads=tuple(sorted({1, *(threads or (() if quick else (cores(),)))})),
         batches=tuple(sorted(set(batches))) or (() if quick else (32,)),
         cold_starts=1 if quick else 3,
         corrupted={"quick": 0, "default": 1000, "strict": 1_000_000}[name],

@@ -25,7 +25,7 @@ from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.trial import OPENING, Subject
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import ArtifactError, DataError, NoCardError, RecipeError, RunError
+from feredge.errors import ArtifactError, DataError, NoCardError, RecipeError
 from feredge.progress import Progress, quiet
 from feredge.recipe import DataView
 from feredge.run import RunFolder
@@ -170,8 +170,7 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
         run = RunFolder.open(path, trained=True, exported=True)
         recipe = run.recipe()
         dataset = shelf.dataset(recipe.data.size)
-        if dataset.digest != run.data()["digest"]:
-            raise RunError(f"{path}: expected the data it was trained on, found others ({shelf.source})")
+        run.check_data(dataset)
         yield Network(path.name, tuple(run_subjects(run, dataset)), recipe.data, run, recipe.to_json(), dataset.digest)
     elif (path / MANIFEST_FILE).is_file():
         cards = {entry.file: entry.card for entry in Manifest.read(path).entries}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -48,17 +47,17 @@ def command(
     for name in ("fastapi", "uvicorn"):
         if find_spec(name) is None:
             raise RunError("this command needs FastAPI and uvicorn: pip install 'feredge[serve]'")
+    from feredge.runtime import cores
     from feredge.serve.processes import Plan, listen, run, run_many
     from feredge.serve.request import Limits
 
-    # macOS and Windows have no sched_getaffinity
-    cores = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    count = processes or max(1, min(cores, queue // max_pictures))
+    wide = threads or cores()
+    count = processes or max(1, min(wide, queue // max_pictures))
     if count > 1 and count * max_pictures > queue:
         raise click.UsageError(f"expected --queue of at least --processes times --max-pictures, {count * max_pictures}")
     limits = Limits(int(max_mb * 1e6), int(max_megapixels * 1e6), min(max_pictures, queue), queue)
     with open_predictor(model, 1, yunet) as predictor:
-        plan = Plan(predictor.path, yunet, max(1, cores // count), not face, margin / 100, limits)
+        plan = Plan(predictor.path, yunet, max(1, wide // count), not face, margin / 100, limits)
         try:
             listeners = listen(host, port, count)
         except OSError as error:

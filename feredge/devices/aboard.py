@@ -39,9 +39,7 @@ def main(folder: str, out: Path, progress_file: str | None) -> None:
     else:
         with Path(progress_file).open("a", encoding="utf-8") as file:
             results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=_Lines(file))
-    with files.replacing(out.with_suffix(".npz")) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **evidence)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
-    results.write(out)
+    harness.write(results, evidence, out)
     if progress_file is None:
         print(_summary(results), f"results: {out}", sep="\n")
 

@@ -25,7 +25,7 @@ from feredge.bench.trial import Trial
 from feredge.data import split
 from feredge.data.dataset import Dataset
 from feredge.devices.aboard import DATA, PAYLOAD, SCHEMA, SETTINGS
-from feredge.errors import ArtifactError, DataError, RunError
+from feredge.errors import ArtifactError, DataError
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -63,8 +63,7 @@ def bundle(
         ArtifactError: no manifest, files that do not fit it, or a float model that gives no answers.
         DataError: no labelled test images.
     """
-    if dataset.digest != run.data()["digest"]:
-        raise RunError(f"{run.path}: expected the data it was trained on, found others ({dataset.source})")
+    run.check_data(dataset)
     subjects = harness.run_subjects(run, dataset)
     splits = split(dataset, run.recipe().data)
     if not len(splits.test):

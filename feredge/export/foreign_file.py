@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from feredge.errors import ArtifactError
+from feredge.errors import ArtifactError, one_line
 from feredge.export.keras3 import is_keras3, open_keras3
 from feredge.keras import keras
 
@@ -32,13 +32,15 @@ def open_network(path: Path) -> Any:
     try:
         described = _description(path)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{path}: expected a Keras model, cannot be read as one ({_line(error)})") from error
+        raise ArtifactError(
+            f"{path}: expected a Keras model, cannot be read as one ({one_line(error, 120)})"
+        ) from error
     for layer in described:
         _check(layer, path)
     try:
         return open_keras3(path) if is_keras3(described) else keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers raise
-        raise ArtifactError(f"{path}: Keras cannot read it ({_line(error)})") from error
+        raise ArtifactError(f"{path}: Keras cannot read it ({one_line(error, 120)})") from error
 
 
 def _description(path: Path) -> list[Any]:
@@ -112,7 +114,3 @@ def _is_layer(value: dict[str, Any]) -> bool:
         "__tuple__",
         "__keras_tensor__",
     )
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120]

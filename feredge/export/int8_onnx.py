@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -118,7 +117,7 @@ def _pixel_tensors(graph: Any) -> list[str]:
 
 def _activations(model: Any, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Yield every float tensor that `model` computes, batch by batch."""
-    import onnxruntime
+    from feredge.runtime import onnx_session
 
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
@@ -126,10 +125,7 @@ def _activations(model: Any, images: Images) -> Iterator[dict[str, NDArray[np.fl
     names = [name for node in wide.graph.node for name in node.output if name in floats]
     wide.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     names += [output.name for output in model.graph.output]
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(wide.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnx_session(wide.SerializeToString(), threads=1)
     for at in range(0, len(images), BATCH):
         pixels = images[at : at + BATCH].astype(np.float32) / np.float32(255)
         yield dict(zip(names, session.run(names, {PIXELS: pixels}), strict=True))
@@ -173,6 +169,3 @@ def _shorten_names(model: Any) -> Any:
     for tensor in model.graph.initializer:
         tensor.name = renamed(tensor.name)
     return model
-
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime's first import, which all here do late

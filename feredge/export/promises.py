@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from feredge.errors import VerificationError
+from feredge.export import pruning
 from feredge.export.contents import Contents
 from feredge.variant import parse
 
@@ -41,7 +42,7 @@ def check_size(inside: Contents, core: Any, name: str) -> None:
     Raises:
         VerificationError: another number.
     """
-    expected = sum(variable.shape.num_elements() for variable in core.trainable_weights if "kernel" in variable.name)
+    expected = sum(kernel.shape.num_elements() for kernel in pruning.kernels(core).values())
     found = sum(values.size for values in inside.kernels.values())
     if found != expected:
         raise VerificationError(f"{name}: expected {expected} weights, found {found}")

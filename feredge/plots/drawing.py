@@ -34,8 +34,7 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
         RunError: not trained, no stored predictions, a damaged file, or other data.
     """
     run = RunFolder.open(run.path, trained=True)
-    if dataset.digest != run.data()["digest"]:
-        raise RunError(f"{run.path}: expected the data it was trained on, found others ({dataset.source})")
+    run.check_data(dataset)
     predictions, history = read(run), _history(run)
     kept = json.loads(run.training.read_text(encoding="utf-8")).get("kept_epoch", 0)
     folder = run.path / "pictures"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from feredge.bench.results import NOISY_FROM, Latency, Results, Row
+from feredge.bench.results import Latency, Results, Row
 from feredge.errors import ResultsError
+from feredge.report.choice import smallest_of_fastest
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,7 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     if not fitting:
         return Selection(None, tuple((row, "; ".join(reasons[row.name])) for row in rows))
     medians = {row.name: found.inference.median for row in fitting if (found := timed[row.name])}
-    fastest = min(medians.values())
-    quick = [row for row in fitting if medians[row.name] <= fastest * (1 + NOISY_FROM)]
-    winner = min(quick, key=lambda row: (row.bytes, medians[row.name]))
+    winner, quick, fastest = smallest_of_fastest(fitting, lambda row: medians[row.name])
     others = []
     for row in rows:
         if row is winner:

@@ -84,17 +84,22 @@ def _of_network(measured: list[Row], margin: float) -> Picked:
     """Return one network's choice, what it was chosen from, and why."""
     kept, step = _keep_accuracy(measured, margin)
     steps = [step]
-    fastest = min(map(median, kept))
-    quick = [row for row in kept if median(row) <= fastest * (1 + NOISY_FROM)]
+    best, quick, fastest = smallest_of_fastest(kept, median)
     if len(kept) > 1:
         steps.append(
             f"Of these, {_files(len(quick))} {_is(quick)} within {NOISY_FROM:.0%} "
             f"of the fastest ({fastest:.3f} ms a face)."
         )
-    best = min(quick, key=lambda row: (row.bytes, median(row)))
     if len(quick) > 1:
         steps.append(f"The smallest of them is {best.name}.")
     return best, kept, steps
+
+
+def smallest_of_fastest(rows: Sequence[Row], time: Callable[[Row], float]) -> tuple[Row, list[Row], float]:
+    """Return the smallest of the rows within 10% of the fastest, those rows, and the fastest's time."""
+    fastest = min(map(time, rows))
+    quick = [row for row in rows if time(row) <= fastest * (1 + NOISY_FROM)]
+    return min(quick, key=lambda row: (row.bytes, time(row))), quick, fastest
 
 
 def pareto(rows: Iterable[Row]) -> set[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files
-from feredge.errors import RunError
+from feredge.errors import RunError, one_line
 
 SCHEMA = "feredge checkpoint 1"
 
@@ -34,7 +34,7 @@ def read(path: Path, *, identity: str) -> dict[str, NDArray[Any]]:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # zipfile and numpy raise a dozen kinds for a dozen kinds of damage
         raise RunError(
-            f"{path}: expected a checkpoint, cannot be read ({_line(error)}); remove it to start over"
+            f"{path}: expected a checkpoint, cannot be read ({one_line(error, 120)}); remove it to start over"
         ) from error
     if str(arrays.get("schema")) != SCHEMA:
         raise RunError(f"{path}: expected a {SCHEMA!r} file, found another npz file; remove it to start over")
@@ -60,7 +60,3 @@ def restore(path: Path, arrays: dict[str, NDArray[Any]], variables: Variables) -
             pairs.append((variable, value))
     for variable, value in pairs:
         variable.assign(value)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
