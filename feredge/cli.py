@@ -221,7 +221,8 @@ def train_command(recipe: str, **settings: Any) -> None:
 @TRAINING
 @QUICK
 @NO_FACES
-def run_command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
+@click.pass_context
+def run_command(context: click.Context, /, recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
     """Train, export and benchmark in one go.
 
     RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped.
@@ -233,7 +234,9 @@ def run_command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> No
 
     results = standing(folder, dataset, quick=quick)
     if results is None or not folder.report.is_file():
-        measure(folder, dataset, quick=quick, faces=not no_faces)
+        from feredge.commands.bench import command
+
+        context.invoke(command, targets=(folder.path,), data=settings["data"], quick=quick, no_faces=no_faces)
     else:
         show(results, folder.report)
 
@@ -276,17 +279,6 @@ def _export(run: RunFolder, dataset: Dataset) -> None:
     with bars() as progress:
         manifest = export(run, dataset, progress=progress)
     click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
-
-
-def measure(run: RunFolder, dataset: Dataset, *, quick: bool, faces: bool) -> None:
-    """Measure a run here, write its results and its page, and show them."""
-    from feredge import report
-    from feredge.bench import bench
-
-    with bars() as progress:
-        results = bench(run, dataset, quick=quick, progress=progress)
-    report.write_html(results, run.report, faces=report.faces(results, [dataset]) if faces else None)
-    show(results, run.report)
 
 
 def show(results: Results, page: Path) -> None:

@@ -6,6 +6,7 @@ Each is written atomically, after everything it speaks of.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,14 +94,18 @@ class RunFolder:
     def claim(cls, path: Path, recipe: Recipe, dataset: Dataset) -> RunFolder:
         """Make the folder for `recipe` on `dataset`, or open it if it is theirs already.
 
+        A recipe that is exported in another way, and trained in the same, takes the place of the folder's.
+
         Raises:
             RunError: the folder holds something else: another recipe, other data, or files of no run.
         """
         run = cls(path)
         if run.recipe_file.exists():
-            if run.recipe().to_json() != recipe.to_json():
+            known = run.recipe()
+            same = dataclasses.replace(known, compression=recipe.compression, export=recipe.export)
+            if same.to_json() != recipe.to_json():
                 raise RunError(
-                    f"{path}: belongs to another recipe or other settings ({run.recipe().name}), "
+                    f"{path}: belongs to another recipe or other settings ({known.name}), "
                     f"expected {recipe.name}; choose another folder"
                 )
             if run.data()["digest"] != dataset.digest:
@@ -108,6 +113,8 @@ class RunFolder:
             if run.data().get("held_back", []) != _held_back(dataset):
                 found = len(_held_back(dataset))
                 raise RunError(f"{path}: was started with other rows left out, found {found}; choose another folder")
+            if known.to_json() != recipe.to_json():
+                files.write_text(run.recipe_file, recipes.dump(recipe))
             return run
         if path.exists() and (not path.is_dir() or any(p for p in path.iterdir() if not p.name.startswith("."))):
             raise RunError(f"{path}: expected a run or an empty folder, found other files")

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from feredge import files, shipped
 from feredge.artifact import CARD_KEY, MANIFEST_FILE, Card, Entry, Manifest, parse_card, read_tflite_card
 from feredge.contract import Images
 from feredge.errors import ArtifactError, NoCardError, one_line
+from feredge.tflite import TFLiteGraph, litert, litert_interpreter
 
 Probabilities = NDArray[np.float32]
 
@@ -69,47 +70,22 @@ class LiteRTRunner:
     """A `.tflite` file in LiteRT, by XNNPACK's kernels or, without `xnnpack`, the reference ones."""
 
     def __init__(self, path: Path, *, threads: int = 1, xnnpack: bool = True) -> None:
-        try:
-            from ai_edge_litert import interpreter as litert
-        except ImportError as error:
-            raise ArtifactError(f"{path}: a .tflite file needs `pip install ai-edge-litert`") from error
+        litert(path)  # what is missing is told before what may be wrong with the file
         self.card = read_tflite_card(path)
         self.path = path
         self._lock = threading.Lock()
-        resolver = litert.OpResolverType.AUTO if xnnpack else litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self._interpreter = litert.Interpreter(
-                str(path), num_threads=threads, experimental_op_resolver_type=resolver
-            )
-            self._interpreter.allocate_tensors()
+            self._graph = TFLiteGraph(litert_interpreter(path, threads=threads, xnnpack=xnnpack))
         except (ValueError, RuntimeError) as error:
             raise ArtifactError(f"{path}: LiteRT cannot load it ({one_line(error)})") from error
-        self._describe()
-
-    def _describe(self) -> None:
-        self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
-        self._output: dict[str, Any] = self._interpreter.get_output_details()[0]
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`; integer outputs are scaled back."""
         with self._lock:  # an interpreter holds one input and one output
             try:
-                output = self._invoke(batch)
+                return self._graph.run(batch)
             except (ValueError, RuntimeError) as error:
                 raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({one_line(error)})") from error
-        if output.dtype == np.float32:
-            return cast(Probabilities, output)
-        scale, zero_point = self._output["quantization"]
-        return cast(Probabilities, (output.astype(np.float32) - np.float32(zero_point)) * np.float32(scale))
-
-    def _invoke(self, batch: Images) -> NDArray[Any]:
-        if tuple(self._input["shape"]) != batch.shape:
-            self._interpreter.resize_tensor_input(self._input["index"], batch.shape)
-            self._interpreter.allocate_tensors()
-            self._describe()
-        self._interpreter.set_tensor(self._input["index"], batch)
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output["index"])  # type: ignore[no-any-return]
 
 
 def cores() -> int:

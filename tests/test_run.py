@@ -43,6 +43,16 @@ def test_a_run_of_another_recipe_is_refused(tmp_path: Path, dataset: Dataset) ->
         RunFolder.claim(tmp_path, recipe.load("nano", changes=["training.epochs=7"]), dataset)
 
 
+def test_a_run_is_exported_by_another_recipe_without_training_again(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards hours of training: compression and export may change afterwards, and the newest stands in the folder."""
+    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    changed = recipe.load("nano", changes=['compression.variants=["dense"]', 'export.formats=["onnx"]'])
+    assert RunFolder.claim(tmp_path, changed, dataset).recipe() == changed
+    with pytest.raises(RunError, match="other data"):
+        RunFolder.claim(tmp_path, recipe.load("nano"), dataclasses.replace(dataset, digest="d2"))
+    assert RunFolder(tmp_path).recipe() == changed, "a claim that was refused changes nothing"
+
+
 def test_a_run_on_other_data_is_refused(tmp_path: Path, dataset: Dataset) -> None:
     """Guards figures against data that changed between two steps."""
     RunFolder.claim(tmp_path, recipe.load("nano"), dataset)

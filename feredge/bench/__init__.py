@@ -1,7 +1,7 @@
 """The benchmark: every file in a worker process of its own, timed in interleaved rounds, compared image by image.
 
-`bench` measures a run and writes its results; `Results` is what comes back. Names load on first use, because each
-worker imports this package too, and its memory is measured.
+`gather` finds out what there is to measure, `compare` measures it, `Results` is what comes back.
+Names load on first use, because each worker imports this package too, and its memory is measured.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.bench.harness import bench, compare, compare_groups, standing, write
+    from feredge.bench.harness import compare, standing, write
     from feredge.bench.latency import effort
     from feredge.bench.results import Effort, Results, Row
+    from feredge.bench.subjects import Group, Subject
     from feredge.bench.targets import Asked, gather
-    from feredge.bench.trial import Subject
 
 __all__ = [
     "Asked",
     "Effort",
+    "Group",
     "Results",
     "Row",
     "Subject",
-    "bench",
     "compare",
-    "compare_groups",
     "effort",
     "gather",
     "standing",
@@ -33,12 +32,11 @@ __all__ = [
 _HOMES = {
     "Asked": "targets",
     "Effort": "results",
+    "Group": "subjects",
     "Results": "results",
     "Row": "results",
-    "Subject": "trial",
-    "bench": "harness",
+    "Subject": "subjects",
     "compare": "harness",
-    "compare_groups": "harness",
     "effort": "latency",
     "gather": "targets",
     "standing": "harness",

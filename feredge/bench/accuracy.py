@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.bench import paired
-from feredge.bench.results import Accuracy, Corrupted, Drop, Share, Verdict
+from feredge.bench.figures import Accuracy, Corrupted, Drop, Share, Verdict
 
 Probabilities = NDArray[np.float32]
 SIGNIFICANT = 0.05

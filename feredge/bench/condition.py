@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from feredge.bench.results import Condition, Reading
+from feredge.bench.figures import Condition, Reading
 
 SYS = Path("/sys")
 FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}

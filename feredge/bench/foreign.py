@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from feredge.contract import Images, InputContract
 from feredge.errors import ArtifactError, one_line
 from feredge.runtime import Probabilities, onnx_session
+from feredge.tflite import TFLiteGraph, litert_interpreter
 
 OPENER = "feredge.bench.foreign:open_foreign"
 SUFFIXES = (".onnx", ".tflite")
@@ -115,30 +116,11 @@ class _Onnx:
 class _TFLite:
     def __init__(self, path: Path, threads: int) -> None:
         try:
-            from ai_edge_litert import interpreter as litert
-        except ImportError as error:
-            raise ArtifactError(f"{path.name}: a .tflite file needs `pip install ai-edge-litert`") from error
-        try:
-            self._interpreter = litert.Interpreter(str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            self._graph = TFLiteGraph(litert_interpreter(path, threads=threads))
         except (ValueError, RuntimeError) as error:
             raise ArtifactError(f"{path.name}: LiteRT cannot load it ({one_line(error)})") from error
-        details = self._interpreter.get_input_details()[0]
-        self.shape = tuple(map(int, details["shape"]))
-        self.dtype: Any = details["dtype"]
-        scale, zero = details["quantization"]
+        self.shape = tuple(map(int, self._graph.input["shape"]))
+        self.dtype: Any = self._graph.input["dtype"]
+        scale, zero = self._graph.input["quantization"]
         self.quantization = (float(scale) or 1.0, float(zero))
-
-    def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        taken = self._interpreter.get_input_details()[0]
-        if tuple(taken["shape"]) != tensor.shape:
-            self._interpreter.resize_tensor_input(taken["index"], tensor.shape)
-            self._interpreter.allocate_tensors()
-        self._interpreter.set_tensor(taken["index"], tensor)
-        self._interpreter.invoke()
-        given = self._interpreter.get_output_details()[0]
-        output: NDArray[Any] = self._interpreter.get_tensor(given["index"])
-        if np.issubdtype(output.dtype, np.integer):
-            scale, zero = given["quantization"]
-            output = (output.astype(np.float32) - np.float32(zero)) * np.float32(scale or 1.0)
-        return output
+        self.run = self._graph.run

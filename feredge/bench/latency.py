@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.bench.results import P99_FROM, Effort, Round, Timing
+from feredge.bench.figures import P99_FROM, Round, Timing
+from feredge.bench.results import Effort
 from feredge.runtime import cores
 
 CROP = 96

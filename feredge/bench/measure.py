@@ -19,7 +19,8 @@ from feredge.bench import corruptions, latency
 from feredge.bench.alive import Alive, bound
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort
-from feredge.bench.trial import PATIENCE, Copy, Subject, Trial
+from feredge.bench.subjects import Subject
+from feredge.bench.trial import PATIENCE, Copy, Trial
 from feredge.contract import Images
 from feredge.progress import Progress, quiet
 

@@ -19,6 +19,7 @@ from feredge.artifact import read_tflite_card
 from feredge.contract import Images
 from feredge.errors import ArtifactError
 from feredge.runtime import LiteRTRunner, Probabilities
+from feredge.tflite import dequantized
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class MicroRunner:
         except RuntimeError as error:
             raise ArtifactError(f"{path.name}: TFLite Micro cannot load it ({error})") from error
         found = self._interpreter.get_output_details(0)["quantization_parameters"]
-        self._scale, self._zero = (found[key][0] if len(found[key]) else None for key in ("scales", "zero_points"))
+        self._quantization = (found["scales"][0], found["zero_points"][0]) if len(found["scales"]) else (0.0, 0)
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
@@ -119,10 +120,7 @@ class MicroRunner:
             except (RuntimeError, ValueError) as error:
                 raise ArtifactError(f"TFLite Micro failed ({error})") from error
             rows.append(self._interpreter.get_output(0))
-        output = np.concatenate(rows)
-        if self._scale is None:
-            return output.astype(np.float32)
-        return (output.astype(np.float32) - np.float32(self._zero)) * np.float32(self._scale)
+        return dequantized(np.concatenate(rows), *self._quantization).astype(np.float32)
 
 
 def _reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from feredge import settings
 from feredge.artifact import MANIFEST_FILE, Card, Manifest
-from feredge.bench import foreign, runners
-from feredge.bench.harness import Group, artifact_subjects, baseline_subjects, run_subjects, unique_images
+from feredge.bench import foreign
 from feredge.bench.process import Worker, WorkerFailure
-from feredge.bench.trial import OPENING, Subject
+from feredge.bench.subjects import Group, Subject, artifact_subjects, baseline_subjects, beside, run_subjects
+from feredge.bench.trial import OPENING
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, DataError, NoCardError, RecipeError
@@ -119,20 +119,6 @@ def gather(paths: Sequence[Path], source: str | None, asked: Asked, *, progress:
     return Gathered(tuple(groups), tuple(dict.fromkeys(notes)), networks[0].recipe, is_run)
 
 
-def beside(subjects: Iterable[Subject], also: Iterable[str], notes: list[str]) -> Iterator[Subject]:
-    """Yield the same files in other runtimes; what is not installed here becomes a note."""
-    for key in also:
-        runtime = runners.ALSO[key]
-        if runtime.missing:
-            notes.append(f"{runtime.title} was left out: its package {runtime.needs[1]} is not installed here.")
-            continue
-        for subject in subjects:
-            fits = subject.kind == "artifact" and not subject.options and subject.format == runtime.format
-            if fits and (not runtime.precisions or subject.precision in runtime.precisions):
-                name = f"{subject.name} ({runtime.title})"
-                yield replace(subject, name=name, opener=runtime.opener, runtime=runtime.title)
-
-
 class _Shelf:
     """The data, read once a size, and test splits, cut once a view."""
 
@@ -153,7 +139,7 @@ class _Shelf:
         return self._datasets[size]
 
     def test(self, view: DataView) -> tuple[Splits, NDArray[np.bool_]]:
-        from feredge.data import split
+        from feredge.data import split, unique_images
 
         key = json.dumps(settings.to_plain(view), sort_keys=True)
         if key not in self._tests:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feredge.bench import condition, latency
+from feredge.bench.figures import Cold, Condition, Latency, Macs, Memory, Throughput
 from feredge.bench.process import Worker, WorkerFailure
-from feredge.bench.results import Cold, Condition, Effort, Kind, Latency, Macs, Memory, Throughput
-from feredge.contract import Images, InputContract
+from feredge.bench.results import Effort
+from feredge.bench.subjects import Subject
+from feredge.contract import Images
 
 CHUNK = 64
 """Images that are sent through a file at once when only its answers count."""
@@ -27,30 +27,6 @@ PATIENCE = 60.0
 
 Copy = tuple[str, int]
 """A kind of corruption, and its strength."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Something to measure.
-
-    Attributes:
-        opener: `module:name` of a class or function, called `name(path, threads=...)`, that returns a runner.
-        classes: as the file orders them; other classes than those it is judged on are a failure.
-        options: what the opener is called with beside path and threads; plain values.
-        runtime: where it is another than the format's own.
-    """
-
-    name: str
-    kind: Kind
-    format: str
-    variant: str
-    precision: str
-    path: Path
-    opener: str
-    contract: InputContract
-    classes: tuple[str, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    runtime: str = ""
 
 
 @dataclass

@@ -92,7 +92,7 @@ def _measure_there(
     arm: tuple[str, ...],
 ) -> Results:
     from feredge import report
-    from feredge.bench.harness import artifact_subjects
+    from feredge.bench.subjects import artifact_subjects
     from feredge.data import split
     from feredge.devices.counting import add_counts
     from feredge.devices.remote import bench_on, results_file

@@ -110,7 +110,7 @@ def measure_here(
 ) -> Results:
     """Measure the targets here, write results and page, and show them."""
     from feredge import report
-    from feredge.bench import Asked, compare_groups, effort, gather, write
+    from feredge.bench import Asked, compare, effort, gather, write
     from feredge.run import RunFolder
 
     hard = effort(named(quick, strict), threads=threads or (), batches=batches or ())
@@ -119,7 +119,7 @@ def measure_here(
     with bars() as progress:
         found = gather(targets, data, asked, progress=progress)
         again = "" if found.is_run else _again()
-        results, evidence = compare_groups(
+        results, evidence = compare(
             found.groups, hard, recipe=found.recipe, notes=found.notes, again=again, progress=progress
         )
         if arm:

@@ -6,7 +6,7 @@ from feredge.data.findings import Findings, check
 from feredge.data.held_back import hold_back, read_rows
 from feredge.data.overview import Info, info, one_of_each, write_one_of_each
 from feredge.data.reading import load
-from feredge.data.splits import split, stratified_sample
+from feredge.data.splits import split, stratified_sample, unique_images
 
 __all__ = [
     "NO_LABEL",
@@ -23,5 +23,6 @@ __all__ = [
     "read_rows",
     "split",
     "stratified_sample",
+    "unique_images",
     "write_one_of_each",
 ]

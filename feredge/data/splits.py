@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.data.dataset import NO_LABEL, Dataset, Splits
-from feredge.data.duplicates import stand_in
+from feredge.data.duplicates import near_pairs, stand_in
 from feredge.data.selection import select
 from feredge.data.usage import TESTS, TRAINING, VALIDATION
 from feredge.errors import DataError
@@ -144,3 +144,15 @@ def _quotas(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         quotas[quotas.argmax()] -= 1
         quotas[quotas.argmin()] += 1
     return quotas
+
+
+def unique_images(dataset: Dataset, splits: Splits) -> NDArray[np.bool_]:
+    """Return which test images stand nowhere else in `dataset`, neither exactly nor nearly, nor earlier in the test."""
+    tested = np.isin(dataset.rows, splits.test.rows)
+    rows, others = np.flatnonzero(tested), np.flatnonzero(~tested)
+    unique = ~stand_in(dataset.images, rows, others)
+    place = np.zeros(len(dataset), np.int64)
+    place[rows] = np.arange(len(rows))
+    for first, second in near_pairs(dataset.images, rows):
+        unique[np.maximum(place[first], place[second])] = False
+    return unique

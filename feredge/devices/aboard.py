@@ -20,7 +20,9 @@ from feredge import files
 from feredge.bench import harness, latency, machine
 from feredge.bench.measure import measure
 from feredge.bench.results import Effort, Results
-from feredge.bench.trial import Subject, Trial
+from feredge.bench.subjects import FLOAT_RUNNER, Group, Subject, artifact_subjects
+from feredge.bench.summary import Judged, sum_up
+from feredge.bench.trial import Trial
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError
@@ -60,27 +62,21 @@ def measure_bundle(
         data = {name: arrays[name] for name in arrays.files}
     classes = tuple(settings["classes"])
     effort = effort or replace(latency.effort(**settings["effort"]), corrupted=0)
-    subjects = harness.artifact_subjects(payload / "artifacts")
+    subjects = artifact_subjects(payload / "artifacts")
     here = replace(machine.describe(), peaks=harness.peaks())
     trials = measure(subjects, data["images"], classes, effort, progress=progress)
     known = _float(settings, data, classes)
     keys = [(files.sha256(subject.path), subject.path.stat().st_size) for subject in subjects]
-    return harness.summed_up(
-        [known, *trials],
-        [(settings["float"]["sha256"], settings["float"]["bytes"]), *keys],
-        _splits(settings, data, classes),
-        data["unique"],
-        effort,
-        here,
-        recipe=settings["recipe"],
-    )
+    group = Group((known.subject, *subjects), _splits(settings, data, classes), data["unique"])
+    judged = Judged(group, [known, *trials], [(settings["float"]["sha256"], settings["float"]["bytes"]), *keys])
+    return sum_up([judged], effort, here, recipe=settings["recipe"])
 
 
 def _float(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Trial:
     """Return the float model as it was measured where the bundle was made."""
     contract = InputContract(*data["images"].shape[1:])
     path = Path("float.keras")  # it stayed there
-    subject = Subject("float", "float", "keras", "dense", "float32", path, harness.FLOAT_RUNNER, contract, classes)
+    subject = Subject("float", "float", "keras", "dense", "float32", path, FLOAT_RUNNER, contract, classes)
     return Trial(subject, probabilities=data["reference"])
 
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 import feredge
 from feredge import files
 from feredge.artifact import MANIFEST_FILE
-from feredge.bench import harness
 from feredge.bench.process import Worker
+from feredge.bench.subjects import run_subjects
 from feredge.bench.trial import Trial
-from feredge.data import split
+from feredge.data import split, unique_images
 from feredge.data.dataset import Dataset
 from feredge.devices.aboard import DATA, PAYLOAD, SCHEMA, SETTINGS
 from feredge.errors import ArtifactError, DataError
@@ -64,7 +64,7 @@ def bundle(
         DataError: no labelled test images.
     """
     run.check_data(dataset)
-    subjects = harness.run_subjects(run, dataset)
+    subjects = run_subjects(run, dataset)
     splits = split(dataset, run.recipe().data)
     if not len(splits.test):
         raise DataError(f"{dataset.source}: expected labelled test images, found none")
@@ -83,7 +83,7 @@ def bundle(
         "float": {"sha256": files.sha256(run.model), "bytes": run.model.stat().st_size},
     }
     data = io.BytesIO()
-    unique = harness.unique_images(dataset, splits)
+    unique = unique_images(dataset, splits)
     np.savez(data, images=images, labels=splits.test.labels, unique=unique, reference=reference)
     contents = {
         "__main__.py": (Path(__file__).parent / "start.py").read_bytes(),

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from feredge.bench.results import Instructions, Results
-from feredge.bench.trial import Subject
+from feredge.bench.figures import Instructions
+from feredge.bench.results import Results
+from feredge.bench.subjects import Subject
 from feredge.contract import Images
 from feredge.data.cache import folder as cache_folder
 from feredge.devices import arm64

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feredge import tflite
+
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 IDENTIFIER = b"TFL3"
 ALIGNED = 16  # bytes; kernels read constants in vectors of as many
@@ -101,8 +103,5 @@ def open_whole(model: bytes) -> Any:
 def dequantized(interpreter: Any, index: int) -> NDArray[np.float32]:
     """Return a tensor's values as real numbers."""
     detail = next(item for item in interpreter.get_tensor_details() if item["index"] == index)
-    values = interpreter.get_tensor(index)
-    scale, zero_point = detail["quantization"]
-    if values.dtype.kind == "f":
-        return values.astype(np.float32)  # type: ignore[no-any-return]
-    return (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)  # type: ignore[no-any-return]
+    values = tflite.dequantized(interpreter.get_tensor(index), *detail["quantization"])
+    return values.astype(np.float32)  # type: ignore[no-any-return]

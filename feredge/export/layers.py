@@ -11,7 +11,8 @@ import numpy as np
 from feredge import settings
 from feredge.contract import Images
 from feredge.errors import RecipeError, VerificationError
-from feredge.runtime import Probabilities
+from feredge.runtime import Probabilities, onnx_session
+from feredge.tflite import TFLiteGraph, litert_interpreter
 
 if TYPE_CHECKING:
     from feredge.export.conversion import Job, Made
@@ -91,28 +92,12 @@ def noise(exact: Any, rounded: Any) -> tuple[float, float]:
 def answers(model: bytes, images: Images) -> Probabilities:
     """Return the probabilities that a model without a card gives, in either format."""
     if model[4:8] == b"TFL3":
-        return _tflite_answers(model, images)
-    from feredge.runtime import onnx_session
-
+        graph = TFLiteGraph(litert_interpreter(model))
+        return np.concatenate([graph.run(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
     session = onnx_session(model, threads=1)
     name = session.get_inputs()[0].name
     parts = [session.run(None, {name: images[at : at + BATCH]})[0] for at in range(0, len(images), BATCH)]
     return np.concatenate(parts)
-
-
-def _tflite_answers(model: bytes, images: Images) -> Probabilities:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
-    given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]
-    scale, zero_point = result["quantization"]
-    rows = []
-    for image in images:
-        interpreter.set_tensor(given, image[None])
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(result["index"]).astype(np.float32)[0])
-    return (np.stack(rows) - np.float32(zero_point)) * np.float32(scale)
 
 
 def within_bound(calibrated: Callable[[Images], Integer] | None, job: Job, core: Any, *, trained: bytes = b"") -> Made:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from feredge.bench.runners import OpenCVRunner
 from feredge.contract import Images
 from feredge.runtime import LiteRTRunner, OnnxRunner, Probabilities
+from feredge.tflite import TFLiteGraph
 
 Run = Callable[[Images], Probabilities]
 
@@ -59,7 +60,7 @@ def _runners(path: Path) -> dict[str, Callable[[], Run]]:
         "onnxruntime-unoptimised": lambda: OnnxRunner(path, optimize=False).predict,
     }
     if path.suffix == ".onnx":
-        runners["opencv-dnn"] = lambda: _opencv(path)
+        runners["opencv-dnn"] = lambda: OpenCVRunner(path).predict
     return runners
 
 
@@ -72,36 +73,4 @@ def _tensorflow(path: Path) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is deprecated
         interpreter = tf.lite.Interpreter(model_content=path.read_bytes(), num_threads=1)
-    interpreter.allocate_tensors()
-    given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]
-    scale, zero_point = result["quantization"]
-
-    def run(batch: Images) -> Probabilities:
-        rows = []
-        for image in batch:
-            interpreter.set_tensor(given, image[None])
-            interpreter.invoke()
-            rows.append(interpreter.get_tensor(result["index"])[0])
-        output = np.stack(rows)
-        if output.dtype == np.float32:
-            return output  # type: ignore[no-any-return]
-        return (output.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-
-    return run
-
-
-def _opencv(path: Path) -> Run:
-    """Open a file in OpenCV's DNN module, which takes pixels as float32."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    import cv2
-
-    network = cv2.dnn.readNetFromONNX(str(path))
-
-    def run(batch: Images) -> Probabilities:
-        rows = []
-        for image in batch:
-            network.setInput(image[None].astype(np.float32))
-            rows.append(network.forward().reshape(-1))
-        return np.stack(rows).astype(np.float32)
-
-    return run
+    return TFLiteGraph(interpreter).run

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from feredge.bench.results import Latency, Results, Row
+from feredge.bench.figures import Latency
+from feredge.bench.results import Results, Row
 from feredge.errors import ResultsError
 from feredge.report.choice import smallest_of_fastest
 

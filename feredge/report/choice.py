@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from feredge.bench.results import NOISY_FROM, Results, Row
+from feredge.bench.figures import NOISY_FROM
+from feredge.bench.results import Results, Row
 
 Picked = tuple[Row, list[Row], list[str]]
 BUSY_FROM = 0.7

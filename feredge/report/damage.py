@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from feredge.bench.results import Drop, Results, Row
+from feredge.bench.figures import Drop
+from feredge.bench.results import Results, Row
 from feredge.report.choice import Choice
 from feredge.report.markup import PILLS, line, pill, scroll, section, signed, table
 from feredge.report.table import drop_text

@@ -17,6 +17,17 @@ PILLS = {
 """Verdict -> the style's name for it, and the words."""
 
 
+def document(title: str, body: str) -> str:
+    """Return a page that carries its style inside. `title` is text, `body` is HTML."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)} · feredge</title>\n<style>{resource('page.css')}</style>\n</head>\n"
+        f"<body>\n{body}</body>\n</html>\n"
+    )
+
+
 def section(name: str, title: str, body: str, *, lead: str = "") -> str:
     """Return a section under a heading. `title` and `lead` are text, `body` is HTML."""
     words = f'<p class="lead">{escape(lead)}</p>' if lead else ""

@@ -16,7 +16,7 @@ from feredge.report.choice import Choice, choose, comparable, pareto
 from feredge.report.conversion import layers, runtimes
 from feredge.report.damage import damage, robustness
 from feredge.report.faces import shown
-from feredge.report.markup import resource, section
+from feredge.report.markup import document, resource, section
 
 PICTURES = (
     ("curves.png", "Training curves: loss and accuracy over the epochs"),
@@ -42,8 +42,6 @@ def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[in
     choice = choose(results)
     front = pareto(row for row in results.rows if row.kind == "artifact")
     parts = {
-        "title": escape(f"{sections.title(results)} on {results.data.source}"),
-        "style": resource("page.css"),
         "script": resource("page.js"),
         "data": _embedded(_payload(results, choice, front, faces or {})),
         "masthead": sections.masthead(results),
@@ -63,7 +61,7 @@ def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[in
     for piece in pieces[1:]:
         key, _, rest = piece.partition("}}")
         filled.append(parts[key] + rest)
-    return "".join(filled)
+    return document(f"{sections.title(results)} on {results.data.source}", "".join(filled))
 
 
 def _payload(results: Results, choice: Choice, front: set[str], faces: Mapping[int, str]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
-from feredge.bench.results import Results, Row, Timing
+from feredge.bench.figures import Timing
+from feredge.bench.results import Results, Row
 from feredge.report.choice import Choice, median
 from feredge.report.markup import breakable, facts, line, pill, scroll, section, signed, table
 from feredge.report.table import columns

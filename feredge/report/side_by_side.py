@@ -9,11 +9,12 @@ from html import escape
 from pathlib import Path
 
 from feredge import files
-from feredge.bench.results import NOISY_FROM, Machine, Results, Row
+from feredge.bench.figures import NOISY_FROM
+from feredge.bench.results import Machine, Results, Row
 from feredge.report import sections
 from feredge.report.choice import choose
 from feredge.report.comparison import lettered, matched
-from feredge.report.markup import breakable, line, resource, scroll, section, signed, table
+from feredge.report.markup import breakable, document, line, scroll, section, signed, table
 
 NARROWEST = 1.1
 """Ratio that the axis of ratios reaches at least, either way."""
@@ -46,14 +47,11 @@ def to_page(several: Sequence[Results]) -> str:
     kinds = " · ".join(
         f"{letter}: {sections.title(one)}, {one.machine.cpu}" for letter, one in zip(letters, several, strict=True)
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{title} · feredge</title><style>{resource('page.css')}</style></head><body>"
+    return document(
+        title,
         f'<header><p class="kicker">feredge comparison</p><h1>{title}</h1><p class="facts">{escape(kinds)}</p></header>'
         f"<main>{body}{_choices(letters, several)}{_machines(letters, several)}</main>"
-        "<footer><p>Written by feredge. This page needs no network.</p></footer></body></html>\n"
+        "<footer><p>Written by feredge. This page needs no network.</p></footer>\n",
     )
 
 

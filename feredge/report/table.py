@@ -7,7 +7,8 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feredge.bench.results import Drop, Latency, Results, Row, Timing
+from feredge.bench.figures import Drop, Latency, Timing
+from feredge.bench.results import Results, Row
 
 Value = float | str | None
 

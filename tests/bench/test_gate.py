@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from feredge.bench import latency
+from feredge.bench.figures import Accuracy, Instructions, Latency
 from feredge.bench.gate import compare
-from feredge.bench.results import Accuracy, Data, Instructions, Latency, Machine, Results, Row
+from feredge.bench.results import Data, Machine, Results, Row
 from feredge.errors import ResultsError
 
 MACHINE = Machine("a CPU", "x86_64", ("avx2",), 2, 8 << 30, "performance", "Linux", {}, 0.0)

@@ -1,4 +1,4 @@
-"""`bench` over a run folder: what it takes, what it leaves behind, and when it need not measure again."""
+"""A benchmark of a run folder: what it takes, what it leaves behind, and when it need not measure again."""
 
 from __future__ import annotations
 
@@ -13,28 +13,43 @@ from toy_workshop import Workshop
 
 from feredge import recipe as recipes
 from feredge.artifact import Card, Manifest, entry
-from feredge.bench import bench, harness, standing
+from feredge.bench import Asked, compare, gather, standing, subjects, write
 from feredge.bench.results import Effort, Results
 from feredge.contract import InputContract
-from feredge.data import split
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.errors import ArtifactError, RunError
+from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
+
+DATA = "drawn:1400"
+"""The faces that the workshop's model was fitted on."""
 
 
 @pytest.fixture(scope="module")
 def faces() -> Dataset:
-    """The faces that the workshop's model was fitted on."""
+    """Return DATA."""
     return drawn(1400)
+
+
+def bench(
+    run: RunFolder, effort: Effort, *, data: str = DATA, baselines: bool = False, progress: Progress = quiet
+) -> Results:
+    """Measure a run as `feredge bench RUN` does."""
+    found = gather([run.path], data, Asked(baselines=baselines), progress=progress)
+    assert found.is_run
+    results, evidence = compare(found.groups, effort, recipe=found.recipe, progress=progress)
+    write(results, evidence, run.results)
+    return results
 
 
 @pytest.fixture
 def run(workshop: Workshop, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run folder with a linear float model and two exported files."""
-    monkeypatch.setattr(harness, "FLOAT_RUNNER", "toy_runners:Linear")
+    monkeypatch.setattr(subjects, "FLOAT_RUNNER", "toy_runners:Linear")
     folder = RunFolder.claim(tmp_path / "run", recipes.load("nano"), faces)
     shutil.copy(workshop.folder / "float.npz", folder.model)
+    folder.training.write_text("{}")
     folder.artifacts.mkdir()
     entries = []
     for name, precision in (("dense.float32.onnx", "float32"), ("rough.int8.onnx", "int8")):
@@ -48,7 +63,7 @@ def run(workshop: Workshop, faces: Dataset, tmp_path: Path, monkeypatch: pytest.
 def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> None:
     """Guards the whole: a row a file, the test split, files named by digest, results that stand and can be read."""
     tasks: list[str] = []
-    results = bench(run, faces, baselines=False, effort=small, progress=lambda task, *_: tasks.append(task))
+    results = bench(run, small, progress=lambda task, *_: tasks.append(task))
     assert [row.name for row in results.rows] == ["float", "dense.float32.onnx", "rough.int8.onnx"]
     assert [row.kind for row in results.rows] == ["float", "artifact", "artifact"]
     assert results.data.total == int((faces.usage == "PrivateTest").sum())
@@ -61,22 +76,10 @@ def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> 
         assert set(evidence) >= {"labels", "float/probabilities", "rough.int8.onnx/1/2"}
 
 
-def test_repeated_test_images_are_found(faces: Dataset) -> None:
-    """Guards the accuracy without duplicates: a training image, exact or nearly so, and a repeat in the test itself."""
-    images = faces.images.copy()
-    train, test = (np.flatnonzero(faces.usage == name) for name in ("Training", "PrivateTest"))
-    images[test[3]] = images[train[7]]
-    images[test[4]] = np.clip(images[train[8]].astype(int) + 2, 0, 255)
-    images[test[9]] = images[test[6]]
-    changed = dataclasses.replace(faces, images=images)
-    splits = split(changed, recipes.load("nano").data)
-    assert np.flatnonzero(~harness.unique_images(changed, splits)).tolist() == [3, 4, 9]
-
-
 def test_results_stand_until_something_changes(run: RunFolder, faces: Dataset, small: Effort) -> None:
     """Guards `feredge run` against measuring again for nothing, and against keeping figures of other files."""
     assert standing(run, faces, quick=True) is None
-    results = bench(run, faces, baselines=False, effort=small)
+    results = bench(run, small)
     assert standing(run, faces, quick=True) == results
     assert standing(run, faces) is None, "quick results do not stand in for whole ones"
     dataclasses.replace(results, effort=dataclasses.replace(small, name="default")).write(run.results)
@@ -90,7 +93,7 @@ def test_results_stand_until_something_changes(run: RunFolder, faces: Dataset, s
 def test_other_data_is_refused_before_anything_is_measured(run: RunFolder, small: Effort) -> None:
     """Guards the key of every figure: the data's digest."""
     with pytest.raises(RunError, match="expected the data it was trained on"):
-        bench(run, drawn(700), baselines=False, effort=small)
+        bench(run, small, data="drawn:700")
     assert not run.results.exists()
 
 
@@ -105,7 +108,7 @@ def test_stopped_in_the_middle_leaves_the_older_results(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bench(run, faces, baselines=False, effort=small, progress=stop)
+        bench(run, small, progress=stop)
     assert json.loads(run.results.read_text()) == {"schema": 0}
     assert not (run.path / "results.npz").exists()
 
@@ -117,7 +120,7 @@ def test_baselines_are_rows_beside_the_files(
     baselines = pytest.importorskip("feredge.baselines")
     pytest.importorskip("skl2onnx")
     monkeypatch.setattr(baselines, "DEFAULT", ("study-2022-nb",))  # fitted in a moment
-    results = bench(run, faces, effort=small)
+    results = bench(run, small, baselines=True)
     row = results.rows[-1]
     assert row.kind == "baseline" and row.failure is None
     assert row.drop is not None and row.at(1) is not None

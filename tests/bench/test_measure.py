@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from toy_workshop import Workshop
 
-from feredge.bench import compare, corruptions, latency
+from feredge.bench import Group, compare, corruptions, latency
 from feredge.bench.measure import measure
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort, Results
@@ -23,7 +23,7 @@ def test_rows_of_real_files(workshop: Workshop, small: Effort) -> None:
     """Guards the main path: accuracy through the file, drop in words, timings complete, evidence that repeats them."""
     subjects = [workshop.subject("float"), workshop.onnx("dense.float32.onnx"), workshop.onnx("rough.int8.onnx")]
     unique = np.arange(len(workshop.splits.test)) >= 10
-    results, evidence = compare(subjects, workshop.splits, unique, small, recipe={"name": "toy"})
+    results, evidence = compare([Group(tuple(subjects), workshop.splits, unique)], small, recipe={"name": "toy"})
     reference, same, rough = results.rows
     assert [row.failure for row in results.rows] == [None, None, None]
     assert reference.accuracy and 0.3 < reference.accuracy.accuracy < 0.9
@@ -52,7 +52,7 @@ def test_corrupted_copies_cost_more_the_stronger(workshop: Workshop, small: Effo
     effort = replace(small, corrupted=60)
     subjects = [workshop.subject("float"), workshop.onnx("dense.float32.onnx")]
     unique = np.ones(len(workshop.splits.test), np.bool_)
-    results, _ = compare(subjects, workshop.splits, unique, effort, recipe={})
+    results, _ = compare([Group(tuple(subjects), workshop.splits, unique)], effort, recipe={})
     reference, same = results.rows
     assert [(found.kind, found.strength) for found in same.corrupted] == [("clean", 0)] + [
         (kind, strength) for kind in corruptions.STRENGTHS for strength in range(1, 6)

@@ -9,7 +9,7 @@ import pytest
 from toy_workshop import Workshop
 
 from feredge.bench import macs, peak
-from feredge.bench.results import Macs
+from feredge.bench.figures import Macs
 from feredge.runtime import onnx_session
 
 

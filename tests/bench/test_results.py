@@ -13,7 +13,8 @@ from toy_workshop import SMALL
 
 from feredge.bench import latency, machine
 from feredge.bench.accuracy import accuracy, drop
-from feredge.bench.results import Data, Latency, Results, Row
+from feredge.bench.figures import Latency
+from feredge.bench.results import Data, Results, Row
 from feredge.errors import ResultsError
 
 

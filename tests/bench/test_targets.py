@@ -12,7 +12,7 @@ import pytest
 from toy_workshop import SMALL, Workshop, write_onnx
 
 from feredge.artifact import CARD_KEY, Card, Manifest, entry
-from feredge.bench import compare_groups, foreign, runners
+from feredge.bench import compare, foreign, runners
 from feredge.bench.targets import Asked, gather
 from feredge.contract import CLASSES, InputContract
 from feredge.data import load, split
@@ -93,7 +93,7 @@ def test_many_targets_are_rows_named_apart(folder: Path, workshop: Workshop, tmp
     ]
     assert not found.is_run and any("README.md was left out" in note for note in found.notes)
     assert not any(str(tmp_path) in note for note in found.notes), "reports travel: no folders of this machine"
-    results, evidence = compare_groups(found.groups, SMALL, recipe=found.recipe, notes=found.notes)
+    results, evidence = compare(found.groups, SMALL, recipe=found.recipe, notes=found.notes)
     assert [row.failure for row in results.rows] == [None] * 5
     plain, rough, _, _, foreign_row = results.rows
     assert plain.drop is None and rough.drop is not None and rough.beside == plain.name
@@ -143,7 +143,7 @@ def test_fewer_classes_are_judged_on_their_own(tmp_path: Path, folder: Path) -> 
     assert test.classes == ("sad", "happy", "neutral")
     whole = split(load(DATA), DataView()).test
     assert len(test) == sum(int((whole.labels == CLASSES.index(name)).sum()) for name in test.classes)
-    results, _ = compare_groups(found.groups, SMALL, recipe={})
+    results, _ = compare(found.groups, SMALL, recipe={})
     row = results.rows[-1]
     assert row.failure is None and row.accuracy
     assert results.classes(row) == test.classes and row.accuracy.images == sum(results.images(row)) == len(test)
@@ -192,7 +192,7 @@ def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, mon
     )
     found = gather([folder], DATA, Asked(also=("opencv", "tflite-micro")))
     assert "TFLite Micro was left out: its package no-such is not installed here." in found.notes
-    results, evidence = compare_groups(found.groups, SMALL, recipe={})
+    results, evidence = compare(found.groups, SMALL, recipe={})
     row = next(row for row in results.rows if row.name == "dense.float32.onnx (OpenCV DNN)")
     assert row.failure is None and row.runtime == "OpenCV DNN"
     assert row.drop is not None and row.drop.agreement == 1.0

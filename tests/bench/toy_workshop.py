@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from feredge.artifact import CARD_KEY, Card
 from feredge.bench.results import Effort
-from feredge.bench.trial import Subject
+from feredge.bench.subjects import Subject
 from feredge.contract import CLASSES, InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.drawn import drawn

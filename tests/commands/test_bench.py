@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from feredge.bench import latency
 from feredge.bench.accuracy import accuracy
-from feredge.bench.results import Data, Latency, Machine, Results, Row
+from feredge.bench.figures import Latency
+from feredge.bench.results import Data, Machine, Results, Row
 from feredge.cli import main
 from feredge.commands import bench
 from feredge.contract import CLASSES

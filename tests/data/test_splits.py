@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feredge.data import split, stratified_sample
+from feredge.data import drawn, split, stratified_sample, unique_images
 from feredge.data.dataset import NO_LABEL, Dataset, Splits
 from feredge.data.duplicates import near_pairs
 from feredge.errors import DataError
@@ -195,3 +197,16 @@ def test_real_splits(real_data: object) -> None:
     assert len(splits.train) == 48 - splits.dropped
     parts = np.concatenate(rows(splits)[:2]), np.array(rows(splits)[2])
     assert not list(near_pairs(dataset.images, *parts))
+
+
+def test_repeated_test_images_are_found() -> None:
+    """Guards the accuracy without duplicates: a training image, exact or nearly so, and a repeat in the test itself."""
+    faces = drawn(700)
+    images = faces.images.copy()
+    train, test = (np.flatnonzero(faces.usage == name) for name in ("Training", "PrivateTest"))
+    images[test[3]] = images[train[7]]
+    images[test[4]] = np.clip(images[train[8]].astype(int) + 2, 0, 255)
+    images[test[9]] = images[test[6]]
+    changed = replace(faces, images=images)
+    splits = split(changed, DataView())
+    assert np.flatnonzero(~unique_images(changed, splits)).tolist() == [3, 4, 9]

@@ -13,9 +13,10 @@ from toy_workshop import build
 
 from feredge import recipe as recipes
 from feredge.artifact import Card, Manifest, entry
-from feredge.bench import harness, latency, machine
+from feredge.bench import latency, machine, subjects
 from feredge.bench.accuracy import accuracy
-from feredge.bench.results import Condition, Data, Latency, Reading, Results, Row
+from feredge.bench.figures import Condition, Latency, Reading
+from feredge.bench.results import Data, Results, Row
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
@@ -45,7 +46,7 @@ def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         entries.append(entry(path, Card("dense", name.split(".")[1], faces.classes, InputContract()), {}))
     Manifest(tuple(entries)).write(run.artifacts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness, "FLOAT_RUNNER", "toy_runners:Linear")
+        patch.setattr(subjects, "FLOAT_RUNNER", "toy_runners:Linear")
         yield run
 
 

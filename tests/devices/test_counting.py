@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from feredge import report
 from feredge.bench import Results
-from feredge.bench.harness import artifact_subjects
-from feredge.bench.results import Instructions
+from feredge.bench.figures import Instructions
+from feredge.bench.subjects import artifact_subjects
 from feredge.cli import main
 from feredge.devices import counting
 from feredge.devices.arm64 import CORES, with_core

@@ -10,7 +10,8 @@ import pytest
 from feredge.bench import latency
 from feredge.bench.accuracy import accuracy, drop
 from feredge.bench.corruptions import STRENGTHS
-from feredge.bench.results import Cold, Corrupted, Data, Latency, Machine, Memory, Results, Row, Throughput
+from feredge.bench.figures import Cold, Corrupted, Latency, Memory, Throughput
+from feredge.bench.results import Data, Machine, Results, Row
 from feredge.contract import CLASSES
 
 IMAGES = 3589

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from feredge.bench.results import Results, Row, Verdict
+from feredge.bench.figures import Verdict
+from feredge.bench.results import Results, Row
 from feredge.report.choice import choose, median, pareto
 
 

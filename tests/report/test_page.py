@@ -12,7 +12,8 @@ from pathlib import Path
 import chromium
 import pytest
 
-from feredge.bench.results import Condition, Instructions, Reading, Results
+from feredge.bench.figures import Condition, Instructions, Reading
+from feredge.bench.results import Results
 from feredge.report import choose, write_comparison, write_html
 from feredge.report.faces import MOST, shown
 from feredge.report.page import to_html

@@ -1,0 +1,132 @@
+"""What a benchmark can measure, and what a run, a folder of files and the baselines hold of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.artifact import Manifest
+from feredge.bench import runners
+from feredge.bench.results import Kind
+from feredge.contract import InputContract
+from feredge.data.dataset import Dataset, Splits
+from feredge.progress import Progress
+from feredge.run import RunFolder
+
+FLOAT_RUNNER = "feredge.train.runner:KerasRunner"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to measure.
+
+    Attributes:
+        opener: `module:name` of a class or function, called `name(path, threads=...)`, that returns a runner.
+        classes: as the file orders them; other classes than those it is judged on are a failure.
+        options: what the opener is called with beside path and threads; plain values.
+        runtime: where it is another than the format's own.
+    """
+
+    name: str
+    kind: Kind
+    format: str
+    variant: str
+    precision: str
+    path: Path
+    opener: str
+    contract: InputContract
+    classes: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    runtime: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Subjects that are judged on the same test images; `unique` ones stand nowhere else in the data."""
+
+    subjects: tuple[Subject, ...]
+    splits: Splits
+    unique: NDArray[np.bool_]
+    network: str = ""
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """Test images of each class."""
+        test = self.splits.test
+        return tuple(map(int, np.bincount(test.labels, minlength=len(test.classes))))
+
+
+def run_subjects(run: RunFolder, dataset: Dataset) -> list[Subject]:
+    """Return what a run holds: its float model, then every file in its manifest."""
+    size = run.recipe().data.size
+    return [
+        Subject(
+            name="float",
+            kind="float",
+            format="keras",
+            variant="dense",
+            precision="float32",
+            path=run.model,
+            opener=FLOAT_RUNNER,
+            contract=InputContract(size, size, 1),
+            classes=tuple(run.data()["classes"]),  # a recipe may have chosen among the data set's
+        ),
+        *artifact_subjects(run.artifacts),
+    ]
+
+
+def artifact_subjects(folder: Path) -> list[Subject]:
+    """Return every file in a folder's manifest, after holding it against its digest there."""
+    return [
+        Subject(
+            name=entry.file,
+            kind="artifact",
+            format=entry.format,
+            variant=entry.card.variant,
+            precision=entry.card.precision,
+            path=folder / entry.file,
+            opener="feredge.runtime:open_artifact",
+            contract=entry.card.contract,
+            classes=entry.card.classes,
+        )
+        for entry in Manifest.read(folder).entries
+    ]
+
+
+def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
+    """Fit the baselines to a run's training images, or take those that are kept with it."""
+    from feredge import baselines
+
+    return [
+        Subject(
+            name=fitted.id,
+            kind="baseline",
+            format=fitted.entry.format,
+            variant=fitted.entry.card.variant,
+            precision=fitted.entry.card.precision,
+            path=fitted.path,
+            opener="feredge.baselines:open_baseline",
+            contract=fitted.entry.card.contract,
+            classes=fitted.entry.card.classes,
+        )
+        for fitted in baselines.fit(baselines.DEFAULT, splits, cache=run.path / "baselines", progress=progress)
+    ]
+
+
+def beside(subjects: Iterable[Subject], also: Iterable[str], notes: list[str]) -> Iterator[Subject]:
+    """Yield the same files in other runtimes; what is not installed here becomes a note."""
+    for key in also:
+        runtime = runners.ALSO[key]
+        if runtime.missing:
+            notes.append(f"{runtime.title} was left out: its package {runtime.needs[1]} is not installed here.")
+            continue
+        for subject in subjects:
+            fits = subject.kind == "artifact" and not subject.options and subject.format == runtime.format
+            if fits and (not runtime.precisions or subject.precision in runtime.precisions):
+                name = f"{subject.name} ({runtime.title})"
+                yield replace(subject, name=name, opener=runtime.opener, runtime=runtime.title)
