@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -33,7 +35,7 @@ with _silenced():
     import tensorflow as tf
     import tf_keras as keras
 
-__all__ = ["has_bfloat16", "keras", "seed_everything", "tf"]
+__all__ = ["has_bfloat16", "keras", "safe_to_fit", "seed_everything", "tf"]
 
 tf.get_logger().setLevel("ERROR")
 
@@ -51,3 +53,21 @@ def has_bfloat16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def safe_to_fit(model: Any) -> Any:
+    """Return `model`, whose strided convolutions of one pixel now skip pixels first and multiply then.
+
+    The numbers are the same. But oneDNN's kernel for the gradient of their weights (`jit_1x1:avx512_core`, float32)
+    ends the process where the input's channels are no multiple of 16.
+    """
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)  # what quantization-aware training wraps
+        strided = type(inner) is keras.layers.Conv2D and inner.kernel_size == (1, 1) and max(inner.strides) > 1
+        if strided and inner.kernel.shape[2] % 16:
+            inner.convolution_op = functools.partial(_pointwise, strides=inner.strides)
+    return model
+
+
+def _pointwise(x: Any, kernel: Any, *, strides: tuple[int, int]) -> Any:
+    return tf.nn.conv2d(x[:, :: strides[0], :: strides[1]], kernel, 1, "VALID")

@@ -94,27 +94,19 @@ class RunFolder:
     def claim(cls, path: Path, recipe: Recipe, dataset: Dataset) -> RunFolder:
         """Make the folder for `recipe` on `dataset`, or open it if it is theirs already.
 
-        A recipe that is exported in another way, and trained in the same, takes the place of the folder's.
+        A recipe that exports in another way, and trains in the same, takes the place of the folder's.
 
         Raises:
             RunError: the folder holds something else: another recipe, other data, or files of no run.
         """
         run = cls(path)
         if run.recipe_file.exists():
-            known = run.recipe()
-            same = dataclasses.replace(known, compression=recipe.compression, export=recipe.export)
-            if same.to_json() != recipe.to_json():
-                raise RunError(
-                    f"{path}: belongs to another recipe or other settings ({known.name}), "
-                    f"expected {recipe.name}; choose another folder"
-                )
             if run.data()["digest"] != dataset.digest:
                 raise RunError(f"{path}: was started on other data ({run.data()['source']}); choose another folder")
             if run.data().get("held_back", []) != _held_back(dataset):
                 found = len(_held_back(dataset))
                 raise RunError(f"{path}: was started with other rows left out, found {found}; choose another folder")
-            if known.to_json() != recipe.to_json():
-                files.write_text(run.recipe_file, recipes.dump(recipe))
+            run.adopt(recipe)
             return run
         if path.exists() and (not path.is_dir() or any(p for p in path.iterdir() if not p.name.startswith("."))):
             raise RunError(f"{path}: expected a run or an empty folder, found other files")
@@ -131,6 +123,22 @@ class RunFolder:
         )
         files.write_text(run.recipe_file, recipes.dump(recipe))
         return run
+
+    def adopt(self, recipe: Recipe) -> None:
+        """Let `recipe` take the place of the folder's: one that trains in the same way, and may export in another.
+
+        Raises:
+            RunError: it trains in another way.
+        """
+        known = self.recipe()
+        same = dataclasses.replace(known, compression=recipe.compression, export=recipe.export)
+        if same.to_json() != recipe.to_json():
+            raise RunError(
+                f"{self.path}: belongs to another recipe or other settings ({known.name}), "
+                f"expected {recipe.name}; choose another folder"
+            )
+        if known.to_json() != recipe.to_json():
+            files.write_text(self.recipe_file, recipes.dump(recipe))
 
     @classmethod
     def open(cls, path: Path, *, trained: bool = False, exported: bool = False) -> RunFolder:

@@ -51,6 +51,8 @@ def test_a_run_is_exported_by_another_recipe_without_training_again(tmp_path: Pa
     with pytest.raises(RunError, match="other data"):
         RunFolder.claim(tmp_path, recipe.load("nano"), dataclasses.replace(dataset, digest="d2"))
     assert RunFolder(tmp_path).recipe() == changed, "a claim that was refused changes nothing"
+    with pytest.raises(RunError, match="another recipe"):
+        RunFolder(tmp_path).adopt(recipe.load("nano", changes=["training.seed=2"]))
 
 
 def test_a_run_on_other_data_is_refused(tmp_path: Path, dataset: Dataset) -> None:

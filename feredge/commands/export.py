@@ -24,6 +24,7 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 @click.option("--data", help="Where the run's data are now, if they have moved; for a foreign network, its data.")
 @click.option("--all", "everything", is_flag=True, help="Write every precision in every format.")
 @click.option("--only", multiple=True, metavar="PRECISION.FORMAT", help="Write this one: int8.onnx; may be repeated.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change its recipe: compression.epochs=2")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this variant; may be repeated.")
 @click.option("--calibration", type=click.IntRange(1), metavar="N", help="Calibrate on N images.  [default: 512]")
 @click.option("--calibrate-on", metavar="PATH", help="Calibrate on these images, not on the training split.")
@@ -40,12 +41,13 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 @click.option("--input", "given", metavar="'64x64 -1..1'", help="What a foreign network takes: size, black and white.")
 @click.option("--classes", help="What a foreign network answers, in order, with commas between.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder for a foreign network.")
-def command(run: Path, data: str | None, calibrate_on: str | None, **asked: Any) -> None:
+def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on: str | None, **asked: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
 
     The folder then holds what was written last. RUN is a run folder, or the .h5, .hdf5 or .keras file or SavedModel of
     a network trained elsewhere, which becomes the run folder --out.
     """
+    from feredge import recipe as recipes
     from feredge.data import load
     from feredge.export.foreign import is_foreign
     from feredge.run import RunFolder
@@ -57,8 +59,10 @@ def command(run: Path, data: str | None, calibrate_on: str | None, **asked: Any)
         raise RecipeError("--input, --classes and --out are for a foreign network's file, found a run folder")
     else:
         folder = RunFolder.open(run, trained=True)
-    settings, variants = _settings(folder, **asked), asked["variants"]
     dataset = folder.load_data(data)
+    if changes:
+        folder.adopt(recipes.load(folder.recipe_file, changes=changes))
+    settings, variants = _settings(folder, **asked), asked["variants"]
     own = load(calibrate_on, size=folder.recipe().data.size) if calibrate_on else None
     from feredge.export import export
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import RunError
-from feredge.keras import keras, tf
+from feredge.keras import keras, safe_to_fit, tf
 from feredge.recipe import Recipe
 from feredge.train import checkpoint
 from feredge.train.batches import Batches
@@ -65,7 +65,7 @@ def finetune(
         RunError: a loss that is no longer finite.
     """
     count = len(batches)
-    step, optimizer = _compiled_step(model, batches, recipe, teacher, hold)
+    step, optimizer = _compiled_step(safe_to_fit(model), batches, recipe, teacher, hold)
     variables = {"weight": model.weights, "slot": optimizer_state(optimizer), "state": list(state)}
     history = _restored(kept, identity, variables)
     for epoch in range(len(history), epochs):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.contract import Images
-from feredge.keras import has_bfloat16, keras, seed_everything, tf
+from feredge.keras import has_bfloat16, keras, safe_to_fit, seed_everything, tf
 from feredge.recipe import Distillation, Network, Training
 from feredge.train.batches import Targets
 from feredge.train.networks import build_core, fold_input
@@ -89,7 +89,7 @@ class Fitter:
         size = size or batch[1]
         seed_everything(training.seed)
         with precision_policy(precision):
-            self.core = build_core(network, size=batch[1], classes=classes, channels=network.repeat)
+            self.core = safe_to_fit(build_core(network, size=batch[1], classes=classes, channels=network.repeat))
         with precision_policy("float32"):
             self.averaged = build_core(network, size=size, classes=classes, channels=network.repeat)
             plain = network.repeat == 1 and standard == (0.0, 1.0)

@@ -20,11 +20,13 @@ from typing import Any
 
 import onnx
 import pytest
+from click.testing import CliRunner
 from tiny_export import SMALL, with_recipe
 from tiny_training import stripes
 
 from feredge import files
 from feredge.artifact import Manifest
+from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export, exporting
 from feredge.recipe import Compression, Export
@@ -235,3 +237,18 @@ def test_other_data_are_refused(trained: RunFolder, tmp_path: Path) -> None:
     """Guards calibration against images that the network was not trained on."""
     with pytest.raises(RunError, match="other data"):
         export(with_recipe(trained, tmp_path / "run", ONE), stripes(seed=1))
+
+
+def test_a_setting_is_changed_for_good_or_refused(
+    trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards `--set`: the folder's recipe says how its files were made, and never how it was not trained."""
+    run = with_recipe(trained, tmp_path / "run", ONE)
+    monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
+    refused = CliRunner().invoke(main, ["export", str(run.path), "--set", "training.epochs=99"])
+    assert refused.exit_code == 2 and "belongs to another recipe" in refused.stderr and run.recipe() == ONE
+    words = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
+    done = CliRunner().invoke(main, ["export", str(run.path), *words])
+    assert done.exit_code == 0, done.stderr
+    assert run.recipe().compression.epochs == 9
+    assert [entry.file for entry in Manifest.read(run.artifacts).entries] == ["dense.float32.onnx"]
