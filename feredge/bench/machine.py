@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -33,8 +34,27 @@ def describe() -> Machine:
         governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not shown by this system",
         system=f"{platform.system()} {platform.release()}",
         versions={"python": platform.python_version(), **_versions()},
-        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        load=_load(),
     )
+
+
+def _load() -> float | None:
+    """Return how many cores are busy: in the next half second where Linux tells, else over the last minute."""
+    before = _ticks()
+    if before is None:
+        return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    time.sleep(0.5)
+    busy, idle = (after - earlier for after, earlier in zip(_ticks() or before, before, strict=True))
+    return round((os.cpu_count() or 1) * busy / max(busy + idle, 1), 2)
+
+
+def _ticks() -> tuple[int, int] | None:
+    """Return the time that all cores together were busy, or taken by a virtual machine's host, and were idle."""
+    words = _text("/proc/stat").partition("\n")[0].split()
+    if len(words) < 9 or words[0] != "cpu":
+        return None
+    user, nice, system, idle, waiting, *interrupts_and_stolen = map(int, words[1:9])
+    return user + nice + system + sum(interrupts_and_stolen), idle + waiting
 
 
 def _arm(cpu: dict[str, str]) -> str:

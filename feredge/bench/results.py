@@ -38,7 +38,7 @@ class Machine:
     """Where it was measured.
 
     Attributes:
-        load: the 1-minute load average just before the first measurement.
+        load: cores that something else kept busy just before the first measurement.
         peaks: multiply-adds a second of a large matrix product on one thread, by precision: `float32`, `int8`.
     """
 

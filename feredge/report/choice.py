@@ -10,7 +10,7 @@ from feredge.bench.results import Results, Row
 
 Picked = tuple[Row, list[Row], list[str]]
 BUSY_FROM = 0.7
-"""Load average, before anything is measured, from which other work is likely to have disturbed the clock."""
+"""Load, before anything is measured, from which other work is likely to have disturbed the clock."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _cautions(results: Results, best: Row) -> tuple[str, ...]:
         )
     load = results.machine.load
     if load is not None and load > BUSY_FROM:
-        found.append(f"The machine was busy with something else: load average {load:g} before the first measurement.")
+        found.append(f"The machine was busy with something else: a load of {load:g} before the first measurement.")
     if results.data.total < 1000:
         found.append(f"Only {results.data.total:,} test images: small drops cannot be seen.")
     return tuple(found)

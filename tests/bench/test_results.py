@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +94,14 @@ def test_the_machine_names_what_matters() -> None:
     here = machine.describe()
     assert here.cpu and here.cores >= 1 and here.versions["numpy"] == np.__version__
     assert "onnxruntime" in here.versions and here.governor
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells how busy it is now")
+def test_the_load_is_that_of_now() -> None:
+    """Guards the caution: it speaks of what runs beside the benchmark, not of the export that has just ended."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            load = machine.describe().load
+        finally:
+            busy.kill()
+    assert load is not None and 0.5 < load <= (os.cpu_count() or 1)

@@ -87,7 +87,7 @@ def test_cautions_name_what_weakens_the_figures(results: Results) -> None:
     few = dataclasses.replace(results, data=dataclasses.replace(results.data, images=(100,) * 7))
     assert choose(few).cautions[1:] == ("Only 700 test images: small drops cannot be seen.",)
     busy = dataclasses.replace(results, machine=dataclasses.replace(results.machine, load=3.5))
-    assert "load average 3.5" in choose(busy).cautions[1]
+    assert "a load of 3.5" in choose(busy).cautions[1]
 
 
 def test_pareto_by_all_pairs(results: Results) -> None:
