@@ -6,7 +6,6 @@ Each is written atomically, after everything it speaks of.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,14 +129,14 @@ class RunFolder:
         Raises:
             RunError: it trains in another way.
         """
-        known = self.recipe()
-        same = dataclasses.replace(known, compression=recipe.compression, export=recipe.export)
-        if same.to_json() != recipe.to_json():
+        known, new = self.recipe().to_json(), recipe.to_json()
+        differs = [key for key in {**known, **new} if known.get(key) != new.get(key)]
+        if other := [key for key in differs if key not in ("compression", "export")]:
             raise RunError(
-                f"{self.path}: belongs to another recipe or other settings ({known.name}), "
-                f"expected {recipe.name}; choose another folder"
+                f"{self.path}: belongs to another recipe or other settings ({known['name']}), "
+                f"found others in {', '.join(other)}; choose another folder"
             )
-        if known.to_json() != recipe.to_json():
+        if differs:
             files.write_text(self.recipe_file, recipes.dump(recipe))
 
     @classmethod
