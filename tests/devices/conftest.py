@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from feredge.data.drawn import drawn
 from feredge.devices.bundle import HowHard, bundle
 from feredge.run import RunFolder
 
+LINEAR = "toy_runners:Linear"
+
 
 @pytest.fixture(scope="session")
 def faces() -> Dataset:
@@ -31,7 +32,7 @@ def faces() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
+def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run folder as training and export leave it, with a linear model; do not change it."""
     folder = tmp_path_factory.mktemp("devices")
     build(folder)
@@ -45,15 +46,21 @@ def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         path = Path(shutil.copy(folder / name, run.artifacts))
         entries.append(entry(path, Card("dense", name.split(".")[1], faces.classes, InputContract()), {}))
     Manifest(tuple(entries)).write(run.artifacts)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subjects, "FLOAT_RUNNER", "toy_runners:Linear")
-        yield run
+    return run
+
+
+@pytest.fixture(autouse=True)
+def linear_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open the toy run's float model with the runner that can."""
+    monkeypatch.setattr(subjects, "FLOAT_RUNNER", LINEAR)
 
 
 @pytest.fixture(scope="session")
 def toy_bundle(toy_run: RunFolder, faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's bundle."""
-    return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", hard=HowHard("quick"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subjects, "FLOAT_RUNNER", LINEAR)
+        return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", hard=HowHard("quick"))
 
 
 @pytest.fixture(scope="session")
