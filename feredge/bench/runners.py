@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ class OpenCVRunner:
     """An `.onnx` file in OpenCV's DNN module, which takes float32 whatever the file says, and has integers its way."""
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
         import cv2
 
         cv2.setNumThreads(threads)
@@ -85,12 +87,14 @@ class OpenCVRunner:
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
-        try:
-            self._net.setInput(batch.astype(np.float32))
-            output: NDArray[Any] = self._net.forward()
-        except self._error as error:
-            raise ArtifactError(f"OpenCV failed on {batch.shape} ({_reason(error)})") from error
-        return output.reshape(len(batch), -1).astype(np.float32)
+        rows: list[NDArray[Any]] = []
+        for image in batch:  # one by one: of several, int8 networks answer wrongly, and otherwise each time
+            try:
+                self._net.setInput(image[None].astype(np.float32))
+                rows.append(self._net.forward().reshape(-1))
+            except self._error as error:
+                raise ArtifactError(f"OpenCV failed on {batch.shape} ({_reason(error)})") from error
+        return np.stack(rows).astype(np.float32)
 
 
 class MicroRunner:
