@@ -166,7 +166,7 @@ class RunFolder:
             RunError: no longer the same data.
             DataError: not there, or damaged.
         """
-        from feredge.data import hold_back, load
+        from feredge.data import load
 
         known = self.data()
         dataset = load(source or known["source"], size=self.recipe().data.size, skip_bad_rows=known["skipped_rows"] > 0)
@@ -175,7 +175,14 @@ class RunFolder:
                 f"{dataset.source}: expected the data of {self.path} (SHA-256 {known['digest'][:12]}), "
                 f"found others ({dataset.digest[:12]})"
             )
-        return hold_back(dataset, known["held_back"]) if known.get("held_back") else dataset
+        return self.hold_back(dataset)
+
+    def hold_back(self, dataset: Dataset) -> Dataset:
+        """Return `dataset` with those rows held back that the run was started without."""
+        from feredge.data import hold_back
+
+        rows = self.data().get("held_back")
+        return hold_back(dataset, rows) if rows else dataset
 
     def check_data(self, dataset: Dataset) -> None:
         """Raise RunError unless `dataset` is what the run was started on."""

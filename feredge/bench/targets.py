@@ -105,7 +105,7 @@ def gather(paths: Sequence[Path], source: str | None, asked: Asked, *, progress:
     groups, fitted = [], not asked.baselines
     for network in networks:
         dataset = shelf.dataset(network.view.size)
-        splits, unique = shelf.test(network.view)
+        splits, unique = shelf.test(network.view, network.run)
         subjects = list(network.subjects)
         if network.run is not None and not fitted:
             subjects += baseline_subjects(network.run, splits, progress)
@@ -138,12 +138,15 @@ class _Shelf:
             self._datasets[size] = load(self.source, size=size, skip_bad_rows=self._skip)
         return self._datasets[size]
 
-    def test(self, view: DataView) -> tuple[Splits, NDArray[np.bool_]]:
+    def test(self, view: DataView, run: RunFolder | None) -> tuple[Splits, NDArray[np.bool_]]:
         from feredge.data import split, unique_images
 
-        key = json.dumps(settings.to_plain(view), sort_keys=True)
+        dataset = self.dataset(view.size)
+        if run is not None:
+            dataset = run.hold_back(dataset)  # baselines learn from what the run did
+        held = [] if dataset.held_back is None else dataset.held_back.tolist()
+        key = json.dumps([settings.to_plain(view), held], sort_keys=True)
         if key not in self._tests:
-            dataset = self.dataset(view.size)
             splits = split(dataset, view)
             if not len(splits.test):
                 raise DataError(f"{dataset.source}: expected labelled test images, found none")

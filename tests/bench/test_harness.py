@@ -97,6 +97,16 @@ def test_other_data_is_refused_before_anything_is_measured(run: RunFolder, small
     assert not run.results.exists()
 
 
+def test_rows_that_were_left_out_are_left_out_again(run: RunFolder, faces: Dataset) -> None:
+    """Guards the baselines beside a run with `--leave-out`: they must not learn from what it did not."""
+    (before,) = gather([run.path], DATA, Asked(baselines=False)).groups
+    row = int(before.splits.train.rows[5])
+    run.data_file.write_text(json.dumps(run.data() | {"held_back": [row]}))
+    (after,) = gather([run.path], DATA, Asked(baselines=False)).groups
+    assert set(before.splits.train.rows) - set(after.splits.train.rows) == {row}
+    assert after.splits.test.rows.tolist() == before.splits.test.rows.tolist()
+
+
 def test_stopped_in_the_middle_leaves_the_older_results(
     run: RunFolder, faces: Dataset, small: Effort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
