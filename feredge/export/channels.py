@@ -22,11 +22,12 @@ from feredge.train.networks import multiply_adds
 layers = keras.layers
 
 STEP = 8
-EACH = (  # work on each channel alone
+EACH = (  # leave the channels what they are: as many, in their order
     layers.BatchNormalization,
     layers.ReLU,
     layers.ELU,
     layers.Activation,
+    layers.Softmax,
     layers.Dropout,
     layers.MaxPooling2D,
     layers.AveragePooling2D,
@@ -106,11 +107,15 @@ def layout(core: Any) -> Layout:
             group, flat[name] = Group(layer.output_shape[-1], [name]), 1
         elif type(layer) is layers.Flatten:
             flat[name] = math.prod(layer.input_shape[1:-1])
-        elif type(layer) not in EACH:
+        elif type(layer) not in EACH and not _is_depthwise(layer):
             raise RecipeError(f"expected layers whose channels can be removed, found {type(layer).__name__} ({name})")
         found.gives[name] = group
     found.gives[core.layers[-1].name].fixed = True
     return found
+
+
+def _is_depthwise(layer: Any) -> bool:
+    return type(layer) is layers.DepthwiseConv2D and layer.depth_multiplier == 1
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -145,8 +150,9 @@ def remove_channels(core: Any, share: float, batches: Batches) -> Any:
         if type(layer) in (layers.Conv2D, layers.Dense):
             inputs, outputs = found.inputs(layer.name, kept), found.outputs(layer.name, kept)
             weights = [weights[0][..., inputs, :][..., outputs], *(bias[outputs] for bias in weights[1:])]
-        elif weights:  # one value a channel
-            weights = [values[found.inputs(layer.name, kept)] for values in weights]
+        elif weights:  # one value, or one depthwise window of (H, W, channels, 1), a channel
+            inputs = found.inputs(layer.name, kept)
+            weights = [values[:, :, inputs] if values.ndim == 4 else values[inputs] for values in weights]
         slim.get_layer(layer.name).set_weights(weights)
     return slim
 
@@ -237,9 +243,13 @@ def _multiply_adds(core: Any, found: Layout, sizes: dict[Group, int]) -> int:
     """Return what `multiply_adds` would of a network with groups of these sizes."""
     total = 0
     for layer in core.layers:
-        if type(layer) in (layers.Conv2D, layers.Dense):
-            takes, gives = found.takes[layer.name], found.gives[layer.name]
-            inputs = sizes.get(takes, takes.size) * found.places[layer.name]
-            window = math.prod(layer.kernel.shape[:-2]) * math.prod(layer.output_shape[1:-1])
-            total += inputs * sizes.get(gives, gives.size) * window
+        if type(layer) not in (layers.Conv2D, layers.Dense, layers.DepthwiseConv2D):
+            continue
+        takes, gives = found.takes[layer.name], found.gives[layer.name]
+        inputs, outputs = (sizes.get(group, group.size) for group in (takes, gives))
+        if type(layer) is layers.DepthwiseConv2D:
+            inputs = 1  # each channel comes from one
+        kernel = layer.weights[0]
+        window = math.prod(kernel.shape[:-2]) * math.prod(layer.output_shape[1:-1])
+        total += inputs * found.places[layer.name] * outputs * window
     return total

@@ -18,17 +18,30 @@ from feredge.train.fitting import one_hot
 from feredge.train.networks import build_core, multiply_adds
 
 RESIDUAL = Network(stem=16, stem_stride=1, channels=(16, 24), blocks=(2, 1))
-NETWORKS = [RESIDUAL, Network(name="six-class-cnn"), Network(name="three-class-dcnn")]
+NETWORKS = [RESIDUAL, Network(name="six-class-cnn"), Network(name="three-class-dcnn"), None]  # None: _depthwise
 
 
-def _core(network: Network, size: int = 48) -> Any:
+def _core(network: Network | None, size: int = 48) -> Any:
     seed_everything(3)
-    core = build_core(network, size=size, classes=7)
+    core = build_core(network, size=size, classes=7) if network else _depthwise(size)
     rng = np.random.default_rng(0)
     for layer in core.layers:  # fresh normalizations change nothing, and would hide a mixed-up channel
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
     return core
+
+
+def _depthwise(size: int) -> Any:
+    """Return a residual network of separable convolutions, as mini_XCEPTION is one."""
+    layers = keras.layers
+    pixels = keras.Input((size, size, 1))
+    x = layers.BatchNormalization()(layers.Conv2D(16, 3, use_bias=False)(pixels))
+    shortcut = layers.BatchNormalization()(layers.Conv2D(24, 1, 2, padding="same", use_bias=False)(x))
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(24, 1, use_bias=False)(x)))
+    x = layers.DepthwiseConv2D(3, 2, padding="same", bias_initializer="random_normal")(x)
+    x = layers.Add()([x, shortcut])
+    return keras.Model(pixels, layers.Softmax()(layers.GlobalAveragePooling2D()(layers.Conv2D(7, 3)(x))))
 
 
 def _batches(size: int) -> Batches:
@@ -46,15 +59,17 @@ def _silence(core: Any, found: channels.Layout, kept: channels.Kept) -> None:
         silent = np.setdiff1d(np.arange(group.size), kept[group])
         index = (np.arange(places)[:, None] * group.size + silent).ravel()
         weights = layer.get_weights()
-        for values in weights if layer.name in group.made_by else weights[:2] + weights[2:3]:
-            values[..., index] = 0.0
+        for values in weights if layer.name in group.made_by else weights[:3]:
+            np.moveaxis(values, 2 if values.shape[-1] == 1 else -1, -1)[..., index] = 0.0
         layer.set_weights(weights)
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
-def test_removing_channels_that_are_zero_changes_nothing(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards the surgery: additions, normalizations, flattened images. A channel off by one gives other answers."""
-    size = 16 if network.name == "residual" else 48
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name if network else "depthwise")
+def test_removing_channels_that_are_zero_changes_nothing(
+    network: Network | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the surgery: additions, normalizations, flattened images, depthwise layers. A channel off by one gives other answers."""
+    size = 16 if network is None or network.name == "residual" else 48
     core, images = _core(network, size), stripes(8, size=size).batch / np.float32(255)
     found = channels.layout(core)
     rng = np.random.default_rng(1)
@@ -81,12 +96,13 @@ def test_channels_that_are_added_are_one_group() -> None:
     ]
 
 
-def test_the_multiply_adds_are_gone() -> None:
+@pytest.mark.parametrize("network", [RESIDUAL, None], ids=["residual", "depthwise"])
+def test_the_multiply_adds_are_gone(network: Network | None) -> None:
     """Guards the name's promise, and that every width that was changed is a multiple of eight."""
-    core = _core(RESIDUAL, 16)
+    core = _core(network, 16)
     slim = channels.remove_channels(core, 0.5, _batches(16))
     assert multiply_adds(slim) <= 0.5 * multiply_adds(core)
-    assert {layer.kernel.shape[-1] % 8 for layer in slim.layers if isinstance(layer, keras.layers.Conv2D)} == {0}
+    assert {group.size % 8 for group in channels.layout(slim).groups} == {0}
     assert slim.output_shape == core.output_shape
 
 
