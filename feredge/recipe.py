@@ -133,6 +133,9 @@ class Training:
     repeats: int = added(1)
 
 
+Figure = Literal["validation_accuracy", "validation_loss", "train_accuracy", "train_loss"]
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How the rate falls, when training stops and which weights are kept.
@@ -147,23 +150,25 @@ class Schedule:
         lower_after: epochs without a better one after which the rate is multiplied by `lower_by`; 0 never.
         lowest: the rate falls no further.
         stop_after: epochs without a better one after which training stops; 0 never.
+        stop_watch: the figure that stops training, where it is not `watch`; else empty.
         keep: the weights after the last epoch, or after the best.
     """
 
     shape: Literal["cosine", "constant"] = "cosine"
     decay: float = 0.0
     decay_from: int = 0
-    watch: Literal["validation_accuracy", "validation_loss", "train_accuracy", "train_loss"] = "validation_accuracy"
+    watch: Figure = "validation_accuracy"
     min_delta: float = 0.0
     lower_after: int = 0
     lower_by: float = 0.5
     lowest: float = 0.0
     stop_after: int = 0
+    stop_watch: Literal[Figure, ""] = added("")
     keep: Literal["last", "best"] = "last"
 
     @property
     def chooses(self) -> bool:
-        """Whether the watched figure has any say."""
+        """Whether a figure of the history has any say."""
         return self.keep == "best" or self.lower_after > 0 or self.stop_after > 0
 
 

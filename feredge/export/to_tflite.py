@@ -7,7 +7,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from feredge.contract import Images
+from feredge.export import flatbuffer
 from feredge.keras import tf
 from feredge.train.networks import with_contract
 
@@ -43,7 +46,26 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, per_channel: bo
                 tf.lite.OpsSet.TFLITE_BUILTINS,  # the pixels' way to int16 is a Cast
             ]
 
-    return converted(with_contract(core), options)
+    model = converted(with_contract(core), options)
+    return with_depthwise_scales(model) if precision == "dynamic-int8" and not per_channel else model
+
+
+def with_depthwise_scales(model: bytes) -> bytes:
+    """Return a flatbuffer that repeats the scale of each int8 depthwise kernel for every channel.
+
+    LiteRT reads one a channel where activations are float, and past the end of fewer: its answers are then noise.
+    """
+    parsed = flatbuffer.parse(model)
+    graph = parsed.subgraphs[0]
+    for kind, operator in zip(flatbuffer.operator_names(parsed), graph.operators, strict=True):
+        kernel = graph.tensors[operator.inputs[1]]
+        quantization = kernel.quantization
+        if kind == "DEPTHWISE_CONV_2D" and quantization is not None and quantization.scale is not None:
+            channels = kernel.shape[-1] // len(quantization.scale)
+            quantization.scale = np.repeat(quantization.scale, channels)
+            quantization.zeroPoint = np.repeat(quantization.zeroPoint, channels)
+            quantization.quantizedDimension = 3
+    return flatbuffer.pack(parsed)
 
 
 def trained_int8(quantized: Any) -> bytes:

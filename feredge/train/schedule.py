@@ -30,16 +30,23 @@ class Verdict:
 
 def judge(history: History, schedule: Schedule) -> Verdict:
     """Go through the epochs of `history`, as early stopping and rate-on-plateau would have."""
-    sign = -1.0 if schedule.watch.endswith("loss") else 1.0
-    top, best, flat, lowered, epoch = -math.inf, 0, 0, 0, 0
-    for epoch, figure in enumerate(sign * column(history, schedule.watch), start=1):
+    best, lowered = _follow(history, schedule.watch, schedule)
+    last_better = _follow(history, schedule.stop_watch, schedule)[0] if schedule.stop_watch else best
+    return Verdict(best, lowered, 0 < schedule.stop_after <= len(history) - last_better)
+
+
+def _follow(history: History, watch: str, schedule: Schedule) -> tuple[int, int]:
+    """Return the best epoch by a figure, and how often the rate was lowered for want of a better one."""
+    sign = -1.0 if watch.endswith("loss") else 1.0
+    top, best, flat, lowered = -math.inf, 0, 0, 0
+    for epoch, figure in enumerate(sign * column(history, watch), start=1):
         if figure > top + schedule.min_delta:
             top, best, flat = figure, epoch, 0
         else:
             flat += 1
             if flat == schedule.lower_after:
                 lowered, flat = lowered + 1, 0
-    return Verdict(best, lowered, 0 < schedule.stop_after <= epoch - best)
+    return best, lowered
 
 
 def rate(step: int, *, count: int, training: Training, schedule: Schedule, lowered: int) -> float:

@@ -85,7 +85,9 @@ def _train_once(
     if len(np.unique(splits.train.labels)) < 2:
         found = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
-    if recipe.schedule.chooses and recipe.schedule.watch.startswith("validation") and not len(splits.validation):
+    watched = (recipe.schedule.watch, recipe.schedule.stop_watch)
+    validates = recipe.schedule.chooses and any(figure.startswith("validation") for figure in watched)
+    if validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
     taught = None if teacher is None else teacher.of(splits.train)
     build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not

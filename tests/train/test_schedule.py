@@ -78,6 +78,17 @@ def test_the_best_epoch_is_the_first_that_none_beats(watch: str, figures: list[f
     assert verdict == schedule.Verdict(best, 0, False)
 
 
+def test_another_figure_may_stop_the_training() -> None:
+    """Guards protocols that stop by the training accuracy and keep the best epoch of the validation images."""
+    rows = _history([0.6, 0.5, 0.4, 0.3, 0.2])
+    rows[:, history.COLUMNS.index("train_accuracy")] = [0.1, 0.2, 0.3, 0.3, 0.2]
+    how = Schedule(stop_after=2, stop_watch="train_accuracy", keep="best")
+    assert [schedule.judge(rows[:epochs], how) for epochs in (4, 5)] == [
+        schedule.Verdict(1, 0, False),
+        schedule.Verdict(1, 0, True),
+    ]
+
+
 def test_the_rate_decays_from_its_epoch() -> None:
     """Guards the course's protocol: as it was for ten epochs, then times exp(-0.1) in each."""
     how = Schedule("constant", decay=0.1, decay_from=10)
