@@ -58,9 +58,11 @@ def with_depthwise_scales(model: bytes) -> bytes:
     parsed = flatbuffer.parse(model)
     graph = parsed.subgraphs[0]
     for kind, operator in zip(flatbuffer.operator_names(parsed), graph.operators, strict=True):
+        if kind != "DEPTHWISE_CONV_2D":
+            continue
         kernel = graph.tensors[operator.inputs[1]]
         quantization = kernel.quantization
-        if kind == "DEPTHWISE_CONV_2D" and quantization is not None and quantization.scale is not None:
+        if quantization is not None and quantization.scale is not None:
             channels = kernel.shape[-1] // len(quantization.scale)
             quantization.scale = np.repeat(quantization.scale, channels)
             quantization.zeroPoint = np.repeat(quantization.zeroPoint, channels)

@@ -68,7 +68,7 @@ def _silence(core: Any, found: channels.Layout, kept: channels.Kept) -> None:
 def test_removing_channels_that_are_zero_changes_nothing(
     network: Network | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards the surgery: additions, normalizations, flattened images, depthwise layers. A channel off by one gives other answers."""
+    """Guards the surgery: additions, normalizations, flattened and depthwise channels. One off gives other answers."""
     size = 16 if network is None or network.name == "residual" else 48
     core, images = _core(network, size), stripes(8, size=size).batch / np.float32(255)
     found = channels.layout(core)

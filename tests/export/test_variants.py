@@ -16,8 +16,10 @@ from tiny_training import stripes
 from feredge.artifact import Manifest
 from feredge.errors import VerificationError
 from feredge.export import contents, export, exporting, promises, to_onnx, to_tflite, variants
+from feredge.keras import keras
 from feredge.recipe import Compression, Export
 from feredge.run import RunFolder
+from feredge.tflite import TFLiteGraph, litert_interpreter
 from feredge.train.networks import multiply_adds
 
 RECIPE = dataclasses.replace(
@@ -96,6 +98,21 @@ def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path:
         assert any(kernel.dtype == np.int8 for kernel in kernels)
         few[per_channel] = all(len(np.unique(kernel)) <= 12 for kernel in kernels)
     assert few == {False: True, True: False}
+
+
+def test_depthwise_kernels_under_one_scale_are_read_right() -> None:
+    """Guards against LiteRT, which reads a scale for every channel there, past the end of the only one."""
+    pixels = keras.Input((6, 6, 1))
+    x = keras.layers.DepthwiseConv2D(3, name="windows")(keras.layers.Conv2D(128, 1, use_bias=False)(pixels))
+    x = keras.layers.Dense(7, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    core, images = keras.Model(pixels, x), stripes(32, size=6).batch
+    model = to_tflite.to_tflite(core, "dynamic-int8", calibration=images, per_channel=False)
+    (kernel,) = (t for t in litert_interpreter(model).get_tensor_details() if t["dtype"] == np.int8)
+    scales = kernel["quantization_parameters"]["scales"]
+    assert kernel["shape"].tolist() == [1, 3, 3, 128] and len(scales) == 128 and len(set(scales)) == 1
+    found = TFLiteGraph(litert_interpreter(model)).run(images)
+    # steps of 1/127 in kernel and activations, over nine products and a mean: a hundredth is far from noise
+    np.testing.assert_allclose(found, core(images / np.float32(255)).numpy(), atol=0.01)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("channels")])
