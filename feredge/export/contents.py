@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError
+from feredge.export import flatbuffer
 
-TFLITE_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 ONNX_WEIGHTED = ("Conv", "Gemm", "MatMul")
 LAYOUT = ("Reshape", "Transpose")  # may stand between the input and the first layer: tf2onnx goes from NHWC to NCHW
 SMALL_KERNEL = 1024  # with weights only in int8, TFLite leaves kernels of fewer values in float
@@ -48,30 +48,21 @@ def read(path: Path) -> Contents:
 
 
 def _read_tflite(path: Path) -> Contents:
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model = flatbuffer.parse(path.read_bytes())
     graph = model.subgraphs[0]
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    types = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     made_by = {index: operator for operator in graph.operators for index in operator.outputs}
     kernels = {}
-    for operator in graph.operators:
-        if names[codes[operator.opcodeIndex]] in TFLITE_WEIGHTED:
-            index = operator.inputs[1]
-            if index in made_by:  # float16 kernels go through a DEQUANTIZE
-                index = made_by[index].inputs[0]
-            tensor = graph.tensors[index]
-            raw = np.asarray(model.buffers[tensor.buffer].data, np.uint8)
-            values = np.frombuffer(raw.tobytes(), np.dtype(types[tensor.type].lower()))
-            kernels[tensor.name.decode()] = values.reshape(tensor.shape)
-    floats = tuple(tensor.name.decode() for tensor in graph.tensors if types[tensor.type].startswith("FLOAT"))
+    for operator in flatbuffer.weighted(model):
+        index = operator.inputs[1]
+        if index in made_by:  # float16 kernels go through a DEQUANTIZE
+            index = made_by[index].inputs[0]
+        kernels[graph.tensors[index].name.decode()] = flatbuffer.constant(model, index)
+    types = [(tensor.name.decode(), flatbuffer.type_name(tensor)) for tensor in graph.tensors]
     image = graph.tensors[graph.inputs[0]]
     pixels = None
-    if types[image.type] == "UINT8" and image.quantization is not None and image.quantization.scale is not None:
+    if types[graph.inputs[0]][1] == "UINT8" and image.quantization is not None and image.quantization.scale is not None:
         pixels = np.float32(image.quantization.scale[0]), int(image.quantization.zeroPoint[0])
-    return Contents(kernels, floats, pixels)
+    return Contents(kernels, tuple(name for name, kind in types if kind.startswith("FLOAT")), pixels)
 
 
 def _read_onnx(path: Path) -> Contents:

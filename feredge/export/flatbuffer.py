@@ -58,16 +58,37 @@ def operator_names(model: Any) -> list[str]:
     return [kinds[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
 
 
+def weighted(model: Any) -> list[Any]:
+    """Return the operators of a `ModelT` that have a kernel, in the graph's order."""
+    pairs = zip(operator_names(model), model.subgraphs[0].operators, strict=True)
+    return [operator for kind, operator in pairs if kind in WEIGHTED]
+
+
+def constant(model: Any, index: int) -> NDArray[Any]:
+    """Return the values of a constant tensor of a `ModelT`, in the type and shape that they are stored in."""
+    tensor = model.subgraphs[0].tensors[index]
+    data = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+    return np.frombuffer(data, type_name(tensor).lower()).reshape(tensor.shape)
+
+
+def store(model: Any, index: int, values: NDArray[Any]) -> None:
+    """Overwrite the values of a constant tensor of a `ModelT`, of the same type and shape."""
+    model.buffers[model.subgraphs[0].tensors[index].buffer].data = np.frombuffer(values.tobytes(), np.uint8)
+
+
+def type_name(tensor: Any) -> str:
+    """Return the type of a `TensorT`, as the schema has it: `INT8`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    known: dict[int, str] = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
+    return known[tensor.type]
+
+
 def kernel_outputs(model: bytes) -> dict[str, str]:
     """Return the tensor that each layer with a kernel gives, by the layer's Keras name, in the graph's order."""
     parsed = parse(model)
-    graph = parsed.subgraphs[0]
-    found = {}
-    for kind, operator in zip(operator_names(parsed), graph.operators, strict=True):
-        if kind in WEIGHTED:
-            output = graph.tensors[operator.outputs[0]].name.decode()
-            found[layer_of(output)] = output
-    return found
+    outputs = [parsed.subgraphs[0].tensors[operator.outputs[0]].name.decode() for operator in weighted(parsed)]
+    return {layer_of(output): output for output in outputs}
 
 
 def layer_of(tensor: str) -> str:

@@ -7,10 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from feredge.contract import Images
-from feredge.export import flatbuffer
+from feredge.export.one_scale import with_one_scale
 from feredge.keras import tf
 from feredge.train.networks import with_contract
 
@@ -34,7 +32,6 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, per_channel: bo
             yield [image[None]]
 
     def options(converter: Any) -> None:
-        converter._experimental_disable_per_channel = not per_channel
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
@@ -47,27 +44,9 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, per_channel: bo
             ]
 
     model = converted(with_contract(core), options)
-    return with_depthwise_scales(model) if precision == "dynamic-int8" and not per_channel else model
-
-
-def with_depthwise_scales(model: bytes) -> bytes:
-    """Return a flatbuffer that repeats the scale of each int8 depthwise kernel for every channel.
-
-    LiteRT reads one a channel where activations are float, and past the end of fewer: its answers are then noise.
-    """
-    parsed = flatbuffer.parse(model)
-    graph = parsed.subgraphs[0]
-    for kind, operator in zip(flatbuffer.operator_names(parsed), graph.operators, strict=True):
-        if kind != "DEPTHWISE_CONV_2D":
-            continue
-        kernel = graph.tensors[operator.inputs[1]]
-        quantization = kernel.quantization
-        if quantization is not None and quantization.scale is not None:
-            channels = kernel.shape[-1] // len(quantization.scale)
-            quantization.scale = np.repeat(quantization.scale, channels)
-            quantization.zeroPoint = np.repeat(quantization.zeroPoint, channels)
-            quantization.quantizedDimension = 3
-    return flatbuffer.pack(parsed)
+    if per_channel or precision not in ("dynamic-int8", "int16x8"):
+        return model
+    return with_one_scale(model, to_tflite(core, "float32", calibration=calibration))
 
 
 def trained_int8(quantized: Any) -> bytes:

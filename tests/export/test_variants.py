@@ -100,16 +100,19 @@ def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path:
     assert few == {False: True, True: False}
 
 
-def test_depthwise_kernels_under_one_scale_are_read_right() -> None:
-    """Guards against LiteRT, which reads a scale for every channel there, past the end of the only one."""
+@pytest.mark.parametrize("precision", ["dynamic-int8", "int16x8"])
+def test_one_scale_serves_depthwise_kernels_too(precision: str) -> None:
+    """Guards against LiteRT, which reads a scale for every channel there, past the end of an only one."""
     pixels = keras.Input((6, 6, 1))
-    x = keras.layers.DepthwiseConv2D(3, name="windows")(keras.layers.Conv2D(128, 1, use_bias=False)(pixels))
+    x = keras.layers.Conv2D(128, 1, use_bias=False)(pixels)
+    x = keras.layers.DepthwiseConv2D(3, bias_initializer="random_normal")(x)
     x = keras.layers.Dense(7, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
     core, images = keras.Model(pixels, x), stripes(32, size=6).batch
-    model = to_tflite.to_tflite(core, "dynamic-int8", calibration=images, per_channel=False)
-    (kernel,) = (t for t in litert_interpreter(model).get_tensor_details() if t["dtype"] == np.int8)
+    model = to_tflite.to_tflite(core, precision, calibration=images, per_channel=False)
+    details = litert_interpreter(model).get_tensor_details()
+    (kernel,) = (item for item in details if item["dtype"] == np.int8 and item["shape"].tolist() == [1, 3, 3, 128])
     scales = kernel["quantization_parameters"]["scales"]
-    assert kernel["shape"].tolist() == [1, 3, 3, 128] and len(scales) == 128 and len(set(scales)) == 1
+    assert len(scales) == 128 and len(set(scales)) == 1
     found = TFLiteGraph(litert_interpreter(model)).run(images)
     # steps of 1/127 in kernel and activations, over nine products and a mean: a hundredth is far from noise
     np.testing.assert_allclose(found, core(images / np.float32(255)).numpy(), atol=0.01)
