@@ -7,6 +7,9 @@ Each is written atomically, after everything it speaks of.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +157,28 @@ class RunFolder:
         if exported and not (run.artifacts / "manifest.json").is_file():
             raise RunError(f"{path}: expected exported artifacts; run `feredge export {path}` first")
         return run
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from working in the folder meanwhile. A process that is killed leaves it free.
+
+        Raises:
+            RunError: another is at work there.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has no locks on folders: there nothing is kept away
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"{self.path}: another process is at work there; wait for it, or stop it") from error
+            yield
+        finally:
+            os.close(handle)
 
     def recipe(self) -> Recipe:
         """Return the resolved recipe."""

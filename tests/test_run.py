@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +82,22 @@ def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
     (tmp_path / "training.json").write_text("{}")
     with pytest.raises(RunError, match="run `feredge export"):
         RunFolder.open(tmp_path, trained=True, exported=True)
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards checkpoints that two trainings would overwrite in turn; the folder of one that was killed is free."""
+    run = RunFolder.claim(tmp_path / "r", recipe.load("nano"), dataset)
+    script = f"""
+import time, pathlib
+from feredge.run import RunFolder
+with RunFolder(pathlib.Path({str(run.path)!r})).alone():
+    print("in", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"in\n"
+        with pytest.raises(RunError, match="another process is at work there"), run.alone():
+            pass
+        other.kill()
+    with run.alone():
+        pass

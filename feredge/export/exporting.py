@@ -71,7 +71,7 @@ def export(
     Raises:
         DataError: calibration images that stand in the test split.
         RecipeError: a precision or format that cannot be written.
-        RunError: not trained, other data than it was trained on, or a worker that died.
+        RunError: not trained, other data than it was trained on, a worker that died, or another process at work there.
         ArtifactError: a conversion failed.
         VerificationError: a file left its tolerance. No manifest stands then.
     """
@@ -86,23 +86,24 @@ def export(
     _check_layers(run, recipe.export.keep_float)
     splits = data.split(dataset, recipe.data)
     chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
-    _clear(run.artifacts, keep=cards)  # not before all that was asked for has been looked at
-    _prepare_variants(run, recipe, splits, cards, progress)
-    few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
-    note = f"calibrated on only {len(chosen)} images" if few else ""
-    bounded = (splits.validation.batch, splits.validation.labels) if recipe.export.max_drop else None
-    images = _real_images(splits, recipe)
-    jobs = [Job(run.path, recipe.export, group, chosen, others, images, bounded) for group in _groups(cards)]
-    try:
-        entries, runtimes = _convert_all(run, jobs, len(cards), progress, note)
-        _write_operators(run.artifacts, cards)
-        _write_runtimes(run.artifacts, {name: runtimes[name] for name in cards}, min(RUNTIME_IMAGES, len(images)))
-    except BaseException:
-        _clear(run.artifacts, keep=cards)  # workers that were ended leave their temporary files
-        raise
-    manifest = Manifest(tuple(entries[name] for name in cards))
-    manifest.write(run.artifacts)
-    return manifest
+    with run.alone():
+        _clear(run.artifacts, keep=cards)  # not before all that was asked for has been looked at
+        _prepare_variants(run, recipe, splits, cards, progress)
+        few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
+        note = f"calibrated on only {len(chosen)} images" if few else ""
+        bounded = (splits.validation.batch, splits.validation.labels) if recipe.export.max_drop else None
+        images = _real_images(splits, recipe)
+        jobs = [Job(run.path, recipe.export, group, chosen, others, images, bounded) for group in _groups(cards)]
+        try:
+            entries, runtimes = _convert_all(run, jobs, len(cards), progress, note)
+            _write_operators(run.artifacts, cards)
+            _write_runtimes(run.artifacts, {name: runtimes[name] for name in cards}, min(RUNTIME_IMAGES, len(images)))
+        except BaseException:
+            _clear(run.artifacts, keep=cards)  # workers that were ended leave their temporary files
+            raise
+        manifest = Manifest(tuple(entries[name] for name in cards))
+        manifest.write(run.artifacts)
+        return manifest
 
 
 def every_file() -> Export:

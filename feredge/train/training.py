@@ -48,7 +48,8 @@ def train(
     With `soft_labels`, a file of teaching.py, the network learns from them too, as `recipe.distillation` says.
 
     Raises:
-        RunError: `out` belongs to something else, holds a damaged checkpoint, or the loss is no longer finite.
+        RunError: `out` belongs to something else, another process is at work there, it holds a damaged checkpoint,
+            or the loss is no longer finite.
         DataError: nothing to learn from or to choose by, images of another size than the recipe's, or soft labels
             of others.
     """
@@ -92,10 +93,11 @@ def _train_once(
     taught = None if teacher is None else teacher.of(splits.train)
     build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
     RunFolder.claim(run.path, recipe, dataset)
-    _record_splits(run, splits)
-    fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught)
-    fit.epochs(progress)
-    fit.finish(progress)
+    with run.alone():
+        _record_splits(run, splits)
+        fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught)
+        fit.epochs(progress)
+        fit.finish(progress)
 
 
 def load_model(run: RunFolder) -> Any:

@@ -252,3 +252,11 @@ def test_a_setting_is_changed_for_good_or_refused(
     assert done.exit_code == 0, done.stderr
     assert run.recipe().compression.epochs == 9
     assert [entry.file for entry in Manifest.read(run.artifacts).entries] == ["dense.float32.onnx"]
+
+
+def test_a_folder_in_which_another_works_is_left_alone(trained: RunFolder, tmp_path: Path) -> None:
+    """Guards two exports into one folder, each of which would clear away the other's files."""
+    run = with_recipe(trained, tmp_path / "run", SMALL)
+    with run.alone(), pytest.raises(RunError, match="another process is at work"):
+        export(run, stripes())
+    assert not run.artifacts.exists()
