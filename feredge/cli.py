@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from feredge.data.dataset import Dataset
     from feredge.progress import Progress
     from feredge.run import RunFolder
+
+LINE_EVERY = 30.0  # seconds between a task's lines in a log
 
 # Commands with a module of their own, imported when they are called: name -> (module, one line of help).
 ELSEWHERE = {
@@ -91,7 +95,10 @@ def _fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def bars() -> Iterator[Progress]:
-    """Give a Progress that shows one bar a task on standard error."""
+    """Give a Progress that shows one bar a task on standard error; where that is no terminal, lines for a log."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Display
@@ -119,6 +126,20 @@ def bars() -> Iterator[Progress]:
     finally:
         if tasks:
             display.stop()
+
+
+def _lines() -> Progress:
+    """Return a Progress that prints a line when a task begins, every half minute, and when it is done."""
+    shown: dict[str, tuple[float, bool]] = {}
+
+    def progress(task: str, done: float, total: float, note: str = "") -> None:
+        now, (last, finished) = time.monotonic(), shown.get(task, (-math.inf, False))
+        if not finished and (done >= total or now - last >= LINE_EVERY):
+            shown[task] = now, done >= total
+            steps = f"{round(done, 1):.9g}/{total:.9g}"
+            click.echo(f"{time.strftime('%H:%M:%S')}  {task} {steps}  {note}".rstrip(), err=True)
+
+    return progress
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
