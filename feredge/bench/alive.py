@@ -11,7 +11,7 @@ from typing import Self
 from feredge.bench.process import Worker
 from feredge.bench.trial import Trial
 
-MOST = 2 << 30
+MOST = 8 << 30
 """Bytes that are a process's own, libraries that all share left aside; less where less than twice as much is free."""
 
 

@@ -17,6 +17,12 @@ PICTURES = 64
 """Different pictures that timed runs cycle through: a forest's time depends on what it sees."""
 
 
+TURN = 0.5
+"""Seconds of a turn: the clock wanders within seconds, and files whose turns lie close together see the same of it."""
+MOST_TURNS = 8
+"""In a round, at most: each begins with a warm-up."""
+
+
 def effort(
     name: str,
     *,
@@ -51,10 +57,15 @@ def effort(
     )
 
 
+def turns(effort: Effort) -> int:
+    """Return how many turns a subject has in a round."""
+    return min(MOST_TURNS, max(1, round(effort.seconds / effort.rounds / TURN)))
+
+
 def order(subjects: int, effort: Effort) -> list[list[int]]:
-    """Return who is measured when: every subject once a round, each round in a random order of its own."""
+    """Return who is measured when: every subject `turns` times a round, each time in a random order of its own."""
     random = np.random.default_rng(effort.seed)
-    return [random.permutation(subjects).tolist() for _ in range(effort.rounds)]
+    return [random.permutation(subjects).tolist() for _ in range(effort.rounds * turns(effort))]
 
 
 def summarize(rounds: Sequence[NDArray[np.int64]]) -> Timing:

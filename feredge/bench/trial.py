@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ class Trial:
         named: classes named on corrupted copies.
         samples: nanoseconds of timed runs, by threads and task, one array a round.
         conditions: the machine in each round, by threads.
+        taken: turns so far, by threads.
+        round_began: the machine before the first turn of this round.
         prepares: whether preprocessing can be timed here.
         macs: multiply-adds of one image, where the file tells.
         fresh: whether the worker has not been timed yet.
@@ -55,6 +58,8 @@ class Trial:
     named: dict[Copy, NDArray[np.uint8]] = field(default_factory=dict)
     samples: dict[tuple[int, str], list[NDArray[np.int64]]] = field(default_factory=dict)
     conditions: dict[int, list[Condition]] = field(default_factory=dict)
+    taken: dict[int, int] = field(default_factory=dict)
+    round_began: condition.State = field(default_factory=condition.read)
     prepares: bool = True
     macs: Macs | None = None
     fresh: bool = True
@@ -138,33 +143,44 @@ class Trial:
         self.prepares = bool(answer["prepares"])
 
     def turn(self, effort: Effort, threads: int) -> None:
-        """Time one round of every task."""
-        before = condition.read()
+        """Time one turn of every task; a round is `latency.turns` of them."""
+        taken, each = self.taken.get(threads, 0), latency.turns(effort)
+        begins = taken % each == 0
+        if begins:
+            self.round_began = condition.read()
         for name, (what, batch, share) in self._tasks(effort).items():
-            runs = -(-effort.runs // effort.rounds) if batch == 1 else 1
-            # A worker that has run before only needs to bring code and weights back into the caches.
-            warm_seconds = effort.warm_seconds if self.fresh else 0.1 * effort.warm_seconds
+            runs = -(-effort.runs // (effort.rounds * each)) if batch == 1 else 1
             headline = name == "inference" and threads == effort.threads[0]
-            seconds = share * (effort.seconds if headline else min(effort.seconds, BESIDE)) / effort.rounds
-            calls = (runs + effort.warm_runs) * self.slowest * max(1, batch / CHUNK)
-            _, arrays = self._worker.ask(
-                "time",
-                timeout=self.patience + 4 * (warm_seconds + seconds + calls),
-                what=what,
-                batch=batch,
-                warm_runs=effort.warm_runs,
-                warm_seconds=warm_seconds,
-                seconds=seconds,
-                runs=runs,
-            )
-            self.samples.setdefault((threads, name), []).append(arrays["samples"])
-        self.fresh = False
-        self.conditions.setdefault(threads, []).append(condition.between(before, condition.read()))
+            seconds = share * (effort.seconds if headline else min(effort.seconds, BESIDE)) / (effort.rounds * each)
+            samples = self._time(effort, what, batch, runs, seconds)
+            parts = self.samples.setdefault((threads, name), [])
+            parts.append(samples if begins else np.concatenate([parts.pop(), samples]))
+        self.fresh, self.taken[threads] = False, taken + 1
+        conditions = self.conditions.setdefault(threads, [])
+        if not begins:
+            conditions.pop()
+        conditions.append(condition.between(self.round_began, condition.read()))
+
+    def _time(self, effort: Effort, what: str, batch: int, runs: int, seconds: float) -> NDArray[np.int64]:
+        # A worker that has run before only needs to bring code and weights back into the caches.
+        warm_seconds = effort.warm_seconds if self.fresh else 0.1 * effort.warm_seconds
+        calls = (runs + effort.warm_runs) * self.slowest * max(1, batch / CHUNK)
+        _, arrays = self._worker.ask(
+            "time",
+            timeout=self.patience + 4 * (warm_seconds + seconds + calls),
+            what=what,
+            batch=batch,
+            warm_runs=effort.warm_runs,
+            warm_seconds=warm_seconds,
+            seconds=seconds,
+            runs=runs,
+        )
+        return cast("NDArray[np.int64]", arrays["samples"])
 
     def latency(self, effort: Effort, threads: int) -> Latency | None:
         """Sum up the timed runs at `threads`; None when they are not whole."""
         kept = {what: parts for (at, what), parts in self.samples.items() if at == threads}
-        if any(len(kept.get(name, ())) < effort.rounds for name in self._tasks(effort)):
+        if self.taken.get(threads, 0) < effort.rounds * latency.turns(effort):
             return None
         return Latency(
             threads=threads,

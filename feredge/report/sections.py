@@ -117,7 +117,7 @@ def steadiness(results: Results) -> str:
         for row, timing in sorted(timings, key=lambda pair: pair[1].median)
     )
     lead = (
-        f"{results.effort.rounds} rounds, taken in turns at random across all files; no run was left out. "
+        f"{results.effort.rounds} rounds of short turns, at random across all files; no run was left out. "
         "Dots that lie apart are a noisy machine, not a property of the file."
     )
     return section(
@@ -171,9 +171,9 @@ def _rules(results: Results) -> list[str]:
     effort = results.effort
     found = [
         "Each file runs in a process of its own, and one process is awake at a time.",
-        f"Warm-up: at least {effort.warm_runs} runs and {effort.warm_seconds:g} s. Then {effort.rounds} rounds in "
-        f"random order, at least {effort.seconds:g} s and {effort.runs:,} timed runs a file in all. No outlier is "
-        "removed.",
+        f"Warm-up: at least {effort.warm_runs} runs and {effort.warm_seconds:g} s. Then {effort.rounds} rounds of "
+        f"short turns in random order, at least {effort.seconds:g} s and {effort.runs:,} timed runs a file in all. No "
+        "outlier is removed.",
         "Inference is one face, ready as a tensor. The whole call starts from a 96 by 96 colour crop and ends with "
         "a class.",
         "Every test image goes through the very file that ships, in the runtime that will run it.",

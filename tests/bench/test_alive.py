@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy_workshop import SMALL, Workshop
 
-from feredge.bench.alive import Alive, bound
+from feredge.bench.alive import MOST, Alive, bound
 from feredge.bench.process import Worker
 from feredge.bench.trial import Trial
 
@@ -50,7 +50,7 @@ def test_the_one_that_waited_longest_makes_room(workshop: Workshop, monkeypatch:
 
 def test_the_bound_is_under_what_is_free() -> None:
     """Guards small machines: never more than half of what is free."""
-    assert 0 < bound() <= 2 << 30
+    assert 0 < bound() <= MOST
 
 
 def test_a_worker_says_what_it_holds(workshop: Workshop) -> None:

@@ -155,6 +155,25 @@ def test_rounds_interleave_at_random_and_repeat_by_seed(small: Effort) -> None:
     assert len(turns) == small.rounds and all(sorted(turn) == list(range(8)) for turn in turns)
     assert len({tuple(turn) for turn in turns}) > 1
     assert turns == latency.order(8, small) != latency.order(8, replace(small, seed=2))
+    assert len(latency.order(8, latency.effort("default"))) == 20  # turns of half a second
+
+
+def test_a_round_is_made_of_turns(workshop: Workshop, small: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards short turns, between which the clock has little time to wander, and what a round is to the reader."""
+    monkeypatch.setattr(latency, "TURN", 0.01)
+    effort = replace(small, seconds=0.06)
+    trials = measure(
+        [workshop.subject("float"), workshop.onnx("dense.float32.onnx")],
+        workshop.splits.test.batch,
+        workshop.splits.test.classes,
+        effort,
+    )
+    for trial in trials:
+        assert trial.taken == {1: 6}
+        found = trial.latency(effort, 1)
+        assert found is not None and len(found.inference.rounds) == len(found.conditions) == 3
+        assert found.inference.count >= effort.runs
+        assert sum(samples.sum() for samples in trial.samples[1, "inference"]) >= 0.05e9
 
 
 def test_summary_removes_nothing() -> None:
