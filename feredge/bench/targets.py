@@ -274,18 +274,15 @@ def _view(card: Card, where: str, shelf: _Shelf, asked: Asked) -> DataView:
 
 
 def _joined(networks: Sequence[Network]) -> list[Network]:
-    """Put single files of one recipe together, so that they are measured against their float32."""
+    """Put single files of one recipe together, under its name, so that they are measured against their float32."""
     joined: dict[str, Network] = {}
     for index, network in enumerate(networks):
         single = network.run is None and network.subjects[0].name == network.name and "data" in network.recipe
         folder = str(network.subjects[0].path.parent.absolute())
         key = json.dumps([folder, network.recipe, network.subjects[0].classes]) if single else str(index)
-        if key in joined:
-            first = joined[key]
-            name = str(network.recipe.get("name", first.name))
-            joined[key] = replace(first, name=name, subjects=(*first.subjects, *network.subjects))
-        else:
-            joined[key] = network
+        before = joined[key].subjects if key in joined else ()
+        name = str(network.recipe.get("name", network.name)) if single else network.name
+        joined[key] = replace(network, name=name, subjects=(*before, *network.subjects))
     return list(joined.values())
 
 

@@ -117,7 +117,9 @@ def test_many_targets_are_rows_named_apart(folder: Path, workshop: Workshop, tmp
     assert drawn and set(drawn) <= {found[0] for row in results.rows if row.drop for found in row.drop.flipped}
 
 
-def test_single_files_of_one_recipe_are_measured_against_their_float32(folder: Path) -> None:
+def test_single_files_of_one_recipe_are_measured_against_their_float32(
+    folder: Path, workshop: Workshop, tmp_path: Path
+) -> None:
     """Guards `feredge bench models/toy/*.onnx`: one network, not as many as files."""
     card_recipe = {"name": "toy", "data": {"size": 48}}
     import onnx
@@ -133,6 +135,10 @@ def test_single_files_of_one_recipe_are_measured_against_their_float32(folder: P
     assert [[subject.name for subject in group.subjects] for group in found.groups] == [
         ["dense.float32.onnx", "rough.int8.onnx"]
     ]
+    plain = folder / "dense.float32.onnx"
+    found = gather([plain, foreign_onnx(tmp_path / "peer.onnx", workshop, low=0, high=1)], DATA, Asked())
+    names = [subject.name for group in found.groups for subject in group.subjects]
+    assert names == ["toy/dense.float32.onnx", "peer.onnx"], "an only file is its network's too"
 
 
 def test_fewer_classes_are_judged_on_their_own(tmp_path: Path, folder: Path) -> None:
