@@ -118,7 +118,7 @@ def measure_here(
     asked = Asked(also or (), words, *pixels, baselines=not no_baselines)
     with bars() as progress:
         found = gather(targets, data, asked, progress=progress)
-        again = "" if found.is_run else _again()
+        again = "" if found.is_run else command_line()
         results, evidence = compare(
             found.groups, hard, recipe=found.recipe, notes=found.notes, again=again, progress=progress
         )
@@ -142,7 +142,11 @@ def named(quick: bool, strict: bool) -> str:
     return "quick" if quick else "strict" if strict else "default"
 
 
-def _again() -> str:
+def command_line() -> str:
     """Return the command as it was given, without this machine's folders."""
-    words = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]
-    return shlex.join(["feredge", *words])
+    return shlex.join(["feredge", *map(_without_folder, sys.argv[1:])])
+
+
+def _without_folder(word: str) -> str:
+    option, equals, path = word.rpartition("=")
+    return option + equals + Path(path).absolute().name if Path(path).is_absolute() or Path(path).exists() else word

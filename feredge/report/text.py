@@ -38,6 +38,7 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
             column.title.replace(" ", "\n"),
             justify="left" if words else "right",
             no_wrap=not words or (column.key == "file" and longest <= LONG),
+            overflow="fold",  # two names that are cut off may look alike
             min_width=len("equivalent") if column.key == "verdict" else None,
         )
     choice = choose(results)

@@ -15,7 +15,7 @@ from feredge.bench.accuracy import accuracy
 from feredge.bench.figures import Latency
 from feredge.bench.results import Data, Machine, Results, Row
 from feredge.cli import main
-from feredge.commands import bench
+from feredge.commands import bench, measuring
 from feredge.contract import CLASSES
 
 
@@ -71,3 +71,13 @@ def test_other_results_are_refused_with_2(results: Results, tmp_path: Path, monk
     assert done.exit_code == 2 and f"{path}: expected results on data of SHA-256 0101" in done.output
     done = held(tmp_path / "no.json", results, monkeypatch)
     assert done.exit_code == 2 and "cannot be read" in done.output and done.output.count("\n") == 1
+
+
+def test_the_command_in_a_report_names_no_folder_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards reports that travel: paths lose their folders, those that are only to be made too."""
+    (tmp_path / "a b.onnx").touch()
+    given = [str(tmp_path / "a b.onnx"), f"--out={tmp_path / 'new'}", "--max-drop", "0.5", "--out", "relative/new"]
+    monkeypatch.setattr("sys.argv", ["feredge", "bench", *given])
+    assert measuring.command_line() == "feredge bench 'a b.onnx' --out=new --max-drop 0.5 --out relative/new"
