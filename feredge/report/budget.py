@@ -89,7 +89,7 @@ def _misses(row: Row, timed: Latency | None, budget: Budget) -> list[str]:
         found.append("its drop is not known")
     elif row.drop.pp > budget.drop:
         interval = f"[{row.drop.low:.2f}, {row.drop.high:.2f}]"
-        found.append(f"loses {row.drop.pp:.2f} pp {interval}, allowed {budget.drop:g}")
+        found.append(f"loses {row.drop.pp:.3f} pp {interval}, allowed {budget.drop:g}")
     if row.bytes > budget.kilobytes * 1000:
         found.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.kilobytes:g}")
     if timed is None:
