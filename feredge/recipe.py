@@ -171,6 +171,11 @@ class Schedule:
         """Whether a figure of the history has any say."""
         return self.keep == "best" or self.lower_after > 0 or self.stop_after > 0
 
+    @property
+    def validates(self) -> bool:
+        """Whether a figure of the validation images has any say."""
+        return self.chooses and any(figure.startswith("validation") for figure in (self.watch, self.stop_watch))
+
 
 @dataclass(frozen=True)
 class Augmentation:

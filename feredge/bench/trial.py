@@ -41,7 +41,7 @@ class Trial:
         samples: nanoseconds of timed runs, by threads and task, one array a round.
         conditions: the machine in each round, by threads.
         taken: turns so far, by threads.
-        round_began: the machine before the first turn of this round.
+        began: the machine before the first turn of the last round, by threads.
         prepares: whether preprocessing can be timed here.
         macs: multiply-adds of one image, where the file tells.
         fresh: whether the worker has not been timed yet.
@@ -59,7 +59,7 @@ class Trial:
     samples: dict[tuple[int, str], list[NDArray[np.int64]]] = field(default_factory=dict)
     conditions: dict[int, list[Condition]] = field(default_factory=dict)
     taken: dict[int, int] = field(default_factory=dict)
-    round_began: condition.State = field(default_factory=condition.read)
+    began: dict[int, condition.State] = field(default_factory=dict)
     prepares: bool = True
     macs: Macs | None = None
     fresh: bool = True
@@ -147,7 +147,7 @@ class Trial:
         taken, each = self.taken.get(threads, 0), latency.turns(effort)
         begins = taken % each == 0
         if begins:
-            self.round_began = condition.read()
+            self.began[threads] = condition.read()
         for name, (what, batch, share) in self._tasks(effort).items():
             runs = -(-effort.runs // (effort.rounds * each)) if batch == 1 else 1
             headline = name == "inference" and threads == effort.threads[0]
@@ -159,7 +159,7 @@ class Trial:
         conditions = self.conditions.setdefault(threads, [])
         if not begins:
             conditions.pop()
-        conditions.append(condition.between(self.round_began, condition.read()))
+        conditions.append(condition.between(self.began[threads], condition.read()))
 
     def _time(self, effort: Effort, what: str, batch: int, runs: int, seconds: float) -> NDArray[np.int64]:
         # A worker that has run before only needs to bring code and weights back into the caches.

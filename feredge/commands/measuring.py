@@ -149,4 +149,6 @@ def command_line() -> str:
 
 def _without_folder(word: str) -> str:
     option, equals, path = word.rpartition("=")
-    return option + equals + Path(path).absolute().name if Path(path).is_absolute() or Path(path).exists() else word
+    place = Path(path)
+    is_path = path and (place.is_absolute() or place.exists())
+    return option + equals + place.absolute().name if is_path else word

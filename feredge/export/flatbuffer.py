@@ -51,9 +51,7 @@ def _pack_buffer(buffer: Any, builder: Any) -> Any:
 
 def operator_names(model: Any) -> list[str]:
     """Return the kind of each operator of a `ModelT`'s graph: `CONV_2D`."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    known = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    known = _names("BuiltinOperator")
     kinds = [known[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
     return [kinds[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
 
@@ -78,10 +76,14 @@ def store(model: Any, index: int, values: NDArray[Any]) -> None:
 
 def type_name(tensor: Any) -> str:
     """Return the type of a `TensorT`, as the schema has it: `INT8`."""
+    return _names("TensorType")[tensor.type]
+
+
+@functools.cache
+def _names(kind: str) -> dict[int, str]:
     from ai_edge_litert import schema_py_generated as schema
 
-    known: dict[int, str] = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
-    return known[tensor.type]
+    return {code: name for name, code in vars(getattr(schema, kind)).items() if isinstance(code, int)}
 
 
 def kernel_outputs(model: bytes) -> dict[str, str]:

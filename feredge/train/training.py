@@ -86,9 +86,7 @@ def _train_once(
     if len(np.unique(splits.train.labels)) < 2:
         found = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
-    watched = (recipe.schedule.watch, recipe.schedule.stop_watch)
-    validates = recipe.schedule.chooses and any(figure.startswith("validation") for figure in watched)
-    if validates and not len(splits.validation):
+    if recipe.schedule.validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
     taught = None if teacher is None else teacher.of(splits.train)
     build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
@@ -314,7 +312,7 @@ def _chosen_on(recipe: Recipe) -> str | None:
     """Return the split whose figures had a say in the weights: `test` makes its own figure flatter."""
     if not recipe.schedule.chooses:
         return None
-    if recipe.schedule.watch.startswith("train"):
+    if not recipe.schedule.validates:
         return "train"
     return "test" if recipe.data.validation_is_test else "validation"
 
