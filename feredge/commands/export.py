@@ -21,7 +21,7 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help="Where the run's data are now, if they have moved; for a foreign network, its data.")
+@click.option("--data", help="Where the run's data are now, if they have moved; needed where RUN is no run folder.")
 @click.option("--all", "everything", is_flag=True, help="Write every precision in every format.")
 @click.option("--only", multiple=True, metavar="PRECISION.FORMAT", help="Write this one: int8.onnx; may be repeated.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change its recipe: compression.epochs=2")
@@ -40,23 +40,29 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 @click.option("--licence", help="Licence note for the files.")
 @click.option("--input", "given", metavar="'64x64 -1..1'", help="What a foreign network takes: size, black and white.")
 @click.option("--classes", help="What a foreign network answers, in order, with commas between.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder for a foreign network.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder, where RUN is none.  [default: runs/NAME]")
 def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on: str | None, **asked: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
 
-    The folder then holds what was written last. RUN is a run folder, or the .h5, .hdf5 or .keras file or SavedModel of
-    a network trained elsewhere, which becomes the run folder --out.
+    The folder then holds what was written last. RUN is a run folder; or a folder of exported files, which is read back;
+    or the .h5, .hdf5 or .keras file or SavedModel of a network trained elsewhere. The last two become the run folder
+    --out.
     """
     from feredge import recipe as recipes
     from feredge.data import load
     from feredge.export.foreign import is_foreign
+    from feredge.export.reopening import is_exported
     from feredge.run import RunFolder
 
-    foreign = {key: asked.pop(key) for key in ("given", "classes", "out")}
+    given, classes, out = (asked.pop(key) for key in ("given", "classes", "out"))
     if is_foreign(run):
-        folder = _take_in(run, data, asked["licence"], **foreign)
-    elif any(foreign.values()):
-        raise RecipeError("--input, --classes and --out are for a foreign network's file, found a run folder")
+        folder = _take_in(run, data, asked["licence"], given=given, classes=classes, out=out)
+    elif given or classes:
+        raise RecipeError(f"--input and --classes are for a foreign network's file, found {run}")
+    elif is_exported(run):
+        folder = _reopen(run, data, out)
+    elif out:
+        raise RecipeError(f"--out is for what is no run folder yet, found {run}")
     else:
         folder = RunFolder.open(run, trained=True)
     dataset = folder.load_data(data)
@@ -105,6 +111,16 @@ def _settings(run: RunFolder, **asked: Any) -> Export | None:
     if asked["only"]:
         changes |= {"precisions": (), "formats": (), "also": asked["only"]}
     return dataclasses.replace(settings, **changes) if changes else None
+
+
+def _reopen(path: Path, data: str | None, out: Path | None) -> RunFolder:
+    from feredge.data import load
+    from feredge.export.reopening import recipe_of, reopen
+
+    recipe = recipe_of(path)
+    if not data:
+        raise RecipeError(f"{path}: a folder of exported files needs --data")
+    return reopen(path, load(data, size=recipe.data.size), out or Path("runs") / path.name, recipe=recipe)
 
 
 def _take_in(

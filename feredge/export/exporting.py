@@ -131,7 +131,9 @@ def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict
     if not asked:
         raise RecipeError("export: expected a file to write, found no precision that its formats are written in")
     about, trained = run.data(), json.loads(run.training.read_text(encoding="utf-8"))
-    source = {"weights": trained["weights"], "data": about["digest"]}
+    source = {"weights": trained["weights"], "data": trained.get("data", about["digest"])}
+    if source["data"] != about["digest"]:  # read back from files, on other images than it was trained on
+        source["calibration"] = about["digest"]
     if calibrate_on is not None:
         source["calibration"] = calibrate_on.digest
     told = recipe.to_json()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from feredge import data, files
 from feredge.contract import Images
 from feredge.data.dataset import Dataset
-from feredge.errors import ArtifactError, RecipeError, RunError
+from feredge.errors import ArtifactError, RecipeError
 from feredge.recipe import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
 
@@ -71,9 +70,7 @@ def take_in(
     """
     from feredge.export.foreign_file import open_network
     from feredge.export.foreign_layers import as_core
-    from feredge.train.fitting import compiled, weights_digest
-    from feredge.train.networks import multiply_adds, with_contract
-    from feredge.train.score import score
+    from feredge.export.given import settle
 
     network = open_network(path)
     _check_shapes(network, given, classes, path)
@@ -87,34 +84,10 @@ def take_in(
         compression=Compression(variants=("dense",)),
         export=Export(licence=note),
     )
-    splits = data.split(dataset, view)
-    core = _with_probabilities(core, splits.test.images[:CHECKED])
-    model = with_contract(core)
-    run = RunFolder.claim(out, recipe, dataset)
-    digest = weights_digest(model)
-    if run.training.is_file():
-        if json.loads(run.training.read_text(encoding="utf-8"))["weights"] != digest:
-            raise RunError(f"{out}: holds another network of the same name; choose another folder")
-        return run
-    with files.replacing(run.model) as temporary:
-        model.save(temporary)
-    figures = {
-        name: score(compiled(core)(part.images), part).to_json()
-        for name, part in (("validation", splits.validation), ("test", splits.test))
-    }
+    core = _with_probabilities(core, data.split(dataset, view).test.images[:CHECKED])
     source = path if path.is_file() else path / "saved_model.pb"
     origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(given)}
-    files.write_json(
-        run.training,
-        {
-            "weights": digest,
-            "foreign": origin,
-            "parameters": int(core.count_params()),
-            "multiply_adds": multiply_adds(core),
-            **figures,
-        },
-    )
-    return run
+    return settle(core, recipe, dataset, out, foreign=origin)
 
 
 def _check_shapes(network: Any, given: Input, classes: tuple[str, ...], path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))  # tiny_training
 
-from tiny_export import SMALL, with_recipe
+from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge.artifact import Manifest
@@ -31,3 +31,11 @@ def exported(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tu
 
     run = with_recipe(trained, tmp_path_factory.mktemp("export") / "exported", SMALL)
     return run, export(run, stripes())
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `export` convert in this process."""
+    from feredge.export import exporting
+
+    monkeypatch.setattr(exporting, "_workers", one_thread)

@@ -11,10 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +47,6 @@ def progress(task, done, total, note=""):
 if __name__ == "__main__":
     export(RunFolder(Path(sys.argv[1])), stripes(), progress=progress)
 """
-
-
-@contextmanager
-def _here(jobs: int) -> Iterator[Executor]:
-    """Convert in this process, where tests can reach in."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `export` convert in this process."""
-    monkeypatch.setattr(exporting, "_workers", _here)
 
 
 def _killed(run: RunFolder, tmp_path: Path) -> list[int]:

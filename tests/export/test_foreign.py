@@ -16,6 +16,7 @@ from feredge import data
 from feredge.cli import main
 from feredge.contract import CLASSES
 from feredge.errors import ArtifactError, FeredgeError, RecipeError
+from feredge.export import export
 from feredge.export.foreign import Input, take_in
 from feredge.export.foreign_file import open_network
 from feredge.export.foreign_layers import as_core
@@ -143,19 +144,8 @@ def test_what_does_not_match_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None) -> None:
     """Guards the whole way: logits get their softmax, classes their order, and the card says where it came from."""
-    from concurrent.futures import ThreadPoolExecutor
-    from contextlib import contextmanager
-
-    from feredge.export import exporting
-
-    @contextmanager
-    def here(jobs: int) -> Any:
-        with ThreadPoolExecutor(1) as pool:
-            yield pool
-
-    monkeypatch.setattr(exporting, "_workers", here)
     network = _network(last="linear")
     network.save(tmp_path / "net.h5")
     order = tuple(reversed(CLASSES))
@@ -164,7 +154,7 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, monkeypatc
     assert again == run
     one = {"precisions": (), "formats": (), "also": ("float32.onnx",), "calibration": 64}
     settings = dataclasses.replace(run.recipe().export, **one)
-    (entry,) = exporting.export(run, stripes(), settings=settings).entries
+    (entry,) = export(run, stripes(), settings=settings).entries
     assert entry.card.classes == order and entry.card.recipe["foreign"]["file"] == "net.h5"
     assert "training" not in entry.card.recipe and "net.h5" in entry.card.licence
     figures = json.loads(run.training.read_text())

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_export import SMALL, with_recipe
+from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge import data, files
@@ -38,19 +35,13 @@ CHOSEN[0, 0, 0], CHOSEN[0, 0, 1] = 0, 255
 NEW = ("float16.onnx", "int16x8.tflite", "float32.ort", "int8.ort", "int8.tflite")
 
 
-@contextmanager
-def _here(jobs: int) -> Iterator[Executor]:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
 @pytest.fixture(scope="module")
 def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
     """Give the files that no recipe writes by default, and a TFLite file with a layer in float."""
     run = with_recipe(trained, tmp_path_factory.mktemp("matrix") / "run", SMALL)
     settings = Export((), (), also=NEW, calibration=64, keep_float=("stem_conv",), method="percentile")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_workers", _here)
+        patch.setattr(exporting, "_workers", one_thread)
         return run, exporting.export(run, stripes(), settings=settings, variants=("dense",))
 
 

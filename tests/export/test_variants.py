@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from tiny_export import SMALL, with_recipe
+from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge.artifact import Manifest
@@ -37,18 +34,12 @@ NAMES = [
 Exported = tuple[RunFolder, Manifest]
 
 
-@contextmanager
-def _here(jobs: int) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
 @pytest.fixture(scope="module")
 def compressed(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Give the tiny run with the variants of RECIPE exported, in this process."""
     run = with_recipe(trained, tmp_path_factory.mktemp("variants") / "run", RECIPE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_workers", _here)
+        patch.setattr(exporting, "_workers", one_thread)
         return run, export(run, stripes())
 
 

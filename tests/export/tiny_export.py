@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from tiny_training import RECIPE
@@ -26,3 +29,10 @@ def with_recipe(trained: RunFolder, path: Path, recipe: Recipe) -> RunFolder:
     run = RunFolder(path)
     files.write_text(run.recipe_file, recipes.dump(recipe))
     return run
+
+
+@contextmanager
+def one_thread(jobs: int) -> Iterator[Executor]:
+    """Stand in for `exporting._workers`: convert in this process, where tests can reach in."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool

@@ -1,0 +1,104 @@
+"""A network read back from what was exported of it, to be exported again: in other precisions, on other images.
+
+The float32 file's kernels hold their batch normalizations. A network that is read back has none, so its own float32
+file holds the same numbers, and what is exported of one and of the other is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge import recipe_rules, settings
+from feredge.artifact import MANIFEST_FILE, Entry, Manifest
+from feredge.data.dataset import Dataset
+from feredge.errors import ArtifactError, RecipeError
+from feredge.recipe import Recipe
+from feredge.run import RunFolder
+
+SOURCE = "dense.float32.onnx"
+"""The file that weights are read from. Its tensors are named after the layers: see `to_onnx.core_graph`."""
+LAYOUT = {"Conv": (2, 3, 1, 0), "MatMul": (0, 1)}  # of a kernel in ONNX, to Keras's
+
+
+def is_exported(path: Path) -> bool:
+    """Say whether a path names a folder of exported files, and no run."""
+    return (path / MANIFEST_FILE).is_file()
+
+
+def recipe_of(folder: Path) -> Recipe:
+    """Return the recipe in the card of a folder's SOURCE, with no variants: how to make those is not in the file.
+
+    Raises:
+        ArtifactError: a folder without it, damaged, or of a network that was not trained here.
+    """
+    table = {**_source(folder).card.recipe}
+    if "foreign" in table:
+        raise ArtifactError(f"{folder}: expected a network trained here, found one from {table['foreign']['file']}")
+    try:
+        recipe: Recipe = settings.read(Recipe, table, SOURCE)
+        recipe_rules.check(recipe, SOURCE)
+    except RecipeError as error:
+        raise ArtifactError(f"{folder}: {error} in its card") from error
+    return dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=("dense",)))
+
+
+def reopen(folder: Path, dataset: Dataset, out: Path, *, recipe: Recipe | None = None) -> RunFolder:
+    """Make the run folder `out` of the network whose exported files stand in `folder`.
+
+    Args:
+        folder: holds SOURCE, and a manifest that fits.
+        dataset: to calibrate on, to verify on and to test on.
+        out: the folder; one that holds the same network already is left as it is.
+        recipe: `recipe_of(folder)`, perhaps with other settings for the export.
+
+    Raises:
+        ArtifactError: see `recipe_of`; or a layer whose weights are not in the file.
+        RecipeError: data without the network's classes.
+        RunError: `out` belongs to something else.
+    """
+    from feredge.export.folding import fold_norms
+    from feredge.export.given import settle
+    from feredge.train.networks import build_core
+
+    source, recipe = _source(folder), recipe or recipe_of(folder)
+    names = tuple(recipe.data.groups or dataset.classes)
+    if names != source.card.classes:
+        raise RecipeError(f"{folder}: expected data of {', '.join(source.card.classes)}, found {', '.join(names)}")
+    core = fold_norms(build_core(recipe.network, size=recipe.data.size, classes=len(names)))
+    tensors = _tensors(folder / SOURCE)
+    for layer in core.layers:
+        if layer.weights:
+            layer.set_weights(_weights(layer, tensors))
+    read_from = {"file": SOURCE, "sha256": source.sha256}
+    return settle(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
+
+
+def _source(folder: Path) -> Entry:
+    found = next((entry for entry in Manifest.read(folder).entries if entry.file == SOURCE), None)
+    if found is None:
+        raise ArtifactError(f"{folder}: expected {SOURCE} among its files, found none")
+    return found
+
+
+def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    import onnx
+
+    graph = onnx.load(path).graph
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def _weights(layer: Any, tensors: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return kernel and bias of `layer`."""
+    for operator, layout in LAYOUT.items():
+        kernel = tensors.get(f"{layer.name}/{operator}/1")
+        bias = tensors.get(f"{layer.name}/Conv/2" if operator == "Conv" else f"{layer.name}/Add/1")
+        if kernel is not None and bias is not None:
+            found = [kernel.transpose(layout), bias]
+            if [weight.shape for weight in found] == [tuple(weight.shape) for weight in layer.weights]:
+                return found
+    raise ArtifactError(f"expected kernel and bias of {layer.name} in {SOURCE}, found none of its shape")
