@@ -12,6 +12,7 @@ from feredge.errors import RunError
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
 from feredge.train.fitting import compiled, weights_digest
+from feredge.train.host import about_host
 from feredge.train.networks import multiply_adds, with_contract
 from feredge.train.score import score
 
@@ -54,6 +55,7 @@ def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any)
                 "parameters": int(core.count_params()),
                 "multiply_adds": multiply_adds(core),
                 **figures,
+                **about_host(),
             },
         )
     return run

@@ -43,7 +43,7 @@ class KerasRunner:
             contract=InputContract(height, width, channels),
             recipe=run.recipe().to_json(),
             source={"weights": result["weights"], "data": data["digest"]},
-            versions=result["versions"],
+            versions=result.get("versions", {}),  # runs of foreign networks had none
         )
         shape = tf.TensorSpec((None, height, width, channels), tf.uint8)
         self._forward = tf.function(lambda batch: model(batch, training=False), input_signature=[shape])

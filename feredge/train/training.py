@@ -5,11 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import platform
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +25,11 @@ from feredge.run import RunFolder
 from feredge.train import checkpoint, history, schedule, teaching
 from feredge.train.batches import Batches
 from feredge.train.fitting import Fitter, compiled, one_hot, resolve_precision, weights_digest
+from feredge.train.host import about_host
 from feredge.train.networks import build_core, multiply_adds, with_contract
 from feredge.train.score import Score, score
 from feredge.train.teaching import SoftLabels
 
-PACKAGES = ("feredge", "numpy", "opencv-python", "tensorflow", "tf-keras")
 NOTE_EVERY = 0.2  # seconds between two words about progress
 
 
@@ -264,8 +260,7 @@ class _Fit:
                 **{name: score.to_json() for name, score in scores.items()},
                 "seconds": round(seconds, 1),
                 "images_per_second": round(images / seconds, 1),
-                "host": _host(),
-                "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+                **about_host(),
             },
         )
         self.run.checkpoint.unlink(missing_ok=True)
@@ -320,12 +315,3 @@ def _chosen_on(recipe: Recipe) -> str | None:
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
-
-
-def _host() -> dict[str, Any]:
-    """Describe the machine, as far as it decides how long training takes and which weights come out."""
-    cpu = platform.processor() or platform.machine()
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(terse=True)}

@@ -22,6 +22,7 @@ from feredge.export.foreign_file import open_network
 from feredge.export.foreign_layers import as_core
 from feredge.keras import keras
 from feredge.train.fitting import compiled
+from feredge.train.runner import KerasRunner
 
 layers = keras.layers
 RAN: list[str] = []
@@ -161,6 +162,8 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     splits = data.split(stripes(), run.recipe().data)
     rows = network.predict(splits.test.batch.astype(np.float32) / 127.5 - 1, verbose=0)
     assert figures["test"]["correct"] == int((rows.argmax(axis=1) == splits.test.labels).sum())
+    named = KerasRunner(run.model, threads=None).predict(splits.test.batch).argmax(axis=1)  # the benchmark's float row
+    np.testing.assert_array_equal(named, rows.argmax(axis=1))
 
 
 @pytest.mark.parametrize("missing", ["--input", "--classes", "--data"])
