@@ -40,10 +40,10 @@ def compare(now: Results, before: Results, *, max_drop: float, max_slower: float
         ResultsError: other data, other test images, or no file in common.
     """
     check_data(before.data.digest, now.data.digest, "the earlier results")
-    if (before.data.classes, before.data.images) != (now.data.classes, now.data.images):
-        raise ResultsError("the earlier results: expected the same test images and classes, found others")
     rows = {row.name: row for row in now.rows}
     pairs = [(old, rows.get(old.name)) for old in before.rows if old.kind == "artifact" and old.failure is None]
+    if any(new is not None and not before.judged_alike(old, now, new) for old, new in pairs):
+        raise ResultsError("the earlier results: expected the same test images and classes, found others")
     files = sum(new is not None for _, new in pairs)
     if not files:
         raise ResultsError("the earlier results: expected files of the same names, found none")
@@ -77,13 +77,15 @@ def _lost(old: Row, new: Row, allowed: float) -> str:
 
 
 def _longer(old: Row, new: Row, allowed: float) -> list[str]:
-    earlier = {found.core: found.count for found in old.instructions}
+    now = {found.core: found for found in new.instructions}
     lines = []
-    for found in new.instructions:
-        count = earlier.get(found.core)
-        if found.count and count and found.count / count > allowed:
+    for core, count in ((found.core, found.count) for found in old.instructions if found.count):
+        found = now.get(core)
+        if found is not None and not found.count:
+            lines.append(f"instructions on {core} were counted before, not now ({found.failure})")
+        elif found is not None and found.count and found.count / count > allowed:
             ratio = found.count / count
-            lines.append(f"instructions on {found.core} {ratio:.2f} times what they were, {allowed:g} are let pass")
+            lines.append(f"instructions on {core} {ratio:.2f} times what they were, {allowed:g} are let pass")
     return lines
 
 

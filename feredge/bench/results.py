@@ -120,6 +120,7 @@ class Row:
         beside: the row that the drop is measured against; empty for the float model.
         classes: of its own, where it is not judged on those of the data; what is not of them is left out.
         images: test images of each class, where they are not those of the data.
+        judged: digest of the images that it is judged on and of their order; empty in results of before there was one.
         roofline: time that its multiply-adds take at the machine's peak, over the median at one thread.
     """
 
@@ -143,6 +144,7 @@ class Row:
     beside: str = ""
     classes: tuple[str, ...] = ()
     images: tuple[int, ...] = ()
+    judged: str = ""
     macs: Macs | None = None
     roofline: float | None = None
 
@@ -195,6 +197,12 @@ class Results:
     def images(self, row: Row) -> tuple[int, ...]:
         """Return how many test images of each of its classes `row` is judged on."""
         return row.images or self.data.images
+
+    def judged_alike(self, row: Row, other: Results, same: Row) -> bool:
+        """Say whether `row` is judged on the images and classes that `same`, of `other`, is judged on."""
+        known = not (row.judged and same.judged) or row.judged == same.judged
+        mine = self.data.digest, self.classes(row), self.images(row)
+        return known and mine == (other.data.digest, other.classes(same), other.images(same))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the schema's number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ class Judged:
         whole = [trial for trial in self.trials if trial.probabilities is not None]
         floats = [trial for trial in whole if trial.subject.kind == "float"]
         plain = [trial for trial in whole if (trial.subject.kind, trial.subject.precision) == ("artifact", "float32")]
+        plain.sort(key=lambda trial: trial.subject.variant != "dense")  # what was left whole, if it is there
         return next(iter((*floats, *plain)), None)
 
 
@@ -81,6 +83,7 @@ def sum_up(
 def _rows(judged: Judged, effort: Effort, peaks: dict[str, float], *, same: bool) -> list[Row]:
     """Return a row a trial; with `same` they are judged on the data's classes and images."""
     group, reference = judged.group, judged.reference
+    judged_on = hashlib.sha256(group.splits.test.rows.astype("<i8").tobytes()).hexdigest()[:16]
     plain = [
         trial for trial in judged.trials if (trial.subject.variant, trial.subject.precision) == ("dense", "float32")
     ]
@@ -97,6 +100,7 @@ def _rows(judged: Judged, effort: Effort, peaks: dict[str, float], *, same: bool
                 beside=reference.subject.name if reference is not None and row.drop is not None else "",
                 classes=() if same else group.splits.test.classes,
                 images=() if same else group.images,
+                judged=judged_on,
                 macs=macs,
                 roofline=_roofline(macs, peaks, row),
             )

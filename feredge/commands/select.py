@@ -33,8 +33,8 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
         click.echo("nothing fits")
     else:
         row = found.winner
-        assert row.drop is not None
-        click.echo(f"{row.name}: {row.bytes / 1000:.0f} KB, drop {row.drop.pp:+.2f} pp")
+        drop = f", drop {row.drop.pp:+.2f} pp" if row.drop else ""
+        click.echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}")
     width = max((len(row.name) for row, _ in found.others), default=0)
     for row, reason in found.others:
         click.echo(f"  {row.name:{width}}  {reason}")

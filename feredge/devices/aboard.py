@@ -86,7 +86,7 @@ def _splits(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tu
         images=images,
         labels=labels,
         usage=np.full(len(images), "test"),
-        rows=np.arange(len(images)),
+        rows=data["rows"],
         classes=classes,
         digest=settings["digest"],
         source=settings["source"],

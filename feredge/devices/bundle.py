@@ -84,7 +84,8 @@ def bundle(
     }
     data = io.BytesIO()
     unique = unique_images(dataset, splits)
-    np.savez(data, images=images, labels=splits.test.labels, unique=unique, reference=reference)
+    test = splits.test
+    np.savez(data, images=images, labels=test.labels, rows=test.rows, unique=unique, reference=reference)
     contents = {
         "__main__.py": (Path(__file__).parent / "start.py").read_bytes(),
         **sources(),

@@ -25,8 +25,13 @@ def new_figure(*, width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure in the format that the suffix names."""
-    with files.replacing(path) as temporary:
+    """Write a figure in the format that the suffix names. A class may be called `$5 to $10`: nothing is a formula."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with files.replacing(path) as temporary, rc_context({"text.parse_math": False}):  # some are made while it is drawn
         figure.savefig(temporary)
 
 

@@ -51,10 +51,10 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     Raises:
         ResultsError: no artifacts; or results of a device that has none of these files.
     """
-    rows = [row for row in results.rows if row.kind == "artifact"]
+    rows = _artifacts(results)
     if not rows:
         raise ResultsError("expected results of artifacts, found none; run `feredge bench`")
-    clocks = {row.sha256: row for row in (device or results).rows if row.kind == "artifact"}
+    clocks = {row.sha256: row for row in _artifacts(device or results)}
     if not any(row.sha256 in clocks for row in rows):
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
     timed = {row.name: _timing(row if device is None else clocks.get(row.sha256)) for row in rows}
@@ -77,6 +77,11 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     return Selection(winner, tuple(others))
 
 
+def _artifacts(results: Results) -> list[Row]:
+    """Return the files in their formats' own runtimes."""
+    return [row for row in results.rows if row.kind == "artifact" and not row.runtime]
+
+
 def _timing(row: Row | None) -> Latency | None:
     return None if row is None else row.at(1)
 
@@ -85,9 +90,9 @@ def _misses(row: Row, timed: Latency | None, budget: Budget) -> list[str]:
     if row.failure is not None:
         return [f"could not be measured ({row.failure})"]
     found = []
-    if row.drop is None:
+    if row.drop is None and math.isfinite(budget.drop):
         found.append("its drop is not known")
-    elif row.drop.pp > budget.drop:
+    elif row.drop is not None and row.drop.pp > budget.drop:
         interval = f"[{row.drop.low:.2f}, {row.drop.high:.2f}]"
         found.append(f"loses {row.drop.pp:.3f} pp {interval}, allowed {budget.drop:g}")
     if row.bytes > budget.kilobytes * 1000:

@@ -36,7 +36,8 @@ def choose(results: Results) -> Choice:
     0. Of several networks, take those whose best file is within the 95% interval of the most accurate file, on the
        same images; of these, the one whose choice is fastest.
     1. Keep the files that are equivalent to the float model within the margin. If there are none, those without
-       evidence of a drop. If there are none of these either, the one that lost least.
+       evidence of a drop. If there are none of these either, the one that lost least. Where there is no float model,
+       a float32 file stands in for it, and is kept beside them.
     2. Of these, keep what is within 10% of the fastest at one thread: a smaller difference may be noise.
     3. Ship the smallest.
     """
@@ -45,7 +46,7 @@ def choose(results: Results) -> Choice:
     failed = len(candidates) - len(measured)
     if not measured:
         return Choice(None, ("No file could be measured whole.",), (), ())
-    steps = [f"{_files(len(measured))} measured" + (f", {failed} failed" if failed else "") + "."]
+    steps = [f"{counted(len(measured))} measured" + (f", {failed} failed" if failed else "") + "."]
     networks: dict[str, list[Row]] = {}
     for row in measured:
         networks.setdefault(row.network, []).append(row)
@@ -88,7 +89,7 @@ def _of_network(measured: list[Row], margin: float) -> Picked:
     best, quick, fastest = smallest_of_fastest(kept, median)
     if len(kept) > 1:
         steps.append(
-            f"Of these, {_files(len(quick))} {_is(quick)} within {NOISY_FROM:.0%} "
+            f"Of these, {counted(len(quick))} {_is(quick)} within {NOISY_FROM:.0%} "
             f"of the fastest ({fastest:.3f} ms a face)."
         )
     if len(quick) > 1:
@@ -142,22 +143,27 @@ def _keep_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], str]:
         kept = [row for row in rows if share(row) == best]
         return (
             kept,
-            f"The float model could not be measured, so no drop is known; "
-            f"{_files(len(kept))} {_is(kept)} the most accurate.",
+            f"No float model was measured, so no drop is known; {counted(len(kept))} {_is(kept)} the most accurate.",
         )
     drops = [(row, row.drop) for row in rows if row.drop is not None]
-    yardstick = [row for row in rows if row.drop is None and any(other.beside == row.name for other in rows)]
+    # Without a float model a float32 file stands in for it, and is a candidate like those that are measured against it.
+    stands_in = [row for row in rows if row.drop is None and any(other.beside == row.name for other in rows)]
+    whom = stands_in[0].name if stands_in else "the float model"
+    itself = f", beside {whom} itself" if stands_in else ""
     kept = [row for row, drop in drops if drop.verdict == "equivalent within the margin"]
-    if kept or yardstick:
-        beside = next((row.beside for row in rows if row.beside), "float")
-        whom = "the float model" if beside.rpartition("/")[2] == "float" else beside
-        return [*yardstick, *kept], f"{_files(len(kept))} {_is(kept)} equivalent to {whom} within {margin:g} pp."
+    if kept:
+        return [
+            *stands_in,
+            *kept,
+        ], f"{counted(len(kept))} {_is(kept)} equivalent to {whom} within {margin:g} pp{itself}."
     kept = [row for row, drop in drops if drop.verdict == "no evidence of a drop"]
     if kept:
-        return kept, (
-            f"None is shown to be equivalent to the float model within {margin:g} pp; "
-            f"for {_files(len(kept))} there is no evidence of a drop."
+        return [*stands_in, *kept], (
+            f"None is shown to be equivalent to {whom} within {margin:g} pp; for {counted(len(kept))} there is no "
+            f"evidence of a drop{itself}."
         )
+    if stands_in:
+        return stands_in, f"Every file lost accuracy against {whom}."
     row, drop = min(drops, key=lambda pair: pair[1].pp)
     return [row], f"Every file lost accuracy; {row.name} lost least ({drop.pp:.2f} pp)."
 
@@ -189,20 +195,21 @@ def _cautions(results: Results, best: Row) -> tuple[str, ...]:
     found = []
     if results.effort.name == "quick":
         found.append(
-            f"A quick benchmark: {results.effort.seconds:g} s of timed runs a file instead of 10 s, one thread only. "
-            "Accuracies are over every test image all the same."
+            f"A quick benchmark: {results.effort.seconds:g} s of timed runs a file instead of 10 s"
+            + (", one thread only." if results.effort.threads == (1,) else ".")
+            + " Accuracies are over every test image all the same."
         )
     noisy = [row.name for row in results.rows if (timed := row.at(1)) and timed.inference.noisy]
     if noisy:
         found.append(
-            f"The machine was noisy: the rounds of {_files(len(noisy))} differ by more than {NOISY_FROM:.0%}"
+            f"The machine was noisy: the rounds of {counted(len(noisy))} differ by more than {NOISY_FROM:.0%}"
             + (", those of the chosen one too." if best.name in noisy else ", not those of the chosen one.")
         )
     slowed = {row.name: row.slowed for row in results.rows if row.slowed}
     if slowed:
         reasons = ", ".join(sorted({reason for row in slowed.values() for reason in row}))
         found.append(
-            f"The clock was held down ({reasons}) in rounds of {_files(len(slowed))}: these rounds are invalid"
+            f"The clock was held down ({reasons}) in rounds of {counted(len(slowed))}: these rounds are invalid"
             + (", some of the chosen one too." if best.name in slowed else ", none of the chosen one.")
         )
     load = results.machine.load
@@ -213,7 +220,8 @@ def _cautions(results: Results, best: Row) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _files(count: int) -> str:
+def counted(count: int) -> str:
+    """Return so many files in words."""
     return f"{count} file" + "s" * (count != 1)
 
 

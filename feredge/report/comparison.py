@@ -11,7 +11,7 @@ from feredge.errors import ResultsError
 def to_comparison(several: Sequence[Results]) -> str:
     """Return Markdown: a line a file, each result's figures, and what changed against the first result.
 
-    Files are matched by name. A difference in accuracy is shown only where both measured the same test data.
+    Files are matched by name. A difference in accuracy is shown only where both are judged on the same images.
 
     Raises:
         ResultsError: fewer than two results, or no file that two of them share.
@@ -29,8 +29,8 @@ def to_comparison(several: Sequence[Results]) -> str:
         rows = [table.get(name) for table in tables]
         cells = [cell for row in rows for cell in (_accuracy(row), _median(row))]
         for results, row in zip(several[1:], rows[1:], strict=True):
-            same = results.data.digest == several[0].data.digest
-            cells += [_gained(rows[0], row) if same else "", _slower(rows[0], row)]
+            gain = gained(several[0], rows[0], results, row) if rows[0] and row else None
+            cells += ["" if gain is None else f"{gain:+.2f}".replace("-", "−"), _slower(rows[0], row)]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     lines.append("")
     for letter, results in zip(letters, several, strict=True):
@@ -63,6 +63,13 @@ def lettered(several: Sequence[Results]) -> list[str]:
     return [chr(ord("A") + index) for index in range(len(several))]
 
 
+def gained(first: Results, a: Row, other: Results, b: Row) -> float | None:
+    """Return the pp of accuracy that `b` of `other` has over `a` of `first`; None unless on the same images."""
+    if not (a.accuracy and b.accuracy and first.judged_alike(a, other, b)):
+        return None
+    return 100 * (b.accuracy.accuracy - a.accuracy.accuracy)
+
+
 def _shared(name: str, tables: Sequence[dict[str, Row]]) -> bool:
     return sum(name in table for table in tables) > 1
 
@@ -74,12 +81,6 @@ def _accuracy(row: Row | None) -> str:
 def _median(row: Row | None) -> str:
     timed = row.at(1) if row else None
     return f"{'~' if timed.inference.noisy else ''}{timed.inference.median:.3f}" if timed else ""
-
-
-def _gained(first: Row | None, row: Row | None) -> str:
-    if not (first and first.accuracy and row and row.accuracy):
-        return ""
-    return f"{100 * (row.accuracy.accuracy - first.accuracy.accuracy):+.2f}".replace("-", "−")
 
 
 def _slower(first: Row | None, row: Row | None) -> str:

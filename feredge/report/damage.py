@@ -131,7 +131,10 @@ def _flips(drops: Sequence[tuple[Row, Drop]], choice: Choice) -> str:
     """Return the place for the changed answers, which the script fills for the file that is chosen."""
     names = [row.name for row, _ in drops]
     start = choice.row.name if choice.row and choice.row.name in names else names[0]
-    options = "".join(f"<option{' selected' if name == start else ''}>{escape(name)}</option>" for name in names)
+    options = "".join(
+        f'<option value="{escape(name)}"{" selected" if name == start else ""}>{escape(name)}</option>'
+        for name in names  # without a value the browser takes the text, several spaces as one
+    )
     return (
         '<h3>Which answers changed</h3><p class="flips"><label>File '
         f'<select id="flips-file">{options}</select></label> <span id="flips-words"></span></p>'

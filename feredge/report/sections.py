@@ -178,8 +178,8 @@ def _rules(results: Results) -> list[str]:
         "a class.",
         "Every test image goes through the very file that ships, in the runtime that will run it.",
         "Drop: paired bootstrap over images, 95%. Verdict: equivalent when the whole interval, and Bonett and Price's "
-        f"beside it, lies within {effort.margin:g} pp; a drop when McNemar's exact test gives p under 0.05; otherwise "
-        "no evidence of a drop, which is not proof that there is none.",
+        f"beside it, lies within {effort.margin:g} pp; a drop when McNemar's exact test gives p under 0.05, or both "
+        "intervals lie above zero; otherwise no evidence of a drop, which is not proof that there is none.",
         "Percent of peak: the time that a file's multiply-adds would take at this machine's best matrix product on one "
         "thread, float32 and integers apart, over the median. What is left is memory, small layers and overhead.",
         "Cold start: a fresh process, the file already in the page cache; the runtime's import counts.",

@@ -12,8 +12,8 @@ from feredge import files
 from feredge.bench.figures import NOISY_FROM
 from feredge.bench.results import Machine, Results, Row
 from feredge.report import sections
-from feredge.report.choice import choose
-from feredge.report.comparison import lettered, matched
+from feredge.report.choice import choose, counted
+from feredge.report.comparison import gained, lettered, matched
 from feredge.report.markup import breakable, document, line, scroll, section, signed, table
 
 NARROWEST = 1.1
@@ -68,7 +68,7 @@ def _ratio(pair: Pair) -> float | None:
 def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
     """Return the outcome in a few sentences, and why it may not hold."""
     ratios = {pair[0]: ratio for pair in pairs if (ratio := _ratio(pair)) is not None}
-    words = [f"{len(pairs)} files stand in both."]
+    words = [f"In both: {counted(len(pairs))}."]
     if ratios:
         middle = statistics.median(ratios.values())
         slowest, fastest = max(ratios, key=ratios.__getitem__), min(ratios, key=ratios.__getitem__)
@@ -76,16 +76,15 @@ def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str)
             f"{letter} takes {middle:.2f} times A's time in the median, from {ratios[fastest]:.2f} ({fastest}) "
             f"to {ratios[slowest]:.2f} ({slowest})."
         )
-    if first.data.digest == other.data.digest:
-        gains = [100 * (b.accuracy.accuracy - a.accuracy.accuracy) for _, a, b in pairs if a.accuracy and b.accuracy]
-        changed = sum(abs(gain) > 1e-9 for gain in gains)
-        words.append(
-            f"Accuracy differs in {changed} of {len(gains)} files, by at most {max(map(abs, gains)):.2f} pp."
-            if changed
-            else "Every file has the same accuracy in both."
-        )
-    cautions = (
-        [] if first.data.digest == other.data.digest else ["The test data differ: accuracies cannot be compared."]
+    gains = [gain for _, a, b in pairs if (gain := gained(first, a, other, b)) is not None]
+    changed = sum(abs(gain) > 1e-9 for gain in gains)
+    if changed:
+        words.append(f"Accuracy differs in {changed} of {len(gains)} files, by at most {max(map(abs, gains)):.2f} pp.")
+    elif gains:
+        words.append(f"The same accuracy in both: {counted(len(gains))}.")
+    apart = sum(not first.judged_alike(a, other, b) for _, a, b in pairs)
+    cautions = [f"Judged on other images here than there, so that accuracies do not compare: {counted(apart)}."] * (
+        apart > 0
     )
     if any(not _same_file(pair) for pair in pairs):
         cautions.append(f"{sum(not _same_file(pair) for pair in pairs)} files of the same name are not the same file.")
@@ -108,7 +107,6 @@ def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -
     # Baselines may be fitted anew, and so differ more than any file does.
     ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := _ratio(pair)) is not None]
     reach = max([NARROWEST, *ratios, *(1 / ratio for ratio in ratios)]) ** 1.08
-    same = first.data.digest == other.data.digest
 
     def place(ratio: float) -> float:
         return min(max(50 + 50 * math.log(ratio) / math.log(reach), 1.0), 99.0)
@@ -126,10 +124,8 @@ def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -
             text = f"{ratio:.2f}"
         kind = "kept" if ratio is None or 1 / 1.05 <= ratio <= 1.05 else "lost" if ratio > 1 else "won"
         lane = f'<td class="lane {kind}" aria-hidden="true">{band}<i class="zero" style="left:50%"></i>{marks}</td>'
-        gain = ""
-        if same and a.accuracy and b.accuracy:
-            gain = signed(100 * (b.accuracy.accuracy - a.accuracy.accuracy))
-        return line(name, lane, text, _ms(a), _ms(b), _percent(a), _percent(b), gain)
+        gain = gained(first, a, other, b)
+        return line(name, lane, text, _ms(a), _ms(b), _percent(a), _percent(b), "" if gain is None else signed(gain))
 
     headings = (
         *("file", f"← {letter} faster · slower →", f"{letter} / A"),

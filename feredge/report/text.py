@@ -9,7 +9,7 @@ from feredge.bench.results import Results, Row
 from feredge.report.choice import choose
 from feredge.report.table import Column, columns
 
-SHOWN = ("file", "bytes", "accuracy", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
+SHOWN = ("file", "bytes", "accuracy", "judged_on", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
 WIDEST = 116
 LONG = 36
 """Letters from which a file's name may go on in a second line."""
@@ -48,6 +48,10 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
         cells = [_cell(row, column.key, column.text(row)) for column in shown]
         if narrow:
             cells = [cell.partition(" [")[0] for cell in cells]
+        cells = [
+            cell.replace(", ", "\n") if column.key == "judged_on" else cell
+            for column, cell in zip(shown, cells, strict=True)
+        ]
         table.add_row(*map(Text, cells), style=style)
     text = io.StringIO()
     console = Console(file=text, width=width, force_terminal=True, highlight=False, legacy_windows=False)
@@ -98,13 +102,15 @@ def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.effort
     noisy = any(found is not None and found.inference.noisy for found in (row.at(1) for row in results.rows))
     slowed = any(row.slowed for row in results.rows)
+    whole = "float accuracy" if results.reference else "accuracy of the same network in float32"
+    images = "test images" if any(row.images for row in results.rows) else f"{data.total:,} test images"
     counted = {found.core for row in results.rows for found in row.instructions}
     cores = "Instructions: millions an inference, counted on emulated cores by qemu; no time follows from them."
     return [
         *results.notes,
         *([cores] if counted else []),
-        f"Drop: float accuracy minus the file's over the same {data.total:,} test images, percentage points, with a "
-        f"95% interval by paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
+        f"Drop: {whole} minus the file's over the same {images}, percentage points, with a 95% interval by paired "
+        f"bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
         f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outlier removed"
         + ("; ~ rounds differ by more than 10%" if noisy else "")
         + ("; ! the clock was held down in a round, which is invalid." if slowed else "."),

@@ -100,3 +100,23 @@ def test_other_data_are_refused() -> None:
         compare(other, BEFORE, max_drop=0.5, max_slower=1.1)
     with pytest.raises(ResultsError, match="expected files of the same names"):
         compare(results(row("c.onnx", 1, 1.0)), BEFORE, max_drop=0.5, max_slower=1.1)
+
+
+def test_what_is_no_longer_counted_is_named() -> None:
+    """Guards a count that failed passing for one that did not grow; a core that nobody asked for is no complaint."""
+    failed = dataclasses.replace(BEFORE.rows[1], instructions=(Instructions("cortex-a72", None, None, "no qemu"),))
+    now = dataclasses.replace(BEFORE, rows=(BEFORE.rows[0], failed, BEFORE.rows[2]))
+    assert worse(now) == ["a.onnx: instructions on cortex-a72 were counted before, not now (no qemu)"]
+    unasked = dataclasses.replace(failed, instructions=())
+    assert worse(dataclasses.replace(BEFORE, rows=(BEFORE.rows[0], unasked, BEFORE.rows[2]))) == []
+
+
+def test_other_images_of_the_same_data_are_refused() -> None:
+    """Guards a gate over another split of the same source."""
+    here, there = (
+        dataclasses.replace(BEFORE, rows=tuple(dataclasses.replace(row, judged=digest) for row in BEFORE.rows))
+        for digest in ("ab", "cd")
+    )
+    assert worse(here, here) == []
+    with pytest.raises(ResultsError, match="expected the same test images"):
+        worse(here, there)

@@ -16,6 +16,8 @@ from feredge.bench import Group, compare, corruptions, latency
 from feredge.bench.measure import measure
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort, Results
+from feredge.bench.summary import Judged
+from feredge.bench.trial import Trial
 from feredge.bench.worker import timed
 
 
@@ -195,3 +197,19 @@ def test_efforts_keep_the_rules() -> None:
         assert effort.runs >= 1024 and effort.seconds >= 10 and effort.threads[0] == 1
     assert latency.effort("strict").seconds == 600
     assert latency.effort("quick").name == "quick"
+
+
+def test_drops_are_measured_against_the_dense_network(workshop: Workshop) -> None:
+    """Guards a folder in alphabetical order, where `channels-50` comes before what it was made from."""
+    names = ("channels-50.float32.onnx", "dense.int8.onnx", "dense.float32.onnx")
+    subjects = [
+        replace(workshop.onnx(name), variant=name.partition(".")[0], precision=name.split(".")[1]) for name in names
+    ]
+    some = np.full((len(workshop.splits.test), 7), 1 / 7, np.float32)
+    trials = [Trial(subject, probabilities=some) for subject in subjects]
+    group = Group(tuple(subjects), workshop.splits, np.ones(len(some), bool))
+    reference = Judged(group, trials, [("", 0)] * 3).reference
+    assert reference is not None and reference.subject.name == "dense.float32.onnx"
+    trials[2].probabilities = None  # it failed: what is left in float32
+    reference = Judged(group, trials, [("", 0)] * 3).reference
+    assert reference is not None and reference.subject.variant == "channels-50"

@@ -77,6 +77,7 @@ def test_few_images_never_prove_equivalence() -> None:
         (1.3, 0.01, (0.4, 2.2), "drop"),
         (0.5, 0.20, (-0.3, 1.3), "no evidence of a drop"),
         (-2.0, 0.01, (-3.0, -1.1), "no evidence of a drop"),
+        (1.8, 0.064, (0.2, 3.6), "drop"),
     ],
 )
 def test_verdicts(drop_pp: float, p: float, ends: tuple[float, float], words: str) -> None:

@@ -56,6 +56,7 @@ def test_a_bare_device_measures_itself(
     assert results.data.digest == faces.digest and results.data.total == int((faces.usage == "PrivateTest").sum())
     assert same.drop and (same.drop.pp, same.drop.agreement) == (0, 1)
     assert rough.drop and rough.drop.agreement < 0.9
+    assert all((faces.usage[row], faces.labels[row]) == ("PrivateTest", label) for row, label, *_ in rough.drop.flipped)
     timed = rough.at(1)
     assert timed and timed.inference.median > 0 and timed.whole is None, "no OpenCV, no preprocessing"
     assert len(timed.conditions) == results.effort.rounds

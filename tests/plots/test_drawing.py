@@ -153,3 +153,12 @@ def test_what_is_missing_is_said(run: RunFolder, damage: str) -> None:
     with pytest.raises(RunError) as caught:
         draw(run, dataset)
     assert "\n" not in str(caught.value) and not (run.path / "pictures").exists()
+
+
+def test_a_class_may_be_called_like_a_formula(tmp_path: Path) -> None:
+    """Guards training, which draws the confusion before it is done: `$` in a name begins no formula."""
+    names = ("$5_to_$10", "a$^$", *DATASET.classes[2:])
+    named = dataclasses.replace(_predictions(), classes=names)
+    for draws in (outcome.confusion, outcome.class_scores, outcome.roc):
+        draws(tmp_path / "x.png", named)
+    assert (tmp_path / "x.png").stat().st_size > 1000

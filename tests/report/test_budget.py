@@ -47,6 +47,19 @@ def test_a_device_has_its_own_clock(results: Results) -> None:
         select(results, Budget(), device=strange)
 
 
+def test_other_runtimes_and_unknown_drops_decide_nothing(results: Results) -> None:
+    """Guards a file's time in another runtime taken for its own, and limits that were not asked for."""
+    fast = next(row for row in results.rows if row.name == "dense.float32.tflite")
+    (latency, *_) = fast.latency
+    crawling = dataclasses.replace(latency, inference=dataclasses.replace(latency.inference, median=99.0, p90=99.0))
+    elsewhere = dataclasses.replace(fast, name="slow", runtime="TFLite Micro", latency=(crawling,), bytes=1)
+    device = dataclasses.replace(results, rows=(fast, elsewhere))
+    assert select(results, Budget(p90=90), device=device).winner == fast
+    alone = dataclasses.replace(results, rows=(dataclasses.replace(fast, drop=None), elsewhere))
+    assert select(alone, Budget(kilobytes=1000)).winner == alone.rows[0]
+    assert select(alone, Budget(drop=5)).winner is None
+
+
 @pytest.mark.parametrize("limits", [{"drop": -1}, {"kilobytes": -3}, {"p90": 0}, {"drop": math.nan}])
 def test_a_budget_that_no_file_can_meet_is_refused(limits: dict[str, float]) -> None:
     """Guards a mistyped gate, which would fail for ever or pass everything."""

@@ -61,6 +61,25 @@ def test_without_equivalent_files_the_words_say_so(results: Results) -> None:
     assert choice.steps[1].startswith("None is shown to be equivalent to the float model within 1 pp; for 20 files")
 
 
+def test_a_float32_file_stands_in_for_the_float_model(results: Results) -> None:
+    """Guards a folder of exported files: the words count what is kept, and each rule is reached."""
+    first = next(row for row in results.rows if row.kind == "artifact")
+    rows = tuple(
+        dataclasses.replace(row, drop=None) if row is first else dataclasses.replace(row, beside=first.name)
+        for row in results.rows
+        if row.kind == "artifact" and row.failure is None
+    )
+    folder = dataclasses.replace(results, rows=rows)
+    kept = sum(row.drop is not None and row.drop.verdict.startswith("equivalent") for row in rows)
+    words = f"{kept} files are equivalent to {first.name} within 1 pp, beside {first.name} itself."
+    assert choose(folder).steps[1] == words
+    unsure = choose(changed(folder, with_verdict("no evidence of a drop")))
+    assert f"for {len(rows) - 1} files there is no evidence of a drop" in unsure.steps[1]
+    assert unsure.row and unsure.row.name != first.name, "the fastest of those without evidence, as with a float model"
+    lost = choose(changed(folder, with_verdict("drop")))
+    assert lost.row == rows[0] and lost.steps[1] == f"Every file lost accuracy against {first.name}."
+
+
 def test_when_every_file_lost_the_least_loss_ships(results: Results) -> None:
     """Guards the last rule."""
     choice = choose(changed(results, with_verdict("drop")))

@@ -9,6 +9,7 @@ import pytest
 from feredge.bench.results import Results
 from feredge.errors import ResultsError
 from feredge.report import to_comparison
+from feredge.report.side_by_side import to_page
 
 
 def test_a_result_beside_a_slower_machines(results: Results) -> None:
@@ -33,10 +34,17 @@ def test_a_result_beside_a_slower_machines(results: Results) -> None:
 
 
 def test_other_data_have_no_difference_in_accuracy(results: Results) -> None:
-    """Guards against calling another test set a gain."""
+    """Guards against calling another test set a gain: of other data, of fewer images, of others in like number."""
     other = dataclasses.replace(results, data=dataclasses.replace(results.data, digest="cd" * 32))
-    (line,) = [line for line in to_comparison([results, other]).splitlines() if "`dense.int8.tflite`" in line]
-    assert line.endswith("|  | 1.00 |")
+    fewer = dataclasses.replace(results, data=dataclasses.replace(results.data, images=(100,) * 7))
+    here, there = (
+        dataclasses.replace(results, rows=tuple(dataclasses.replace(row, judged=digest) for row in results.rows))
+        for digest in ("ab", "cd")
+    )
+    for pair in ((results, other), (results, fewer), (here, there)):
+        (line,) = [line for line in to_comparison(pair).splitlines() if "`dense.int8.tflite`" in line]
+        assert line.endswith("|  | 1.00 |")
+        assert "accuracies do not compare: 24 files" in to_page(pair) and "same accuracy" not in to_page(pair)
 
 
 def test_nothing_to_compare_is_said(results: Results) -> None:

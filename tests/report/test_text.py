@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 
@@ -47,3 +48,14 @@ def test_csv_holds_numbers_a_program_can_read(results: Results) -> None:
             assert float(line["median_ms"]) == timed.inference.median
         else:
             assert line["failure"] and line["accuracy"] == line["median_ms"] == ""
+
+
+def test_rows_judged_on_other_images_say_so(results: Results) -> None:
+    """Guards a network of six classes that stands unmarked beside others, above a footnote that is not true of it."""
+    *rows, last = results.rows
+    odd = dataclasses.replace(last, images=(10, 20, 30), classes=("a", "b", "c"))
+    text = to_markdown(dataclasses.replace(results, rows=(*rows, odd)))
+    assert "| judged on |" in text and "| 60, 3 classes |" in text and "over the same test images" in text
+    assert "judged on" not in to_markdown(results) and f"{results.data.total:,} test images" in to_markdown(results)
+    folder = dataclasses.replace(results, rows=tuple(row for row in results.rows if row.kind == "artifact"))
+    assert "* Drop: accuracy of the same network in float32 minus" in to_markdown(folder)
