@@ -39,6 +39,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def same(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Return whether both are one file; of what does not exist, or is no path at all, False."""
+    try:
+        return Path(path).samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def sweep(path: str | os.PathLike[str]) -> None:
     """Remove the temporary files that killed writers of `path` left. Call it where no other writer can be at work."""
     import glob

@@ -16,7 +16,6 @@ from feredge.predictor import Face
 
 SMALLEST = 240  # pixels of the longer side below which a picture is enlarged, so that text can be read
 WRITABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-WRITABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 COLOURS = (  # BGR, told apart also by the commonest colour-blind eyes (Okabe and Ito, 2008)
     (0, 94, 213),
     (115, 158, 0),
@@ -64,22 +63,26 @@ class Folder:
     """Writes annotated copies of pictures into a folder, named as the pictures are below their common folder.
 
     Raises:
-        PictureError: a copy would take its picture's own place.
+        PictureError: a copy would come into a folder of pictures, and could take the place of one; or `path` is a file.
     """
 
     def __init__(self, path: Path, pictures: Sequence[str]) -> None:
+        if path.exists() and not path.is_dir():
+            raise PictureError(f"{path}: expected a folder for the copies, found a file")
         self.path = path
-        folders = [os.path.dirname(os.path.abspath(picture)) for picture in pictures]  # noqa: PTH100, PTH120
+        folders = {os.path.dirname(os.path.abspath(picture)) for picture in pictures}  # noqa: PTH100, PTH120
         self._common = os.path.commonpath(folders)
-        if path.resolve() == Path(self._common).resolve():
-            raise PictureError(f"{path}: expected another folder than the one that the pictures are in")
+        places = {path.joinpath(os.path.relpath(folder, self._common)).resolve() for folder in folders}
+        for folder in map(Path, folders):
+            if folder.resolve() in places:
+                raise PictureError(f"{path}: expected another folder, copies would come into {folder}, beside pictures")
 
     def add(self, picture: str, answer: list[Face] | PictureError) -> None:
         """Write the copy of one picture, if it could be read."""
         if isinstance(answer, PictureError):
             return
         cv2 = opencv()
-        target = self.path / Path(picture).absolute().relative_to(self._common)
+        target = self.path / os.path.relpath(picture, self._common)
         if target.suffix.lower() not in WRITABLE:
             target = target.with_name(target.name + ".png")
         files.write_bytes(

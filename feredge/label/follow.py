@@ -61,8 +61,11 @@ def follow(
     that was stopped are not kept.
 
     Raises:
-        PictureError: a video, table or window that cannot be written or opened.
+        PictureError: a video, table or window that cannot be written or opened; a video that would take the place of
+            its source.
     """
+    if out is not None and files.same(out, str(video.source)):
+        raise PictureError(f"{out}: expected another file than the video itself")
     frames = looked = 0
     numbers: set[int] = set()
     with ExitStack() as stack:
@@ -113,10 +116,11 @@ def _video(path: Path, rate: float) -> Iterator[Sink]:
     if path.suffix not in CODES:
         raise PictureError(f"{path}: expected a video that ends in {', '.join(CODES)}")
     writer: Any = None
+    written = 0
     with files.replacing(path) as temporary:
 
         def add(frame: Frame) -> None:
-            nonlocal writer
+            nonlocal writer, written
             pixels = annotate(frame.pixels, [tracked.face for tracked in frame.faces])
             if writer is None:
                 size = pixels.shape[1], pixels.shape[0]
@@ -124,12 +128,28 @@ def _video(path: Path, rate: float) -> Iterator[Sink]:
                 if not writer.isOpened():
                     raise PictureError(f"{path}: expected a video of {size[0]}x{size[1]}, OpenCV cannot write it")
             writer.write(pixels)
+            written += 1
 
         try:
             yield add
         finally:
             if writer is not None:
                 writer.release()
+        # OpenCV says nothing of a full disk, neither while it writes nor at the end.
+        if (found := _count(temporary)) != written or not written:
+            raise PictureError(
+                f"{path}: expected a video of {written} frames, {found} can be read back; is the disk full?"
+            )
+
+
+def _count(path: Path) -> int:
+    """Return how many frames of a video file can be read."""
+    capture = opencv().VideoCapture(str(path))
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def submit(
 
     Raises:
         ArtifactError: a network of other classes.
-        DataError: not such a csv.
+        DataError: not such a csv, or one that `out` would take the place of.
     """
     if set(predictor.classes) != set(CLASSES):
         raise ArtifactError(
@@ -39,6 +39,8 @@ def submit(
         )
     if source.is_dir():
         raise DataError(f"{source}: expected a csv, found a folder")
+    if files.same(out, source):
+        raise DataError(f"{out}: expected another file than the csv itself")
     dataset = load(source, skip_bad_rows=skip_bad_rows)
     ids = read_ids(source)
     with files.replacing(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

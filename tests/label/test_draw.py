@@ -65,3 +65,29 @@ def test_originals_are_safe(tmp_path: Path) -> None:
     """Copies into the pictures' own folder would overwrite them."""
     with pytest.raises(PictureError, match="another folder"):
         Folder(tmp_path, [str(tmp_path / "a.png")])
+
+
+def test_a_copy_never_takes_the_place_of_another_picture(tmp_path: Path) -> None:
+    """Guards pictures below the folder for the copies: that of a/a/1.png would come where a/1.png is."""
+    pictures = [str(tmp_path / "a" / "1.png"), str(tmp_path / "a" / "a" / "1.png")]
+    (tmp_path / "link").symlink_to(tmp_path)
+    for place in (tmp_path, tmp_path / "link"):
+        with pytest.raises(PictureError, match=r"copies would come into .*/a, beside pictures"):
+            Folder(place, pictures)
+    Folder(tmp_path / "a" / "b", pictures)
+
+
+def test_pictures_above_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards relative names with `..` in them, which are no names below the common folder as they stand."""
+    cv2.imwrite(str(tmp_path / "a.png"), faces(1)[0])
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Folder(Path("out"), ["../a.png"]).add("../a.png", [named()])
+    assert (tmp_path / "here" / "out" / "a.png").is_file()
+
+
+def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+    """Guards `--annotate FILE`: said before the work, not as a stack trace at the first copy."""
+    (tmp_path / "file").touch()
+    with pytest.raises(PictureError, match="found a file"):
+        Folder(tmp_path / "file", ["a.png"])

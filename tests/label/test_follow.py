@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import resource
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +74,32 @@ def test_table_and_video(small_onnx: Path, clip: Path, tmp_path: Path, suffix: s
     # Boxes are coloured and the clip is gray: 30 is far above what the codecs do to gray
     assert np.ptp(after[0][edge].astype(int).mean(axis=(0, 1))) > 30 > np.ptp(before[0][edge].mean(axis=(0, 1)))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([out.name, table.name])
+
+
+@pytest.mark.parametrize("suffix", list(CODES))
+def test_a_video_cut_short_is_an_error(small_onnx: Path, clip: Path, tmp_path: Path, suffix: str) -> None:
+    """Guards a full disk: OpenCV reports nothing, and the old video must not give way to one that cannot be read."""
+    out = tmp_path / f"out{suffix}"
+    out.write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Predictor(small_onnx) as predictor:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        try:
+            with pytest.raises(PictureError, match=f"expected a video of {COUNT} frames"):
+                follow(predictor, Video(clip), find=False, out=out)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert out.read_text() == "old" and list(tmp_path.iterdir()) == [out]
+
+
+def test_the_source_is_not_replaced(small_onnx: Path, clip: Path, tmp_path: Path) -> None:
+    """Guards `--video same.avi --out same.avi`, by another name too."""
+    source = Path(shutil.copy(clip, tmp_path / "same.avi"))
+    (tmp_path / "link.avi").symlink_to(source)
+    for out in (source, tmp_path / "link.avi"):
+        with Predictor(small_onnx) as predictor, pytest.raises(PictureError, match="another file than the video"):
+            follow(predictor, Video(source), out=out)
+    assert source.read_bytes() == clip.read_bytes()
 
 
 def test_each_frame_as_one_face(small_onnx: Path, clip: Path) -> None:

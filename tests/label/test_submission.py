@@ -67,6 +67,15 @@ def test_a_network_of_other_classes_is_refused(tmp_path: Path, pixels: list[str]
         submit(predictor, source, tmp_path / "out.csv")
 
 
+def test_the_csv_is_not_replaced_by_its_answers(tmp_path: Path, pixels: list[str], small_onnx: Path) -> None:
+    """Guards `--data test.csv --submission test.csv`."""
+    source = write(tmp_path / "test.csv", "pixels", pixels)
+    before = source.read_bytes()
+    with Predictor(small_onnx) as predictor, pytest.raises(DataError, match="another file than the csv"):
+        submit(predictor, source, source)
+    assert source.read_bytes() == before
+
+
 def test_as_it_is_typed(tmp_path: Path, pixels: list[str], small_onnx: Path) -> None:
     """Guards the command: the model stands first, and one of the two options alone is a mistake."""
     source, out = write(tmp_path / "test.csv", "pixels", pixels), tmp_path / "out.csv"
