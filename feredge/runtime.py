@@ -181,8 +181,11 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
         ArtifactError: no such file, no manifest in the folder, or a file that does not fit its manifest.
     """
     path = DEFAULT_MODEL if model is None else Path(model)
-    if isinstance(model, str) and not path.exists():
-        path = shipped.models().get(model, path)
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
+        if (named := shipped.models().get(str(model))) is None:
+            missing = "it comes with an installed feredge" if model is None else "or a name of `feredge models`"
+            raise ArtifactError(f"{path}: expected a model file, {missing}")
+        path = named
     if path.is_dir():
         folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
         entries = sorted(Manifest.read(folder, check=False).entries, key=_liked)
@@ -190,8 +193,7 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
             raise ArtifactError(f"{folder / MANIFEST_FILE}: expected artifacts, found none")
         path = folder / entries[0].file
     if not path.is_file():
-        missing = "it comes with an installed feredge" if model is None else "or one of `feredge models`, found none"
-        raise ArtifactError(f"{path}: expected a model file, {missing}")
+        raise ArtifactError(f"{path}: expected a model file, found none")
     entry = _entry(path)
     if entry is not None and (found := files.sha256(path)) != entry.sha256:
         raise ArtifactError(f"{path}: expected SHA-256 {entry.sha256[:12]}, found {found[:12]}")

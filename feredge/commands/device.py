@@ -31,7 +31,7 @@ def predictor_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--face", is_flag=True, help="Each picture is one face; do not look for faces in it."),
         click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: every core]"),
-        click.option("--model", type=PATH, help="A model file or exported folder.  [default: feredge's own]"),
+        click.option("--model", type=PATH, help="A file, exported folder or name.  [default: feredge's own]"),
     ):
         function = option(function)
     return function

@@ -10,11 +10,14 @@ import click
 
 
 @click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(file: Path, as_json: bool) -> None:
-    """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime that loads it."""
-    found = _read(file)
+def command(model: Path, as_json: bool) -> None:
+    """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime that loads it.
+
+    MODEL is a file, an exported folder or a name, as --model of other commands takes it.
+    """
+    found = _read(model)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -26,12 +29,13 @@ def command(file: Path, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):{width}}  {shown}")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(model: Path) -> dict[str, Any]:
     from feredge import files
     from feredge.bench import macs
     from feredge.runtime import open_checked
 
-    card = open_checked(file).card
+    runner = open_checked(model)
+    file, card = runner.path, runner.card
     found: dict[str, Any] = {
         "file": file.name,
         "sha256": files.sha256(file),

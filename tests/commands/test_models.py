@@ -6,11 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
 from click.testing import CliRunner
 from device_models import card, faces, write_onnx
 
-from feredge import Predictor, cli
+from feredge import Predictor, cli, shipped
 from feredge.artifact import Manifest, entry
 from feredge.errors import ArtifactError
 from feredge.runtime import DEFAULT_MODEL
@@ -37,17 +38,32 @@ def test_a_name_opens_a_model(places: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert predictor.path.resolve() == places / "here" / "tiny" / "dense.float32.onnx"
 
 
-def test_the_packaged_model_has_a_name() -> None:
-    """Guards `Predictor("nano")` where only the package is installed."""
+def test_the_packaged_model_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards `Predictor("nano")` where only the package is installed, without the checkout's models/ beside it."""
+    installed = tmp_path / "site-packages" / "feredge"
+    (installed / "models").mkdir(parents=True)
+    shutil.copy(DEFAULT_MODEL, installed / "models")
+    monkeypatch.delenv(shipped.PLACES, raising=False)
+    monkeypatch.setattr(shipped, "PACKAGE", installed)
     with Predictor("nano") as predictor:
-        assert predictor.path.suffix == ".onnx"
-    assert DEFAULT_MODEL.name.startswith("nano.")
+        assert predictor.path == installed / "models" / DEFAULT_MODEL.name
 
 
-def test_an_unknown_name() -> None:
-    """Guards the line that says where names come from."""
+def test_a_name_as_it_is_typed(places: Path, tmp_path: Path) -> None:
+    """Guards `--model tiny`, `inspect tiny` and `inspect FOLDER`: options come as paths, and folders have no digest."""
+    cv2.imwrite(str(tmp_path / "face.png"), faces(1)[0])
+    done = CliRunner().invoke(cli.main, ["predict", "--face", "--model", "tiny", str(tmp_path / "face.png")])
+    assert done.exit_code == 0, done.output
+    for name in ("tiny", str(places / "tiny")):
+        done = CliRunner().invoke(cli.main, ["inspect", "--json", name])
+        assert done.exit_code == 0 and json.loads(done.stdout)["file"] == "dense.float32.onnx"
+
+
+@pytest.mark.parametrize("name", ["nanno", "n" * 300])
+def test_an_unknown_name(name: str) -> None:
+    """Guards the line that says where names come from, also where no file can be called so."""
     with pytest.raises(ArtifactError, match="feredge models"):
-        Predictor("nanno")
+        Predictor(name)
 
 
 def test_the_list(places: Path) -> None:
