@@ -30,18 +30,25 @@ class Signature:
         channels_first: whether it takes `(N, C, H, W)`.
         classes: how many it answers with.
         logits: whether its answers are not probabilities yet.
+        scaled: whether it takes scaled pixels, and not integers as they are.
     """
 
     contract: InputContract
     channels_first: bool
     classes: int
     logits: bool
+    scaled: bool
 
 
 class ForeignRunner:
-    """A foreign file behind the input contract: gray `uint8 (N, H, W, C)` in, probabilities out."""
+    """A foreign file behind the input contract: gray `uint8 (N, H, W, C)` in, probabilities out.
 
-    def __init__(self, path: Path, *, threads: int = 1, low: float = 0.0, high: float = 1.0) -> None:
+    With `logits`, which `signature` finds out, its answers go through a softmax.
+    """
+
+    def __init__(
+        self, path: Path, *, threads: int = 1, low: float = 0.0, high: float = 1.0, logits: bool = False
+    ) -> None:
         self._model = _Onnx(path, threads) if path.suffix == ".onnx" else _TFLite(path, threads)
         shape, dtype = self._model.shape, self._model.dtype
         if len(shape) != 4:
@@ -52,16 +59,22 @@ class ForeignRunner:
         if channels not in (1, 3) or min(height, width) < 1:
             raise ArtifactError(f"{path.name}: expected images of a fixed size, gray or colour, found {shape}")
         self._contract = InputContract(height, width, channels)
-        # One multiplication and one addition a pixel; an integer input brings its own scale and zero point.
-        scale, zero = self._model.quantization
         self._integer = np.dtype(dtype) if np.issubdtype(dtype, np.integer) else None
-        self._factor = np.float32((high - low) / 255 / scale)
-        self._shift = np.float32(low / scale + zero)
-        self._logits = False
+        self._scaled = self._integer is None or self._model.quantization is not None
+        if self._scaled:  # one multiplication and one addition a pixel
+            scale, zero = self._model.quantization or (1.0, 0.0)
+            self._factor = np.float32((high - low) / 255 / scale)
+            self._shift = np.float32(low / scale + zero)
+        else:  # integers that nobody has scaled are pixels as they are
+            self._factor, self._shift = np.float32(1), np.float32(np.iinfo(dtype).min)
+        self._logits = logits
+
+    def signature(self) -> Signature:
+        """Say what the file takes and gives. Its answer to one image tells how many classes, and whether logits."""
         answers = self._answer(np.random.default_rng(1).integers(0, 256, (1, *self._contract.shape), np.uint8))
         # 0.05: integer probabilities move in steps of 1/256, and each class may be half a step off.
-        self._logits = bool(answers.min() < 0 or abs(float(answers.sum()) - 1) > 0.05)
-        self.signature = Signature(self._contract, self._first, answers.shape[1], self._logits)
+        logits = bool(answers.min() < 0 or abs(float(answers.sum()) - 1) > 0.05)
+        return Signature(self._contract, self._first, answers.shape[1], logits, self._scaled)
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
@@ -82,10 +95,10 @@ class ForeignRunner:
         return self._model.run(tensor).reshape(len(batch), -1).astype(np.float32)
 
 
-def open_foreign(path: Path, *, threads: int = 1, low: float = 0.0, high: float = 1.0) -> Any:
-    """Open any foreign file by its suffix."""
+def open_foreign(path: Path, *, threads: int = 1, **options: Any) -> Any:
+    """Open any foreign file by its suffix; `options` are those of ForeignRunner."""
     if path.suffix in SUFFIXES:
-        return ForeignRunner(path, threads=threads, low=low, high=high)
+        return ForeignRunner(path, threads=threads, **options)
     raise ArtifactError(f"{path.name}: expected {' or '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}")
 
 
@@ -102,11 +115,10 @@ class _Onnx:
         self._name = taken.name
         self.dtype: Any = kinds[taken.type]
         self.shape = tuple(side if isinstance(side, int) else -1 for side in taken.shape)
-        # An integer input without a scale of its own takes pixels as they are.
-        self.quantization = (
-            (1.0, 0.0) if self.dtype == np.float32 else (1 / 255, 0.0 if self.dtype == np.uint8 else -128.0)
-        )
-        self._one = self.shape[0] == 1
+        self.quantization: tuple[float, float] | None = None
+        # onnxruntime's dynamic quantization takes its ranges from the whole batch: an image's answer would depend on
+        # its neighbours, which it has none of in use.
+        self._one = self.shape[0] == 1 or b"DynamicQuantizeLinear" in path.read_bytes()
 
     def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
         parts = [tensor[at : at + 1] for at in range(len(tensor))] if self._one and len(tensor) > 1 else [tensor]
@@ -122,5 +134,5 @@ class _TFLite:
         self.shape = tuple(map(int, self._graph.input["shape"]))
         self.dtype: Any = self._graph.input["dtype"]
         scale, zero = self._graph.input["quantization"]
-        self.quantization = (float(scale) or 1.0, float(zero))
+        self.quantization: tuple[float, float] | None = (float(scale), float(zero)) if scale else None
         self.run = self._graph.run

@@ -204,7 +204,7 @@ def _foreign(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Netwo
     options = {"low": asked.low, "high": asked.high}
     with Worker(threads=1) as worker:
         try:
-            answer, _ = worker.ask(
+            worker.ask(
                 "open",
                 timeout=OPENING,
                 opener=foreign.OPENER,
@@ -214,10 +214,10 @@ def _foreign(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Netwo
                 contract={},
                 classes=0,
             )
+            found, _ = worker.ask("signature", timeout=OPENING)
             macs, _ = worker.ask("macs", timeout=OPENING, path=str(path.absolute()))
         except WorkerFailure as error:
             raise ArtifactError(f"{path}: expected a model that can be opened ({error})") from error
-    found = answer["signature"]
     contract = InputContract(**found["contract"])
     view = DataView(size=contract.height, classes=asked.classes)
     classes = tuple(view.groups) or shelf.dataset(view.size).classes
@@ -229,10 +229,10 @@ def _foreign(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Netwo
     counted = macs["macs"] or {"integer": 0, "floating": 1}
     integer = counted["integer"] > counted["floating"]
     sides = "x".join(map(str, contract.shape[:2])) + (" RGB" if contract.channels == 3 else " gray")
+    scale = f"from {asked.low:g} (black) to {asked.high:g} (white)" if found["scaled"] else "as they are, in integers"
     notes.append(
-        f"{path.name} has no feredge card. Taken for granted: {sides} pixels from {asked.low:g} (black) to "
-        f"{asked.high:g} (white), answers in the order {', '.join(classes)}"
-        + ("; it answers with logits, and a softmax is added." if found["logits"] else ".")
+        f"{path.name} has no feredge card. Taken for granted: {sides} pixels {scale}, answers in the order "
+        f"{', '.join(classes)}" + ("; it answers with logits, and a softmax is added." if found["logits"] else ".")
     )
     subject = Subject(
         name=path.name,
@@ -244,7 +244,7 @@ def _foreign(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Netwo
         opener=foreign.OPENER,
         contract=contract,
         classes=classes,
-        options=options,
+        options={**options, "logits": found["logits"]},
     )
     return Network(path.name, (subject,), view, recipe={"name": path.stem})
 

@@ -58,7 +58,7 @@ class Server:
     def answer(self, message: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
         """Do what `message` asks for."""
         do = message.pop("do")
-        if do not in ("open", "predict", "pictures", "time", "memory", "macs", "peak"):
+        if do not in ("open", "signature", "predict", "pictures", "time", "memory", "macs", "peak"):
             raise ValueError(f"unknown request {do!r}")
         result: tuple[dict[str, Any], Arrays] = getattr(self, do)(**message, **arrays)
         return result
@@ -66,18 +66,16 @@ class Server:
     def open(
         self, opener: str, path: str, threads: int, options: dict[str, Any], contract: dict[str, int], classes: int
     ) -> tuple[dict[str, Any], Arrays]:
-        """Load `path` by the function or class that `opener` names, `module:name`; say how long it took.
-
-        What a foreign file says of itself comes back as `signature`.
-        """
+        """Load `path` by the function or class that `opener` names, `module:name`; say how long it took."""
         self._contract, self._classes = InputContract(**contract), classes
         module, _, name = opener.partition(":")
         begin = time.perf_counter_ns()
         self._runner = getattr(importlib.import_module(module), name)(Path(path), threads=threads, **options)
-        answer: dict[str, Any] = {"nanoseconds": time.perf_counter_ns() - begin}
-        if hasattr(self._runner, "signature"):
-            answer["signature"] = asdict(self._runner.signature)
-        return answer, {}
+        return {"nanoseconds": time.perf_counter_ns() - begin}, {}
+
+    def signature(self) -> tuple[dict[str, Any], Arrays]:
+        """Return what a foreign file takes and gives, of the one that is open."""
+        return asdict(self._runner.signature()), {}
 
     def predict(self, images: Images) -> tuple[dict[str, Any], Arrays]:
         """Return the probabilities of `images`, and how long the one call took."""
