@@ -65,7 +65,8 @@ def main() -> None:
             ratios[processes] = measure(process.pid, port, model, processes, args, send_wrk if wrk else send)
             over = send(port, 10 * 256, args.seconds)
             print(f"  overload: {over['clients']:,} clients, answers by status {over['statuses']}, ", end="")
-            print(f"failures {over['failures']}")
+            wrong = over["failures"] or not {int(status) for status in over["statuses"]} <= {200, 503}
+            print(f"failures {over['failures']}{': expected 200 and 503 only' if wrong else ''}")
             process.terminate()
             process.wait(40)
     best = min(ratios, key=ratios.__getitem__)

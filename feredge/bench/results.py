@@ -167,7 +167,7 @@ class Results:
         recipe: the run's, resolved; of several runs the first one's.
         measured: the UTC time it ended.
         notes: what was left out, or taken for granted, in a sentence each.
-        again: the command that does it again, as it was given; empty for that of one run.
+        again: the command that does it again, as it was given; empty where a program did it.
     """
 
     recipe: dict[str, Any]

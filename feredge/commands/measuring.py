@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -116,17 +117,18 @@ def measure_here(
     hard = effort(named(quick, strict), threads=threads or (), batches=batches or ())
     words = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
     asked = Asked(also or (), words, *pixels, baselines=not no_baselines)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # a wrong place is told before hours of measuring
     with bars() as progress:
         found = gather(targets, data, asked, progress=progress)
-        again = "" if found.is_run else command_line()
         results, evidence = compare(
-            found.groups, hard, recipe=found.recipe, notes=found.notes, again=again, progress=progress
+            found.groups, hard, recipe=found.recipe, notes=found.notes, again=command_line(), progress=progress
         )
         if arm:
             from feredge.devices.counting import add_counts
 
-            subjects = [subject for group in found.groups for subject in group.subjects]
-            results = add_counts(results, subjects, found.groups[0].splits.test.batch, arm, progress=progress)
+            for group in found.groups:
+                results = add_counts(results, group.subjects, group.splits.test.batch, arm, progress=progress)
     folder = RunFolder(out or (targets[0] if found.is_run else Path("bench")))
     write(results, evidence, folder.results)
     faces = {} if no_faces else report.faces(results, (group.splits.test for group in found.groups))
@@ -143,12 +145,18 @@ def named(quick: bool, strict: bool) -> str:
 
 
 def command_line() -> str:
-    """Return the command as it was given, without this machine's folders."""
+    """Return the command as it was given. Of a path outside this folder only the end is told."""
     return shlex.join(["feredge", *map(_without_folder, sys.argv[1:])])
 
 
 def _without_folder(word: str) -> str:
     option, equals, path = word.rpartition("=")
     place = Path(path)
-    is_path = path and (place.is_absolute() or place.exists())
-    return option + equals + place.absolute().name if is_path else word
+    if not path or not (place.is_absolute() or place.exists()):
+        return word
+    full = Path(os.path.abspath(place))
+    if full.is_relative_to(Path.cwd()):
+        told = full.relative_to(Path.cwd())
+    else:  # a run's name tells its files apart
+        told = Path(*full.parts[-3:]) if full.parent.name == "artifacts" else Path(full.name)
+    return f"{option}{equals}{told}"

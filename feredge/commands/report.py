@@ -31,6 +31,8 @@ def command(runs: tuple[Path, ...], form: str | None, html: Path | None, data: s
 
     if len(runs) > 1 and form:
         raise click.UsageError("--markdown and --csv take one run")
+    if html and form:
+        raise click.UsageError("--html writes a page, --markdown and --csv print: expected one of them")
     tables = [Results.read(path / "results.json" if path.is_dir() else path) for path in runs]
     if len(tables) > 1:
         click.echo(report.to_comparison(tables))

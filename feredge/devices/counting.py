@@ -56,8 +56,10 @@ def add_counts(
             notes.append(f"Instructions on {core} were not counted: {error}.")
             continue
         counted = {name: (*counted.get(name, ()), one) for name, one in found.items()}
-    rows = tuple(replace(row, instructions=counted.get(row.name, ())) for row in results.rows)
-    return replace(results, rows=rows, notes=tuple(notes))
+        failed = {name: one.failure for name, one in found.items() if one.failure is not None}
+        notes += [f"Instructions of {name} on {core} were not counted: {failure}." for name, failure in failed.items()]
+    rows = tuple(replace(row, instructions=counted.get(row.name, row.instructions)) for row in results.rows)
+    return replace(results, rows=rows, notes=tuple(dict.fromkeys(notes)))
 
 
 def count(

@@ -76,8 +76,21 @@ def test_other_results_are_refused_with_2(results: Results, tmp_path: Path, monk
 def test_the_command_in_a_report_names_no_folder_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards reports that travel: paths lose their folders, those that are only to be made too."""
-    (tmp_path / "a b.onnx").touch()
-    given = [str(tmp_path / "a b.onnx"), f"--out={tmp_path / 'new'}", "--max-drop", "0.5", "--out", "relative/new"]
+    """Guards reports that travel: paths elsewhere lose their folders, and still tell the files of two runs apart."""
+    (tmp_path / "here" / "runs").mkdir(parents=True)
+    (tmp_path / "here" / "runs" / "a b.onnx").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    inside, elsewhere = tmp_path / "here" / "runs" / "a b.onnx", tmp_path / "small" / "artifacts" / "x.onnx"
+    given = [str(inside), str(elsewhere), f"--out={tmp_path / 'new'}", "--max-drop", "0.5", "--out", "relative/new"]
     monkeypatch.setattr("sys.argv", ["feredge", "bench", *given])
-    assert measuring.command_line() == "feredge bench 'a b.onnx' --out=new --max-drop 0.5 --out relative/new"
+    assert measuring.command_line() == (
+        "feredge bench 'runs/a b.onnx' small/artifacts/x.onnx --out=new --max-drop 0.5 --out relative/new"
+    )
+
+
+def test_a_wrong_place_is_told_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards hours of measuring whose results have nowhere to go."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("feredge.bench.gather", lambda *_, **__: pytest.fail("it was measured"))
+    done = CliRunner().invoke(main, ["bench", "models/nano", "--data", "drawn:70", "--out", str(tmp_path / "file")])
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
