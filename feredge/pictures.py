@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -20,6 +21,12 @@ Color: TypeAlias = Literal["bgr", "rgb"]
 MAX_PIXELS = 100_000_000
 """Larger picture files are refused before they are decoded: 100 million pixels take 300 MB in colour."""
 
+OPENCV_LIMIT = "OPENCV_IO_MAX_IMAGE_PIXELS"
+"""Environment variable: the same for OpenCV's own check, which it reads once, when it is imported."""
+
+MOST_SEGMENTS = 2000
+"""Of a JPEG before its size; 255 hold the largest colour profile, and more of them only take time to read."""
+
 _JPEG = b"\xff\xd8"
 _PNG = b"\x89PNG\r\n\x1a\n"
 BOX_KEYS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
@@ -31,6 +38,8 @@ def opencv() -> Any:
     Raises:
         PictureError: it cannot be imported, as on a system without a desktop.
     """
+    # A header may hide its size from the functions below, but not from what decodes it.
+    os.environ.setdefault(OPENCV_LIMIT, str(MAX_PIXELS))
     try:
         import cv2
     except ImportError as error:
@@ -41,7 +50,7 @@ def opencv() -> Any:
     return cv2
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, max_pixels: int = MAX_PIXELS) -> Images:
+def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False) -> Images:
     """Decode a picture file, or its bytes, to `uint8 (h, w)` gray or `(h, w, 3)` BGR.
 
     The camera's orientation mark is followed, 16-bit pictures are scaled to 8, transparency is dropped, and of an
@@ -50,7 +59,7 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, 
 
     Raises:
         PictureError: missing, of another kind than PNG, JPEG, BMP, GIF, WebP, TIFF and PNM, of more than
-            `max_pixels` (found in its header, before decoding), or damaged.
+            MAX_PIXELS (found in its header, before decoding), or damaged.
     """
     cv2 = opencv()
     name = "the given bytes" if isinstance(source, bytes) else str(source)
@@ -58,8 +67,8 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False, 
     size = picture_size(data)
     if size is None:
         raise PictureError(f"{name}: expected a PNG, JPEG, BMP, GIF, WebP, TIFF or PNM picture, found {_kind(data)}")
-    if size[0] * size[1] > max_pixels:
-        raise PictureError(f"{name}: expected at most {max_pixels:,} pixels, found {size[0]} x {size[1]}")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise PictureError(f"{name}: expected at most {MAX_PIXELS:,} pixels, found {size[0]} x {size[1]}")
     try:
         how = cv2.IMREAD_GRAYSCALE if gray and data.startswith(_JPEG) else cv2.IMREAD_ANYCOLOR
         whole = not data.startswith(_PNG) or _png_fits(data)
@@ -220,15 +229,18 @@ def _bmp(data: bytes) -> tuple[int, int]:
 
 def _jpeg(data: bytes) -> tuple[int, int]:
     at = 2
-    while True:
-        marker, length = struct.unpack_from(">xBH", data, at)
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            height, width = struct.unpack_from(">HH", data, at + 5)
+    for _ in range(MOST_SEGMENTS):
+        if (fill := _FILL.match(data, at)) is None:
+            break
+        at = fill.end()
+        marker, length = struct.unpack_from(">BH", data, at)
+        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or length < 2:  # none of a segment: libjpeg reads on right behind it
+            break
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = struct.unpack_from(">HH", data, at + 4)
             return width, height
-        else:
-            at += 2 + length
+        at += 1 + length
+    raise ValueError("no size where segment follows segment")
 
 
 def _webp(data: bytes) -> tuple[int, int]:
@@ -252,6 +264,8 @@ def _tiff(data: bytes) -> tuple[int, int]:
         at = directory + 2 + 12 * entry
         tag, kind = struct.unpack_from(order + "HH", data, at)
         if tag in (256, 257):  # ImageWidth, ImageLength
+            if tag in sizes or kind not in (3, 4):
+                raise ValueError("two sizes, or one that is no short or long integer")
             sizes[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
     if len(sizes) != 2:
         raise ValueError("no size in the first directory")
@@ -259,11 +273,14 @@ def _tiff(data: bytes) -> tuple[int, int]:
 
 
 def _pnm(data: bytes) -> tuple[int, int]:
-    lines = (line.split(b"#")[0] for line in data[2:1024].split(b"\n"))
-    width, height = b" ".join(lines).split()[:2]
-    return int(width), int(height)
+    sizes = _PNM.match(data, 2, 1024)
+    if sizes is None:
+        raise ValueError("no size behind blanks and comments")
+    return int(sizes[1]), int(sizes[2])
 
 
+_FILL = re.compile(rb"\xff+")
+_PNM = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d+)\s(?:\s|#[^\r\n]*[\r\n])*(\d+)\s")
 _HEADERS = {
     _PNG: _png,
     _JPEG: _jpeg,

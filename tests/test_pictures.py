@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import struct
+import subprocess
 import sys
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -79,10 +82,62 @@ def test_chunk_longer_than_its_file_is_given_no_room() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
 
 
-def test_limit_can_be_lowered() -> None:
-    """A service takes less than a library."""
-    with pytest.raises(PictureError, match="at most 100 pixels"):
-        read_picture(ENCODED[".png"], max_pixels=100)
+def jpeg(before: bytes, size: int = 3000) -> bytes:
+    """Return a large gray JPEG with `before` in front of its own first segment."""
+    data = cv2.imencode(".jpg", np.zeros((size, size), np.uint8))[1].tobytes()
+    return data[:2] + before + data[2:]
+
+
+SMALL = b"\xff\xc0" + struct.pack(">HBHHBBBB", 11, 8, 16, 16, 1, 1, 0x11, 0)  # a frame's header: 16 x 16, gray
+
+
+def hidden() -> dict[str, bytes]:
+    """Return pictures of 9 million pixels whose headers show 16 x 16 to a careless reader."""
+    plain = cv2.imencode(".tiff", np.zeros((3000, 3000), np.uint8), [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes()
+    start = struct.unpack_from("<I", plain, 4)[0]
+    count = struct.unpack_from("<H", plain, start)[0]
+    sizes = b"".join(struct.pack("<HHII", tag, 4, 1, 16) for tag in (256, 257))
+    entries = plain[start + 2 : start + 2 + 12 * count]
+    twice = struct.pack("<H", count + 2) + entries[:24] + sizes + entries[24:] + bytes(4)
+    return {
+        "garbage": jpeg(b"\xff\xe0\0\2" + b"\0\xc0" + SMALL[2:] + b"\0\0"),
+        "restart mark": jpeg(b"\xff\xd0"),
+        "length 0": jpeg(b"\xff\xe0\0\0"),
+        "cr": b"P5\n#\r3000 3000\n16 16\n255\n" + bytes(9_000_000),
+        "cut": b"P5\n#" + b"x" * 1012 + b"\n3000 3000\n255\n" + bytes(9_000_000),  # 1,024 bytes end in a number
+        "two sizes": plain[:4] + struct.pack("<I", len(plain)) + plain[8:] + twice,
+    }
+
+
+@pytest.mark.parametrize("name", list(hidden()))
+def test_a_size_is_read_as_opencv_reads_it_or_not_at_all(name: str) -> None:
+    """Guards the pixel limit against headers that say one size here and another one to the decoder."""
+    data = hidden()[name]
+    assert picture_size(data) in (None, (3000, 3000))
+
+
+def test_opencv_has_the_limit_too(tmp_path: Path) -> None:
+    """Guards against headers that nobody thought of: where OpenCV comes first through here, it refuses by itself."""
+    (tmp_path / "a.pgm").write_bytes(hidden()["cr"])
+    code = (
+        "import sys; from feredge import pictures; pictures.MAX_PIXELS = 8_000_000\n"
+        "pictures.picture_size = lambda data: (16, 16)\n"
+        "try: pictures.read_picture(sys.argv[1])\n"
+        "except pictures.PictureError as error: print(error)"
+    )
+    own = {name: value for name, value in os.environ.items() if name != "OPENCV_IO_MAX_IMAGE_PIXELS"}
+    command = [sys.executable, "-c", code, str(tmp_path / "a.pgm")]
+    done = subprocess.run(command, env=own, capture_output=True, text=True)
+    assert "OpenCV refused it" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("filler", [b"\xff", b"\xff\xe0\0\2", b"\xff\0"])
+def test_ten_megabytes_without_a_size_take_no_time(filler: bytes) -> None:
+    """Guards a service: headers are read where all its requests wait."""
+    data = b"\xff\xd8" + filler * (10_000_000 // len(filler))
+    began = time.perf_counter()
+    assert picture_size(data) is None
+    assert time.perf_counter() - began < 0.2  # 0.9 s where each byte is looked at
 
 
 def test_text_named_jpg(tmp_path: Path) -> None:
@@ -190,7 +245,7 @@ def test_damaged_files_never_get_past(data: bytes, kind: str, where: int, cut: i
     damaged = whole[:where] + data + whole[where + len(data) : max(where, len(whole) - cut)]
     for one in (damaged, data):
         try:
-            check_pixels(read_picture(one, max_pixels=1_000_000))
+            check_pixels(read_picture(one))
         except PictureError as error:
             assert "\n" not in str(error)
 
