@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from feredge.errors import RunError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -19,9 +21,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps the suffix, because many writers choose a format by it. On an error the
     temporary file is removed and whatever stood at `path` stays.
+
+    Raises:
+        RunError: as `check_target`.
     """
     import tempfile
 
+    check_target(path)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
@@ -37,6 +43,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise RunError where something else than a file stands: a folder, or a device that a file would replace."""
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - a Path raises for too long a name
+        found = "a folder" if Path(path).is_dir() else "something else"
+        raise RunError(f"{path}: expected a file, or nothing there, found {found}")
 
 
 def same(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

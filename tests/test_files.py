@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from feredge import files
+from feredge.errors import RunError
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -18,6 +19,19 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to a folder", "device"])
+def test_only_files_are_replaced(tmp_path: Path, kind: str) -> None:
+    """Guards devices, which root would replace by a file, and the work whose result has no place to go."""
+    path = Path("/dev/null") if kind == "device" else tmp_path / "place"
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "device":
+        path.symlink_to(tmp_path)
+    with pytest.raises(RunError, match="expected a file, or nothing there"), files.replacing(path):
+        pytest.fail("it was written")
+    assert not path.is_file()
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:

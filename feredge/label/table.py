@@ -3,6 +3,8 @@
 Rows go into `<name>.part`, a csv file; `<name>.part.json` beside it says how far it is safe: how many pictures and
 how many bytes. Whatever was written after that (by a process that was killed) is cut off when the same job starts
 again. When all pictures are through, the part takes the table's place, as csv or converted to Parquet.
+
+Names need not be text. A csv keeps their bytes; Parquet has no place for them, and gets `\\xe9` for a byte 233.
 """
 
 from __future__ import annotations
@@ -123,12 +125,14 @@ class Table:
         state: how far it is; a table that goes on starts with what stands already.
 
     Raises:
-        RunError: another suffix, a part that another job or a running process owns, Parquet without pyarrow.
+        RunError: another suffix, something else than a file in the table's place, a part that another job or a running
+            process owns, Parquet without pyarrow.
     """
 
     def __init__(self, path: Path, job: Job) -> None:
         if path.suffix not in (".csv", ".parquet"):
             raise RunError(f"{path}: expected a name that ends in .csv or .parquet")
+        files.check_target(path)
         if path.suffix == ".parquet":
             _need_pyarrow(path)
         self.path = path
@@ -147,7 +151,7 @@ class Table:
             _lock(self._file, self.part)
             for path in (self.note, self.path):
                 files.sweep(path)
-            if self.note.exists():
+            if self.note.exists() and self.part.stat().st_size:  # a note alone is left by a kill at the very end
                 self.state = self._noted_state()
             self._file.truncate(self.state.bytes)
         except BaseException:
@@ -173,6 +177,8 @@ class Table:
         """Add the rows of the next picture."""
         state = self.state
         text = lines(self.job.pictures[state.pictures], answer, len(self.job.classes))
+        if self.path.suffix == ".parquet":
+            text = text.decode("utf-8", "backslashreplace").encode()
         self._file.write(text)
         failed = isinstance(answer, PictureError)
         faces = 0 if isinstance(answer, PictureError) else len(answer)
@@ -184,13 +190,15 @@ class Table:
     def finish(self) -> None:
         """Put the finished table in its place."""
         self._remember()
-        self._file.close()
+        if os.name == "nt":  # an open file cannot be renamed there; elsewhere it holds the lock until all is done
+            self._file.close()
         if self.path.suffix == ".parquet":
             _to_parquet(self.part, self.path, columns(self.job.classes))
             self.part.unlink()
         else:
             self.part.replace(self.path)
         self.note.unlink()
+        self._file.close()
 
     def _remember(self) -> None:
         self._file.flush()
@@ -220,8 +228,11 @@ def _lock(file: BinaryIO, path: Path) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunError(f"{path}: another process is writing it") from error
+        mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        mine = False
+    if not mine:  # locked by another process, or finished by it since it was opened here
+        raise RunError(f"{path}: another process is writing it")
 
 
 def _need_pyarrow(path: Path) -> None:

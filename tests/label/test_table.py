@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from feredge import Face
+from feredge import Face, files
 from feredge.errors import PictureError, RunError
-from feredge.label.table import Job, State, Table, columns, lines, rows, to_csv
+from feredge.label import table as room
+from feredge.label.table import Job, State, Table, _lock, columns, lines, rows, to_csv
 
 CLASSES = ("no", "yes")
 
@@ -129,6 +131,7 @@ def test_part_of_another_job_is_refused(tmp_path: Path, other: Job) -> None:
 @pytest.mark.parametrize("note", ["", "[]", "{}", '{"job": 1, "pictures": "x"}', '{"job": 1, "bites": 2}'])
 def test_damaged_note(tmp_path: Path, note: str) -> None:
     """It says what to remove."""
+    (tmp_path / "t.csv.part").write_text("picture")
     (tmp_path / "t.csv.part.json").write_text(note)
     with pytest.raises(RunError, match=r"t\.csv\.part\.json: expected how far"), Table(tmp_path / "t.csv", job()):
         pass
@@ -138,8 +141,17 @@ def test_note_beyond_the_part(tmp_path: Path) -> None:
     """A part that lost bytes is not gone on with."""
     note = {"job": job().digest, "pictures": 2, "bytes": 10_000, "faces": 2, "failed": 0}
     (tmp_path / "t.csv.part.json").write_text(json.dumps(note))
+    (tmp_path / "t.csv.part").write_text("picture")
     with pytest.raises(RunError), Table(tmp_path / "t.csv", job()):
         pass
+
+
+@pytest.mark.parametrize("of", [job(), job(5)])
+def test_a_note_without_rows_is_no_obstacle(tmp_path: Path, of: Job) -> None:
+    """Guards every later start against a kill just before the note goes, when the table has its place already."""
+    wanted = whole(tmp_path / "t.csv")
+    files.write_json(tmp_path / "t.csv.part.json", {"job": of.digest, **asdict(State(4, len(wanted), 3, 1))})
+    assert whole(tmp_path / "t.csv") == wanted
 
 
 def test_two_writers(tmp_path: Path) -> None:
@@ -147,6 +159,30 @@ def test_two_writers(tmp_path: Path) -> None:
     refused = pytest.raises(RunError, match="another process")
     with Table(tmp_path / "t.csv", job()), refused, Table(tmp_path / "t.csv", job()):
         pass
+
+
+def test_the_finished_table_is_not_taken_for_its_part(tmp_path: Path) -> None:
+    """Guards the table against a start that opened the part just before it became the table: it would be emptied."""
+    with Table(tmp_path / "t.csv", job()) as table, table.part.open("ab") as late:
+        for answer in ANSWERS:
+            table.add(answer)
+        table.finish()
+        with pytest.raises(RunError, match="another process"):
+            _lock(late, table.part)
+
+
+def test_the_lock_is_held_while_parquet_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a second start during the conversion, which can take minutes: it would take the part apart."""
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    convert = room._to_parquet
+
+    def slowly(part: Path, path: Path, names: list[str]) -> None:
+        with pytest.raises(RunError, match="another process"), Table(path, job()):
+            pass
+        convert(part, path, names)
+
+    monkeypatch.setattr(room, "_to_parquet", slowly)
+    whole(tmp_path / "t.parquet")
 
 
 def test_old_table_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -166,11 +202,31 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert Job([name], CLASSES, {}).digest
 
 
+def test_names_that_are_no_text_in_parquet(tmp_path: Path) -> None:
+    """Guards hours of work: Parquet's text is UTF-8, and the conversion at the end would fail, on every start again."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    name = os.fsdecode(b"caf\xe9.png")
+    with Table(tmp_path / "t.parquet", Job([name, name], CLASSES, {})) as table:
+        table.add([face(0.5)])
+        table.add(PictureError(f"{name}: damaged"))
+        table.finish()
+    found = parquet.read_table(tmp_path / "t.parquet")
+    assert found["picture"].to_pylist() == ["caf\\xe9.png"] * 2
+    assert found["error"].to_pylist() == ["", "caf\\xe9.png: damaged"]
+
+
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     """One line, whatever the system's reason is; here a file stands where the folder should be."""
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="expected a place that can be written"):
         Table(tmp_path / "file" / "t.csv", job()).__enter__()
+
+
+def test_a_folder_in_the_tables_place(tmp_path: Path) -> None:
+    """Guards `--out t.csv` where t.csv is a folder: told before the work, not after it."""
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(RunError, match="expected a file, or nothing there, found a folder"):
+        Table(tmp_path / "t.csv", job())
 
 
 def test_suffix(tmp_path: Path) -> None:
