@@ -120,7 +120,7 @@ class YuNet:
         longest: larger pictures are shrunk to this many pixels along the longer side before looking.
 
     Raises:
-        ArtifactError: OpenCV cannot load the file.
+        ArtifactError: OpenCV cannot load the file, or fails in it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, confidence: float = 0.7, longest: int = 640) -> None:
@@ -128,7 +128,7 @@ class YuNet:
         self.confidence = confidence
         self.longest = longest
         self._own = _PerThread()
-        self._open()
+        self(np.zeros((320, 320, 3), np.uint8), "bgr")  # another network's file loads, and fails at its first picture
 
     def __repr__(self) -> str:
         return f"YuNet({self.path!r}, confidence={self.confidence}, longest={self.longest})"

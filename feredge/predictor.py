@@ -108,6 +108,8 @@ class Predictor:
         self._providers = tuple(providers)
         self._detector = detector
         self._opened_detector: faces.Detector | None = None
+        if detector is not None:
+            self._opened_detector = self.detector  # a bad file is told here, not at the first frame
         self._workers: Workers | None = None
         self._lock = threading.Lock()
         self._closed = False

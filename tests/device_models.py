@@ -144,6 +144,40 @@ def faces(count: int, seed: int = 1, channels: int | None = None) -> list[np.nda
     return found
 
 
+def write_yunet(path: Path) -> Path:
+    """Write a model with YuNet's inputs and outputs that always sees one face, in the first cell of stride 32.
+
+    There the score is `sqrt(cls * obj)`; the centre is `(0.5, 0.5) * 32`, the sides are `exp(log 2) * 32`.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, outputs, constants = [], [], []
+    for stride in (8, 16, 32):
+        cells = (320 // stride) ** 2
+        for name, width, first in (("cls", 1, 1.0), ("obj", 1, 1.0), ("bbox", 4, None), ("kps", 10, 0.0)):
+            value = np.zeros((1, cells, width), np.float32)
+            if stride == 32:
+                value[0, 0] = first if first is not None else [0.5, 0.5, np.log(2), np.log(2)]
+            constants.append(numpy_helper.from_array(value, f"{name}{stride}"))
+            nodes += [
+                helper.make_node("Mul", ["none", f"{name}{stride}"], [f"zero_{name}{stride}"]),
+                helper.make_node("Add", [f"zero_{name}{stride}", f"{name}{stride}"], [f"{name}_{stride}"]),
+            ]
+            outputs.append(helper.make_tensor_value_info(f"{name}_{stride}", TensorProto.FLOAT, value.shape))
+    mean = helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=0)
+    flat = helper.make_node("Reshape", ["mean", "one"], ["level"])
+    none = helper.make_node("Mul", ["level", "zero"], ["none"])
+    constants += [
+        numpy_helper.from_array(np.zeros((1, 1, 1), np.float32), "zero"),
+        numpy_helper.from_array(np.array([1, 1, 1], np.int64), "one"),
+    ]
+    pixels = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 320, 320])
+    graph = helper.make_graph([mean, flat, none, *nodes], "yunet", [pixels], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7), path)
+    return path
+
+
 def draw_face(side: int) -> np.ndarray:
     """A gray face as the Haar cascade knows one: bright forehead, nose and cheeks; dark brows, eyes and mouth."""
     import cv2

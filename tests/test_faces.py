@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from device_models import draw_frame
+from device_models import draw_frame, write_yunet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,40 +121,6 @@ def test_any_box(box: tuple[float, ...], margin: float, channels: int | None) ->
     assert cut.shape[0] == cut.shape[1] >= 1 and cut.shape[2:] == picture.shape[2:]
 
 
-def write_yunet(path: Path) -> Path:
-    """Write a model with YuNet's inputs and outputs that always sees one face, in the first cell of stride 32.
-
-    There the score is `sqrt(cls * obj)`; the centre is `(0.5, 0.5) * 32`, the sides are `exp(log 2) * 32`.
-    """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes, outputs, constants = [], [], []
-    for stride in (8, 16, 32):
-        cells = (320 // stride) ** 2
-        for name, width, first in (("cls", 1, 1.0), ("obj", 1, 1.0), ("bbox", 4, None), ("kps", 10, 0.0)):
-            value = np.zeros((1, cells, width), np.float32)
-            if stride == 32:
-                value[0, 0] = first if first is not None else [0.5, 0.5, np.log(2), np.log(2)]
-            constants.append(numpy_helper.from_array(value, f"{name}{stride}"))
-            nodes += [
-                helper.make_node("Mul", ["none", f"{name}{stride}"], [f"zero_{name}{stride}"]),
-                helper.make_node("Add", [f"zero_{name}{stride}", f"{name}{stride}"], [f"{name}_{stride}"]),
-            ]
-            outputs.append(helper.make_tensor_value_info(f"{name}_{stride}", TensorProto.FLOAT, value.shape))
-    mean = helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=0)
-    flat = helper.make_node("Reshape", ["mean", "one"], ["level"])
-    none = helper.make_node("Mul", ["level", "zero"], ["none"])
-    constants += [
-        numpy_helper.from_array(np.zeros((1, 1, 1), np.float32), "zero"),
-        numpy_helper.from_array(np.array([1, 1, 1], np.int64), "one"),
-    ]
-    pixels = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 320, 320])
-    graph = helper.make_graph([mean, flat, none, *nodes], "yunet", [pixels], outputs, constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7), path)
-    return path
-
-
 def test_yunet_file(tmp_path: Path) -> None:
     """A file with YuNet's outputs is decoded by OpenCV, and boxes lead back to the large picture."""
     detector = faces.YuNet(write_yunet(tmp_path / "yunet.onnx"), longest=320)
@@ -163,11 +129,13 @@ def test_yunet_file(tmp_path: Path) -> None:
     assert faces.detect(np.zeros((640, 640), np.uint8), detector=faces.open_detector(detector)) == [(0, 0, 96, 96)]
 
 
-def test_bad_yunet_file(tmp_path: Path) -> None:
-    """A missing or damaged file is an ArtifactError when it is opened."""
+def test_bad_yunet_file(tmp_path: Path, small_onnx: Path) -> None:
+    """A missing or damaged file, and another network's, is an ArtifactError when it is opened."""
     path = tmp_path / "yunet.onnx"
     with pytest.raises(ArtifactError, match=r"yunet\.onnx"):
         faces.YuNet(path)
     path.write_bytes(b"not a model")
     with pytest.raises(FeredgeError, match=r"yunet\.onnx"):
         faces.open_detector(path)
+    with pytest.raises(ArtifactError, match="expected a YuNet file"):
+        faces.YuNet(small_onnx)

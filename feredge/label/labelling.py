@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from feredge import files
 from feredge.errors import PictureError
+from feredge.faces import Detector, YuNet
 from feredge.label.table import Job, State, Table
 from feredge.predictor import Face, Predictor
 from feredge.progress import Progress, quiet
@@ -51,7 +53,7 @@ def label(
     """
     settings = {"model": files.sha256(predictor.path), "find": find, "margin": margin}
     if find:
-        settings["detector"] = repr(predictor.detector)
+        settings["detector"] = _identity(predictor.detector)
     job = Job(pictures, predictor.classes, settings)
     with Table(table, job) as out:
         left = pictures[out.state.pictures :]
@@ -63,3 +65,10 @@ def label(
             progress("pictures", done, len(pictures), os.path.basename(pictures[done - 1]))  # noqa: PTH119
         out.finish()
     return out.state
+
+
+def _identity(detector: Detector) -> str:
+    """Return what tells a detector from others, and is the same in every process: no address, no path."""
+    if isinstance(detector, YuNet):
+        return repr(detector).replace(repr(detector.path), files.sha256(detector.path))
+    return f"{getattr(detector, '__module__', '')}: {re.sub(' at 0x[0-9a-fA-F]+', '', repr(detector))}"

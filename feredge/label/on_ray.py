@@ -88,6 +88,8 @@ def engine(
     }
 
     def run(pictures: Sequence[str]) -> Iterator[list[Face] | PictureError]:
+        if not pictures:  # stopped when only the end was left: Ray takes no empty list
+            return
         started = not ray.is_initialized()
         if started:
             _knock(address)

@@ -13,7 +13,9 @@ SUFFIXES = frozenset(
 )
 
 
-def list_pictures(paths: Iterable[str | os.PathLike[str]], *, lists: Iterable[Path] = ()) -> list[str]:
+def list_pictures(
+    paths: Iterable[str | os.PathLike[str]], *, lists: Iterable[Path] = (), without: Path | None = None
+) -> list[str]:
     """Return the paths of all pictures meant, in a fixed order: first `paths` as given, then those in `lists`.
 
     Args:
@@ -21,15 +23,17 @@ def list_pictures(paths: Iterable[str | os.PathLike[str]], *, lists: Iterable[Pa
             depth, sorted by name.
         lists: text files of one path a line; empty lines are skipped. Paths that are not absolute start from the
             list's own folder.
+        without: a folder that is not looked into where it lies inside one of `paths`.
 
     Raises:
         PictureError: a path or list that does not exist, or nothing found at all.
     """
     found: list[str] = []
     given, lists = [os.fspath(path) for path in paths], list(lists)
+    own = without and without.resolve()
     for path in given:
         if os.path.isdir(path):  # noqa: PTH112 - a Path a picture costs more than everything else here
-            found += _walk(path)
+            found += _walk(path, own)
         elif os.path.exists(path):  # noqa: PTH110
             found.append(path)
         else:
@@ -42,22 +46,23 @@ def list_pictures(paths: Iterable[str | os.PathLike[str]], *, lists: Iterable[Pa
     return found
 
 
-def _walk(folder: str) -> Iterator[str]:
+def _walk(folder: str, without: Path | None) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise PictureError(f"{folder}: cannot be read ({error.strerror})") from error
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
+            if without is None or Path(entry.path).resolve() != without:
+                yield from _walk(entry.path, without)
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
             yield entry.path
 
 
 def _read_list(path: Path) -> list[str]:
     try:
-        # Names need not be text on every system; surrogates carry such bytes through.
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        # Names need not be text on every system; surrogates carry such bytes through. Windows begins files with a mark.
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as error:
         raise PictureError(f"{path}: expected a list of pictures, cannot be read ({error.strerror})") from error
     return [os.path.join(path.parent, line.strip()) for line in lines if line.strip()]  # noqa: PTH118

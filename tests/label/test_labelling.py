@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
-from device_models import draw_frame, faces
+from device_models import draw_frame, faces, write_yunet
 
 from feredge import Predictor
 from feredge.errors import PictureError, RunError
+from feredge.faces import Detector
 from feredge.label.labelling import label
 from feredge.label.sources import list_pictures
 
@@ -93,6 +96,34 @@ def test_other_settings_do_not_go_on(small_onnx: Path, folder: Path, tmp_path: P
             label(predictor, list_pictures([folder]), tmp_path / "t.csv", find=False, each=stop)
         with pytest.raises(RunError, match="other settings"):
             label(predictor, list_pictures([folder]), tmp_path / "t.csv", find=True)
+
+
+def one_box(side: int) -> Detector:
+    """Return a new function, at an address of its own, of one name."""
+
+    def look(pixels: object, color: object) -> list[tuple[int, int, int, int]]:
+        return [(0, 0, side, side)]
+
+    return look
+
+
+def test_a_detector_is_the_same_in_another_process(small_onnx: Path, folder: Path, tmp_path: Path) -> None:
+    """Guards going on with a detector of one's own, whose repr holds an address, and with a YuNet file elsewhere."""
+
+    def stop(picture: str, answer: object) -> None:
+        raise KeyboardInterrupt
+
+    pairs: list[tuple[Any, Any]] = [
+        (one_box(40), one_box(40)),
+        (write_yunet(tmp_path / "a.onnx"), Path(shutil.copy(tmp_path / "a.onnx", tmp_path / "b.onnx"))),
+    ]
+    for pair in pairs:
+        for detector in pair:
+            with Predictor(small_onnx, detector=detector) as predictor, pytest.raises(KeyboardInterrupt):
+                label(predictor, [str(folder / "000.png")], tmp_path / "t.csv", each=stop)
+        with Predictor(small_onnx) as predictor, pytest.raises(RunError, match="other settings"):
+            label(predictor, [str(folder / "000.png")], tmp_path / "t.csv")
+        (tmp_path / "t.csv.part").unlink()
 
 
 SLOW = """

@@ -49,6 +49,12 @@ def test_no_cluster_there(small_onnx: Path) -> None:
         list(on_ray.engine(predictor, workers=2, address="127.0.0.1:1")(["a.png"]))
 
 
+def test_nothing_left(small_onnx: Path) -> None:
+    """Guards a table that was stopped at its very end: it needs no cluster any more."""
+    with Predictor(small_onnx) as predictor:
+        assert list(on_ray.engine(predictor, workers=2, address="127.0.0.1:1")([])) == []
+
+
 @pytest.mark.parametrize("find", [False, True])
 def test_same_table_as_one_process(
     cluster: None, small_onnx: Path, pictures: list[str], tmp_path: Path, find: bool

@@ -40,6 +40,19 @@ def test_lists(tmp_path: Path) -> None:
     assert found == [f"{tmp_path}/a.png", f"{tmp_path}/sub/b.png", "/abs/c.png", f"{tmp_path}/{odd}"]
 
 
+def test_a_list_from_windows(tmp_path: Path) -> None:
+    """Guards the first name, which has the file's byte order mark before it."""
+    (tmp_path / "list.txt").write_bytes("\ufeffa.png\r\nb.png\r\n".encode())
+    assert list_pictures([], lists=[tmp_path / "list.txt"]) == [f"{tmp_path}/a.png", f"{tmp_path}/b.png"]
+
+
+def test_a_folder_inside_that_is_left_out(tmp_path: Path) -> None:
+    """Guards `--annotate` into the pictures' own folder: the copies of an earlier start are no pictures to be named."""
+    touch(tmp_path, "q/a.png", "q/out/a.png", "q/b/out/a.png")
+    found = list_pictures([tmp_path / "q"], without=tmp_path / "q" / "b" / ".." / "out")
+    assert found == [f"{tmp_path}/q/a.png", f"{tmp_path}/q/b/out/a.png"]
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     """A typing error, an empty folder and a missing list are one line each."""
     for paths, lists, words in (
