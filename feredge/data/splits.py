@@ -28,13 +28,14 @@ def split(dataset: Dataset, view: DataView) -> Splits:
     `view.seed` and the rows only.
 
     With `view.drop_duplicates`, a picture that stands exactly or nearly in test stands in neither of the others,
-    and one in validation not in train; what the data set holds back stands in neither of the two. Test is never
-    changed, so that it compares with published figures. `train` may come out empty, for a data set that is a test
-    split only.
+    and one in validation not in train. What the data set holds back stands in neither of the two, and without
+    duplicates no copy of it does. Test is never changed, so that it compares with published figures. `train` may come
+    out empty, for a data set that is a test split only.
 
     Raises:
         DataError: no labelled image, a class that is not there, or too few images for the shares.
     """
+    held = _held(dataset, view)
     dataset = select(dataset, view)
     labelled = dataset.labels != NO_LABEL
     if not labelled.any():
@@ -43,7 +44,7 @@ def split(dataset: Dataset, view: DataView) -> Splits:
     cut = _random if view.split == "random" else _given
     train, validation, test = cut(dataset, labelled, view, rng)
     to_train, to_validation = train, validation
-    free = ~np.isin(dataset.rows, [] if dataset.held_back is None else dataset.held_back)
+    free = ~np.isin(dataset.rows, held)
     train, validation = train & free, validation & free
     if view.drop_duplicates:
         validation = _without(dataset, validation, test)
@@ -58,6 +59,15 @@ def split(dataset: Dataset, view: DataView) -> Splits:
             train = _without(dataset, train, validation)
     dropped = int((to_train & ~(train | validation)).sum())
     return Splits(dataset.take(train), dataset.take(validation), dataset.take(test), dropped, dropped_validation)
+
+
+def _held(dataset: Dataset, view: DataView) -> NDArray[np.int64]:
+    """Return the rows that may neither train nor choose, of every class: a copy may be labelled as another."""
+    if dataset.held_back is None:
+        return np.empty(0, np.int64)
+    held = np.isin(dataset.rows, dataset.held_back)
+    free = ~held
+    return dataset.rows[~_without(dataset, free, held) if view.drop_duplicates else held]
 
 
 def _given(dataset: Dataset, labelled: Mask, view: DataView, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,24 @@ def test_they_neither_train_nor_choose(view: DataView) -> None:
     assert not np.isin(held, np.concatenate([cut.train.rows, cut.validation.rows])).any()
     assert np.array_equal(cut.test.rows, whole.test.rows)
     assert cut.dropped >= 5
+
+
+@pytest.mark.parametrize("classes", [(), ("happy", "sad")])
+def test_nor_do_their_copies(classes: tuple[str, ...]) -> None:
+    """Guards a list that names a picture once: its copies, exact or near, and of a class that is left out, stay too."""
+    faces = drawn(280)
+    images = faces.images.copy()
+    happy = np.flatnonzero((faces.labels == faces.classes.index("happy")) & (faces.usage == "Training"))
+    held, angry = happy[0], np.flatnonzero(faces.labels == faces.classes.index("angry"))[0]
+    images[happy[1]] = images[held]
+    images[happy[2]] = np.clip(images[held].astype(int) + 2, 0, 255)
+    images[happy[3]] = images[angry]
+    dataset = hold_back(replace(faces, images=images), [int(held), int(angry)])
+    cut = split(dataset, DataView(classes=classes))
+    used = np.concatenate([cut.train.rows, cut.validation.rows])
+    assert not np.isin(happy[:4], used).any() and np.isin(happy[4:], used).all()
+    kept = split(dataset, DataView(classes=classes, drop_duplicates=False))
+    assert np.isin(happy[1:], np.concatenate([kept.train.rows, kept.validation.rows])).all()
 
 
 def test_a_row_that_is_not_there() -> None:
