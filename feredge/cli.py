@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import json
 import math
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import feredge
-from feredge.errors import FeredgeError
+from feredge.errors import FeredgeError, one_line
 
 if TYPE_CHECKING:
     from feredge.bench import Results
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from feredge.run import RunFolder
 
 LINE_EVERY = 30.0  # seconds between a task's lines in a log
+
+# Stopped by Ctrl-C, these commands go on where they were; others set a mark in their context where they do.
+GOES_ON = ("export", "run", "train")
+MARK = "feredge.goes_on"
 
 # Commands with a module of their own, imported when they are called: name -> (module, one line of help).
 ELSEWHERE = {
@@ -72,6 +77,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text
         try:
             return super().invoke(ctx)
         except FeredgeError as error:
@@ -79,13 +86,15 @@ class Commands(click.Group):
         except ModuleNotFoundError as error:
             _fail(f"this command needs {error.name}: pip install 'feredge[workshop]'", 2)
         except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read the output wants no more; click ends quietly
+                raise
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 _fail(f"the disk is full ({error.filename or error.strerror}); nothing half-written was kept", 2)
-            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
-                _fail(f"expected a place that can be written, found {error.filename}: {error.strerror}", 2)
-            raise
+            place = error.filename2 or error.filename or "the system"  # of a replacement, the second is the target
+            _fail(f"{place}: expected a file or folder that can be used ({error.strerror or one_line(error)})", 2)
         except KeyboardInterrupt:
-            _fail("stopped; the same command goes on from here", 130)
+            goes_on = ctx.invoked_subcommand in GOES_ON or ctx.meta.get(MARK)
+            _fail("stopped" + "; the same command goes on from here" * bool(goes_on), 130)
 
 
 def _fail(message: str, code: int) -> NoReturn:

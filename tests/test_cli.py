@@ -16,6 +16,7 @@ from feredge import cli
 from feredge.cli import main
 
 FACE = " ".join(["7"] * 2304)
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "nano.json"
 HEADER = "emotion,pixels,Usage\n"
 
 
@@ -91,6 +92,26 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
 def test_wrong_arguments_say_what_was_expected(arguments: list[str], words: list[str]) -> None:
     """Guards one line and code 2 for names that are nowhere; a near name is suggested."""
     refused(feredge(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["label", "--out", "{here}/t.csv", "{here}"], ["t.csv", "found a folder"]),
+        (["predict", "--face", "--annotate", "{here}/a.png", "{here}/a.png"], ["a.png", "found a file"]),
+        (["predict", "--data", "{here}/d.csv", "--submission", "{here}/t.csv"], ["t.csv", "found a folder"]),
+        (["predict", "--data", "{here}/d.csv", "--submission", "{here}/a.png/o.csv"], ["a.png", "File exists"]),
+        (["predict", "--data", "{here}/d.csv", "--submission", "{here}/" + "n" * 300], ["nnn", "File name too long"]),
+        (["report", str(RESULTS), "--html", "{here}/t.csv"], ["t.csv", "found a folder"]),
+        (["inspect", "{here}"], ["manifest.json"]),
+    ],
+)
+def test_places_that_cannot_be_used_are_one_line(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    """Guards against a stack trace for a wrong path, and against hours of work before it."""
+    (tmp_path / "t.csv").mkdir()
+    (tmp_path / "a.png").touch()
+    (tmp_path / "d.csv").write_text(f"pixels\n{FACE}\n")
+    refused(feredge(*(argument.replace("{here}", str(tmp_path)) for argument in arguments)), *words)
 
 
 def test_a_folder_of_other_files_is_not_a_run(tmp_path: Path) -> None:

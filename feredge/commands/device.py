@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feredge.cli import MARK
+from feredge.errors import PictureError
+
 if TYPE_CHECKING:
     from feredge.predictor import Predictor
     from feredge.progress import Progress
@@ -45,6 +48,23 @@ def open_predictor(model: Path | None, threads: int | None, yunet: Path | None) 
     from feredge.predictor import Predictor
 
     return Predictor(model, threads=threads, detector=yunet)
+
+
+def write_table(predictor: Predictor, pictures: list[str], table: Path, **options: Any) -> None:
+    """Write pictures' labels into a table, with the options of `feredge.label.labelling.label`; say what is in it.
+
+    Raises:
+        PictureError: no picture could be used.
+    """
+    from feredge.label.labelling import label
+
+    click.get_current_context().meta[MARK] = True
+    with bar() as progress:
+        state = label(predictor, pictures, table, progress=progress, **options)
+    failed = f", {state.failed:,} could not be used" if state.failed else ""
+    click.echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
+    if state.failed == state.pictures:
+        raise PictureError("expected pictures, none could be used; the table says why")
 
 
 @contextmanager

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from feredge.commands.device import PATH, bar, open_predictor, predictor_options
-from feredge.errors import PictureError
+from feredge.commands.device import PATH, open_predictor, predictor_options, write_table
 
 
 @click.command("label")
@@ -35,20 +34,15 @@ def command(
 
     PICTURES are files and folders. Stopped in any way, the same command goes on where it was.
     """
-    from feredge.label.labelling import label
     from feredge.label.sources import list_pictures
 
     if engine != "ray" and address:
         raise click.UsageError("--address goes with --engine ray")
     names = list_pictures(pictures, lists=lists)
-    with open_predictor(model, threads, yunet) as predictor, bar() as progress:
+    with open_predictor(model, threads, yunet) as predictor:
         run = None
         if engine == "ray":
             from feredge.label import on_ray
 
             run = on_ray.engine(predictor, workers=workers, address=address, find=not face, margin=margin / 100)
-        state = label(predictor, names, table, find=not face, margin=margin / 100, engine=run, progress=progress)
-    failed = f", {state.failed:,} could not be used" if state.failed else ""
-    click.echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
-    if state.failed == state.pictures:
-        raise PictureError("expected pictures, none could be used; the table says why")
+        write_table(predictor, names, table, find=not face, margin=margin / 100, engine=run)

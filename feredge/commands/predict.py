@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from feredge.cli import SKIP
-from feredge.commands.device import PATH, bar, open_predictor, predictor_options
+from feredge.commands.device import PATH, bar, open_predictor, predictor_options, write_table
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
@@ -18,12 +19,22 @@ if TYPE_CHECKING:
     from feredge.predictor import Predictor
 
 
+HOW = {"model", "threads", "yunet", "face", "margin"}
+MOVING = HOW | {"table", "out", "show", "smooth", "skip", "hold_rate"}
+FITS = {  # what each kind of work looks at; it would pass over anything else without a word
+    "pictures": HOW | {"pictures", "lists", "as_json", "table", "annotate"},
+    "--video": MOVING | {"video"},
+    "--camera": MOVING | {"camera"},
+    "--data": {"pictures", "model", "threads", "data", "submission", "skip_bad_rows"},
+}
+
+
 @click.command("predict")
 @click.argument("pictures", nargs=-1, type=click.Path())
 @click.option("--list", "lists", multiple=True, type=PATH, help="A text file of one picture a line.")
 @predictor_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a picture on a line of its own.")
-@click.option("--csv", "table", type=PATH, help="Write a table: .csv, .parquet (with pyarrow), or - to print it.")
+@click.option("--csv", "table", type=PATH, help="Write a table: .csv; of pictures also .parquet, or - to print it.")
 @click.option("--annotate", type=PATH, metavar="FOLDER", help="Write copies with boxes and labels into this folder.")
 @click.option("--video", metavar="FILE", help="Follow the faces in a video instead.")
 @click.option("--data", type=PATH, metavar="CSV", help="Name the faces in a FER2013 csv; PICTURES is a model then.")
@@ -57,22 +68,36 @@ def command(
     feredge predict MODEL --data test.csv --submission out.csv answers an unlabelled csv.
     """
     if data is not None or submission is not None:
+        _check("--data")
         _submission(pictures, model, threads, data, submission, skip_bad_rows)
         return
-    moving = video is not None or camera is not None
     if bool(pictures or lists) + (video is not None) + (camera is not None) != 1:
         raise click.UsageError("expected pictures, --video or --camera, and one of them only")
-    for name in ("as_json", "annotate") if moving else ("out", "show", "hold_rate", "skip", "smooth"):
-        if options.pop(name):
-            option = name.removeprefix("as_").replace("_", "-")
-            raise click.UsageError(f"--{option} does not go with {'a video' if moving else 'pictures'}")
-    options["margin"] /= 100
-    options["find"] = not options.pop("face")
+    kind = "--video" if video is not None else "--camera" if camera is not None else "pictures"
+    _check(kind)
+    for one, other in (("as_json", "table"), ("skip", "hold_rate")):
+        if options[one] and options[other]:
+            raise click.UsageError(f"expected {_option(one)} or {_option(other)}, found both")
+    margin, find = options.pop("margin") / 100, not options.pop("face")
+    options = {name: value for name, value in options.items() if name in FITS[kind]}
     with open_predictor(model, threads, yunet) as predictor:
-        if moving:
-            _video(predictor, camera if video is None else video, **options)
+        if kind == "pictures":
+            _pictures(predictor, pictures, lists, find=find, margin=margin, **options)
         else:
-            _pictures(predictor, pictures, lists, **options)
+            _video(predictor, camera if video is None else video, find=find, margin=margin, **options)
+
+
+def _check(kind: str) -> None:
+    """Refuse options that this kind of work would not look at."""
+    context = click.get_current_context()
+    for name in context.params:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in FITS[kind]:
+            raise click.UsageError(f"{_option(name)} does not go with {kind}")
+
+
+def _option(name: str) -> str:
+    """Return an option as it is typed."""
+    return next(one.opts[0] for one in command.params if one.name == name)
 
 
 def _submission(
@@ -106,19 +131,12 @@ def _pictures(
     annotate: Path | None,
 ) -> None:
     from feredge.label.draw import Folder
-    from feredge.label.labelling import label
     from feredge.label.sources import list_pictures
 
-    pictures = list_pictures(paths, lists=lists)
+    pictures = list_pictures(paths, lists=lists, without=annotate)
     folder = Folder(annotate, pictures) if annotate else None
     if table is not None and str(table) != "-":
-        with bar() as progress:
-            each = folder.add if folder else None
-            state = label(predictor, pictures, table, find=find, margin=margin, each=each, progress=progress)
-        failed = f", {state.failed:,} could not be used" if state.failed else ""
-        click.echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
-        if state.failed == state.pictures:
-            raise PictureError("expected pictures, none could be used; the table says why")
+        write_table(predictor, pictures, table, find=find, margin=margin, each=folder.add if folder else None)
         return
     say = _say_json if as_json else _say_csv if table else _say_lines
     if say(_answers(predictor, pictures, find, margin, folder), predictor.classes, pictures) == len(pictures):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,34 @@ def test_annotate(feredge: Any, pictures: Path, tmp_path: Path) -> None:
         assert sorted(path.name for path in out.iterdir()) == ["face.png", "frame.png"]
 
 
+def test_a_table_beside_copies_among_the_pictures_goes_on(feredge: Any, pictures: Path, tmp_path: Path) -> None:
+    """Guards the same command again: the copies of the first start are not pictures of the second."""
+    command = ("--csv", tmp_path / "t.csv", "--annotate", pictures / "out", pictures)
+    for _ in range(2):
+        assert "3 pictures, 2 faces" in feredge(*command).stdout
+
+
+def test_a_name_that_is_no_text(feredge: Any, pictures: Path) -> None:
+    """Guards printing: standard output may be strict, and one such name would end the command."""
+    odd = Path(os.fsdecode(os.fsencode(pictures / "caf") + b"\xe9.png"))
+    odd.write_bytes((pictures / "face.png").read_bytes())
+    done = feredge("--face", odd)
+    assert done.exit_code == 0 and b"caf\xe9.png" in done.stdout_bytes
+
+
+def test_ctrl_c_promises_only_what_is_true(feredge: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the last line: a table goes on, pictures that were only printed and a video do not."""
+
+    def stop(*arguments: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "stream", stop)
+    done = feredge(pictures)
+    assert (done.exit_code, done.stderr) == (130, "error: stopped\n")
+    done = feredge("--csv", pictures / "t.csv", pictures)
+    assert (done.exit_code, done.stderr) == (130, "error: stopped; the same command goes on from here\n")
+
+
 def test_list(feredge: Any, pictures: Path) -> None:
     """A list of pictures in place of arguments."""
     (pictures / "list.txt").write_text("frame.png\nface.png\n")
@@ -124,7 +153,13 @@ def test_video(feredge: Any, tmp_path: Path) -> None:
         ([], "expected pictures, --video or --camera"),
         (["a.png", "--video", "b.mp4"], "one of them only"),
         (["a.png", "--out", "b.mp4"], "--out does not go with pictures"),
-        (["--video", "b.mp4", "--json"], "--json does not go with a video"),
+        (["--video", "b.mp4", "--json"], "--json does not go with --video"),
+        (["--camera", "0", "--list", "a.txt"], "one of them only"),
+        (["--video", "b.mp4", "--skip", "1", "--hold-rate"], "--skip or --hold-rate, found both"),
+        (["--json", "--csv", "-", "{in}/face.png"], "--json or --csv, found both"),
+        (["--skip-bad-rows", "{in}/face.png"], "--skip-bad-rows does not go with pictures"),
+        (["--data", "a.csv", "--submission", "b.csv", "--json"], "--json does not go with --data"),
+        (["--data", "a.csv", "--submission", "b.csv", "--video", "b.mp4"], "--video does not go with --data"),
         (["none.png"], "none.png: expected a picture"),
         (["--video", "none.mp4"], "none.mp4: expected a video"),
         (["--model", "none.onnx", "x.png"], "none.onnx: expected a model"),
