@@ -167,14 +167,20 @@ class Schedule:
     keep: Literal["last", "best"] = "last"
 
     @property
+    def _heeded(self) -> list[str]:
+        """The figures that have any say."""
+        figures = [self.watch] * (self.keep == "best" or self.lower_after > 0)
+        return [*figures, *[self.stop_watch or self.watch] * (self.stop_after > 0)]
+
+    @property
     def chooses(self) -> bool:
         """Whether a figure of the history has any say."""
-        return self.keep == "best" or self.lower_after > 0 or self.stop_after > 0
+        return bool(self._heeded)
 
     @property
     def validates(self) -> bool:
         """Whether a figure of the validation images has any say."""
-        return self.chooses and any(figure.startswith("validation") for figure in (self.watch, self.stop_watch))
+        return any(figure.startswith("validation") for figure in self._heeded)
 
 
 @dataclass(frozen=True)
@@ -246,12 +252,20 @@ class Distillation:
     weight: float = 0.7
 
 
+USUAL = {
+    "tflite": ("float32", "float16", "dynamic-int8", "int8", "int16x8"),
+    "onnx": ("float32", "dynamic-int8", "int8"),
+    "ort": ("float32", "int8"),
+}
+"""Precisions of `Export.precisions` that each format is written in; more by `also`."""
+
+
 @dataclass(frozen=True)
 class Export:
     """What is written.
 
     Attributes:
-        precisions: of PRECISIONS in artifact.py, each in every one of `formats` that it is usual in: `float16` and
+        precisions: of PRECISIONS in artifact.py, each in every one of `formats` that it is USUAL in: `float16` and
             `int16x8` are written as TFLite only.
         formats: of FORMATS in artifact.py; `ort` holds `float32` and `int8` only.
         calibration: images of the training split, class by class, that set the int8 ranges.
@@ -275,6 +289,12 @@ class Export:
     keep_float: tuple[str, ...] = added(())
     max_drop: float = added(0.0)
     licence: str = added("")
+
+    @property
+    def files(self) -> list[str]:
+        """What is written of each variant, `<precision>.<format>`, in the manifest's order."""
+        usual = [f"{each}.{kind}" for kind in self.formats for each in self.precisions if each in USUAL[kind]]
+        return list(dict.fromkeys([*usual, *self.also]))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def check(recipe: Recipe, where: str) -> None:
         *_augmentation_rules(recipe.augmentation),
         (min(recipe.data.seed, recipe.training.seed) >= 0, SEEDS),
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
+        (bool(recipe.compression.variants), "at least one of compression.variants"),
         (recipe.compression.rate > 0.0, "rates above 0"),
         (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
         (recipe.compression.pruning_epochs >= 0, "compression.pruning_epochs of at least 0"),
@@ -67,6 +68,8 @@ def check(recipe: Recipe, where: str) -> None:
         for value in values:
             if value not in known:
                 raise RecipeError(f"{where}: {key}: unknown {value!r}{settings.nearest(value, known)}")
+    if not recipe.export.files:
+        raise RecipeError(f"{where}: expected a file to write, found no precision that its formats are written in")
 
 
 def _data_rules(data: DataView) -> Rules:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 from feredge import files
 from feredge import recipe as recipes
 from feredge.data.dataset import Dataset
-from feredge.errors import RunError
+from feredge.errors import RunError, one_line
 from feredge.recipe import Recipe
 
 
@@ -108,26 +109,36 @@ class RunFolder:
             if run.data().get("held_back", []) != _held_back(dataset):
                 found = len(_held_back(dataset))
                 raise RunError(f"{path}: was started with other rows left out, found {found}; choose another folder")
-            run.adopt(recipe)
+            if run.recipe() != recipe:
+                with run.alone():
+                    run.adopt(recipe)
             return run
-        if path.exists() and (not path.is_dir() or any(p for p in path.iterdir() if not p.name.startswith("."))):
+        about = {
+            "source": str(Path(dataset.source).absolute()) if Path(dataset.source).exists() else dataset.source,
+            "digest": dataset.digest,
+            "images": len(dataset),
+            "classes": list(recipe.data.groups or dataset.classes),
+            "skipped_rows": dataset.skipped,
+            "held_back": _held_back(dataset),
+        }
+        if path.exists() and not (path.is_dir() and run._is_free(about)):
             raise RunError(f"{path}: expected a run or an empty folder, found other files")
-        files.write_json(
-            run.data_file,
-            {
-                "source": str(Path(dataset.source).absolute()) if Path(dataset.source).exists() else dataset.source,
-                "digest": dataset.digest,
-                "images": len(dataset),
-                "classes": list(recipe.data.groups or dataset.classes),
-                "skipped_rows": dataset.skipped,
-                "held_back": _held_back(dataset),
-            },
-        )
+        files.write_json(run.data_file, about)
         files.write_text(run.recipe_file, recipes.dump(recipe))
         return run
 
+    def _is_free(self, about: dict[str, Any]) -> bool:
+        """Say whether nothing stands in the folder but what a claim that was killed half-way left."""
+        names = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
+        try:
+            return not names or (names == [self.data_file.name] and self.data() == about)
+        except ValueError:  # somebody's own data.json
+            return False
+
     def adopt(self, recipe: Recipe) -> None:
         """Let `recipe` take the place of the folder's: one that trains in the same way, and may export in another.
+
+        The caller is `alone` there: another process may be making files by the recipe that stands.
 
         Raises:
             RunError: it trains in another way.
@@ -183,6 +194,20 @@ class RunFolder:
     def recipe(self) -> Recipe:
         """Return the resolved recipe."""
         return recipes.load(self.recipe_file)
+
+    def layers(self) -> dict[str, str]:
+        """Return the trained network's layers and their kinds, as the float model's file lists them.
+
+        Raises:
+            RunError: a file that cannot be read.
+        """
+        try:
+            with zipfile.ZipFile(self.model) as archive:
+                told = json.loads(archive.read("config.json"))
+            (core,) = [layer for layer in told["config"]["layers"] if layer["config"]["name"] == "core"]
+            return {layer["config"]["name"]: layer["class_name"] for layer in core["config"]["layers"]}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(f"{self.model}: cannot be read ({one_line(error, 120)})") from error
 
     def load_data(self, source: str | None = None) -> Dataset:
         """Read the data this run was started on, from `source` where they have moved.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from feredge import recipe as recipes
 from feredge.errors import RecipeError
-from feredge.recipe import Augmentation, Network, Recipe, Training
+from feredge.recipe import Augmentation, Network, Recipe, Schedule, Training
 
 
 def _refusal(tmp_path: Path, text: str) -> str:
@@ -94,6 +94,8 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[schedule]\nlowest = 1.0", "schedule.lowest from 0 to training.rate"),
         ("[training]\nseed = 4294967295\nrepeats = 2", "seeds from 0 to 4294967295"),
         ("[augmentation]\nzoom = 1.0", "augmentation.zoom from 0 to under 1"),
+        ("[compression]\nvariants = []", "at least one of compression.variants"),
+        ("[export]\nformats = []", "a file to write, found no precision that its formats are written in"),
         ("[compression]\nvariants = ['pruned']", "expected a variant dense, pruned-1 to pruned-99"),
         ("[export]\nprecisions = ['int4']", "export.precisions: unknown 'int4'"),
         ("[export]\nopset = 19", "export.opset from 13 to 18"),
@@ -132,6 +134,23 @@ def test_groups_of_classes(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('[data]\nclasses = ["happy", " bad=sad +angry "]')
     assert recipes.load(tmp_path / "r.toml").data.groups == {"happy": ("happy",), "bad": ("sad", "angry")}
     assert recipes.load("nano").data.groups == {}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "chooses", "validates"),
+    [
+        (Schedule(), False, False),
+        (Schedule(watch="train_loss", keep="best"), True, False),
+        (Schedule(stop_after=3), True, True),
+        (Schedule(stop_after=3, stop_watch="train_accuracy"), True, False),
+        (Schedule(stop_after=3, stop_watch="train_accuracy", lower_after=2), True, True),
+        (Schedule(stop_after=3, stop_watch="train_accuracy", keep="best"), True, True),
+        (Schedule(stop_watch="validation_loss", watch="train_loss", keep="best"), True, False),
+    ],
+)
+def test_which_figures_have_a_say(schedule: Schedule, chooses: bool, validates: bool) -> None:
+    """Guards `chosen_on`: a figure that nothing goes by has chosen nothing."""
+    assert (schedule.chooses, schedule.validates) == (chooses, validates)
 
 
 def test_what_came_later_leaves_older_runs_alone() -> None:

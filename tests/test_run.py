@@ -72,6 +72,30 @@ def test_a_folder_with_other_files_is_refused_and_kept(tmp_path: Path, dataset: 
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_claim_that_was_killed_is_made_again(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards a folder that is refused for ever: a kill left data.json alone there. Somebody's own is left alone."""
+    nano = recipe.load("nano")
+    run = RunFolder.claim(tmp_path / "r", nano, dataset)
+    run.recipe_file.unlink()
+    assert RunFolder.claim(run.path, nano, dataset).recipe() == nano
+    (tmp_path / "own").mkdir()
+    for text in ('{"letters": ["dear"]}', "dear"):
+        (tmp_path / "own" / "data.json").write_text(text)
+        with pytest.raises(RunError, match="found other files"):
+            RunFolder.claim(tmp_path / "own", nano, dataset)
+        assert (tmp_path / "own" / "data.json").read_text() == text
+
+
+def test_a_claim_changes_nothing_where_another_works(tmp_path: Path, dataset: Dataset) -> None:
+    """Guards the recipe that another process makes files by; one that stays as it is disturbs nobody."""
+    run = RunFolder.claim(tmp_path / "r", recipe.load("nano"), dataset)
+    with run.alone():
+        RunFolder.claim(run.path, recipe.load("nano"), dataset)
+        with pytest.raises(RunError, match="another process is at work there"):
+            RunFolder.claim(run.path, recipe.load("nano", changes=["compression.epochs=1"]), dataset)
+    assert run.recipe() == recipe.load("nano")
+
+
 def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
     """Guards the order of commands: each error says what to run first."""
     with pytest.raises(RunError, match=r"found no recipe\.toml"):

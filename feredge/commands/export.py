@@ -66,14 +66,15 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
     else:
         folder = RunFolder.open(run, trained=True)
     dataset = folder.load_data(data)
-    if changes:
-        folder.adopt(recipes.load(folder.recipe_file, changes=changes))
-    settings, variants = _settings(folder, **asked), asked["variants"]
+    recipe = recipes.load(folder.recipe_file, changes=changes) if changes else None
+    settings, variants = _settings((recipe or folder.recipe()).export, **asked), asked["variants"]
     own = load(calibrate_on, size=folder.recipe().data.size) if calibrate_on else None
     from feredge.export import export
 
     with bars() as progress:
-        manifest = export(folder, dataset, settings=settings, variants=variants, calibrate_on=own, progress=progress)
+        manifest = export(
+            folder, dataset, recipe=recipe, settings=settings, variants=variants, calibrate_on=own, progress=progress
+        )
     say_exported(folder, manifest)
 
 
@@ -94,11 +95,10 @@ def say_exported(run: RunFolder, manifest: Manifest) -> None:
     click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
 
 
-def _settings(run: RunFolder, **asked: Any) -> Export | None:
+def _settings(settings: Export, **asked: Any) -> Export | None:
     """Return the recipe's export settings with those that were asked for; None where none was."""
     from feredge.export.exporting import every_file
 
-    settings = run.recipe().export
     changes = {key: asked[key] for key in ("calibration", "method", "max_drop", "licence") if asked[key] is not None}
     if asked["reduce_range"]:
         changes["reduce_range"] = True

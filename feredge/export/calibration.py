@@ -1,4 +1,4 @@
-"""Calibration images: what static quantization looks at to choose its ranges."""
+"""Which images an export may look at: those that set the ranges of int8, those that layers are chosen on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from feredge import data
 from feredge.contract import Images
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import DataError
+from feredge.data.duplicates import stand_in
+from feredge.errors import DataError, RecipeError, RunError
+from feredge.recipe import DataView
 
 FEWEST = 100  # images that a range should rest on
 
@@ -16,9 +18,9 @@ FEWEST = 100  # images that a range should rest on
 def choose(splits: Splits, count: int, *, seed: int, own: Dataset | None = None) -> tuple[Images, Images]:
     """Return up to `count` images of the training split, class by class, and as many others, `uint8 (N, H, W, 1)`.
 
-    None of them stands in the test split. Two corner pixels of the first image are set to 0 and 255, so that the
-    input is calibrated to exactly the range of pixels whatever the images hold. Where the images do not suffice for
-    two sets of FEWEST, there are no others.
+    None of them shows a picture that stands in the test split, exactly or nearly. Two corner pixels of the first
+    image are set to 0 and 255, so that the input is calibrated to exactly the range of pixels whatever the images
+    hold. Where the images do not suffice for two sets of FEWEST, there are no others.
 
     Args:
         splits: of the run's data.
@@ -27,10 +29,11 @@ def choose(splits: Splits, count: int, *, seed: int, own: Dataset | None = None)
         own: take these in place of the training split.
 
     Raises:
-        DataError: no images, or images in `own` that also stand in the test split.
+        DataError: no images, or images in `own` whose pictures also stand in the test split.
     """
     source = splits.train if own is None else own
-    seen = _stands_in(source, splits.test)
+    both = np.concatenate([source.images, splits.test.images])
+    seen = stand_in(both, *np.split(np.arange(len(both)), [len(source)]))
     if own is not None and seen.any():
         raise DataError(
             f"{own.source}: expected calibration images that are not in the test split, "
@@ -47,10 +50,18 @@ def choose(splits: Splits, count: int, *, seed: int, own: Dataset | None = None)
     return _spanning(chosen.batch), _spanning(others.batch)
 
 
-def _stands_in(dataset: Dataset, test: Dataset) -> NDArray[np.bool_]:
-    """Say which images of `dataset` also stand in `test`, pixel for pixel."""
-    known = {image.tobytes() for image in test.images}
-    return np.array([image.tobytes() in known for image in dataset.images], np.bool_)
+def to_choose_on(splits: Splits, view: DataView) -> Dataset:
+    """Return the images that say which layers of an int8 file stay in float: the validation split.
+
+    Raises:
+        RecipeError: it is the test split.
+        RunError: there are none.
+    """
+    if view.validation_is_test:
+        raise RecipeError("expected images to choose layers on, found data.validation_is_test: the test may not choose")
+    if not len(splits.validation):
+        raise RunError(f"{splits.train.source}: expected validation images to choose layers on, found none")
+    return splits.validation
 
 
 def _labelled(dataset: Dataset) -> Dataset:

@@ -6,11 +6,10 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import zipfile
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,18 +36,13 @@ WORKERS = 2  # each takes 1 GB and imports TensorFlow; a third gains little on t
 CHECKED = 1024  # most images a file is verified on
 FEWEST_CHECKED = 256
 LICENCE = "Weights trained with feredge (MIT); the terms of the data that they were trained on apply to them too."
-USUAL = {
-    "tflite": ("float32", "float16", "dynamic-int8", "int8", "int16x8"),
-    "onnx": ("float32", "dynamic-int8", "int8"),
-    "ort": WRITTEN["ort"],
-}
-"""Precisions that a recipe's `precisions` are written in; more by `also`."""
 
 
 def export(
     run: RunFolder,
     dataset: Dataset,
     *,
+    recipe: Recipe | None = None,
     settings: Export | None = None,
     variants: tuple[str, ...] = (),
     calibrate_on: Dataset | None = None,
@@ -63,6 +57,7 @@ def export(
     Args:
         run: a trained run.
         dataset: what it was trained on.
+        recipe: takes the place of the folder's, once nothing of what is asked for was refused.
         settings: in place of the recipe's `[export]`.
         variants: in place of the recipe's.
         calibrate_on: images to calibrate on, in place of the training split's.
@@ -70,30 +65,36 @@ def export(
 
     Raises:
         DataError: calibration images that stand in the test split.
-        RecipeError: a precision or format that cannot be written.
-        RunError: not trained, other data than it was trained on, a worker that died, or another process at work there.
+        RecipeError: a precision or format that cannot be written, or a drop to be bounded on the test images.
+        RunError: not trained, other data than it was trained on, a recipe that trains in another way, a worker that
+            died, or another process at work there; or no validation images to bound a drop on.
         ArtifactError: a conversion failed.
         VerificationError: a file left its tolerance. No manifest stands then.
     """
     run = RunFolder.open(run.path, trained=True)
-    recipe = _changed(run.recipe(), settings, variants)
+    known = run.recipe()
+    adopted = recipe or known
+    recipe = _changed(adopted, settings, variants)
     cards = _cards(run, recipe, calibrate_on)
     standing = _standing(run, cards)
-    if standing is not None:
+    if standing is not None and adopted == known:
         return standing
     if dataset.digest != run.data()["digest"]:
         raise RunError(f"{run.path}: was trained on other data ({run.data()['source']})")
     _check_layers(run, recipe.export.keep_float)
     splits = data.split(dataset, recipe.data)
     chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
+    bounded = calibration.to_choose_on(splits, recipe.data) if recipe.export.max_drop else None
     with run.alone():
+        if adopted != known:
+            run.adopt(adopted)
         _clear(run.artifacts, keep=cards)  # not before all that was asked for has been looked at
         _prepare_variants(run, recipe, splits, cards, progress)
         few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
         note = f"calibrated on only {len(chosen)} images" if few else ""
-        bounded = (splits.validation.batch, splits.validation.labels) if recipe.export.max_drop else None
         images = _real_images(splits, recipe)
-        jobs = [Job(run.path, recipe.export, group, chosen, others, images, bounded) for group in _groups(cards)]
+        labelled = None if bounded is None else (bounded.batch, bounded.labels)
+        jobs = [Job(run.path, recipe.export, group, chosen, others, images, labelled) for group in _groups(cards)]
         try:
             entries, runtimes = _convert_all(run, jobs, len(cards), progress, note)
             _write_operators(run.artifacts, cards)
@@ -123,13 +124,6 @@ def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...])
 
 def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict[str, Card]:
     """Return the card of every file to write, by its name, in the manifest's order."""
-    settings = recipe.export
-    asked = [
-        (precision, kind) for kind in settings.formats for precision in settings.precisions if precision in USUAL[kind]
-    ]
-    asked += [(precision, kind) for precision, _, kind in (name.rpartition(".") for name in settings.also)]
-    if not asked:
-        raise RecipeError("export: expected a file to write, found no precision that its formats are written in")
     about, trained = run.data(), json.loads(run.training.read_text(encoding="utf-8"))
     source = {"weights": trained["weights"], "data": trained.get("data", about["digest"])}
     if source["data"] != about["digest"]:  # read back from files, on other images than it was trained on
@@ -145,23 +139,19 @@ def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict
     versions = {package: version(package) for package in PACKAGES}
     contract = InputContract(recipe.data.size, recipe.data.size, 1)
     cards = {}
-    licence = settings.licence or LICENCE
+    licence = recipe.export.licence or LICENCE
     for variant in recipe.compression.variants:
-        for precision, kind in dict.fromkeys(asked):
-            cards[f"{variant}.{precision}.{kind}"] = Card(
+        for file in recipe.export.files:
+            precision = file.rpartition(".")[0]
+            cards[f"{variant}.{file}"] = Card(
                 variant, precision, tuple(about["classes"]), contract, told, source, versions, licence
             )
     return cards
 
 
 def _check_layers(run: RunFolder, wanted: Collection[str]) -> None:
-    """Raise RecipeError for a name that no layer has, without TensorFlow: the float model's file lists them."""
-    if not wanted:
-        return
-    with zipfile.ZipFile(run.model) as archive:
-        told = json.loads(archive.read("config.json"))
-    (core,) = [layer for layer in told["config"]["layers"] if layer["config"]["name"] == "core"]
-    known = [layer["config"]["name"] for layer in core["config"]["layers"]]
+    """Raise RecipeError for a name that no layer has."""
+    known = run.layers() if wanted else {}
     for layer in wanted:
         if layer not in known:
             raise RecipeError(f"export.keep_float: unknown layer {layer!r}{nearest(layer, known)}")
@@ -178,18 +168,16 @@ def _standing(run: RunFolder, cards: dict[str, Card]) -> Manifest | None:
 
 
 def _clear(folder: Path, *, keep: Collection[str]) -> None:
-    """Remove the manifest, which will no longer be true, the files that it names and that are not to be kept, and
-    what a killed export left under temporary names.
+    """Remove the manifest, which will no longer be true, and every model file that is not to be kept.
+
+    Those are not only the manifest's: an export that failed or was killed left files that none names.
     """
-    with suppress(ArtifactError):
-        for entry in Manifest.read(folder, check=False).entries:
-            if entry.file not in keep:
-                (folder / entry.file).unlink(missing_ok=True)
     for name in (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE):
         (folder / name).unlink(missing_ok=True)
     for kind in WRITTEN:
-        for path in folder.glob(f".*.{kind}"):
-            path.unlink()
+        for path in folder.glob(f"*.{kind}"):  # the hidden ones too, which are unfinished
+            if path.name not in keep:
+                path.unlink()
 
 
 def _prepare_variants(

@@ -24,8 +24,9 @@ def layer_table(
         kind: `onnx` or `tflite`.
 
     Raises:
-        RecipeError: no such variant, or one whose TFLite file was trained in int8.
-        RunError: a variant that was not made yet.
+        RecipeError: no such variant, one whose TFLite file was trained in int8, or validation images that are the
+            test's.
+        RunError: a variant that was not made yet, or no validation images.
     """
     import json
 
@@ -38,12 +39,13 @@ def layer_table(
     weights = json.loads(run.training.read_text(encoding="utf-8"))["weights"]
     if variant != "dense" and not (run.variants / f"{variant}.npz").is_file():
         raise RunError(f"{run.path}: expected the variant {variant}, found none; run `feredge export` first")
+    view = run.recipe().data
+    splits = data.split(dataset, view)
+    looked_at = data.stratified_sample(calibration.to_choose_on(splits, view), layers.LOOKED_AT, seed=view.seed)
+    chosen, _ = calibration.choose(splits, settings.calibration, seed=view.seed)
     core = variants.open_core(run, variant, weights=weights)
     clustered = what.kind == "clustered"
     rounded = core if what.quantized or clustered else rounding.with_kept_sums(core)
-    splits = data.split(dataset, run.recipe().data)
-    chosen, _ = calibration.choose(splits, settings.calibration, seed=run.recipe().data.seed)
-    images = data.stratified_sample(splits.validation, layers.LOOKED_AT, seed=run.recipe().data.seed).batch
     network: layers.Integer
     if kind == "onnx":
         graph = to_onnx.core_graph(rounded, opset=settings.opset)
@@ -54,4 +56,4 @@ def layer_table(
         from feredge.export.int8_tflite import Int8TFLite
 
         network = Int8TFLite(rounded, chosen, method=settings.method, per_channel=not clustered)
-    return layers.table(network, images)
+    return layers.table(network, looked_at.batch)

@@ -14,7 +14,7 @@ from tiny_training import stripes
 
 from feredge import data
 from feredge.data.dataset import Splits
-from feredge.errors import DataError
+from feredge.errors import DataError, RecipeError, RunError
 from feredge.export import calibration, ranges, rounding
 from feredge.export.to_onnx import _symmetric
 from feredge.recipe import DataView
@@ -67,10 +67,28 @@ def test_calibration_images_of_the_test_split_are_refused_or_left_out() -> None:
     splits = data.split(stripes(), DataView(size=16))
     with pytest.raises(DataError, match=r"not in the test split, found 84 that are, the first in row"):
         calibration.choose(splits, 100, seed=1, own=splits.test)
-    shared = dataclasses.replace(splits, train=splits.test.take(np.arange(84) < 80))
-    with pytest.raises(DataError, match="to calibrate on, found none"):
-        calibration.choose(shared, 100, seed=1)
+    near = dataclasses.replace(splits.test, images=np.clip(splits.test.images, 3, 252) + np.uint8(1))
+    assert not (near.images == splits.test.images).all(axis=(1, 2)).any()
+    with pytest.raises(DataError, match=r"not in the test split, found 84 that are, the first in row"):
+        calibration.choose(splits, 100, seed=1, own=near)
+    for copies in (splits.test, near):
+        shared = dataclasses.replace(splits, train=copies.take(np.arange(84) < 80))
+        with pytest.raises(DataError, match="to calibrate on, found none"):
+            calibration.choose(shared, 100, seed=1)
     assert len(calibration.choose(splits, 50, seed=1, own=splits.validation)[0]) == 50
+
+
+def test_layers_are_not_chosen_on_the_test() -> None:
+    """Guards idea 5 where the test images are the validation's too, and against a choice by no image at all."""
+    view = DataView(size=16)
+    assert len(calibration.to_choose_on(data.split(stripes(), view), view)) == 84
+    flattering = DataView(size=16, validation_is_test=True)
+    with pytest.raises(RecipeError, match=r"found data\.validation_is_test"):
+        calibration.to_choose_on(data.split(stripes(), flattering), flattering)
+    none, whole = DataView(size=16, holdout=0.0), stripes()
+    dataset = whole.take(whole.usage != "PrivateTest")
+    with pytest.raises(RunError, match="expected validation images to choose layers on, found none"):
+        calibration.to_choose_on(data.split(dataset, none), none)
 
 
 def test_no_training_images_is_an_error() -> None:

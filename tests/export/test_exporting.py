@@ -26,6 +26,7 @@ from feredge.artifact import Manifest
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export, exporting
+from feredge.export.recheck import recheck
 from feredge.recipe import Compression, Export
 from feredge.run import RunFolder
 
@@ -149,6 +150,22 @@ def test_a_file_outside_its_tolerance_leaves_no_manifest(
     assert _names(run) == ["dense.float32.onnx"]
 
 
+def test_what_a_failed_export_left_goes(
+    trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards `feredge verify`, which refuses a folder with a model file that the manifest does not name."""
+    from feredge.export import verify
+
+    run = with_recipe(trained, tmp_path / "run", ONE)
+    with monkeypatch.context() as patch, pytest.raises(VerificationError):
+        patch.setitem(verify.TOLERANCES, "int8", verify.Tolerance(1e-9, 1.0, 0.0))
+        export(run, stripes())
+    assert _names(run) == ["dense.float32.onnx"]
+    export(run, stripes(), settings=Export(("float32",), ("tflite",)))
+    assert _names(run) == ["dense.float32.tflite", "manifest.json", "runtimes.json"]
+    recheck(run.artifacts)
+
+
 def test_a_full_disk_leaves_no_half_file(
     trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +214,7 @@ def test_few_calibration_images_are_said(trained: RunFolder, tmp_path: Path, her
     ("change", "message"),
     [
         ({"precisions": ("int16x8",)}, "found no precision that its formats are written in"),
+        ({"formats": ()}, "found no precision that its formats are written in"),
         ({"also": ("int16x8.onnx",)}, "export.also: unknown 'int16x8.onnx'; did you mean"),
         ({"max_drop": -1.0}, "max_drop from 0 to 100"),
         ({"keep_float": ("stem_con",)}, "unknown layer 'stem_con'; did you mean 'stem_conv'"),
@@ -226,13 +244,23 @@ def test_other_data_are_refused(trained: RunFolder, tmp_path: Path) -> None:
 def test_a_setting_is_changed_for_good_or_refused(
     trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards `--set`: the folder's recipe says how its files were made, and never how it was not trained."""
+    """Guards `--set`: the folder's recipe says how its files were made, and never how it was not trained.
+
+    What is refused changes nothing: neither for another process that works there, nor for the next export.
+    """
     run = with_recipe(trained, tmp_path / "run", ONE)
     monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
     refused = CliRunner().invoke(main, ["export", str(run.path), "--set", "training.epochs=99"])
     assert refused.exit_code == 2 and "belongs to another recipe" in refused.stderr and run.recipe() == ONE
     words = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
-    done = CliRunner().invoke(main, ["export", str(run.path), *words])
+    command = ["export", str(run.path), *words]
+    with run.alone():
+        refused = CliRunner().invoke(main, command)
+    assert "another process is at work" in refused.stderr and run.recipe() == ONE
+    for impossible in ("export.formats=[]", "compression.variants=[]", 'export.keep_float=["stem_con"]'):
+        refused = CliRunner().invoke(main, ["export", str(run.path), "--set", impossible])
+        assert refused.exit_code == 2 and run.recipe() == ONE, refused.output
+    done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.stderr
     assert run.recipe().compression.epochs == 9
     assert [entry.file for entry in Manifest.read(run.artifacts).entries] == ["dense.float32.onnx"]
