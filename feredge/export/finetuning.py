@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from feredge.keras import keras, safe_to_fit, tf
 from feredge.recipe import Recipe
 from feredge.train import checkpoint
 from feredge.train.batches import Batches
-from feredge.train.fitting import distillation_loss, learning_rate, make_optimizer, optimizer_state
+from feredge.train.fitting import distillation_loss, dropped, learning_rate, make_optimizer, optimizer_state
 
 Tell = Callable[[float, str], None]
 LEAST = 1e-7  # a probability that has a logarithm
@@ -107,6 +109,7 @@ def _compiled_step(
     weight = recipe.compression.distillation if teacher is not None else 0.0
     optimizer = make_optimizer(training)
     optimizer.build(variables)
+    _draw_by_step(model, training.seed, optimizer.iterations)
     decayed = [training.weight_decay if "kernel" in variable.name else 0.0 for variable in variables]
     signature = [
         tf.TensorSpec(batches.shape, tf.uint8),
@@ -137,6 +140,15 @@ def _compiled_step(
         return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
 
     return step, optimizer
+
+
+def _draw_by_step(model: Any, seed: int, step: Any) -> None:
+    """Let Dropout layers draw as training's do: Keras's own generator starts over in a fine-tuning that goes on."""
+    for place, layer in enumerate(model.layers):
+        inner = getattr(layer, "layer", layer)  # what quantization-aware training wraps
+        if isinstance(inner, keras.layers.Dropout):
+            draw = functools.partial(dropped, seed=seed, place=place, step=step)
+            inner._random_generator = SimpleNamespace(dropout=draw)
 
 
 def _logits(probabilities: Any) -> Any:

@@ -29,6 +29,7 @@ from feredge.train.fitting import one_hot, resolve_precision
 from feredge.variant import Variant
 
 SCHEME = "2"  # of making variants: those that were made otherwise are made again
+WITH_DROPOUT = "3"  # drawn by the step's number
 LOOKED_AT = 8192  # training images from which the importance of channels is taken, in small batches
 LOOK = 16
 
@@ -53,7 +54,7 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Te
         _check_activations(dense, name)
         prepare(run, what.base, train, weights=weights, tell=tell)
     seed_everything(recipe.training.seed)
-    identity, unfinished = _identity(recipe, name, weights), run.variants / f"{name}.unfinished.npz"
+    identity, unfinished = _identity(run, name, weights), run.variants / f"{name}.unfinished.npz"
     work = _Work(recipe, train, dense, tell=tell, kept=unfinished, identity=identity)
     try:
         if what.quantized:
@@ -208,10 +209,15 @@ def _file(run: RunFolder, name: str) -> Path:
     return run.variants / f"{name}.npz"
 
 
-def _identity(recipe: Recipe, name: str, weights: str) -> str:
+def _identity(run: RunFolder, name: str, weights: str) -> str:
     """Return a digest of all that a variant follows from; the other variants in the recipe are not among it."""
+    recipe, drops = run.recipe(), any("Dropout" in kind for kind in run.layers().values())
     alone = dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=(name,)))
-    text = SCHEME + alone.digest("data", "training", "augmentation", "compression", "distillation") + weights
+    text = (
+        (WITH_DROPOUT if drops else SCHEME)
+        + alone.digest("data", "training", "augmentation", "compression", "distillation")
+        + weights
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -219,10 +225,10 @@ def _read(run: RunFolder, name: str, weights: str) -> dict[str, NDArray[Any]] | 
     if not _file(run, name).is_file():
         return None
     try:
-        return checkpoint.read(_file(run, name), identity=_identity(run.recipe(), name, weights))
+        return checkpoint.read(_file(run, name), identity=_identity(run, name, weights))
     except RunError:  # damaged, or made from other weights: made again
         return None
 
 
 def _arrays(run: RunFolder, name: str, weights: str) -> dict[str, NDArray[Any]]:
-    return checkpoint.read(_file(run, name), identity=_identity(run.recipe(), name, weights))
+    return checkpoint.read(_file(run, name), identity=_identity(run, name, weights))

@@ -166,12 +166,12 @@ class Fitter:
         if self._network.name == "residual":
             features = self._features(self._channels(x), training=True)
             if self._network.dropout:
-                features = self._dropped(features, self._network.dropout, number=0)
+                features = self._dropped(features, self._network.dropout, place=0)
             return tf.cast(self.core.get_layer("logits")(features), tf.float32)
         x = self._channels(x)
-        for number, layer in enumerate(self.core.layers[1:-1]):  # a chain, from after the input to the logits
+        for place, layer in enumerate(self.core.layers[1:-1]):  # a chain, from after the input to the logits
             dropout = isinstance(layer, keras.layers.Dropout)
-            x = self._dropped(x, layer.rate, number=number) if dropout else layer(x, training=True)
+            x = self._dropped(x, layer.rate, place=place) if dropout else layer(x, training=True)
         return tf.cast(x, tf.float32)
 
     def _channels(self, pixels: Any) -> Any:
@@ -181,13 +181,8 @@ class Fitter:
             pixels = (pixels - mean) / deviation
         return tf.repeat(pixels, self._network.repeat, axis=3) if self._network.repeat > 1 else pixels
 
-    def _dropped(self, features: Any, share: float, *, number: int) -> Any:
-        """Zero a share of `features`, drawn from the place and the step's number.
-
-        So a resumed run drops the same ones as an uninterrupted one.
-        """
-        seed = tf.stack([tf.constant(self._training.seed + (number << 32), tf.int64), self._iteration])
-        return tf.nn.experimental.stateless_dropout(features, share, seed)
+    def _dropped(self, features: Any, share: float, *, place: int) -> Any:
+        return dropped(features, share, seed=self._training.seed, place=place, step=self._iteration)
 
     def _average(self) -> None:
         """Move the average; it starts as a plain mean, so that the random first weights are soon forgotten."""
@@ -195,6 +190,15 @@ class Fitter:
         keep = tf.minimum(self._training.averaging, steps / (steps + 9.0))
         for average, weight in zip(self.averaged.weights, self.core.weights, strict=True):
             average.assign(keep * average + (1.0 - keep) * weight)
+
+
+def dropped(features: Any, share: float, noise_shape: Any = None, *, seed: int, place: int, step: Any) -> Any:
+    """Zero a share of `features`, drawn from the place in the network and the step's number, `int64 ()`.
+
+    So a resumed run drops the same ones as an uninterrupted one.
+    """
+    drawn_by = tf.stack([tf.constant(seed + (place << 32), tf.int64), step])
+    return tf.nn.experimental.stateless_dropout(features, share, drawn_by, noise_shape=noise_shape)
 
 
 def distillation_loss(logits: Any, taught: Any, temperature: float) -> Any:

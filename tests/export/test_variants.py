@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ from tiny_training import stripes
 from feredge.artifact import Manifest
 from feredge.errors import VerificationError
 from feredge.export import contents, export, exporting, promises, to_onnx, to_tflite, variants
+from feredge.export.given import settle
 from feredge.keras import keras
-from feredge.recipe import Compression, Export
+from feredge.recipe import Compression, Export, Network
 from feredge.run import RunFolder
 from feredge.tflite import TFLiteGraph, litert_interpreter
 from feredge.train.networks import multiply_adds
@@ -159,18 +162,57 @@ def test_a_stopped_variant_ends_like_an_uninterrupted_one(compressed: Exported, 
     run = with_recipe(RunFolder(compressed[0].path), tmp_path / "run", RECIPE)
     for left in run.variants.iterdir():
         left.unlink()
-    train = exporting.data.split(stripes(), RECIPE.data).train
+    _stop_and_go_on(run, "pruned-60")
+    again, first = (np.load(folder.variants / "pruned-60.npz") for folder in (run, compressed[0]))
+    for key in first.files:
+        np.testing.assert_array_equal(again[key], first[key])
+
+
+def _stop_and_go_on(run: RunFolder, name: str) -> None:
+    """Make a variant in two goes, the second after a stop in its second epoch of two."""
+    train = exporting.data.split(stripes(), run.recipe().data).train
+    weights = json.loads(run.training.read_text())["weights"]
 
     def stop(share: float, note: str) -> None:
         if share > 0.6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        variants.prepare(run, "pruned-60", train, weights=_weights(compressed), tell=stop)
-    assert [path.name for path in run.variants.iterdir()] == ["pruned-60.unfinished.npz"]
+        variants.prepare(run, name, train, weights=weights, tell=stop)
+    assert (run.variants / f"{name}.unfinished.npz").is_file()
     seen: list[float] = []
-    variants.prepare(run, "pruned-60", train, weights=_weights(compressed), tell=lambda share, note: seen.append(share))
-    assert [path.name for path in run.variants.iterdir()] == ["pruned-60.npz"] and min(seen) > 0.5
-    again, first = (np.load(folder.variants / "pruned-60.npz") for folder in (run, compressed[0]))
+    variants.prepare(run, name, train, weights=weights, tell=lambda share, note: seen.append(share))
+    assert not (run.variants / f"{name}.unfinished.npz").exists() and min(seen) > 0.5
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Give a run of a tiny network with Dropout layers, one that drops single values and one that drops channels."""
+    x = pixels = keras.Input((16, 16, 1), name="pixels")
+    x = keras.layers.Dropout(0.3, name="drop")(keras.layers.Conv2D(8, 3, name="conv", activation="relu")(x))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.SpatialDropout2D(0.2, name="thin")(x))
+    core = keras.Model(pixels, keras.layers.Dense(7, "softmax", name="logits")(x), name="core")
+    compression = Compression(("pruned-60", "qat"), epochs=2, rate=0.02)
+    recipe = dataclasses.replace(SMALL, network=Network(name="foreign"), compression=compression)
+    return settle(core, recipe, stripes(), tmp_path_factory.mktemp("dropping") / "run")
+
+
+@pytest.mark.parametrize("name", ["pruned-60", "qat"])
+def test_one_with_dropout_does_too(dropping: RunFolder, tmp_path: Path, name: str) -> None:
+    """Guards against Keras's own generator, which starts over with the process, bare and under wrappers."""
+    train, runs = exporting.data.split(stripes(), SMALL.data).train, []
+    for place in ("whole", "stopped"):
+        runs.append(RunFolder(shutil.copytree(dropping.path, tmp_path / place)))
+    weights = json.loads(dropping.training.read_text())["weights"]
+    variants.prepare(runs[0], name, train, weights=weights, tell=lambda share, note: None)
+    _stop_and_go_on(runs[1], name)
+    first, again = (np.load(run.variants / f"{name}.npz") for run in runs)
     for key in first.files:
         np.testing.assert_array_equal(again[key], first[key])
+
+
+def test_variants_without_dropout_are_what_they_were(compressed: Exported, tmp_path: Path) -> None:
+    """Guards hours of fine-tuning in run folders: the digest is one of before Dropout layers were drawn by the step."""
+    run = with_recipe(compressed[0], tmp_path / "run", RECIPE)
+    known = "fe6d3fa92dfa578838b739f48be3a1aeb603a4977a3a6dea4c4af86f203473ea"
+    assert variants._identity(run, "qat", "0" * 64) == known

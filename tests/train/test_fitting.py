@@ -137,9 +137,9 @@ def test_every_dropout_draws_its_own() -> None:
     first, again = fitter._logits(LARGER).numpy(), fitter._logits(LARGER).numpy()
     np.testing.assert_array_equal(first, again)
     ones = np.ones((4, 50), np.float32)
-    masks = [fitter._dropped(ones, 0.5, number=number).numpy() for number in (0, 1, 1)]
+    masks = [fitter._dropped(ones, 0.5, place=place).numpy() for place in (0, 1, 1)]
     fitter._iteration.assign_add(1)
-    masks.append(fitter._dropped(ones, 0.5, number=1).numpy())
+    masks.append(fitter._dropped(ones, 0.5, place=1).numpy())
     assert not np.array_equal(masks[0], masks[1]) and not np.array_equal(masks[2], masks[3])
     np.testing.assert_array_equal(masks[1], masks[2])
     assert not np.array_equal(fitter._logits(LARGER).numpy(), first)
