@@ -98,12 +98,19 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
     sets others aside finds its own. Test images are not among them.
 
     Raises:
-        RunError: not trained, other data, or other classes than the first run's.
+        RunError: not trained, or not here; other data, other classes or images of another size than the first run's.
     """
     from feredge.keras import keras
     from feredge.train.fitting import compiled
     from feredge.train.training import load_model
 
+    size = runs[0].recipe().data.size
+    for run in runs:
+        if run.recipe().network.name == "foreign":
+            raise RunError(f"{run.path}: expected a network trained here, whose logits are known, found a foreign one")
+        if run.recipe().data.size != size:
+            found = f"{run.recipe().data.size} pixels"
+            raise RunError(f"{run.path}: expected images of {size} pixels like {runs[0].path}'s, found {found}")
     view = dataclasses.replace(runs[0].recipe().data, holdout=0.0, drop_duplicates=False)
     splits = data.split(dataset, view)
     images = _in_order(splits.train, splits.validation if not view.validation_is_test else None)

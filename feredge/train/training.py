@@ -56,9 +56,9 @@ def train(
     teacher = None if soft_labels is None else teaching.read(soft_labels)
     if run.training.is_file():
         RunFolder.claim(run.path, recipe, dataset)
-        _check_teacher(run, teacher)
     else:
         _train_once(recipe, dataset, run, teacher, progress)
+    _check_teacher(run, teacher)
     if recipe.training.repeats > 1:
         from feredge.train.repeats import repeat
 
@@ -88,6 +88,8 @@ def _train_once(
     build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
     RunFolder.claim(run.path, recipe, dataset)
     with run.alone():
+        if run.training.is_file():  # another process was faster
+            return
         _record_splits(run, splits)
         fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught)
         fit.epochs(progress)

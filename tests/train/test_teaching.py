@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from tiny_training import RECIPE, stripes, with_training
 
 from feredge import data, files
 from feredge.errors import DataError, RunError
+from feredge.export.given import settle
+from feredge.keras import keras
+from feredge.recipe import Network
 from feredge.run import RunFolder
 from feredge.train import load_model, teaching, train
 
@@ -92,7 +96,21 @@ def test_another_file_is_refused(labels: Path, tmp_path: Path, damage: str, mess
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
-def test_teachers_must_agree_on_data(finished: RunFolder) -> None:
-    """Guards the mean against a network that learnt other pictures."""
+def test_teachers_must_agree_on_data(finished: RunFolder, tmp_path: Path) -> None:
+    """Guards the mean against a network that learnt other pictures, or takes larger ones."""
     with pytest.raises(RunError, match="was trained on other data"):
         teaching.teach([finished], stripes(seed=1))
+    larger = RunFolder(shutil.copytree(finished.path, tmp_path / "larger"))
+    files.write_text(larger.recipe_file, larger.recipe_file.read_text().replace("size = 16", "size = 24"))
+    with pytest.raises(RunError, match=r"larger: expected images of 16 pixels like .*, found 24 pixels"):
+        teaching.teach([finished, larger], stripes())
+
+
+def test_a_network_from_elsewhere_is_no_teacher(tmp_path: Path) -> None:
+    """Guards one line in place of Keras's error, and logits that are none: its layers are named as others please."""
+    x = pixels = keras.Input((16, 16, 1))
+    x = keras.layers.Dense(7, "softmax", name="logits")(keras.layers.Flatten()(x))
+    recipe = dataclasses.replace(RECIPE, network=Network(name="foreign"))
+    run = settle(keras.Model(pixels, x, name="core"), recipe, stripes(), tmp_path / "run")
+    with pytest.raises(RunError, match="expected a network trained here, .* found a foreign one"):
+        teaching.teach([run], stripes())

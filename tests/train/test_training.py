@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError
 from feredge.recipe import DataView
 from feredge.run import RunFolder
-from feredge.train import load_model, train
+from feredge.train import load_model, train, training
 from feredge.train.history import COLUMNS
 
 # The child dies by SIGKILL: in the steps of epoch 2, then half way through writing epoch 3's checkpoint.
@@ -121,6 +122,23 @@ def test_load_model_refuses_a_damaged_file(finished: RunFolder, tmp_path: Path, 
     with pytest.raises(RunError, match=r"float\.keras") as caught:
         load_model(run)
     assert "\n" not in str(caught.value)
+
+
+def test_what_another_finished_meanwhile_is_left_alone(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards two trainings started at once: one that waited on its data begins nothing anew, and hides no teacher."""
+    run = RunFolder(tmp_path / "run")
+    build = training.build_core
+
+    def slow(*args: Any, **how: Any) -> Any:
+        shutil.copytree(finished.path, run.path)
+        return build(*args, **how)
+
+    monkeypatch.setattr(training, "build_core", slow)
+    train(RECIPE, stripes(), run.path)
+    files = {path.name: path.read_bytes() for path in finished.path.iterdir()}
+    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == files
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
