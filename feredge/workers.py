@@ -1,8 +1,11 @@
-"""Threads that run one function over many items, in order, sharing a few runners."""
+"""Threads that run one function over many items, in order, sharing a few runners; processes that end with theirs."""
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -69,3 +72,18 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def end_with_parent() -> None:
+    """Let this process end as by SIGTERM when its parent is gone, killed or not: it would wait for work for ever."""
+    import multiprocessing  # late: threads need none of it
+
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def follow() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from feredge.errors import RunError
+from feredge.workers import end_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -51,14 +51,7 @@ def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iter
 def _start_worker() -> None:
     """Make a worker end at once on Ctrl-C and when its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _run(function: Callable[[Job], Result], job: Job, threads: int) -> Result:

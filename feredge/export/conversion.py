@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from feredge.errors import ArtifactError, FeredgeError
 from feredge.recipe import Export
 from feredge.run import RunFolder
 from feredge.variant import parse
+from feredge.workers import end_with_parent
 
 INTEGER = ("int8", "int16x8")
 """Precisions whose ranges come from calibration."""
@@ -68,17 +67,10 @@ class Made:
 
 def start_worker() -> None:
     """Make a worker end with its parent, and keep the converters' talk off the terminal."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)  # they write from C++; what goes wrong comes back as an exception
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()  # also returns when it was killed, where a pool's own workers would wait for ever
-        os._exit(1)
 
 
 def convert(job: Job) -> Done:
