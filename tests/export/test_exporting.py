@@ -26,8 +26,9 @@ from feredge.artifact import Manifest
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export, exporting
+from feredge.export.layer_table import layer_table
 from feredge.export.recheck import recheck
-from feredge.recipe import Compression, Export
+from feredge.recipe import Compression, DataView, Export
 from feredge.run import RunFolder
 
 ONE = dataclasses.replace(
@@ -233,6 +234,17 @@ def test_what_cannot_be_written_is_refused_at_once(
         assert _names(trained) == ["manifest.json"]
     finally:
         shutil.rmtree(trained.artifacts)
+
+
+def test_no_layer_is_chosen_on_test_images(trained: RunFolder, tmp_path: Path) -> None:
+    """Guards the figures of a view whose validation images are the test's, in both commands that choose layers."""
+    flattering = dataclasses.replace(ONE, data=DataView(size=16, validation_is_test=True))
+    run = with_recipe(trained, tmp_path / "run", flattering)
+    with pytest.raises(RecipeError, match="the test may not choose"):
+        export(run, stripes(), settings=dataclasses.replace(ONE.export, max_drop=1.0))
+    with pytest.raises(RecipeError, match="the test may not choose"):
+        layer_table(run, stripes())
+    assert not run.artifacts.exists()
 
 
 def test_other_data_are_refused(trained: RunFolder, tmp_path: Path) -> None:
