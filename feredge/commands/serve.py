@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -70,7 +71,9 @@ def command(
         say = partial(click.echo, err=True)
         started = partial(say, f"serving {predictor.path.name} at {address} (Ctrl-C ends)")
         if count == 1:
-            with suppress(KeyboardInterrupt):  # uvicorn raises it again when it is through
+            # uvicorn raises either signal again when it is through
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with suppress(KeyboardInterrupt):
                 run(plan, listeners[0], predictor, started=started)
             return
     run_many(plan, listeners, predictor.classes, started=started, say=say)

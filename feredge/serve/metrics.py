@@ -10,6 +10,7 @@ from typing import Any
 from feredge.errors import PictureError
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
+ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})  # in a label's value
 STATUSES = (200, 400, 408, 413, 415, 422, 500, 503)
 FIRST_BUCKET = len(STATUSES)
 SECONDS, WAITING, BATCHES, BATCH_SECONDS, PICTURES, FAILED, FIRST_LABEL = range(
@@ -92,7 +93,7 @@ class Metrics:
         ):
             lines += [*_metric(f"feredge_{name}", kind, about), f"feredge_{name} {value}"]
         lines += _metric("feredge_faces_total", "counter", "Faces by label.")
-        faces = ((label, total[at]) for label, at in sorted(self._classes.items()))
+        faces = ((label.translate(ESCAPES), total[at]) for label, at in sorted(self._classes.items()))
         lines += [f'feredge_faces_total{{label="{label}"}} {n:.0f}' for label, n in faces if n]
         return "\n".join(lines) + "\n"
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,10 +14,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from feredge.errors import RunError
+from feredge.errors import FeredgeError, RunError
 from feredge.predictor import Predictor
 from feredge.serve.metrics import Metrics
 from feredge.serve.request import Limits
+from feredge.workers import end_with_parent
 
 GRACE = 30  # seconds to answer what came in, before a process ends
 
@@ -119,7 +118,7 @@ def run_many(
         say: called with a line when a process died and another was started.
 
     Raises:
-        RunError: a process that ended before it could serve, as another would.
+        RunError: a process that ended before it could serve, at the start or in another's place, as the next would.
     """
     # Not forked: this process may have threads, and macOS forbids it.
     spawn = multiprocessing.get_context("spawn")
@@ -147,8 +146,8 @@ def run_many(
                 for row, ready in list(starting.items()):
                     if ready.poll():
                         del starting[row]
-                        if not _serves(ready) and first:
-                            raise RunError(f"expected {count} processes that serve, one ended before it did")
+                        if (why := _failure(ready)) is not None:
+                            raise RunError(f"expected {count} processes that serve, one ended before it did{why}")
                 if first and not starting:
                     first = False
                     started()
@@ -166,11 +165,13 @@ def run_many(
                 process.kill()
 
 
-def _serves(ready: Any) -> bool:
+def _failure(ready: Any) -> str | None:
+    """Return why a process could not start; None where it serves."""
     try:
-        return bool(ready.recv())
-    except EOFError:
-        return False
+        why: str | None = ready.recv()
+    except EOFError:  # killed, or an error of another kind, which it prints itself
+        return ""
+    return why and f" ({why})"
 
 
 @contextmanager
@@ -193,15 +194,11 @@ def _signals() -> Iterator[socket.socket]:
 def _work(plan: Plan, listener: socket.socket, rows: Any, row: int, tell: Any) -> None:
     """Be one process of a service."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one passes SIGTERM on
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    predictor = Predictor(plan.model, threads=1, detector=plan.yunet)
+    end_with_parent()  # without it a killed service would go on, and hold its port
+    try:
+        predictor = Predictor(plan.model, threads=1, detector=plan.yunet)
+    except FeredgeError as error:
+        tell.send(str(error))
+        return
     metrics = Metrics(predictor.classes, rows, row)
-    run(plan, listener, predictor, metrics=metrics, started=lambda: tell.send(True))
-
-
-def _end_with_parent() -> None:
-    """Without it a killed service would go on, and hold its port."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    run(plan, listener, predictor, metrics=metrics, started=lambda: tell.send(None))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from email.message import Message
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -158,15 +158,16 @@ async def _body(receive: Receive, said: bytes, limits: Limits) -> bytes:
     return b"".join(parts)
 
 
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^\s;"]+))', re.IGNORECASE)
+
+
 def split_form(content_type: str, body: bytes) -> list[bytes]:
     """Return the files in a `multipart/form-data` body (RFC 7578), in memory: libraries spool them to disk."""
-    header = Message()
-    header["content-type"] = content_type
-    boundary = header.get_boundary()
-    if not boundary:
+    said = _BOUNDARY.search(content_type)
+    if said is None:
         raise HTTPException(400, "expected a boundary in the form's content type, found none")
     found = []
-    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", "replace"))
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + (said[1] or said[2]).encode("latin-1"))
     if not parts or not parts[-1].startswith(b"--"):
         raise HTTPException(400, "expected a whole form, found one without its end")
     for part in parts[:-1]:

@@ -136,6 +136,7 @@ def test_body_without_a_length(serving: Serving) -> None:
     ("kind", "body", "status"),
     [
         ("multipart/form-data", b"--x--", 400),
+        ("multipart/form-data; boundary*=x; boundary*1=y", b"--x--", 400),
         ("multipart/form-data; boundary=x", b"", 400),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\n", 400),
         ("multipart/form-data; boundary=x", b"--x--\r\n", 400),
@@ -280,7 +281,7 @@ def test_pictures_are_never_written(serving: Serving, monkeypatch: pytest.Monkey
         assert service.post_many(large)[0] == 200 == service.post(large)[0]
 
 
-@pytest.mark.parametrize(("processes", "end"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+@pytest.mark.parametrize(("processes", "end"), [(1, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGTERM)])
 def test_command_ends_gracefully(small_onnx: Path, processes: int, end: signal.Signals) -> None:
     """`feredge serve` binds to this machine only; told to end, it answers what came in, and ends with 0."""
     pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,6 +120,24 @@ def test_killed_service_leaves_no_process(small_onnx: Path) -> None:
         assert gone(mine)
 
 
+def test_a_process_that_can_no_longer_start_ends_the_service(small_onnx: Path, tmp_path: Path) -> None:
+    """Guards against starting one process after the other for ever, once the model's file is gone."""
+    model = Path(shutil.copy(small_onnx, tmp_path))
+    with command(model, "--processes", "2") as (process, _):
+        model.unlink()
+        os.kill(min(children(process.pid)), signal.SIGKILL)
+        assert process.wait(60) == 2
+        lines = process.stderr.read().splitlines()  # type: ignore[union-attr]
+        assert "another takes its place" in lines[0] and f"before it did ({model}: expected a model" in lines[-1]
+
+
+def test_a_missing_detector_is_told_at_the_start(small_onnx: Path) -> None:
+    """Guards a service that says it is well and answers each request with 500."""
+    options = ["--model", str(small_onnx), "--yunet", "none.onnx", "--port", "0"]
+    done = subprocess.run([sys.executable, "-m", "feredge", "serve", *options], capture_output=True, text=True)
+    assert done.returncode == 2 and "none.onnx: expected a YuNet file" in done.stderr
+
+
 def test_limit_is_shared_out() -> None:
     """All processes together hold no more than was asked for."""
     plan = Plan(Path("m.onnx"), None, 1, True, 0.0, Limits(waiting=256))
@@ -160,3 +179,11 @@ def test_rows_are_summed_and_taken_over() -> None:
     ):
         assert line in text.splitlines()
     assert 'label="a"' not in text
+
+
+def test_labels_are_escaped() -> None:
+    """Guards the whole text: one class with a quote in its name, and Prometheus reads none of it."""
+    name = 'so\\ "so"\n'
+    metrics = Metrics((name,))
+    metrics.batch(1, 0.5, [[Face(name, 1.0, (1.0,), (name,))]])
+    assert r'feredge_faces_total{label="so\\ \"so\"\n"} 1' in metrics.to_text().splitlines()
