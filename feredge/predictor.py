@@ -15,7 +15,7 @@ import numpy as np
 
 from feredge.artifact import Card
 from feredge.contract import InputContract
-from feredge.errors import ArtifactError, PictureError
+from feredge.errors import ArtifactError, FeredgeError, PictureError
 from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels
 from feredge.runtime import OnnxRunner, Probabilities, Runner, cores, open_artifact, open_checked
 
@@ -72,9 +72,9 @@ class Predictor:
 
     Args:
         model: an `.onnx`, `.ort` or `.tflite` file with a feredge card inside; or an exported folder, of which
-            the first int8 file is taken (ONNX before TFLite, then the other precisions); or None for the network
-            that comes with feredge. A file that a `manifest.json` beside it does not name, or names with
-            another digest, is refused.
+            the first int8 file is taken (ONNX before TFLite, then the other precisions); or a name of `feredge
+            models`; or None for the network that comes with feredge. A file that a `manifest.json` beside it does
+            not name, or names with another digest, is refused.
         threads: CPU threads for a call. None takes one for a single face and every core for a batch; a small
             network gains little from a second thread on one face.
         providers: onnxruntime's execution providers, the first that can do an operation does it.
@@ -235,8 +235,15 @@ class Predictor:
         """Pickle as the way to open it again, so that it can be sent to another process."""
         return _open_again, (str(self.path), self._threads, self._providers, self._detector)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ArtifactError(f"{self.path}: the predictor is closed")
+
     def _open_runner(self, threads: int | None = None) -> Runner:
-        return open_artifact(self.path, threads=threads or self._threads or 1, providers=self._providers)
+        runner = open_artifact(self.path, threads=threads or self._threads or 1, providers=self._providers)
+        if runner.card != self.card:
+            raise ArtifactError(f"{self.path}: another model took its place")
+        return runner
 
     def _after_fork(self) -> None:
         """Start afresh in a child: the parent's threads are not here, and its locks may be held for ever."""
@@ -249,13 +256,9 @@ class Predictor:
 
     def _reopen(self) -> Runner:
         with self._lock:
-            if self._closed:
-                raise ArtifactError(f"{self.path}: the predictor is closed")
+            self._check_open()
             if self._runner is None:
-                runner = self._open_runner()
-                if runner.card != self.card:
-                    raise ArtifactError(f"{self.path}: another model took its place")
-                self._runner = runner
+                self._runner = self._open_runner()
             return self._runner
 
     def _tensor(self, pictures: Sequence[Picture], start: int, color: Color) -> Images:
@@ -333,10 +336,16 @@ class Predictor:
             parts = [runner.predict(prepare(*chunk)) for chunk in chunks]
         else:
             workers = self._workers or self._start()
-            if apart:
-                parts = list(workers.map(lambda chunk: workers.predict(prepare(*chunk)), chunks))
-            else:
-                parts = list(workers.map(workers.predict, (prepare(*chunk) for chunk in chunks)))
+            try:
+                if apart:
+                    parts = list(workers.map(lambda chunk: workers.predict(prepare(*chunk)), chunks))
+                else:
+                    parts = list(workers.map(workers.predict, (prepare(*chunk) for chunk in chunks)))
+            except FeredgeError:
+                raise
+            except Exception:
+                self._check_open()  # closed meanwhile by another thread, the pool takes and finishes nothing more
+                raise
         rows = np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
         if rows.shape != (count, len(self.classes)):
             raise ArtifactError(f"{self.path}: expected {(count, len(self.classes))} outputs, found {rows.shape}")
@@ -347,8 +356,7 @@ class Predictor:
 
         runners = self._runners()
         with self._lock:
-            if self._closed:
-                raise ArtifactError(f"{self.path}: the predictor is closed")
+            self._check_open()
             if self._workers is None:
                 self._workers = Workers(runners, self._width)
             return self._workers

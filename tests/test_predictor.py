@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -192,6 +193,28 @@ def test_closed(model: Path) -> None:
     for call in calls:
         with pytest.raises(ArtifactError, match="closed"):
             call(faces(1)[0])
+
+
+def test_closed_by_another_thread(model: Path) -> None:
+    """Guards a batch that is under way: it ends whole or in the one line, not in its pool's own errors."""
+    pictures = faces(200)
+    for _ in range(5):
+        predictor = Predictor(model, threads=2)
+        predictor.batch(pictures)
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(lambda one: [one.batch(pictures) for _ in range(1000)], predictor)
+            time.sleep(0.02)
+            predictor.close()
+            with pytest.raises(ArtifactError, match="closed"):
+                under_way.result()
+
+
+def test_a_file_replaced_before_the_first_batch_is_noticed(model: Path) -> None:
+    """Guards against answers that come half from one network and half from another."""
+    with Predictor(model, threads=2) as predictor:
+        (write_tflite if model.suffix == ".tflite" else write_onnx)(model, with_card=card(variant="other"))
+        with pytest.raises(ArtifactError, match="another model took its place"):
+            predictor.batch(faces(40))
 
 
 def test_bad_threads(model: Path) -> None:
