@@ -35,7 +35,7 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
     "--max-drop",
     type=click.FloatRange(0, 100, min_open=True),
     metavar="PP",
-    help="Put the worst layers of int8 files back to float32 until at most PP percentage points are lost.",
+    help="Put the worst layers of int8 files back to float32 until they lose at most PP on the validation images.",
 )
 @click.option("--licence", help="Licence note for the files.")
 @click.option("--input", "given", metavar="'64x64 -1..1'", help="What a foreign network takes: size, black and white.")

@@ -18,7 +18,8 @@ def command(run: Path, data: str | None, variant: str, kind: str, as_json: bool)
     """Show what int8 costs in each layer, worst first: what to give to `feredge export --keep-float`.
 
     Mean squared error and signal-to-noise ratio of the layer's output in the int8 file, and of the probabilities when
-    this layer alone is in int8. The same as JSON stands beside the run's files.
+    this layer alone is in int8, on validation images that are not the test's. The same as JSON stands beside the run's
+    files.
     """
     from feredge import files
     from feredge.export.layer_table import layer_table

@@ -1,0 +1,54 @@
+"""The programs in tools/: what their checks refuse, and what their figures leave out."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from feredge.data import drawn
+from feredge.errors import ArtifactError
+from feredge.progress import quiet
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+@pytest.fixture
+def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Give the program that the test names, imported."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    loader = importlib.machinery.SourceFileLoader(request.param.replace("-", "_"), str(TOOLS / request.param))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))  # type: ignore[arg-type]
+    loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
+def test_models_that_are_not_there_are_not_as_they_should_be(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards `--check` against success for want of anything to check."""
+    monkeypatch.setattr(tool, "MODELS", tmp_path)
+    for file in ("manifest.json", "data.json", "results.json"):
+        with pytest.raises(ArtifactError, match=rf"nano/{file}: expected what a model is checked by, found none"):
+            tool.check(["nano"], drawn(70), quiet)
+        (tmp_path / "nano").mkdir(exist_ok=True)
+        (tmp_path / "nano" / file).write_text("{}")
+
+
+@pytest.mark.parametrize("tool", ["published"], indirect=True)
+def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
+    """Guards published.json: those rows are timed on 256 images, their accuracy is that of all, in `measured`."""
+    inference = SimpleNamespace(median=0.1, p90=0.2, noisy=False)
+    timed = SimpleNamespace(
+        failure=None, accuracy=SimpleNamespace(accuracy=0.5), at=lambda threads: SimpleNamespace(inference=inference)
+    )
+    assert tool.timing(timed) == {"median": 0.1, "p90": 0.2, "noisy": False}
+    entry = SimpleNamespace(bytes=1, sha256="a")
+    assert tool.file_figures(entry, {"a": timed})["accuracy"] == 0.5
+    assert not any("accuracy" in row for row in json.loads(tool.FILE.read_text())["classical"])
