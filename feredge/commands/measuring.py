@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -154,7 +153,7 @@ def _without_folder(word: str) -> str:
     place = Path(path)
     if not path or not (place.is_absolute() or place.exists()):
         return word
-    full = Path(os.path.abspath(place))
+    full = place.absolute()
     if full.is_relative_to(Path.cwd()):
         told = full.relative_to(Path.cwd())
     else:  # a run's name tells its files apart
