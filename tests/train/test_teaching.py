@@ -112,5 +112,5 @@ def test_a_network_from_elsewhere_is_no_teacher(tmp_path: Path) -> None:
     x = keras.layers.Dense(7, "softmax", name="logits")(keras.layers.Flatten()(x))
     recipe = dataclasses.replace(RECIPE, network=Network(name="foreign"))
     run = settle(keras.Model(pixels, x, name="core"), recipe, stripes(), tmp_path / "run")
-    with pytest.raises(RunError, match="expected a network trained here, .* found a foreign one"):
+    with pytest.raises(RunError, match=r"expected a network trained here, .* found a foreign one"):
         teaching.teach([run], stripes())
