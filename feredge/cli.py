@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import importlib.util
 import io
 import json
 import math
@@ -95,6 +96,12 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             goes_on = ctx.invoked_subcommand in GOES_ON or ctx.meta.get(MARK)
             _fail("stopped" + "; the same command goes on from here" * bool(goes_on), 130)
+
+
+def note_unread() -> None:
+    """Say on standard error that the weights in a file were not looked at, where what reads them is not there."""
+    if importlib.util.find_spec("onnx") is None:
+        click.echo("the weights were not looked at: that needs pip install 'feredge[workshop]'", err=True)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -43,10 +43,10 @@ def opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise PictureError(
-            f"OpenCV cannot be imported ({error}); Debian and Raspberry Pi OS Lite need: "
-            "sudo apt install libgl1 libglib2.0-0 libxcb1"
-        ) from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "cv2"
+        need = "pip install opencv-python" if missing else "sudo apt install libgl1 libglib2.0-0 libxcb1"
+        where = "" if missing else "Debian and Raspberry Pi OS Lite need: "
+        raise PictureError(f"OpenCV cannot be imported ({error}); {where}{need}") from error
     return cv2
 
 

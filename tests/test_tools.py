@@ -10,9 +10,13 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from feredge import files
+from feredge.artifact import Entry, Manifest
+from feredge.bench import Results
 from feredge.data import drawn
 from feredge.errors import ArtifactError
 from feredge.progress import quiet
+from feredge.runtime import DEFAULT_MODEL
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -52,3 +56,16 @@ def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
     entry = SimpleNamespace(bytes=1, sha256="a")
     assert tool.file_figures(entry, {"a": timed})["accuracy"] == 0.5
     assert not any("accuracy" in row for row in json.loads(tool.FILE.read_text())["classical"])
+
+
+def test_shipped_models_are_those_that_were_measured() -> None:
+    """Guards figures of another export beside the files that users get, in models/ and in the package."""
+    results = Results.read(TOOLS.parent / "benchmarks" / "results" / "networks.json")
+    measured = {row.sha256 for row in results.rows if row.accuracy is not None and row.latency}
+    entries = [entry for manifest in (TOOLS.parent / "models").glob("*/manifest.json") for entry in _entries(manifest)]
+    assert entries and {entry.sha256 for entry in entries} <= measured
+    assert files.sha256(DEFAULT_MODEL) in measured
+
+
+def _entries(manifest: Path) -> tuple[Entry, ...]:
+    return Manifest.read(manifest.parent).entries

@@ -42,7 +42,8 @@ def _is_ready() -> bool:
 
 
 def _install() -> None:
-    if not PYTHON.exists():
+    # Python stands in it before pip does: one that was stopped between them is made anew.
+    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", "import pip"], capture_output=True, check=False).returncode:
         print("Setting up .venv (once)...", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
         _run([_interpreter(), "-m", "venv", str(VENV)], "a Python with its venv module (Debian: python3-venv)")

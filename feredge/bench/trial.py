@@ -103,7 +103,7 @@ class Trial:
                 peaks.append(after["peak"])
                 added.append(after["peak"] - before["now"])
         self.cold = Cold(load=float(np.median(loads)) * 1000, first_call=float(np.median(firsts)))
-        self.memory = Memory(peak=max(peaks), added=max(added))
+        self.memory = Memory(peak=max(peaks), added=max(added)) if max(peaks) else None  # where the system tells
 
     def held(self) -> int:
         """Return the bytes that the worker holds for itself now."""

@@ -151,8 +151,10 @@ def resident() -> dict[str, int]:
         names = {"now": "VmRSS", "peak": "VmHWM", "own": "RssAnon"}
         return {key: int(fields[name].split()[0]) << 10 for key, name in names.items()}
     except (OSError, KeyError):
-        import resource
-
+        try:
+            import resource
+        except ImportError:  # Windows tells neither
+            return {"now": 0, "peak": 0, "own": 0}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
         return {"now": peak, "peak": peak, "own": peak}
 

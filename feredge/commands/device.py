@@ -40,13 +40,22 @@ def predictor_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def open_predictor(model: Path | None, threads: int | None, yunet: Path | None) -> Predictor:
-    """Open the Predictor that the options ask for."""
+def open_predictor(
+    model: Path | None, threads: int | None, yunet: Path | None, *, reads_pictures: bool = True
+) -> Predictor:
+    """Open the Predictor that the options ask for.
+
+    Raises:
+        PictureError: OpenCV is needed and cannot be imported: better told once than of each picture.
+    """
     # One damaged picture among many is told in its row; OpenCV and FFmpeg would tell it here as well.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from feredge.pictures import opencv
     from feredge.predictor import Predictor
 
+    if reads_pictures:
+        opencv()
     return Predictor(model, threads=threads, detector=yunet)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from feredge.cli import note_unread
+
 
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -18,6 +20,7 @@ def command(model: Path, as_json: bool) -> None:
     MODEL is a file, an exported folder or a name, as --model of other commands takes it.
     """
     found = _read(model)
+    note_unread()
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

@@ -15,14 +15,14 @@ from feredge.commands.device import PATH, open_predictor, predictor_options, wri
 @click.option("--out", "table", type=PATH, required=True, help="The table: .csv, or .parquet with pyarrow.")
 @predictor_options
 @click.option("--engine", type=click.Choice(["threads", "ray"]), default="threads", show_default=True)
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes of --engine ray.")
+@click.option("--workers", type=click.IntRange(1), help="Processes of --engine ray.  [default: 2]")
 @click.option("--address", help="Of a Ray cluster.  [default: start one here]")
 def command(
     pictures: tuple[str, ...],
     lists: tuple[Path, ...],
     table: Path,
     engine: str,
-    workers: int,
+    workers: int | None,
     address: str | None,
     model: Path | None,
     threads: int | None,
@@ -36,13 +36,15 @@ def command(
     """
     from feredge.label.sources import list_pictures
 
-    if engine != "ray" and address:
-        raise click.UsageError("--address goes with --engine ray")
+    if engine != "ray" and (address or workers):
+        raise click.UsageError(f"{'--address' if address else '--workers'} goes with --engine ray")
+    if engine == "ray" and threads:
+        raise click.UsageError("--threads goes with --engine threads; with ray each process takes one")
     names = list_pictures(pictures, lists=lists)
     with open_predictor(model, threads, yunet) as predictor:
         run = None
         if engine == "ray":
             from feredge.label import on_ray
 
-            run = on_ray.engine(predictor, workers=workers, address=address, find=not face, margin=margin / 100)
+            run = on_ray.engine(predictor, workers=workers or 2, address=address, find=not face, margin=margin / 100)
         write_table(predictor, names, table, find=not face, margin=margin / 100, engine=run)

@@ -114,7 +114,10 @@ def _submission(
         raise click.UsageError("expected --data and --submission together")
     if len(models) + (model is not None) > 1:
         raise click.UsageError(f"expected one model beside --data, found {len(models) + (model is not None)}")
-    with open_predictor(Path(models[0]) if models else model, threads, None) as predictor, bar() as progress:
+    with (
+        open_predictor(Path(models[0]) if models else model, threads, None, reads_pictures=False) as predictor,
+        bar() as progress,
+    ):
         rows = submit(predictor, data, submission, skip_bad_rows=skip_bad_rows, progress=progress)
     click.echo(f"{rows:,} rows: {submission}")
 

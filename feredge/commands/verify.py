@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from feredge.cli import note_unread
+
 
 @click.command("verify")
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -21,3 +23,4 @@ def command(folder: Path) -> None:
     for entry in manifest.entries:
         click.echo(f"{entry.sha256[:12]}  {entry.file}")
     click.echo(f"verified: {len(manifest.entries)} files")
+    note_unread()

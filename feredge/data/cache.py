@@ -43,6 +43,8 @@ def store(table: Table) -> None:
     """
     if table.total != len(table.rows):
         return
+    with suppress(OSError, RuntimeError):
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)  # pictures of people are nobody else's to read
     with suppress(OSError, RuntimeError), files.replacing(_path(table.digest)) as temporary:
         np.savez(temporary, images=table.images, labels=table.labels, usage=table.usage, rows=table.rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def test_same_table_as_predict(feredge: Any, tmp_path: Path) -> None:
         (["--out", "t.csv"], "expected pictures"),
         (["a.png"], "--out"),
         (["--out", "t.csv", "--address", "auto", "a.png"], "--address goes with --engine ray"),
+        (["--out", "t.csv", "--workers", "2", "a.png"], "--workers goes with --engine ray"),
+        (["--out", "t.csv", "--engine", "ray", "--threads", "2", "a.png"], "--threads goes with --engine threads"),
         (["--out", "t.csv", "--engine", "spark", "a.png"], "--engine"),
         (["--out", "t.txt", "{here}"], "ends in .csv or .parquet"),
     ],
@@ -52,3 +55,12 @@ def test_bad_input(feredge: Any, tmp_path: Path, arguments: list[str], words: st
     (tmp_path / "a.png").touch()
     done = feredge("label", *[argument.replace("{here}", str(tmp_path)) for argument in arguments])
     assert done.exit_code == 2 and words in done.stderr
+
+
+def test_a_broken_opencv_is_told_once(feredge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a table of nothing but the same error, on a system that lacks OpenCV's libraries."""
+    cv2.imwrite(str(tmp_path / "a.png"), faces(1)[0])
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    done = feredge("label", "--face", "--out", tmp_path / "t.csv", tmp_path / "a.png")
+    assert done.exit_code == 2 and done.stderr.startswith("error: OpenCV cannot be imported") and not done.stdout
+    assert not (tmp_path / "t.csv").exists()

@@ -30,6 +30,7 @@ def test_copy_is_used(csv_file: Path, own_cache: Path, monkeypatch: pytest.Monke
     """Guards the point of the cache: the second load parses nothing and returns the same."""
     first = load(csv_file)
     assert [path.name for path in own_cache.iterdir()] == [f"{first.digest}.{cache.VERSION}.npz"]
+    assert own_cache.stat().st_mode & 0o077 == 0, "pictures of people are nobody else's to read"
     monkeypatch.setattr(reading, "read_csv", None)
     again = load(csv_file)
     assert same(first, again) and again.digest == first.digest and again.skipped == 0
