@@ -164,7 +164,7 @@ def resize(pixels: Images, height: int, width: int) -> Images:
     """Return `(h, w, C)` pixels as `(height, width, C)`: halved by averaging while twice as large, then bilinear.
 
     Every pixel counts: at less than twice the size, bilinear sampling leaves none out. OpenCV averages by halves
-    ten times as fast as by other shares. An odd row or column is left out, which moves the picture by 1/200.
+    ten times as fast as by other shares. An odd row or column is left out, which moves the picture by at most 1/100.
     """
     if pixels.shape[:2] == (height, width):
         return pixels

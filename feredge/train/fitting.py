@@ -42,7 +42,7 @@ def precision_policy(precision: Precision) -> Iterator[None]:
 def learning_rate(step: int, *, steps: int, warmup: float, peak: float) -> float:
     """Return the rate of step 0, 1, ...: a line up to `peak` over `warmup` steps, then a cosine down to zero."""
     if step < warmup:
-        return peak * (step + 1) / max(warmup, 1.0)
+        return min(peak, peak * (step + 1) / max(warmup, 1.0))  # a warm-up may end within a step
     return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1.0)))
 
 
@@ -185,7 +185,7 @@ class Fitter:
         return dropped(features, share, seed=self._training.seed, place=place, step=self._iteration)
 
     def _average(self) -> None:
-        """Move the average; it starts as a plain mean, so that the random first weights are soon forgotten."""
+        """Move the average: at first that of the last ninth of all steps or so, which forgets the random start."""
         steps = tf.cast(self._iteration, tf.float32)
         keep = tf.minimum(self._training.averaging, steps / (steps + 9.0))
         for average, weight in zip(self.averaged.weights, self.core.weights, strict=True):

@@ -36,6 +36,7 @@ def test_rate_warms_up_and_falls_to_nothing() -> None:
     assert 0 < rates[99] < 0.001
     assert sorted(rates[10:], reverse=True) == rates[10:]
     assert learning_rate(0, steps=4, warmup=0.0, peak=0.5) == 0.5
+    assert max(learning_rate(step, steps=9, warmup=2.5, peak=0.5) for step in range(9)) == 0.5
 
 
 def test_the_same_seed_gives_the_same_steps() -> None:
