@@ -169,7 +169,6 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-RUN = click.argument("run", type=click.Path(path_type=Path))
 DATA = click.option("--data", required=True, help="FER2013 csv, class folder, or `drawn` for built-in faces.")
 DATA_AGAIN = click.option("--data", help="Where the run's data are now, if they have moved.")
 SKIP = click.option("--skip-bad-rows", is_flag=True, help="Count bad csv rows and go on without them.")
@@ -311,11 +310,12 @@ def _say_trained(run: RunFolder) -> None:
 
 
 def _export(run: RunFolder, dataset: Dataset) -> None:
+    from feredge.commands.export import say_exported
     from feredge.export import export
 
     with bars() as progress:
         manifest = export(run, dataset, progress=progress)
-    click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
+    say_exported(run, manifest)
 
 
 def show(results: Results, page: Path) -> None:

@@ -27,7 +27,6 @@ CORES = {
 }
 """What the kernel says of a core: features, variant, part. Runtimes choose their kernels by it; qemu 7 shows the
 host's in its place, on which onnxruntime ends while it is imported."""
-DEVICES = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
 
 
 def make_root(cache: Path, name: str = "bookworm-lite", extra: Sequence[str] = ()) -> Path:

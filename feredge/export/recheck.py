@@ -11,7 +11,6 @@ from feredge.artifact import Entry, Manifest
 from feredge.errors import ArtifactError, VerificationError
 from feredge.runtime import open_checked
 
-NOTICED = ("manifest.json", "runtimes.json", "operators.config", "layers.json")
 SEED = 20_131  # of the pictures that a file is run on
 
 
@@ -27,11 +26,10 @@ def recheck(folder: Path) -> Manifest:
     manifest = Manifest.read(folder)
     if not manifest.entries:
         raise ArtifactError(f"{folder}: expected a manifest of files, found one of none")
-    known = {entry.file for entry in manifest.entries} | set(NOTICED)
-    strange = [path.name for path in sorted(folder.iterdir()) if path.suffix in (".tflite", ".onnx", ".ort")]
-    for name in strange:
-        if name not in known:
-            raise ArtifactError(f"{folder / name}: expected files that the manifest names, found another")
+    known = {entry.file for entry in manifest.entries}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".tflite", ".onnx", ".ort") and path.name not in known:
+            raise ArtifactError(f"{path}: expected files that the manifest names, found another")
     for entry in manifest.entries:
         _recheck(folder / entry.file, entry)
     return manifest

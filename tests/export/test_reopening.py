@@ -11,7 +11,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
-from tiny_export import SMALL, with_recipe
+from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge import artifact
@@ -19,7 +19,7 @@ from feredge.artifact import Manifest
 from feredge.cli import main
 from feredge.contract import CLASSES
 from feredge.errors import ArtifactError, RecipeError, RunError
-from feredge.export import export
+from feredge.export import export, exporting
 from feredge.export.reopening import SOURCE, recipe_of, reopen
 from feredge.recipe import Compression, Export
 from feredge.run import RunFolder
@@ -30,12 +30,20 @@ SHIPPED = dataclasses.replace(
 )
 
 
+@pytest.fixture(scope="module")
+def exported_once(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Give a run with three files of one variant."""
+    run = with_recipe(trained, tmp_path_factory.mktemp("reopening") / "trained", SHIPPED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "_workers", one_thread)
+        export(run, stripes())
+    return run
+
+
 @pytest.fixture
-def shipped(trained: RunFolder, tmp_path: Path, here: None) -> Path:
-    """A folder of exported files."""
-    run = with_recipe(trained, tmp_path / "trained", SHIPPED)
-    export(run, stripes())
-    return run.artifacts
+def shipped(exported_once: RunFolder, tmp_path: Path, here: None) -> Path:
+    """A folder of exported files, to do with as a test likes."""
+    return Path(shutil.copytree(exported_once.path, tmp_path / "trained")) / "artifacts"
 
 
 def _with_card(folder: Path, path: Path, **changes: object) -> Path:
