@@ -250,9 +250,14 @@ def test_damaged_files_never_get_past(data: bytes, kind: str, where: int, cut: i
             assert "\n" not in str(error)
 
 
-def test_opencv_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_without_its_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a system without a desktop the message says what to install; a ready crop needs no OpenCV at all."""
-    monkeypatch.setitem(sys.modules, "cv2", None)
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cv2")
     with pytest.raises(PictureError, match="sudo apt install libgl1"):
+        read_picture(ENCODED[".png"])
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(PictureError, match="pip install opencv-python"):
         read_picture(ENCODED[".png"])
     assert InputContract().to_tensor(np.zeros((48, 48), np.uint8)).shape == (48, 48, 1)
