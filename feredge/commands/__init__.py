@@ -1,1 +1,1 @@
-"""Commands with a module of their own, imported when they are called."""
+"""The commands, each in a module of its own that is imported when it is called."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from feredge.cli import DATA, SKIP, bars
+from feredge.commands.shared import AS_JSON, DATA, PATH, SKIP, bars
 
 if TYPE_CHECKING:
     from feredge.baselines import Reproduction
@@ -20,14 +20,8 @@ FIGURES = {"train": "train", "test": "test", "cv": "folds", "held_out": "held ou
 @click.command("baselines")
 @DATA
 @click.option("--only", multiple=True, metavar="ID", help="Run this one only; may be given again.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs/baselines"),
-    show_default=True,
-    help="Keep the files here.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--out", type=PATH, default="runs/baselines", show_default=True, help="Keep the files here.")
+@AS_JSON
 @SKIP
 def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad_rows: bool) -> None:
     """Fit the published classical systems, and compare with the published figures.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.cli import DATA_AGAIN, bars, options, show
 from feredge.commands.measuring import HOW_HARD, WHAT, Cores, measure_here, named
+from feredge.commands.shared import DATA_AGAIN, PATH, bars, options, show
 
 if TYPE_CHECKING:
     from feredge.bench import Results
@@ -23,14 +23,14 @@ DEVICE = options(
     click.option("--arm", type=Cores(), help="Count instructions on cortex-a72 (Pi 4), cortex-a76 (Pi 5)."),
 )
 GATE = options(
-    click.option("--against", type=click.Path(path_type=Path), help="Results to hold the new ones against."),
+    click.option("--against", type=PATH, help="Results to hold the new ones against."),
     click.option("--max-drop", type=float, default=0.5, show_default=True, help="Loss of accuracy let pass, in pp."),
     click.option("--max-slower", type=float, default=1.10, show_default=True, help="Ratio of latency let pass."),
 )
 
 
 @click.command("bench")
-@click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|FILE...")
+@click.argument("targets", nargs=-1, required=True, type=PATH, metavar="RUN|FILE...")
 @DATA_AGAIN
 @HOW_HARD
 @WHAT

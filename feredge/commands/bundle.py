@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from feredge.cli import bars
 from feredge.commands.measuring import HOW_HARD, named
+from feredge.commands.shared import DATA_AGAIN, PATH, bars
 
 
 @click.command("bundle")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help="Where the run's data are now, if they have moved.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="BENCH.ZIP", help="The file to write.")
+@click.argument("run", type=PATH)
+@DATA_AGAIN
+@click.option("--out", required=True, type=PATH, metavar="BENCH.ZIP", help="The file to write.")
 @HOW_HARD
 def command(
     run: Path,

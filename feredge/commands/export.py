@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.cli import bars
+from feredge.commands.shared import PATH, bars
 from feredge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--data", help="Where the run's data are now, if they have moved; needed where RUN is no run folder.")
 @click.option("--all", "everything", is_flag=True, help="Write every precision in every format.")
 @click.option("--only", multiple=True, metavar="PRECISION.FORMAT", help="Write this one: int8.onnx; may be repeated.")
@@ -40,7 +40,7 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 @click.option("--licence", help="Licence note for the files.")
 @click.option("--input", "given", metavar="'64x64 -1..1'", help="What a foreign network takes: size, black and white.")
 @click.option("--classes", help="What a foreign network answers, in order, with commas between.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder, where RUN is none.  [default: runs/NAME]")
+@click.option("--out", type=PATH, help="The run folder, where RUN is none.  [default: runs/NAME]")
 def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on: str | None, **asked: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from feredge.cli import note_unread
+from feredge.commands.shared import AS_JSON, PATH, note_unread
 
 
 @click.command("inspect")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("model", type=PATH)
+@AS_JSON
 def command(model: Path, as_json: bool) -> None:
     """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime that loads it.
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from feredge.commands.device import PATH, open_predictor, predictor_options, write_table
+from feredge.commands.predicting import open_predictor, predictor_options, write_table
+from feredge.commands.shared import PATH
 
 
 @click.command("label")

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import click
 
+from feredge.commands.shared import AS_JSON, DATA_AGAIN, PATH
+
 
 @click.command("layers")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help="Where the run's data are now, if they have moved.")
+@click.argument("run", type=PATH)
+@DATA_AGAIN
 @click.option("--variant", default="dense", show_default=True, help="Of this variant.")
 @click.option("--format", "kind", type=click.Choice(["onnx", "tflite"]), default="onnx", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def command(run: Path, data: str | None, variant: str, kind: str, as_json: bool) -> None:
     """Show what int8 costs in each layer, worst first: what to give to `feredge export --keep-float`.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.cli import NO_FACES, QUICK, bars, options, show
+from feredge.commands.shared import NO_FACES, PATH, QUICK, bars, options, show
 
 if TYPE_CHECKING:
     from feredge.bench import Results
@@ -86,9 +86,7 @@ WHAT = options(
     click.option("--pixels", type=Range(), default="0..1", show_default=True, help="Black and white to such files."),
     click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out."),
     NO_FACES,
-    click.option(
-        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN, else ./bench]"
-    ),
+    click.option("--out", type=PATH, help="Folder for the results.  [default: RUN, else ./bench]"),
 )
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from feredge.commands.shared import AS_JSON
+
 RESULTS_FILE = "results.json"
 
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def command(as_json: bool) -> None:
     """List the reference models that are here, by the names that Predictor and --model take."""
     from feredge import shipped

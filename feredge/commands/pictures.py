@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
+from feredge.commands.shared import DATA_AGAIN, PATH, bars
+
 
 @click.command("pictures")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help="Where the run's data are now, if they have moved.")
+@click.argument("run", type=PATH)
+@DATA_AGAIN
 def command(run: Path, data: str | None) -> None:
     """Draw a trained run's curves, confusion, scores, faces and mistakes.
 
     They go into RUN/pictures, with a classification report as text and JSON.
     """
-    from feredge.cli import bars
     from feredge.plots import draw
     from feredge.run import RunFolder
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from feredge.cli import SKIP
-from feredge.commands.device import PATH, bar, open_predictor, predictor_options, write_table
+from feredge.commands.predicting import bar, open_predictor, predictor_options, write_table
+from feredge.commands.shared import PATH, SKIP
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:

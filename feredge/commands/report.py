@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from feredge.cli import DATA_AGAIN, NO_FACES, show
+from feredge.commands.shared import DATA_AGAIN, NO_FACES, PATH, show
 from feredge.errors import DataError, ResultsError, RunError
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN|RESULTS...")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table instead.")
 @click.option("--csv", "form", flag_value="csv", help="Print every figure as csv instead.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write the page here.  [default: into a run's folder]")
+@click.option("--html", type=PATH, help="Write the page here.  [default: into a run's folder]")
 @DATA_AGAIN
 @NO_FACES
 def command(runs: tuple[Path, ...], form: str | None, html: Path | None, data: str | None, no_faces: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-PATH = click.Path(path_type=Path)
+from feredge.commands.shared import PATH
 
 
 @click.command("select")

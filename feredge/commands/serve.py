@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from feredge.commands.device import open_predictor, predictor_options
+from feredge.commands.predicting import open_predictor, predictor_options
 from feredge.errors import RunError
 
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import click
 
+from feredge.commands.shared import PATH, bars
+
 
 @click.command("teach")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--data", help="Where the runs' data are now, if they have moved.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file of soft labels, npz.")
+@click.option("--out", required=True, type=PATH, help="The file of soft labels, npz.")
 def command(runs: tuple[Path, ...], data: str | None, out: Path) -> None:
     """Average what trained runs say of the training images, for `feredge train --soft-labels`.
 
     Each RUN looks at every image and at its mirror image.
     """
-    from feredge.cli import bars
     from feredge.run import RunFolder
 
     folders = [RunFolder.open(run, trained=True) for run in runs]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from feredge.cli import note_unread
+from feredge.commands.shared import PATH, note_unread
 
 
 @click.command("verify")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 def command(folder: Path) -> None:
     """Check an exported folder again: digests, contents, what each file says of itself, and that it runs.
 

@@ -15,10 +15,8 @@ from feredge import cli
 
 
 @pytest.fixture
-def feredge(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def feredge(small_onnx: Path) -> Any:
     """Call `feredge COMMAND --model small.onnx ...` and return what click saw."""
-    for name in ("label", "predict"):
-        monkeypatch.setitem(cli.ELSEWHERE, name, (f"feredge.commands.{name}", ""))
 
     def call(command: str, *arguments: object) -> Result:
         return CliRunner().invoke(cli.main, [command, "--model", str(small_onnx), *map(str, arguments)])

@@ -17,9 +17,8 @@ from feredge import CLASSES, Predictor, cli
 
 
 @pytest.fixture
-def feredge(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def feredge(small_onnx: Path) -> Any:
     """Call `feredge predict --model small.onnx ...` and return what click saw."""
-    monkeypatch.setitem(cli.ELSEWHERE, "predict", ("feredge.commands.predict", ""))
 
     def call(*arguments: object) -> Result:
         return CliRunner().invoke(cli.main, ["predict", "--model", str(small_onnx), *map(str, arguments)])

@@ -289,7 +289,7 @@ def test_command_ends_gracefully(small_onnx: Path, processes: int, end: signal.S
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     code = (
-        "from feredge import cli; cli.ELSEWHERE['serve'] = ('feredge.commands.serve', '');"
+        "from feredge import cli;"
         f"cli.main(['serve', '--face', '--model', {str(small_onnx)!r}, '--port', '{port}', "
         f"'--processes', '{processes}'])"
     )
@@ -323,7 +323,7 @@ def test_missing_extra_is_named(small_onnx: Path) -> None:
     """Without FastAPI the command says what to install."""
     code = (
         "import sys; sys.modules['fastapi'] = sys.modules['uvicorn'] = None\n"
-        "from feredge import cli; cli.ELSEWHERE['serve'] = ('feredge.commands.serve', '')\n"
+        "from feredge import cli\n"
         f"cli.main(['serve', '--model', {str(small_onnx)!r}])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})

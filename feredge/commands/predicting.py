@@ -1,4 +1,4 @@
-"""What the device side's commands share: options, opening the Predictor, a progress bar."""
+"""What the commands that predict share: options, opening the Predictor, a progress bar."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.cli import MARK
+from feredge.commands.shared import MARK, PATH
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
     from feredge.predictor import Predictor
     from feredge.progress import Progress
-
-PATH = click.Path(path_type=Path)
 
 
 def predictor_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,44 @@
+"""`feredge data`: what stands in a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from feredge.commands.shared import AS_JSON, PATH, SKIP
+
+
+@click.group("data")
+def command() -> None:
+    """Look at a data set."""
+
+
+@command.command("info")
+@click.argument("path")
+@click.option("--picture", type=PATH, help="Write one face of each class to this file.")
+@AS_JSON
+@SKIP
+def info(path: str, picture: Path | None, as_json: bool, skip_bad_rows: bool) -> None:
+    """Count images by split and class."""
+    from feredge import data as room
+
+    dataset = room.load(path, skip_bad_rows=skip_bad_rows)
+    found = room.info(dataset)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
+    if picture:
+        room.write_one_of_each(dataset, picture)
+        click.echo(f"one face of each class: {picture}", err=as_json)
+
+
+@command.command("check")
+@click.argument("path")
+@AS_JSON
+@SKIP
+def check(path: str, as_json: bool, skip_bad_rows: bool) -> None:
+    """Find duplicates, conflicting labels and constant images."""
+    from feredge import data as room
+
+    findings = room.check(room.load(path, skip_bad_rows=skip_bad_rows))
+    click.echo(json.dumps(findings.to_json(), indent=2) if as_json else findings.to_text())

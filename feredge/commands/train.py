@@ -1,0 +1,70 @@
+"""`feredge train`: a recipe and a data set to a trained run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feredge.commands.shared import DATA, PATH, SKIP, bars, options
+
+if TYPE_CHECKING:
+    from feredge.data.dataset import Dataset
+    from feredge.run import RunFolder
+
+TRAINING = options(
+    DATA,
+    click.option("--out", type=PATH, help="The run folder.  [default: runs/RECIPE]"),
+    click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: training.epochs=5"),
+    click.option("--keep-duplicates", is_flag=True, help="Train on images that also stand in a test split."),
+    click.option(
+        "--leave-out",
+        type=PATH,
+        help="A text of row numbers from 0 that neither train nor choose, as they stand in a test set elsewhere.",
+    ),
+    click.option("--soft-labels", type=PATH, help="Learn from a teacher too: see `feredge teach`."),
+    SKIP,
+)
+
+
+@click.command("train")
+@click.argument("recipe")
+@TRAINING
+def command(recipe: str, **settings: Any) -> None:
+    """Train a network.
+
+    RECIPE is a name or a .toml file. Started again after a stop, it goes on.
+    """
+    trained(recipe, **settings)
+
+
+def trained(
+    recipe: str,
+    data: str,
+    out: Path | None,
+    changes: tuple[str, ...],
+    keep_duplicates: bool,
+    leave_out: Path | None,
+    soft_labels: Path | None,
+    skip_bad_rows: bool,
+) -> tuple[RunFolder, Dataset]:
+    """Train as the options of TRAINING say, and print how well. Return the run and its data."""
+    from feredge import recipe as recipes
+    from feredge.data import hold_back, load, read_rows
+
+    changes += ("data.drop_duplicates=false",) * keep_duplicates
+    resolved = recipes.load(recipe, changes=changes)  # before the slow imports: a typo is told at once
+    dataset = load(data, size=resolved.data.size, skip_bad_rows=skip_bad_rows)
+    if dataset.skipped:
+        click.echo(f"{dataset.skipped} bad rows skipped", err=True)
+    if leave_out is not None:
+        dataset = hold_back(dataset, read_rows(leave_out))
+    from feredge.train import train
+
+    with bars() as progress:
+        run = train(resolved, dataset, out or Path("runs") / resolved.name, soft_labels=soft_labels, progress=progress)
+    figures = json.loads(run.training.read_text(encoding="utf-8"))
+    click.echo(f"trained: {figures['test']['accuracy']:.2%} of {figures['test']['images']} test images, {run.path}")
+    return run, dataset
