@@ -17,6 +17,7 @@ from typing import Any
 
 from feredge import files
 from feredge import recipe as recipes
+from feredge.artifact import MANIFEST_FILE
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
 from feredge.recipe import Recipe
@@ -64,6 +65,21 @@ class RunFolder:
         return self.path / "predictions.npz"
 
     @property
+    def curves(self) -> Path:
+        """Loss and accuracy over the epochs, as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def confusion(self) -> Path:
+        """The float model's confusion matrix on the test images, as a picture."""
+        return self.path / "confusion.png"
+
+    @property
+    def pictures(self) -> Path:
+        """Every other picture, drawn when it is asked for."""
+        return self.path / "pictures"
+
+    @property
     def repeats(self) -> Path:
         """Run folders of the same recipe with other seeds, by name `seed-N`, where the recipe asks for them."""
         return self.path / "repeats"
@@ -82,6 +98,11 @@ class RunFolder:
     def artifacts(self) -> Path:
         """The exported files and their manifest."""
         return self.path / "artifacts"
+
+    @property
+    def manifest(self) -> Path:
+        """What the exported files are; the export is complete when it stands."""
+        return self.artifacts / MANIFEST_FILE
 
     @property
     def results(self) -> Path:
@@ -132,7 +153,7 @@ class RunFolder:
         names = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
         try:
             return not names or (names == [self.data_file.name] and self.data() == about)
-        except ValueError:  # somebody's own data.json
+        except RunError:  # somebody's own data.json
             return False
 
     def adopt(self, recipe: Recipe) -> None:
@@ -165,7 +186,7 @@ class RunFolder:
             raise RunError(f"{path}: expected a run folder, found no recipe.toml and data.json")
         if trained and not run.training.is_file():
             raise RunError(f"{path}: expected a trained run; run `feredge train` first")
-        if exported and not (run.artifacts / "manifest.json").is_file():
+        if exported and not run.manifest.is_file():
             raise RunError(f"{path}: expected exported artifacts; run `feredge export {path}` first")
         return run
 
@@ -220,11 +241,7 @@ class RunFolder:
 
         known = self.data()
         dataset = load(source or known["source"], size=self.recipe().data.size, skip_bad_rows=known["skipped_rows"] > 0)
-        if dataset.digest != known["digest"]:
-            raise RunError(
-                f"{dataset.source}: expected the data of {self.path} (SHA-256 {known['digest'][:12]}), "
-                f"found others ({dataset.digest[:12]})"
-            )
+        self.check_data(dataset)
         return self.hold_back(dataset)
 
     def hold_back(self, dataset: Dataset) -> Dataset:
@@ -236,13 +253,31 @@ class RunFolder:
 
     def check_data(self, dataset: Dataset) -> None:
         """Raise RunError unless `dataset` is what the run was started on."""
-        if dataset.digest != self.data()["digest"]:
-            raise RunError(f"{self.path}: expected the data it was trained on, found others ({dataset.source})")
+        digest = self.data()["digest"]
+        if dataset.digest != digest:
+            raise RunError(
+                f"{self.path}: expected the data it was trained on (SHA-256 {digest[:12]}), "
+                f"found others ({dataset.source}, {dataset.digest[:12]})"
+            )
 
     def data(self) -> dict[str, Any]:
-        """Return what data.json says."""
-        value: dict[str, Any] = json.loads(self.data_file.read_text(encoding="utf-8"))
-        return value
+        """Return what data.json says, or raise RunError."""
+        return _told(self.data_file, "digest")
+
+    def figures(self) -> dict[str, Any]:
+        """Return what training.json says, or raise RunError."""
+        return _told(self.training, "weights")
+
+
+def _told(path: Path, digest: str) -> dict[str, Any]:
+    """Return what a file of the run says, which holds at least a `digest` of that name."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value[digest], str):
+            raise TypeError(f"{digest}: {value[digest]!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: expected what a run writes there, cannot be read ({one_line(error)})") from error
+    return value
 
 
 def _held_back(dataset: Dataset) -> list[int]:

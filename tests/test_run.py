@@ -108,6 +108,17 @@ def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
         RunFolder.open(tmp_path, trained=True, exported=True)
 
 
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"weights": 1}', "\xff"])
+def test_damaged_files_are_one_error(tmp_path: Path, text: str | None) -> None:
+    """Guards every step after the training against a stack trace from what it reads first."""
+    run = RunFolder(tmp_path)
+    for path, read in ((run.training, run.figures), (run.data_file, run.data)):
+        if text is not None:
+            path.write_bytes(text.encode("latin-1"))
+        with pytest.raises(RunError, match=rf"{path.name}: expected what a run writes there"):
+            read()
+
+
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path, dataset: Dataset) -> None:
     """Guards checkpoints that two trainings would overwrite in turn; the folder of one that was killed is free."""
     run = RunFolder.claim(tmp_path / "r", recipe.load("nano"), dataset)

@@ -10,8 +10,6 @@ import click
 
 from feredge.commands.shared import AS_JSON
 
-RESULTS_FILE = "results.json"
-
 
 @click.command("models")
 @AS_JSON
@@ -32,12 +30,14 @@ def _about(name: str, place: Path) -> dict[str, Any]:
     """Return what is known of the file that a name opens; its accuracy where results stand beside it."""
     from feredge.bench.results import Results
     from feredge.files import sha256
+    from feredge.run import RunFolder
     from feredge.runtime import find_model
 
     file = find_model(place)
     row: dict[str, Any] = {"name": name, "file": str(file), "bytes": file.stat().st_size}
-    if (place / RESULTS_FILE).is_file():
-        for measured in Results.read(place / RESULTS_FILE).rows:
+    results = RunFolder(place).results
+    if results.is_file():
+        for measured in Results.read(results).rows:
             if measured.sha256 == sha256(file) and measured.accuracy is not None:
                 row |= {"accuracy": measured.accuracy.accuracy, "images": measured.accuracy.images}
     return row

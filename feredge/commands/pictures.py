@@ -24,4 +24,4 @@ def command(run: Path, data: str | None) -> None:
     dataset = folder.load_data(data)
     with bars() as progress:
         drawn = draw(folder, dataset, progress=progress)
-    click.echo(f"{len(drawn)} files: {folder.path / 'pictures'}")
+    click.echo(f"{len(drawn)} files: {folder.pictures}")

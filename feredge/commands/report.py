@@ -28,19 +28,20 @@ def command(runs: tuple[Path, ...], form: str | None, html: Path | None, data: s
     """
     from feredge import report
     from feredge.bench import Results
+    from feredge.run import RunFolder
 
     if len(runs) > 1 and form:
         raise click.UsageError("--markdown and --csv take one run")
     if html and form:
         raise click.UsageError("--html writes a page, --markdown and --csv print: expected one of them")
-    tables = [Results.read(path / "results.json" if path.is_dir() else path) for path in runs]
+    tables = [Results.read(RunFolder(path).results if path.is_dir() else path) for path in runs]
     if len(tables) > 1:
         click.echo(report.to_comparison(tables))
         if html:
             report.write_comparison(tables, html)
             click.echo(f"report: {html.absolute()}")
         return
-    results, page = tables[0], html or (runs[0] / "report.html" if runs[0].is_dir() else None)
+    results, page = tables[0], html or (RunFolder(runs[0]).report if runs[0].is_dir() else None)
     if form:
         click.echo((report.to_markdown if form == "markdown" else report.to_csv)(results), nl=form == "markdown")
     elif page:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +64,6 @@ def trained(
 
     with bars() as progress:
         run = train(resolved, dataset, out or Path("runs") / resolved.name, soft_labels=soft_labels, progress=progress)
-    figures = json.loads(run.training.read_text(encoding="utf-8"))
+    figures = run.figures()
     click.echo(f"trained: {figures['test']['accuracy']:.2%} of {figures['test']['images']} test images, {run.path}")
     return run, dataset

@@ -17,9 +17,10 @@ def command(folder: Path) -> None:
     FOLDER holds a manifest.json; or it is a run folder.
     """
     from feredge.export.recheck import recheck
+    from feredge.run import RunFolder
 
-    inner = folder / "artifacts"
-    manifest = recheck(inner if (inner / "manifest.json").is_file() else folder)
+    run = RunFolder(folder)
+    manifest = recheck(run.artifacts if run.manifest.is_file() else folder)
     for entry in manifest.entries:
         click.echo(f"{entry.sha256[:12]}  {entry.file}")
     click.echo(f"verified: {len(manifest.entries)} files")

@@ -91,7 +91,7 @@ def bundle(
         **sources(),
         f"{PAYLOAD}/{SETTINGS}": json.dumps(settings, sort_keys=True).encode(),
         f"{PAYLOAD}/{DATA}": data.getvalue(),
-        f"{PAYLOAD}/artifacts/{MANIFEST_FILE}": (run.artifacts / MANIFEST_FILE).read_bytes(),
+        f"{PAYLOAD}/artifacts/{MANIFEST_FILE}": run.manifest.read_bytes(),
         **{f"{PAYLOAD}/artifacts/{one.name}": one.path.read_bytes() for one in subjects[1:]},
     }
     with files.replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import multiprocessing
 import os
 from collections.abc import Collection, Iterator
@@ -79,8 +78,7 @@ def export(
     standing = _standing(run, cards)
     if standing is not None and adopted == known:
         return standing
-    if dataset.digest != run.data()["digest"]:
-        raise RunError(f"{run.path}: was trained on other data ({run.data()['source']})")
+    run.check_data(dataset)
     _check_layers(run, recipe.export.keep_float)
     splits = data.split(dataset, recipe.data)
     chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
@@ -124,7 +122,7 @@ def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...])
 
 def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict[str, Card]:
     """Return the card of every file to write, by its name, in the manifest's order."""
-    about, trained = run.data(), json.loads(run.training.read_text(encoding="utf-8"))
+    about, trained = run.data(), run.figures()
     source = {"weights": trained["weights"], "data": trained.get("data", about["digest"])}
     if source["data"] != about["digest"]:  # read back from files, on other images than it was trained on
         source["calibration"] = about["digest"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any)
     run = RunFolder.claim(out, recipe, dataset)
     with run.alone():
         if run.training.is_file():
-            if json.loads(run.training.read_text(encoding="utf-8"))["weights"] != digest:
+            if run.figures()["weights"] != digest:
                 raise RunError(f"{out}: holds another network of the same name; choose another folder")
             return run
         with files.replacing(run.model) as temporary:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -36,8 +35,7 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
     run = RunFolder.open(run.path, trained=True)
     run.check_data(dataset)
     predictions, history = read(run), _history(run)
-    kept = json.loads(run.training.read_text(encoding="utf-8")).get("kept_epoch", 0)
-    folder = run.path / "pictures"
+    kept = run.figures().get("kept_epoch", 0)
     train = data.split(dataset, run.recipe().data).train
     faces = images_of(predictions, dataset)
     tasks: dict[str, Callable[[Path], None]] = {
@@ -58,9 +56,9 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
             "classification.txt": lambda path: _write_report(path, predictions),
         }
     for number, (name, task) in enumerate(tasks.items(), start=1):
-        task(folder / name)
+        task(run.pictures / name)
         progress("pictures", number, len(tasks), name)
-    return [folder / name for name in tasks if (folder / name).is_file()]
+    return [run.pictures / name for name in tasks if (run.pictures / name).is_file()]
 
 
 def _write_report(path: Path, predictions: Predictions) -> None:

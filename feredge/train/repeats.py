@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def repeat(run: RunFolder, recipe: Recipe, dataset: Dataset, *, soft_labels: Pat
 
         alone = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=seed, repeats=1))
         runs[seed] = train(alone, dataset, run.repeats / f"seed-{seed}", soft_labels=soft_labels, progress=tell)
-    figures = {seed: json.loads(each.training.read_text(encoding="utf-8")) for seed, each in runs.items()}
+    figures = {seed: each.figures() for seed, each in runs.items()}
     files.write_json(
         run.spread,
         {"seeds": list(seeds), **{split: _spread(figures, split) for split in ("validation", "test")}},

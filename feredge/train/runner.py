@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ class KerasRunner:
             _limit(threads)
         run = RunFolder(Path(path).parent)
         model = load_model(run)
-        result, data = json.loads(run.training.read_text(encoding="utf-8")), run.data()
+        result, data = run.figures(), run.data()
         _, height, width, channels = model.input_shape
         self.card = Card(
             variant="dense",

@@ -118,15 +118,14 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
     teachers = []
     for number, run in enumerate(runs):
         model = load_model(run)
-        if run.data()["digest"] != dataset.digest:
-            raise RunError(f"{run.path}: was trained on other data ({run.data()['source']})")
+        run.check_data(dataset)
         if tuple(run.data()["classes"]) != images.classes:
             raise RunError(f"{run.path}: expected the classes of {runs[0].path}, found {run.data()['classes']}")
         core = model.get_layer("core")
         logits = compiled(keras.Model(core.input, core.get_layer("logits").output))
         for sides in (images.images, images.images[:, :, ::-1]):
             total += logits(sides)
-        teachers.append(json.loads(run.training.read_text(encoding="utf-8"))["weights"])
+        teachers.append(run.figures()["weights"])
         progress("teach", number + 1, len(runs))
     mean = (total / (2 * len(runs))).astype(np.float32)
     return SoftLabels(mean, images.rows, images.classes, dataset.digest, tuple(teachers))

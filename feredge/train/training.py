@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from pathlib import Path
@@ -67,7 +66,7 @@ def train(
 
 
 def _check_teacher(run: RunFolder, teacher: SoftLabels | None) -> None:
-    known = json.loads(run.training.read_text(encoding="utf-8")).get("soft_labels", {}).get("sha256")
+    known = run.figures().get("soft_labels", {}).get("sha256")
     if known != (teacher.sha256 if teacher else None):
         expected, found = (digest[:12] if digest else "none" for digest in (known, teacher and teacher.sha256))
         raise RunError(f"{run.path}: was trained on soft labels {expected}, found {found}; choose another folder")
@@ -102,10 +101,9 @@ def load_model(run: RunFolder) -> Any:
     Raises:
         RunError: not trained yet, or a file that is not the model that training.json speaks of.
     """
-    run = RunFolder.open(run.path, trained=True)
+    expected = RunFolder.open(run.path, trained=True).figures()["weights"]
     try:
         model = keras.models.load_model(run.model, compile=False)
-        expected = json.loads(run.training.read_text(encoding="utf-8"))["weights"]
     except Exception as error:  # Keras raises whatever its readers raise
         raise RunError(f"{run.model}: cannot be read ({' '.join(str(error).split())[:120]})") from error
     if weights_digest(model) != expected:
@@ -241,8 +239,8 @@ class _Fit:
         history.write_csv(self.run.history, self.history)
         predictions = Predictions(test, self.splits.test.labels, self.splits.test.rows, self.splits.test.classes)
         predictions.write(self.run.predictions)
-        curves(self.run.path / "curves.png", history.columns(self.history), kept=best)
-        confusion(self.run.path / "confusion.png", predictions)
+        curves(self.run.curves, history.columns(self.history), kept=best)
+        confusion(self.run.confusion, predictions)
         seconds = float(history.column(self.history, "seconds").sum())
         images = len(self.batches) * self.batches.shape[0] * len(self.history)
         files.write_json(

@@ -239,7 +239,7 @@ def test_no_layer_is_chosen_on_test_images(trained: RunFolder, tmp_path: Path) -
 
 def test_other_data_are_refused(trained: RunFolder, tmp_path: Path) -> None:
     """Guards calibration against images that the network was not trained on."""
-    with pytest.raises(RunError, match="other data"):
+    with pytest.raises(RunError, match="the data it was trained on"):
         export(with_recipe(trained, tmp_path / "run", ONE), stripes(seed=1))
 
 

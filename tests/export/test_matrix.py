@@ -48,7 +48,7 @@ def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tupl
 @pytest.fixture(scope="module")
 def core(trained: RunFolder) -> Any:
     """Give the tiny float network."""
-    return variants.open_core(trained, "dense", weights=json.loads(trained.training.read_text())["weights"])
+    return variants.open_core(trained, "dense", weights=trained.figures()["weights"])
 
 
 @pytest.fixture(scope="module")

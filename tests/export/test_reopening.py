@@ -58,7 +58,7 @@ def test_files_come_out_the_same(shipped: Path, tmp_path: Path) -> None:
     """Guards the check of shipped models: weights, scales and cards survive the way through the float32 file."""
     once = reopen(shipped, stripes(), tmp_path / "once")
     first = export(once, stripes())
-    figures = json.loads(once.training.read_text())
+    figures = once.figures()
     assert figures["test"] == pytest.approx(
         json.loads((shipped.parent / "training.json").read_text())["test"], abs=1e-4
     )

@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> RunFolder:
     }
     files.write_json(folder.data_file, {**folder.data(), "splits": counts})
     files.write_text(folder.history, HISTORY)
-    files.write_json(folder.training, {"kept_epoch": 2})
+    files.write_json(folder.training, {"weights": "ab" * 32, "kept_epoch": 2})
     _predictions().write(folder.predictions)
     return folder
 

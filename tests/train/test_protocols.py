@@ -42,11 +42,6 @@ class _Stopped(Exception):
     pass
 
 
-def _result(run: RunFolder) -> dict[str, object]:
-    value: dict[str, object] = json.loads(run.training.read_text())
-    return value
-
-
 def _epochs(run: RunFolder) -> list[list[str]]:
     kept = COLUMNS.index("seconds")
     return [row.split(",")[:kept] for row in run.history.read_text().splitlines()[1:]]
@@ -73,18 +68,18 @@ def test_a_stopped_protocol_ends_like_an_uninterrupted_one(whole: RunFolder, tmp
     for name in (".", "repeats/seed-2"):
         expected, found = RunFolder(whole.path / name), RunFolder(run.path / name)
         assert _epochs(found) == _epochs(expected)
-        assert _result(found)["weights"] == _result(expected)["weights"]
+        assert found.figures()["weights"] == expected.figures()["weights"]
     assert run.spread.read_text() == whole.spread.read_text()
 
 
 def test_the_schedule_had_its_say(whole: RunFolder) -> None:
     """Guards the test above against protocols that nothing happens in, and the kept epoch against the history."""
-    result = _result(whole)
+    result = whole.figures()
     rows = [[float(value) for value in row] for row in _epochs(whole)]
     assert rows[-1][1] < rows[0][1]  # the rate was lowered
-    best = int(result["kept_epoch"]) - 1  # type: ignore[call-overload]
+    best = int(result["kept_epoch"]) - 1
     accuracy = COLUMNS.index("validation_accuracy")
-    assert result["validation"]["accuracy"] == pytest.approx(rows[best][accuracy], rel=1e-5)  # type: ignore[index]
+    assert result["validation"]["accuracy"] == pytest.approx(rows[best][accuracy], rel=1e-5)
     assert result["epochs"] == len(rows) and best < len(rows) - 1
     assert result["chosen_on"] == "validation"
 
@@ -105,7 +100,7 @@ def test_stored_predictions_are_the_models(whole: RunFolder) -> None:
         np.testing.assert_allclose(stored["probabilities"], probabilities, atol=1e-5)  # another batch size
         names = stored["classes"][stored["labels"]]
         correct = int((stored["probabilities"].argmax(axis=1) == stored["labels"]).sum())
-    assert correct == _result(whole)["test"]["correct"]  # type: ignore[index]
+    assert correct == whole.figures()["test"]["correct"]
     groups = {"happy": "happy", "sad": "rest", "angry": "rest", "neutral": "neutral"}
     with np.load(whole.predictions) as stored:
         expected = [groups[dataset.classes[label]] for label in dataset.labels[stored["rows"]]]
@@ -116,8 +111,8 @@ def test_repeats_differ_and_are_summed_up(whole: RunFolder) -> None:
     """Guards mean and standard deviation: of as many different trainings as asked for, and computed right."""
     spread = json.loads(whole.spread.read_text())
     other = RunFolder(whole.repeats / "seed-2")
-    assert spread["seeds"] == [1, 2] and _result(other)["weights"] != _result(whole)["weights"]
-    accuracies = [_result(run)["test"]["accuracy"] for run in (whole, other)]  # type: ignore[index]
+    assert spread["seeds"] == [1, 2] and other.figures()["weights"] != whole.figures()["weights"]
+    accuracies = [run.figures()["test"]["accuracy"] for run in (whole, other)]
     assert spread["test"]["accuracies"] == accuracies
     assert spread["test"]["mean"] == pytest.approx(np.mean(accuracies))
     assert spread["test"]["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
@@ -148,6 +143,6 @@ def test_recipes_train(tmp_path: Path, name: str) -> None:
 
     changes = ["training.epochs=1", "training.repeats=1", "data.first=0", "training.batch=16"]
     run = train(recipes.load(name, changes=changes), drawn(140), tmp_path / "run")
-    result = _result(run)
-    assert result["parameters"] <= result["trained_parameters"]  # type: ignore[operator]
+    result = run.figures()
+    assert result["parameters"] <= result["trained_parameters"]
     assert load_model(run).input_shape == (None, 48, 48, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def labels(finished: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_teacher_speaks_of_every_training_image(finished: RunFolder, labels: Path) -> None:
     """Guards the rows, the mean of picture and mirror image, and against a look at test images."""
     soft, dataset = teaching.read(labels), stripes()
-    assert soft.teachers == (json.loads(finished.training.read_text())["weights"],) * 2
+    assert soft.teachers == (finished.figures()["weights"],) * 2
     assert soft.sha256 == files.sha256(labels)
     held_out = dataset.usage[np.isin(dataset.rows, soft.rows)]
     assert len(soft.rows) == 336 and set(held_out.tolist()) == {"Training", "PublicTest"}  # tests are PrivateTest
@@ -61,7 +60,7 @@ def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: 
     with pytest.raises(RunError, match="belongs to another recipe or other data"):
         train(PUPIL, stripes(), tmp_path / "run")
     run = train(PUPIL, stripes(), tmp_path / "run", soft_labels=labels)
-    results = [json.loads(folder.training.read_text()) for folder in (run, whole)]
+    results = [folder.figures() for folder in (run, whole)]
     assert results[0]["weights"] == results[1]["weights"]
     assert results[0]["soft_labels"]["sha256"] == files.sha256(labels)
     with pytest.raises(RunError, match=r"was trained on soft labels [0-9a-f]{12}, found none"):
@@ -98,7 +97,7 @@ def test_another_file_is_refused(labels: Path, tmp_path: Path, damage: str, mess
 
 def test_teachers_must_agree_on_data(finished: RunFolder, tmp_path: Path) -> None:
     """Guards the mean against a network that learnt other pictures, or takes larger ones."""
-    with pytest.raises(RunError, match="was trained on other data"):
+    with pytest.raises(RunError, match="the data it was trained on"):
         teaching.teach([finished], stripes(seed=1))
     larger = RunFolder(shutil.copytree(finished.path, tmp_path / "larger"))
     files.write_text(larger.recipe_file, larger.recipe_file.read_text().replace("size = 16", "size = 24"))
