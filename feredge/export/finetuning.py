@@ -17,7 +17,8 @@ from feredge.keras import keras, safe_to_fit, tf
 from feredge.recipe import Recipe
 from feredge.train import checkpoint
 from feredge.train.batches import Batches
-from feredge.train.fitting import distillation_loss, dropped, learning_rate, make_optimizer, optimizer_state
+from feredge.train.fitting import distillation_loss, dropped, make_optimizer, optimizer_state
+from feredge.train.schedule import learning_rate
 
 Tell = Callable[[float, str], None]
 LEAST = 1e-7  # a probability that has a logarithm

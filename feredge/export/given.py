@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from feredge import data, files
+from feredge import data
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train.fitting import compiled, weights_digest
-from feredge.train.host import about_host
-from feredge.train.networks import multiply_adds, with_contract
-from feredge.train.score import score
+from feredge.train.fitting import compiled
+from feredge.train.networks import weights_digest
+from feredge.train.record import record
 
 
 def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any) -> RunFolder:
@@ -31,30 +30,13 @@ def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any)
     Raises:
         RunError: `out` belongs to something else, or another process is at work there.
     """
-    model = with_contract(core)
-    digest = weights_digest(model)
     splits = data.split(dataset, recipe.data)
     run = RunFolder.claim(out, recipe, dataset)
     with run.alone():
         if run.training.is_file():
-            if run.figures()["weights"] != digest:
+            if run.figures()["weights"] != weights_digest(core):
                 raise RunError(f"{out}: holds another network of the same name; choose another folder")
             return run
-        with files.replacing(run.model) as temporary:
-            model.save(temporary)
-        figures = {
-            name: score(compiled(core)(part.images), part).to_json()
-            for name, part in (("validation", splits.validation), ("test", splits.test))
-        }
-        files.write_json(
-            run.training,
-            {
-                "weights": digest,
-                **about,
-                "parameters": int(core.count_params()),
-                "multiply_adds": multiply_adds(core),
-                **figures,
-                **about_host(),
-            },
-        )
+        say = compiled(core)
+        record(run, core, splits, validation=say(splits.validation.images), test=say(splits.test.images), **about)
     return run

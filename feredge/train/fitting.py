@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -37,13 +35,6 @@ def precision_policy(precision: Precision) -> Iterator[None]:
         yield
     finally:
         keras.mixed_precision.set_global_policy(before)
-
-
-def learning_rate(step: int, *, steps: int, warmup: float, peak: float) -> float:
-    """Return the rate of step 0, 1, ...: a line up to `peak` over `warmup` steps, then a cosine down to zero."""
-    if step < warmup:
-        return min(peak, peak * (step + 1) / max(warmup, 1.0))  # a warm-up may end within a step
-    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1.0)))
 
 
 class Fitter:
@@ -240,14 +231,6 @@ def compiled(core: Any) -> Callable[[Images], NDArray[np.float32]]:
         return np.concatenate(chunks) if chunks else np.empty((0, core.output_shape[1]), np.float32)
 
     return probabilities
-
-
-def weights_digest(model: Any) -> str:
-    """Return the SHA-256 over the bytes of a model's weights, in their order."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
 
 
 def one_hot(labels: NDArray[np.int8], classes: int) -> Targets:

@@ -6,6 +6,7 @@ so that the whole takes `uint8`, as every artifact does.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -79,6 +80,14 @@ def fold_input(weights: list[Any], *, repeat: int, mean: float, deviation: float
         added = mean * summed.sum(axis=tuple(range(summed.ndim - 1)))
         others[0] = (others[0] - added).astype(np.float32)
     return [summed.astype(np.float32), *others]
+
+
+def weights_digest(model: Any) -> str:
+    """Return the SHA-256 over the bytes of a model's weights, in their order."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
 
 
 def multiply_adds(core: Any) -> int:

@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 from feredge.recipe import Schedule, Training
-from feredge.train.fitting import learning_rate
 from feredge.train.history import History, column
 
 
@@ -59,3 +58,10 @@ def rate(step: int, *, count: int, training: Training, schedule: Schedule, lower
     decays = max(0, step // count - schedule.decay_from + 1)
     value *= math.exp(-schedule.decay * decays)
     return max(value * schedule.lower_by**lowered, schedule.lowest)
+
+
+def learning_rate(step: int, *, steps: int, warmup: float, peak: float) -> float:
+    """Return the rate of step 0, 1, ...: a line up to `peak` over `warmup` steps, then a cosine down to zero."""
+    if step < warmup:
+        return min(peak, peak * (step + 1) / max(warmup, 1.0))  # a warm-up may end within a step
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1.0)))

@@ -23,9 +23,9 @@ from feredge.recipe import Recipe
 from feredge.run import RunFolder
 from feredge.train import checkpoint, history, schedule, teaching
 from feredge.train.batches import Batches
-from feredge.train.fitting import Fitter, compiled, one_hot, resolve_precision, weights_digest
-from feredge.train.host import about_host
-from feredge.train.networks import build_core, multiply_adds, with_contract
+from feredge.train.fitting import Fitter, compiled, one_hot, resolve_precision
+from feredge.train.networks import build_core, weights_digest
+from feredge.train.record import record
 from feredge.train.score import Score, score
 from feredge.train.teaching import SoftLabels
 
@@ -227,15 +227,7 @@ class _Fit:
         if best:
             self.fitter.recall()
         self.fitter.refresh()
-        core = self.fitter.kept
         test = self.predict(self.splits.test.images)
-        scores = {
-            "validation": score(self.predict(self.splits.validation.images), self.splits.validation),
-            "test": score(test, self.splits.test),
-        }
-        model = with_contract(core)
-        with files.replacing(self.run.model) as temporary:
-            model.save(temporary)
         history.write_csv(self.run.history, self.history)
         predictions = Predictions(test, self.splits.test.labels, self.splits.test.rows, self.splits.test.classes)
         predictions.write(self.run.predictions)
@@ -243,25 +235,22 @@ class _Fit:
         confusion(self.run.confusion, predictions)
         seconds = float(history.column(self.history, "seconds").sum())
         images = len(self.batches) * self.batches.shape[0] * len(self.history)
-        files.write_json(
-            self.run.training,
-            {
-                "weights": weights_digest(model),
-                "parameters": core.count_params(),
-                "trained_parameters": self.fitter.core.count_params(),
-                "multiply_adds": multiply_adds(core),
-                "epochs": len(self.history),
-                "kept_epoch": best or len(self.history),
-                "chosen_on": _chosen_on(self.recipe),
-                "precision": self.precision,
-                "dropped": self.splits.dropped,
-                "train": {"images": len(self.splits.train)},
-                **({"soft_labels": _about(self.teacher)} if self.teacher else {}),
-                **{name: score.to_json() for name, score in scores.items()},
-                "seconds": round(seconds, 1),
-                "images_per_second": round(images / seconds, 1),
-                **about_host(),
-            },
+        record(
+            self.run,
+            self.fitter.kept,
+            self.splits,
+            validation=self.predict(self.splits.validation.images),
+            test=test,
+            trained_parameters=self.fitter.core.count_params(),
+            epochs=len(self.history),
+            kept_epoch=best or len(self.history),
+            chosen_on=_chosen_on(self.recipe),
+            precision=self.precision,
+            dropped=self.splits.dropped,
+            train={"images": len(self.splits.train)},
+            **({"soft_labels": _about(self.teacher)} if self.teacher else {}),
+            seconds=round(seconds, 1),
+            images_per_second=round(images / seconds, 1),
         )
         self.run.checkpoint.unlink(missing_ok=True)
         files.sweep(self.run.checkpoint)

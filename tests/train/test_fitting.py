@@ -1,4 +1,4 @@
-"""One step of training: rate, decay, smoothing, averaging, precision, dropout."""
+"""One step of training: decay, smoothing, averaging, precision, dropout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tiny_training import RECIPE
 
 from feredge.keras import keras
 from feredge.recipe import Distillation, Network, Training
-from feredge.train.fitting import Fitter, learning_rate, one_hot, weights_digest
+from feredge.train.fitting import Fitter, one_hot
+from feredge.train.networks import weights_digest
 
 NETWORK = Network(stem=4, stem_stride=1, channels=(4,), blocks=(1,), dropout=0.0)
 BATCH = (8, 12, 12, 1)
@@ -26,17 +27,6 @@ def _fitter(network: Network = NETWORK, precision: str = "float32", **training: 
 
 def _step(fitter: Fitter) -> float:
     return float(fitter.step(IMAGES, TARGETS, RATE)[0])
-
-
-def test_rate_warms_up_and_falls_to_nothing() -> None:
-    """Guards the schedule's ends: no step at rate zero, the peak after the warm-up, nearly nothing at the end."""
-    rates = [learning_rate(step, steps=100, warmup=10, peak=0.5) for step in range(100)]
-    assert rates[0] == pytest.approx(0.05) and rates[9] == rates[10] == 0.5
-    assert rates[55] == pytest.approx(0.25)
-    assert 0 < rates[99] < 0.001
-    assert sorted(rates[10:], reverse=True) == rates[10:]
-    assert learning_rate(0, steps=4, warmup=0.0, peak=0.5) == 0.5
-    assert max(learning_rate(step, steps=9, warmup=2.5, peak=0.5) for step in range(9)) == 0.5
 
 
 def test_the_same_seed_gives_the_same_steps() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from feredge.keras import keras
 from feredge.recipe import Schedule, Training
 from feredge.train import history, schedule
+from feredge.train.schedule import learning_rate
 
 
 def _history(figures: list[float], name: str = "validation_accuracy") -> history.History:
@@ -110,9 +111,18 @@ def test_a_constant_rate_warms_up() -> None:
 
 def test_the_edge_recipes_rate_is_the_plain_cosine() -> None:
     """Guards nano's weights: without a schedule every rate is the cosine's to the last bit."""
-    from feredge.train.fitting import learning_rate
-
     training = Training(epochs=4, warmup=1.0)
     for step in range(40):
         found = schedule.rate(step, count=10, training=training, schedule=Schedule(), lowered=0)
         assert found == learning_rate(step, steps=40, warmup=10.0, peak=0.1)
+
+
+def test_rate_warms_up_and_falls_to_nothing() -> None:
+    """Guards the schedule's ends: no step at rate zero, the peak after the warm-up, nearly nothing at the end."""
+    rates = [learning_rate(step, steps=100, warmup=10, peak=0.5) for step in range(100)]
+    assert rates[0] == pytest.approx(0.05) and rates[9] == rates[10] == 0.5
+    assert rates[55] == pytest.approx(0.25)
+    assert 0 < rates[99] < 0.001
+    assert sorted(rates[10:], reverse=True) == rates[10:]
+    assert learning_rate(0, steps=4, warmup=0.0, peak=0.5) == 0.5
+    assert max(learning_rate(step, steps=9, warmup=2.5, peak=0.5) for step in range(9)) == 0.5
