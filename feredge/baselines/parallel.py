@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from typing import TypeVar
 
-from feredge.errors import RunError
-from feredge.workers import end_with_parent
+from feredge.workers import end_with_parent, processes
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -33,19 +30,10 @@ def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iter
         yield from (_run(function, job, cores) for job in jobs)
         return
     workers = min(len(jobs), cores)
-    others = set(multiprocessing.active_children())
-    spawn = multiprocessing.get_context("spawn")  # a fork would inherit the locks of libraries that have threads
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
+    with processes(workers, start=_start_worker, what="baselines: a process") as pool:
         futures = [pool.submit(_run, function, job, max(1, cores // workers)) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException as error:
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()
-            if isinstance(error, BrokenProcessPool):
-                raise RunError("baselines: a process ended without a word (out of memory?)") from error
-            raise
+        for future in as_completed(futures):
+            yield future.result()
 
 
 def _start_worker() -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,7 @@ from feredge.contract import Images
 from feredge.data.csv_blocks import BLOCK, PAD, parse_alike
 from feredge.data.csv_rows import COLUMNS, PIXELS, SIDE, BadRow, Part, parse_lines, shorten, split_cells
 from feredge.errors import DataError
+from feredge.workers import in_order
 
 LONGEST = 1 << 20  # bytes; a row has some 9,000, so what goes on for longer is no csv of pixels
 WORKERS = min(4, os.cpu_count() or 1)  # numpy's loops run beside each other; the main thread reads and hashes
@@ -163,13 +164,7 @@ def _blocks(file: BinaryIO, digest: Any, path: Path) -> Iterator[bytes]:
 def _parse(blocks: Iterator[bytes], columns: tuple[str, ...]) -> Iterator[Part]:
     """Parse blocks on several threads; yield the results in order, holding only a few blocks at a time."""
     with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[Future[Part]] = deque()
-        for block in blocks:
-            waiting.append(pool.submit(_parse_block, block, columns))
-            if len(waiting) > 2 * WORKERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from in_order(pool, partial(_parse_block, columns=columns), blocks, ahead=2 * WORKERS)
 
 
 def _parse_block(block: bytes, columns: tuple[str, ...]) -> Part:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
-from collections.abc import Collection, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Collection
+from concurrent.futures import as_completed
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,9 @@ from feredge import data, files, recipe_rules
 from feredge.artifact import MANIFEST_FILE, WRITTEN, Card, Entry, Manifest
 from feredge.contract import Images, InputContract
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import ArtifactError, RecipeError, RunError
+from feredge.errors import ArtifactError, RecipeError
 from feredge.export import calibration
-from feredge.export.conversion import INTEGER, Done, Job, convert, start_worker
+from feredge.export.conversion import INTEGER, Job, convert, start_worker
 from feredge.export.runtimes import IMAGES as RUNTIME_IMAGES
 from feredge.export.runtimes import RUNTIMES_FILE
 from feredge.export.to_ort import OPERATORS_FILE, required_operators
@@ -29,6 +26,7 @@ from feredge.progress import Progress, quiet
 from feredge.recipe import Export, Recipe
 from feredge.run import RunFolder
 from feredge.settings import nearest
+from feredge.workers import processes
 
 PACKAGES = ("feredge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "onnxruntime")
 WORKERS = 2  # each takes 1 GB and imports TensorFlow; a third gains little on the machines this runs on
@@ -218,16 +216,13 @@ def _convert_all(
     runtimes: dict[str, Any] = {}
     entries: dict[str, Entry] = {}
     progress("export", 0, count, note)
-    with _workers(len(jobs)) as pool:
-        futures: list[Future[Done]] = [pool.submit(convert, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                done = future.result()
-                entries |= {entry.file: entry for entry in done.entries}
-                runtimes |= done.runtimes
-                progress("export", len(entries), count, note)
-        except BrokenProcessPool as error:
-            raise RunError(f"{run.path}: a conversion ended without a word (out of memory?)") from error
+    workers = max(1, min(WORKERS, len(jobs), os.cpu_count() or 1))
+    with processes(workers, start=start_worker, what=f"{run.path}: a conversion") as pool:
+        for future in as_completed([pool.submit(convert, job) for job in jobs]):
+            done = future.result()
+            entries |= {entry.file: entry for entry in done.entries}
+            runtimes |= done.runtimes
+            progress("export", len(entries), count, note)
     return entries, runtimes
 
 
@@ -240,21 +235,3 @@ def _write_operators(folder: Path, cards: dict[str, Card]) -> None:
 def _write_runtimes(folder: Path, found: dict[str, Any], images: int) -> None:
     value = {"schema": 1, "reference": "the variant's float network in TensorFlow", "images": images}
     files.write_json(folder / RUNTIMES_FILE, {**value, "artifacts": found})
-
-
-@contextmanager
-def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Give a pool of fresh processes: TensorFlow survives no fork, and its state is theirs alone."""
-    count = max(1, min(WORKERS, jobs, os.cpu_count() or 1))
-    spawn = multiprocessing.get_context("spawn")
-    others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=start_worker)
-    try:
-        yield pool
-    except BaseException:  # a failure, or Ctrl-C, waits for no conversion
-        for worker in multiprocessing.active_children():
-            if worker not in others:
-                worker.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)

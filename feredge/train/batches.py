@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from feredge.contract import Images
 from feredge.recipe import Augmentation
 from feredge.train.augment import augment, mix
+from feredge.workers import in_order
 
 AHEAD = 4  # batches made in advance; one takes a few percent of a step's time, so this covers any hiccup
 _ORDER, _CHANGES = 0, 1  # keep the two streams of random numbers apart
@@ -54,13 +54,8 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
         """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and their targets."""
         order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.images))
-        numbers = iter(range(len(self)))
         with ThreadPoolExecutor(1, "batches") as thread:
-            ready = deque(thread.submit(self._make, order, epoch, number) for number in islice(numbers, AHEAD))
-            while ready:
-                batch = ready.popleft().result()
-                ready.extend(thread.submit(self._make, order, epoch, number) for number in islice(numbers, 1))
-                yield batch
+            yield from in_order(thread, partial(self._make, order, epoch), range(len(self)), ahead=AHEAD)
 
     def _make(self, order: NDArray[np.int64], epoch: int, number: int) -> tuple[Images, Targets]:
         count = self.shape[0]

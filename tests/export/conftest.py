@@ -38,4 +38,4 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `export` convert in this process."""
     from feredge.export import exporting
 
-    monkeypatch.setattr(exporting, "_workers", one_thread)
+    monkeypatch.setattr(exporting, "processes", one_thread)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from feredge import files
 from feredge.artifact import Manifest
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
-from feredge.export import export, exporting
+from feredge.export import export
 from feredge.export.layer_table import layer_table
 from feredge.export.recheck import recheck
 from feredge.recipe import Compression, DataView, Export
@@ -93,16 +92,6 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
     assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "pruned-30.float32.onnx"]
     assert _names(run) == ["manifest.json", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
     assert [path.stat().st_mtime_ns for path in kept] == before
-
-
-def test_ctrl_c_waits_for_no_conversion() -> None:
-    """Guards an interrupt in the middle of a long conversion: its worker is ended, not waited for."""
-    with pytest.raises(KeyboardInterrupt), exporting._workers(1) as pool:
-        conversion = pool.submit(time.sleep, 300)
-        while not conversion.running():
-            time.sleep(0.01)
-        raise KeyboardInterrupt
-    assert isinstance(conversion.exception(), BrokenProcessPool)
 
 
 def _without_card(path: Path) -> bytes:

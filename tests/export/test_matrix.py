@@ -41,7 +41,7 @@ def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tupl
     run = with_recipe(trained, tmp_path_factory.mktemp("matrix") / "run", SMALL)
     settings = Export((), (), also=NEW, calibration=64, keep_float=("stem_conv",), method="percentile")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_workers", one_thread)
+        patch.setattr(exporting, "processes", one_thread)
         return run, exporting.export(run, stripes(), settings=settings, variants=("dense",))
 
 

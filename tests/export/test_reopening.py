@@ -35,7 +35,7 @@ def exported_once(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) 
     """Give a run with three files of one variant."""
     run = with_recipe(trained, tmp_path_factory.mktemp("reopening") / "trained", SHIPPED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_workers", one_thread)
+        patch.setattr(exporting, "processes", one_thread)
         export(run, stripes())
     return run
 

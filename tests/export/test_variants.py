@@ -41,7 +41,7 @@ def compressed(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> 
     """Give the tiny run with the variants of RECIPE exported, in this process."""
     run = with_recipe(trained, tmp_path_factory.mktemp("variants") / "run", RECIPE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_workers", one_thread)
+        patch.setattr(exporting, "processes", one_thread)
         return run, export(run, stripes())
 
 

@@ -32,7 +32,7 @@ def with_recipe(trained: RunFolder, path: Path, recipe: Recipe) -> RunFolder:
 
 
 @contextmanager
-def one_thread(jobs: int) -> Iterator[Executor]:
-    """Stand in for `exporting._workers`: convert in this process, where tests can reach in."""
+def one_thread(count: int, **options: object) -> Iterator[Executor]:
+    """Stand in for `workers.processes`: convert in this process, where tests can reach in."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
