@@ -1,7 +1,7 @@
 """TensorFlow Lite's own metadata: what Android's readers show and need, and where they find the labels.
 
 The format is `metadata_schema.fbs` of the TensorFlow Lite Support library. It has no Python package for current
-Pythons, so its tables are written and read here by their field numbers.
+Pythons, so its tables are written here by their field numbers.
 """
 
 from __future__ import annotations
@@ -134,44 +134,3 @@ class _Writer:
                 self._builder.PrependFloat32(number)
             return _Reference(self._builder.EndVector())
         return value
-
-
-def read(model: bytes) -> dict[str, Any]:
-    """Return what Android's readers would: name, description, licence, and the label file of the output.
-
-    Empty where a file has no metadata.
-    """
-    import flatbuffers
-    from flatbuffers import number_types as numbers
-    from flatbuffers.table import Table
-
-    parsed = flatbuffer.parse(model)
-    entries = [item for item in parsed.metadata or [] if item.name == ENTRY]
-    if not entries:
-        return {}
-    data = bytes(bytearray(parsed.buffers[entries[0].buffer].data))
-    if not flatbuffers.util.BufferHasIdentifier(data, 0, IDENTIFIER):
-        return {}
-
-    def field(table: Any, kind: str, name: str) -> int:
-        return int(table.Offset(4 + 2 * FIELDS[kind].index(name)))
-
-    def text(table: Any, kind: str, name: str) -> str:
-        at = field(table, kind, name)
-        return table.String(at + table.Pos).decode() if at else ""
-
-    def first(table: Any, kind: str, name: str) -> Any:
-        at = field(table, kind, name)
-        return Table(data, table.Indirect(table.Vector(at))) if at else None
-
-    root = Table(data, flatbuffers.encode.Get(numbers.UOffsetTFlags.packer_type, data, 0))
-    output = first(first(root, "model", "subgraphs"), "subgraph", "outputs")
-    labels = first(output, "tensor", "files")
-    kind = field(labels, "file", "type")
-    return {
-        "name": text(root, "model", "name"),
-        "description": text(root, "model", "description"),
-        "licence": text(root, "model", "license"),
-        "labels": text(labels, "file", "name"),
-        "labels_of_axis": bool(kind) and labels.Get(numbers.Int8Flags, kind + labels.Pos) == LABELS_OF_AXIS,
-    }
