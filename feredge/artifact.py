@@ -26,6 +26,7 @@ WRITTEN = {
     "ort": ("float32", "int8"),  # nothing is folded when it is loaded, so small kernels would cost time at each image
 }
 """What can be written in each format."""
+EVERY_FILE = tuple(f"{precision}.{kind}" for kind, precisions in WRITTEN.items() for precision in precisions)
 CARD_KEY = "feredge"
 CARD_FILE = "feredge.json"
 LABELS_FILE = "labels.txt"

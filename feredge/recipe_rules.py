@@ -57,13 +57,12 @@ def check(recipe: Recipe, where: str) -> None:
             variant.parse(name)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from error
-    from feredge.artifact import FORMATS, PRECISIONS, WRITTEN
+    from feredge.artifact import EVERY_FILE, FORMATS, PRECISIONS
 
-    every = [f"{precision}.{kind}" for kind, precisions in WRITTEN.items() for precision in precisions]
     for values, known, key in (
         (recipe.export.precisions, PRECISIONS, "export.precisions"),
         (recipe.export.formats, FORMATS, "export.formats"),
-        (recipe.export.also, every, "export.also"),
+        (recipe.export.also, EVERY_FILE, "export.also"),
     ):
         for value in values:
             if value not in known:

@@ -22,7 +22,7 @@ from feredge.baselines.runner import hog, open_baseline
 from feredge.baselines.systems import System, system
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import ArtifactError, DataError, VerificationError
+from feredge.errors import ArtifactError, DataError, VerificationError, one_line
 from feredge.progress import Progress, quiet
 
 FILE = "classical.float32.onnx"
@@ -113,7 +113,7 @@ def _fit(job: Job) -> str:
         found: dict[str, Any] = {"images": len(train), "seconds": round(time.perf_counter() - started, 1)}
         found |= _cross_validate(system, features, labels)
     except ValueError as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)
         raise DataError(f"{system.id}: cannot be fitted to {len(train)} images of {train.source} ({reason})") from error
     steps = _steps(estimator, found)
     columns = _columns(system, steps[-1], labels, len(train.classes))

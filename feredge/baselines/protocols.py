@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feredge.contract import CLASSES
 from feredge.data.dataset import NO_LABEL, Dataset
+from feredge.data.selection import select
 from feredge.data.usage import TESTS, TRAINING
 from feredge.errors import DataError
+from feredge.recipe import DataView
 
 SIX_CLASSES = tuple(name for name in CLASSES if name != "disgust")
 PER_CLASS = 3000
@@ -47,10 +49,8 @@ def study_2022(dataset: Dataset) -> View:
 
 def six_class(dataset: Dataset) -> View:
     """Without disgust: the first 3,000 training images of each class; every image of the test splits."""
-    dataset = only(dataset, SIX_CLASSES)
-    index = _rows(dataset, TRAINING)
-    first = [index[dataset.labels[index] == label][:PER_CLASS] for label in range(len(SIX_CLASSES))]
-    train, test = np.sort(np.concatenate(first)), _rows(dataset, TESTS)
+    dataset = select(dataset, DataView(classes=SIX_CLASSES, first=PER_CLASS))
+    train, test = _rows(dataset, TRAINING), _rows(dataset, TESTS)
     notes = (_other_size(train, 18000), _other_size(test, 7067, "tested on"))
     return View(dataset.take(train), dataset.take(test), deviation="; ".join(filter(None, notes)))
 
@@ -79,23 +79,6 @@ STUDIES: dict[str, Callable[[Dataset], View]] = {
     "six-class-2025": six_class,
     "course-2024": course_2024,
 }
-
-
-def only(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
-    """Return the images of `classes`, with labels in their order.
-
-    Raises:
-        DataError: the data set does not know one of them.
-    """
-    missing = [name for name in classes if name not in dataset.classes]
-    if missing:
-        raise DataError(f"{dataset.source}: expected the class {missing[0]}, found {', '.join(dataset.classes)}")
-    numbers = np.full(len(dataset.classes) + 1, NO_LABEL, np.int8)  # the last is for NO_LABEL itself
-    for label, name in enumerate(classes):
-        numbers[dataset.classes.index(name)] = label
-    labels = numbers[dataset.labels]
-    kept = labels != NO_LABEL
-    return replace(dataset.take(kept), labels=labels[kept], classes=classes)
 
 
 def _rows(dataset: Dataset, usages: tuple[str, ...]) -> Index:

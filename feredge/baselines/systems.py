@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 from feredge.errors import RecipeError
+from feredge.settings import nearest
 
 Features = Literal["unit", "standard", "hog"]
 
@@ -192,7 +192,5 @@ def system(id: str) -> System:
     """Return the system of that id; RecipeError suggests the nearest one for any other."""
     known = {one.id: one for one in SYSTEMS}
     if id not in known:
-        close = difflib.get_close_matches(id, known, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-        raise RecipeError(f"unknown baseline {id!r}; {hint}")
+        raise RecipeError(f"unknown baseline {id!r}{nearest(id, known)}")
     return known[id]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feredge.artifact import EVERY_FILE
 from feredge.commands.shared import PATH, bars
 from feredge.errors import RecipeError
 
@@ -97,8 +98,6 @@ def say_exported(run: RunFolder, manifest: Manifest) -> None:
 
 def _settings(settings: Export, **asked: Any) -> Export | None:
     """Return the recipe's export settings with those that were asked for; None where none was."""
-    from feredge.export.exporting import every_file
-
     changes = {key: asked[key] for key in ("calibration", "method", "max_drop", "licence") if asked[key] is not None}
     if asked["reduce_range"]:
         changes["reduce_range"] = True
@@ -107,7 +106,7 @@ def _settings(settings: Export, **asked: Any) -> Export | None:
     if asked["everything"] and asked["only"]:
         raise RecipeError("expected --all or --only, found both")
     if asked["everything"]:
-        changes |= {"precisions": (), "formats": (), "also": every_file().also}
+        changes |= {"precisions": (), "formats": (), "also": EVERY_FILE}
     if asked["only"]:
         changes |= {"precisions": (), "formats": (), "also": asked["only"]}
     return dataclasses.replace(settings, **changes) if changes else None

@@ -103,12 +103,6 @@ def export(
         return manifest
 
 
-def every_file() -> Export:
-    """Return settings under which everything is written that can be."""
-    every = tuple(f"{precision}.{kind}" for kind, precisions in WRITTEN.items() for precision in precisions)
-    return Export(precisions=(), formats=(), also=every)
-
-
 def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...]) -> Recipe:
     if settings is not None:
         recipe = dataclasses.replace(recipe, export=settings)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from feredge import files
 from feredge.contract import Images
 from feredge.data.dataset import Dataset
-from feredge.errors import RunError
+from feredge.errors import RunError, one_line
 from feredge.run import RunFolder
 
 
@@ -69,7 +69,7 @@ def read(run: RunFolder) -> Predictions:
                 stored["probabilities"], stored["labels"], stored["rows"], tuple(stored["classes"].tolist())
             )
     except Exception as error:  # zipfile and numpy raise a dozen kinds for a dozen kinds of damage
-        raise RunError(f"{run.predictions}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+        raise RunError(f"{run.predictions}: cannot be read ({one_line(error)})") from error
 
 
 def images_of(predictions: Predictions, dataset: Dataset) -> Images:

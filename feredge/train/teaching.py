@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from feredge import data, files
 from feredge.data.dataset import Dataset
-from feredge.errors import DataError, RunError
+from feredge.errors import DataError, RunError, one_line
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -81,8 +81,7 @@ def read(path: Path) -> SoftLabels:
             logits, rows, tuple(about["classes"]), about["data"], tuple(about["teachers"]), files.sha256(path)
         )
     except Exception as error:  # zipfile, json and numpy raise a dozen kinds for a dozen kinds of damage
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise DataError(f"{path}: expected a file of soft labels, cannot be read ({reason})") from error
+        raise DataError(f"{path}: expected a file of soft labels, cannot be read ({one_line(error)})") from error
     shape = len(rows), len(labels.classes)
     if logits.dtype != np.float32 or logits.shape != shape or not np.isfinite(logits).all():
         raise DataError(f"{path}: expected finite float32 logits {shape}, found {logits.dtype} {logits.shape}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from feredge import files
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import DataError, RunError
+from feredge.errors import DataError, RunError, one_line
 from feredge.keras import keras
 from feredge.plots.epochs import curves
 from feredge.plots.outcome import confusion
@@ -105,7 +105,7 @@ def load_model(run: RunFolder) -> Any:
     try:
         model = keras.models.load_model(run.model, compile=False)
     except Exception as error:  # Keras raises whatever its readers raise
-        raise RunError(f"{run.model}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+        raise RunError(f"{run.model}: cannot be read ({one_line(error)})") from error
     if weights_digest(model) != expected:
         raise RunError(f"{run.model}: expected weights {expected[:12]}, found {weights_digest(model)[:12]}")
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from feredge import baselines
-from feredge.baselines.protocols import course_2024, only, six_class, study_2022
+from feredge.baselines.protocols import course_2024, six_class, study_2022
 from feredge.commands.baselines import command
 from feredge.contract import CLASSES
 from feredge.data import Dataset, drawn
@@ -60,17 +59,6 @@ def test_another_size_is_said_to_deviate(fer2013: Dataset) -> None:
     """Guards the note in the table: without PrivateTest a figure is not the study's."""
     assert "7,067" in six_class(fer2013.take(fer2013.usage != "PrivateTest")).deviation
     assert "28,709" in study_2022(fer2013.take(np.arange(1000))).deviation
-
-
-def test_classes_are_picked_by_name() -> None:
-    """Guards labels after a class was left out, and sets that lack one."""
-    faces = drawn(70)
-    picked = only(faces, ("neutral", "happy"))
-    assert picked.labels.tolist() == [1 if faces.labels[row] == 3 else 0 for row in picked.rows]
-    unlabelled = replace(faces, labels=np.where(faces.labels == 3, np.int8(-1), faces.labels))
-    assert set(only(unlabelled, ("happy", "sad")).labels.tolist()) == {1}
-    with pytest.raises(DataError, match="expected the class calm"):
-        only(faces, ("calm",))
 
 
 def test_a_set_without_test_images_is_one_clear_line(fer2013: Dataset) -> None:
