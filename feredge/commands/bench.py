@@ -64,12 +64,13 @@ def command(
     names it: by the median itself where the machine is the same, by the ratio to the float model where it is not.
     """
     from feredge.bench import Results
+    from feredge.bench.gate import check_data
     from feredge.devices.bundle import HowHard
     from feredge.run import RunFolder
 
     before = Results.read(against) if against else None
     if before and len(targets) == 1 and RunFolder(targets[0]).data_file.is_file():
-        _check_data(before, RunFolder(targets[0]), against)
+        check_data(before.data.digest, RunFolder(targets[0]).data()["digest"], str(against))  # before measuring
     if not device:
         results = measure_here(targets, data, arm=arm or (), **here)
     else:
@@ -111,13 +112,6 @@ def _measure_there(
     show(results, page)
     click.echo(f"results: {results_file(run, device)}")
     return results
-
-
-def _check_data(before: Results, run: RunFolder, against: Path | None) -> None:
-    """Refuse results on other data before anything is measured."""
-    from feredge.bench.gate import check_data
-
-    check_data(before.data.digest, str(run.data()["digest"]), str(against))
 
 
 def _hold(results: Results, before: Results, max_drop: float, max_slower: float) -> None:

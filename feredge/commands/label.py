@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from feredge.commands.predicting import open_predictor, predictor_options, write_table
+from feredge.commands.predicting import PREDICTOR, open_predictor, write_table
 from feredge.commands.shared import PATH
 
 
@@ -14,7 +14,7 @@ from feredge.commands.shared import PATH
 @click.argument("pictures", nargs=-1, type=click.Path())
 @click.option("--list", "lists", multiple=True, type=PATH, help="A text file of one picture a line.")
 @click.option("--out", "table", type=PATH, required=True, help="The table: .csv, or .parquet with pyarrow.")
-@predictor_options
+@PREDICTOR
 @click.option("--engine", type=click.Choice(["threads", "ray"]), default="threads", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes of --engine ray.  [default: 2]")
 @click.option("--address", help="Of a Ray cluster.  [default: start one here]")

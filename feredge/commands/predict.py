@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from feredge.commands.predicting import bar, open_predictor, predictor_options, write_table
+from feredge.commands.predicting import PREDICTOR, bar, open_predictor, write_table
 from feredge.commands.shared import PATH, SKIP
 from feredge.errors import PictureError
 
@@ -32,7 +32,7 @@ FITS = {  # what each kind of work looks at; it would pass over anything else wi
 @click.command("predict")
 @click.argument("pictures", nargs=-1, type=click.Path())
 @click.option("--list", "lists", multiple=True, type=PATH, help="A text file of one picture a line.")
-@predictor_options
+@PREDICTOR
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a picture on a line of its own.")
 @click.option("--csv", "table", type=PATH, help="Write a table: .csv; of pictures also .parquet, or - to print it.")
 @click.option("--annotate", type=PATH, metavar="FOLDER", help="Write copies with boxes and labels into this folder.")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.commands.shared import MARK, PATH
+from feredge.commands.shared import MARK, PATH, options
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
@@ -19,23 +19,19 @@ if TYPE_CHECKING:
     from feredge.progress import Progress
 
 
-def predictor_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --model, --threads, --face, --margin and --yunet."""
-    for option in (
-        click.option("--yunet", type=PATH, help="Find faces by this YuNet file instead of OpenCV's Haar cascade."),
-        click.option(
-            "--margin",
-            type=click.FloatRange(-50, 400),
-            default=0.0,
-            metavar="PERCENT",
-            help="Enlarge the square around each found face.",
-        ),
-        click.option("--face", is_flag=True, help="Each picture is one face; do not look for faces in it."),
-        click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: every core]"),
-        click.option("--model", type=PATH, help="A file, exported folder or name.  [default: feredge's own]"),
-    ):
-        function = option(function)
-    return function
+PREDICTOR = options(
+    click.option("--model", type=PATH, help="A file, exported folder or name.  [default: feredge's own]"),
+    click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: every core]"),
+    click.option("--face", is_flag=True, help="Each picture is one face; do not look for faces in it."),
+    click.option(
+        "--margin",
+        type=click.FloatRange(-50, 400),
+        default=0.0,
+        metavar="PERCENT",
+        help="Enlarge the square around each found face.",
+    ),
+    click.option("--yunet", type=PATH, help="Find faces by this YuNet file instead of OpenCV's Haar cascade."),
+)
 
 
 def open_predictor(

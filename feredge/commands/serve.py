@@ -11,14 +11,14 @@ from pathlib import Path
 
 import click
 
-from feredge.commands.predicting import open_predictor, predictor_options
+from feredge.commands.predicting import PREDICTOR, open_predictor
 from feredge.errors import RunError
 
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; 0.0.0.0 is every network.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@predictor_options
+@PREDICTOR
 @click.option("--processes", type=click.IntRange(1), help="That share the port.  [default: one a core, see above]")
 @click.option("--max-mb", type=click.FloatRange(0.001), default=10.0, show_default=True, help="Of a request.")
 @click.option("--max-megapixels", type=click.FloatRange(0.001), default=25.0, show_default=True, help="Of a picture.")
