@@ -33,6 +33,12 @@ def test_light_commands_import_nothing_heavy(command: list[str]) -> None:
     assert modules_after(code) == "[]"
 
 
+def test_every_command_is_light_until_it_works() -> None:
+    """Guards `feredge COMMAND --help`, and the list of commands against a module that is not there."""
+    code = "from feredge.cli import COMMANDS, main\nfound = [main.get_command(None, name).name for name in COMMANDS]"
+    assert modules_after(f"{code}\nassert found == list(COMMANDS)") == "[]"
+
+
 def test_public_names_all_load() -> None:
     """Guards the promise of `__all__`: every name is there, and none more is promised."""
     assert sorted(feredge.__all__) == ["CLASSES", "Face", "FeredgeError", "InputContract", "Predictor"]
