@@ -49,9 +49,7 @@ def test_models_that_are_not_there_are_not_as_they_should_be(
 def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
     """Guards published.json: those rows are timed on 256 images, their accuracy is that of all, in `measured`."""
     inference = SimpleNamespace(median=0.1, p90=0.2, noisy=False)
-    timed = SimpleNamespace(
-        failure=None, accuracy=SimpleNamespace(accuracy=0.5), at=lambda threads: SimpleNamespace(inference=inference)
-    )
+    timed = SimpleNamespace(failure=None, accuracy=SimpleNamespace(accuracy=0.5), headline=inference)
     assert tool.timing(timed) == {"median": 0.1, "p90": 0.2, "noisy": False}
     entry = SimpleNamespace(bytes=1, sha256="a")
     assert tool.file_figures(entry, {"a": timed})["accuracy"] == 0.5

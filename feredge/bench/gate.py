@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from feredge.bench.results import Machine, Results, Row
+from feredge.bench.words import percent
 from feredge.errors import ResultsError
 
 
@@ -72,8 +73,8 @@ def _lost(old: Row, new: Row, allowed: float) -> str:
     lost = 100 * (old.accuracy.correct / old.accuracy.images - new.accuracy.correct / new.accuracy.images)
     if lost <= allowed + 1e-9:  # counts of images, so that 0.5 allowed lets 0.5 pass
         return ""
-    was, now = 100 * old.accuracy.accuracy, 100 * new.accuracy.accuracy
-    return f"accuracy {now:.2f} %, was {was:.2f} %: lost {lost:.2f} pp, {allowed:g} are let pass"
+    was, now = percent(old.accuracy), percent(new.accuracy)
+    return f"accuracy {now} %, was {was} %: lost {lost:.2f} pp, {allowed:g} are let pass"
 
 
 def _longer(old: Row, new: Row, allowed: float) -> list[str]:
@@ -94,8 +95,8 @@ class _Clock:
 
     def __init__(self, now: Results, before: Results) -> None:
         self._same = _key(now.machine) == _key(before.machine)
-        new, old = (_median(results.reference) if results.reference else None for results in (now, before))
-        self._drift = new / old if new and old else None
+        new, old = now.reference, before.reference
+        self._drift = new.times(old) if new and old else None
         self.notes = []
         if not self._same and self._drift is None:
             self.notes.append("gate: another machine, and no float model timed in both: latencies were not compared")
@@ -108,27 +109,21 @@ class _Clock:
 
     def slower(self, old: Row, new: Row, allowed: float) -> str:
         """Return in words that a file got slower than is allowed; nothing if it did not, or nobody can tell."""
-        was, now = _median(old), _median(new)
-        if not was or not now:
+        was, now, times = old.headline, new.headline, new.times(old)
+        if was is None or now is None or times is None:
             return ""
         ratios = {}
         if self._same:
-            ratios["median"] = now / was
+            ratios["median"] = times
         if self._drift is not None:
-            ratios["ratio to the float model"] = now / was / self._drift
+            ratios["ratio to the float model"] = times / self._drift
         if not ratios or min(ratios.values()) <= allowed:
             return ""
-        timed = new.at(1)
-        noisy = " (its rounds differ by more than 10%)" if timed and timed.inference.noisy else ""
+        noisy = " (its rounds differ by more than 10%)" if now.noisy else ""
         words = ", ".join(f"{name} {ratio:.2f} times what it was" for name, ratio in ratios.items())
-        return f"{now:.3f} ms, was {was:.3f}: {words}, {allowed:g} are let pass{noisy}"
+        return f"{now.median:.3f} ms, was {was.median:.3f}: {words}, {allowed:g} are let pass{noisy}"
 
 
 def _key(machine: Machine) -> tuple[object, ...]:
     """Return what makes two machines the same; versions are part of what a gate is to notice."""
     return machine.cpu, machine.architecture, machine.cores, machine.governor, machine.flags
-
-
-def _median(row: Row | None) -> float | None:
-    timed = row.at(1) if row else None
-    return timed.inference.median if timed else None

@@ -26,6 +26,7 @@ from feredge.bench.figures import (
     Latency,
     Macs,
     Memory,
+    Timing,
 )
 from feredge.errors import ResultsError
 
@@ -154,9 +155,20 @@ class Row:
         conditions = [condition for found in self.latency for condition in found.conditions]
         return tuple(sorted({reason for condition in conditions for reason in condition.slowed}))
 
+    @property
+    def headline(self) -> Timing | None:
+        """The inference of one face at one thread, which rows are compared by; None if it was not measured."""
+        found = self.at(1)
+        return found.inference if found else None
+
     def at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
         return next((latency for latency in self.latency if latency.threads == threads), None)
+
+    def times(self, other: Row) -> float | None:
+        """Return how many times the time of `other` this takes, by headline medians; None where one is not known."""
+        mine, base = self.headline, other.headline
+        return mine.median / base.median if mine and base and mine.median and base.median else None
 
 
 @dataclass(frozen=True)

@@ -110,10 +110,9 @@ def _rows(judged: Judged, effort: Effort, peaks: dict[str, float], *, same: bool
 
 def _roofline(macs: Macs | None, peaks: dict[str, float], row: Row) -> float | None:
     """Return the time that `macs` take at the machine's peak, as a share of the row's median at one thread."""
-    timed = row.at(1)
-    if macs is None or timed is None or not peaks:
+    if macs is None or row.headline is None or not peaks:
         return None
-    return 1e3 * (macs.floating / peaks["float32"] + macs.integer / peaks["int8"]) / timed.inference.median
+    return 1e3 * (macs.floating / peaks["float32"] + macs.integer / peaks["int8"]) / row.headline.median
 
 
 def _row(

@@ -23,6 +23,7 @@ from feredge.bench.results import Effort, Results
 from feredge.bench.subjects import FLOAT_RUNNER, Group, Subject, artifact_subjects
 from feredge.bench.summary import Judged, sum_up
 from feredge.bench.trial import Trial
+from feredge.bench.words import percent
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError
@@ -124,9 +125,8 @@ def _summary(results: Results) -> str:
     """Return a plain line a row: no package for tables stands on a device."""
     lines = [f"{'file':<32} accuracy %   drop pp   median ms"]
     for row in results.rows:
-        timed = row.at(1)
-        accuracy = f"{100 * row.accuracy.accuracy:.2f}" if row.accuracy else ""
+        accuracy = percent(row.accuracy)
         drop = f"{row.drop.pp:+.2f}" if row.drop else ""
-        median = f"{timed.inference.median:.3f}" if timed else ""
+        median = f"{row.headline.median:.3f}" if row.headline else ""
         lines.append(f"{row.name:<32} {accuracy:>10} {drop:>9} {median:>11}  {row.failure or ''}".rstrip())
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from feredge.bench.figures import Latency
+from feredge.bench.figures import Timing
 from feredge.bench.results import Results, Row
 from feredge.errors import ResultsError
 from feredge.report.choice import smallest_of_fastest
@@ -57,12 +57,13 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     clocks = {row.sha256: row for row in _artifacts(device or results)}
     if not any(row.sha256 in clocks for row in rows):
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
-    timed = {row.name: _timing(row if device is None else clocks.get(row.sha256)) for row in rows}
+    clocked = ((row, row if device is None else clocks.get(row.sha256)) for row in rows)
+    timed = {row.name: clock.headline if clock else None for row, clock in clocked}
     reasons = {row.name: _misses(row, timed[row.name], budget) for row in rows}
     fitting = [row for row in rows if not reasons[row.name]]
     if not fitting:
         return Selection(None, tuple((row, "; ".join(reasons[row.name])) for row in rows))
-    medians = {row.name: found.inference.median for row in fitting if (found := timed[row.name])}
+    medians = {row.name: found.median for row in fitting if (found := timed[row.name])}
     winner, quick, fastest = smallest_of_fastest(fitting, lambda row: medians[row.name])
     others = []
     for row in rows:
@@ -82,11 +83,7 @@ def _artifacts(results: Results) -> list[Row]:
     return [row for row in results.rows if row.kind == "artifact" and not row.runtime]
 
 
-def _timing(row: Row | None) -> Latency | None:
-    return None if row is None else row.at(1)
-
-
-def _misses(row: Row, timed: Latency | None, budget: Budget) -> list[str]:
+def _misses(row: Row, timed: Timing | None, budget: Budget) -> list[str]:
     if row.failure is not None:
         return [f"could not be measured ({row.failure})"]
     found = []
@@ -99,6 +96,6 @@ def _misses(row: Row, timed: Latency | None, budget: Budget) -> list[str]:
         found.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.kilobytes:g}")
     if timed is None:
         found.append("was not timed at one thread")
-    elif timed.inference.p90 > budget.p90:
-        found.append(f"p90 {timed.inference.p90:.3f} ms, allowed {budget.p90:g}")
+    elif timed.p90 > budget.p90:
+        found.append(f"p90 {timed.p90:.3f} ms, allowed {budget.p90:g}")
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from feredge.bench.figures import NOISY_FROM
 from feredge.bench.results import Results, Row
+from feredge.bench.words import percent
 
 Picked = tuple[Row, list[Row], list[str]]
 BUSY_FROM = 0.7
@@ -74,7 +75,7 @@ def _network(networks: dict[str, list[Row]], choices: dict[str, Picked]) -> tupl
     near = [name for name in best if share(best[name]) >= top.low]
     words = [
         f"{len(networks)} networks on the same images; {first} is the most accurate "
-        f"({100 * top.accuracy:.2f}%, 95% interval {100 * top.low:.1f} to {100 * top.high:.1f})."
+        f"({percent(top)}%, 95% interval {100 * top.low:.1f} to {100 * top.high:.1f})."
     ]
     chosen = min(near, key=lambda name: median(choices[name][0]))
     if len(near) > 1:
@@ -122,9 +123,8 @@ def pareto(rows: Iterable[Row]) -> set[str]:
 
 def median(row: Row) -> float:
     """Return a whole row's median latency at one thread, in ms."""
-    timed = row.at(1)
-    assert timed is not None
-    return timed.inference.median
+    assert row.headline is not None
+    return row.headline.median
 
 
 def share(row: Row) -> float:
@@ -134,7 +134,7 @@ def share(row: Row) -> float:
 
 
 def _whole(row: Row) -> bool:
-    return row.failure is None and row.accuracy is not None and row.at(1) is not None
+    return row.failure is None and row.accuracy is not None and row.headline is not None
 
 
 def _keep_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], str]:
@@ -199,7 +199,7 @@ def _cautions(results: Results, best: Row) -> tuple[str, ...]:
             + (", one thread only." if results.effort.threads == (1,) else ".")
             + " Accuracies are over every test image all the same."
         )
-    noisy = [row.name for row in results.rows if (timed := row.at(1)) and timed.inference.noisy]
+    noisy = [row.name for row in results.rows if row.headline and row.headline.noisy]
     if noisy:
         found.append(
             f"The machine was noisy: the rounds of {counted(len(noisy))} differ by more than {NOISY_FROM:.0%}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from feredge.bench.results import Results, Row
+from feredge.bench.words import clocked, percent, signed
 from feredge.errors import ResultsError
 
 
@@ -27,10 +28,10 @@ def to_comparison(several: Sequence[Results]) -> str:
     ]
     for name in names:
         rows = [table.get(name) for table in tables]
-        cells = [cell for row in rows for cell in (_accuracy(row), _median(row))]
+        cells = [cell for row in rows for cell in _cells(row)]
         for results, row in zip(several[1:], rows[1:], strict=True):
             gain = gained(several[0], rows[0], results, row) if rows[0] and row else None
-            cells += ["" if gain is None else f"{gain:+.2f}".replace("-", "−"), _slower(rows[0], row)]
+            cells += ["" if gain is None else signed(gain), _slower(rows[0], row)]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     lines.append("")
     for letter, results in zip(letters, several, strict=True):
@@ -74,15 +75,10 @@ def _shared(name: str, tables: Sequence[dict[str, Row]]) -> bool:
     return sum(name in table for table in tables) > 1
 
 
-def _accuracy(row: Row | None) -> str:
-    return f"{100 * row.accuracy.accuracy:.2f}" if row and row.accuracy else ""
-
-
-def _median(row: Row | None) -> str:
-    timed = row.at(1) if row else None
-    return f"{'~' if timed.inference.noisy else ''}{timed.inference.median:.3f}" if timed else ""
+def _cells(row: Row | None) -> tuple[str, str]:
+    return (percent(row.accuracy), clocked(row.headline)) if row else ("", "")
 
 
 def _slower(first: Row | None, row: Row | None) -> str:
-    before, after = (one.at(1) if one else None for one in (first, row))
-    return f"{after.inference.median / before.inference.median:.2f}" if before and after else ""
+    ratio = row.times(first) if first and row else None
+    return "" if ratio is None else f"{ratio:.2f}"

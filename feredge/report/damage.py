@@ -7,9 +7,9 @@ from html import escape
 
 from feredge.bench.figures import Drop
 from feredge.bench.results import Results, Row
+from feredge.bench.words import VERDICTS, interval, signed
 from feredge.report.choice import Choice
-from feredge.report.markup import PILLS, line, pill, scroll, section, signed, table
-from feredge.report.table import drop_text
+from feredge.report.markup import line, pill, scroll, section, table
 
 WIDEST = 4.0
 """Margins that the axis of drops reaches at most; what lies beyond is shown at its end."""
@@ -77,11 +77,11 @@ def _forest(drops: Sequence[tuple[Row, Drop]], margin: float) -> str:
             marks += f'<i class="dot" style="left:{place(drop.pp):.2f}%"></i>'
         else:
             marks += f'<i class="beyond {"right" if drop.pp > 0 else "left"}">{"▶" if drop.pp > 0 else "◀"}</i>'
-        return f'<td class="lane {PILLS[drop.verdict][0]}" aria-hidden="true">{band}{marks}</td>'
+        return f'<td class="lane {VERDICTS[drop.verdict][0]}" aria-hidden="true">{band}{marks}</td>'
 
     headings = ("file", "← better than float · worse →", "drop pp, 95%", "verdict", "McNemar p", "agreement")
     rows = (
-        line(row.name, lane(drop), drop_text(drop), pill(row), _p(drop.p), f"{drop.agreement:.2%}")
+        line(row.name, lane(drop), interval(drop), pill(row), _p(drop.p), f"{drop.agreement:.2%}")
         for row, drop in drops
     )
     return scroll("Drops", table(headings, rows, style="lanes"))

@@ -8,13 +8,7 @@ from html import escape
 from importlib import resources
 
 from feredge.bench.results import Row
-
-PILLS = {
-    "drop": ("lost", "drop"),
-    "no evidence of a drop": ("unsure", "no evidence of a drop"),
-    "equivalent within the margin": ("kept", "equivalent"),
-}
-"""Verdict -> the style's name for it, and the words."""
+from feredge.bench.words import VERDICTS
 
 
 def document(title: str, body: str) -> str:
@@ -63,18 +57,13 @@ def breakable(name: str) -> str:
     return re.sub(r"(?<=[._/])(?=.)", "<wbr>", escape(name, quote=False))
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """Return a number with its sign, and a true minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
 def pill(row: Row) -> str:
     """Return the verdict as a word with a mark of its own shape and colour."""
     if row.failure is not None:
         return f'<span class="pill failed" title="{escape(row.failure)}">failed</span>'
     if row.drop is None:
         return '<span class="pill">the yardstick</span>' if row.kind == "float" else ""
-    kind, words = PILLS[row.drop.verdict]
+    kind, words = VERDICTS[row.drop.verdict]
     return f'<span class="pill {kind}">{words}</span>'
 
 

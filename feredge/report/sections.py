@@ -7,8 +7,9 @@ from html import escape
 
 from feredge.bench.figures import Timing
 from feredge.bench.results import Results, Row
+from feredge.bench.words import percent, signed
 from feredge.report.choice import Choice, median
-from feredge.report.markup import breakable, facts, line, pill, scroll, section, signed, table
+from feredge.report.markup import breakable, facts, line, pill, scroll, section, table
 from feredge.report.table import columns
 
 
@@ -93,7 +94,7 @@ def figures(results: Results, choice: Choice, front: set[str]) -> str:
 
 def steadiness(results: Results) -> str:
     """Return each row's round medians and its 95th percentile, on one logarithmic scale."""
-    timings = [(row, found.inference) for row in results.rows if (found := row.at(1))]
+    timings = [(row, row.headline) for row in results.rows if row.headline]
     if not timings:
         return ""
     low = min(part.median for _, timing in timings for part in timing.rounds) * 0.93
@@ -194,14 +195,14 @@ def _rules(results: Results) -> list[str]:
 
 
 def _marks(row: Row, choice: Choice, front: set[str]) -> str:
-    timed, marks = row.at(1), ""
+    timed, marks = row.headline, ""
     if choice.row and row.name == choice.row.name:
         marks += '<span class="mark ships">ship</span>'
     if row.name in front:
         words = "No file beats it in size, speed or accuracy without losing in another"
         marks += f'<span class="mark" title="{words}">Pareto</span>'
-    if timed and timed.inference.noisy:
-        marks += f'<span class="mark noisy" title="Rounds differ by {timed.inference.spread:.0%}">noisy</span>'
+    if timed and timed.noisy:
+        marks += f'<span class="mark noisy" title="Rounds differ by {timed.spread:.0%}">noisy</span>'
     return marks
 
 
@@ -213,7 +214,7 @@ def _tiles(results: Results, row: Row) -> str:
             for other in results.rows
             if (other.variant, other.precision, other.format) == ("dense", "float32", row.format)
             and (other.network, other.runtime) == (row.network, "")
-            and other.at(1)
+            and other.headline
         ),
         row,
     )
@@ -224,7 +225,7 @@ def _tiles(results: Results, row: Row) -> str:
     found = []
     if row.accuracy:
         interval = f"95% interval {100 * row.accuracy.low:.1f} to {100 * row.accuracy.high:.1f}"
-        found.append(("accuracy", f"{100 * row.accuracy.accuracy:.2f}", "%", interval))
+        found.append(("accuracy", percent(row.accuracy), "%", interval))
     if row.drop:
         interval = f"95% interval {signed(row.drop.low)} to {signed(row.drop.high)}"
         found.append(("drop", signed(row.drop.pp), "pp", f"{interval}: {row.drop.verdict}"))
@@ -241,5 +242,5 @@ def _times(ratio: float, more: str, less: str) -> str:
 
 
 def _short(row: Row) -> str:
-    share = f"{100 * row.accuracy.accuracy:.2f}% · " if row.accuracy else ""
+    share = f"{percent(row.accuracy)}% · " if row.accuracy else ""
     return f"{share}{median(row):.3f} ms · {row.bytes / 1000:,.0f} KB"

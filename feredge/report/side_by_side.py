@@ -11,10 +11,11 @@ from pathlib import Path
 from feredge import files
 from feredge.bench.figures import NOISY_FROM
 from feredge.bench.results import Machine, Results, Row
+from feredge.bench.words import clocked, percent, signed
 from feredge.report import sections
 from feredge.report.choice import choose, counted
 from feredge.report.comparison import gained, lettered, matched
-from feredge.report.markup import breakable, document, line, scroll, section, signed, table
+from feredge.report.markup import breakable, document, line, scroll, section, table
 
 NARROWEST = 1.1
 """Ratio that the axis of ratios reaches at least, either way."""
@@ -60,14 +61,9 @@ def _pairs(names: Sequence[str], first: Results, other: Results) -> list[Pair]:
     return [(name, before[name], after[name]) for name in names if name in before and name in after]
 
 
-def _ratio(pair: Pair) -> float | None:
-    before, after = (row.at(1) for row in pair[1:])
-    return after.inference.median / before.inference.median if before and after else None
-
-
 def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
     """Return the outcome in a few sentences, and why it may not hold."""
-    ratios = {pair[0]: ratio for pair in pairs if (ratio := _ratio(pair)) is not None}
+    ratios = {pair[0]: ratio for pair in pairs if (ratio := pair[2].times(pair[1])) is not None}
     words = [f"In both: {counted(len(pairs))}."]
     if ratios:
         middle = statistics.median(ratios.values())
@@ -90,7 +86,7 @@ def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str)
         cautions.append(f"{sum(not _same_file(pair) for pair in pairs)} files of the same name are not the same file.")
     if "quick" in (first.effort.name, other.effort.name):
         cautions.append("A quick benchmark is among them.")
-    noisy = sum(any((timed := row.at(1)) and timed.inference.noisy for row in pair[1:]) for pair in pairs)
+    noisy = sum(any(row.headline and row.headline.noisy for row in pair[1:]) for pair in pairs)
     if noisy:
         cautions.append(
             f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_FROM:.0%}."
@@ -105,7 +101,7 @@ def _same_file(pair: Pair) -> bool:
 
 def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
     # Baselines may be fitted anew, and so differ more than any file does.
-    ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := _ratio(pair)) is not None]
+    ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].times(pair[1])) is not None]
     reach = max([NARROWEST, *ratios, *(1 / ratio for ratio in ratios)]) ** 1.08
 
     def place(ratio: float) -> float:
@@ -115,7 +111,7 @@ def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -
 
     def row(pair: Pair) -> str:
         name, a, b = pair
-        ratio = _ratio(pair)
+        ratio = b.times(a)
         marks, text = "", ""
         if ratio is not None:
             left, right = sorted((50.0, place(ratio)))
@@ -125,22 +121,14 @@ def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -
         kind = "kept" if ratio is None or 1 / 1.05 <= ratio <= 1.05 else "lost" if ratio > 1 else "won"
         lane = f'<td class="lane {kind}" aria-hidden="true">{band}<i class="zero" style="left:50%"></i>{marks}</td>'
         gain = gained(first, a, other, b)
-        return line(name, lane, text, _ms(a), _ms(b), _percent(a), _percent(b), "" if gain is None else signed(gain))
+        cells = (clocked(a.headline), clocked(b.headline), percent(a.accuracy), percent(b.accuracy))
+        return line(name, lane, text, *cells, "" if gain is None else signed(gain))
 
     headings = (
         *("file", f"← {letter} faster · slower →", f"{letter} / A"),
         *("A ms", f"{letter} ms", "A %", f"{letter} %", "pp"),
     )
     return scroll(f"{letter} against A", table(headings, map(row, pairs), style="lanes"))
-
-
-def _ms(row: Row) -> str:
-    timed = row.at(1)
-    return f"{'~' if timed.inference.noisy else ''}{timed.inference.median:.3f}" if timed else ""
-
-
-def _percent(row: Row) -> str:
-    return f"{100 * row.accuracy.accuracy:.2f}" if row.accuracy else ""
 
 
 def _choices(letters: Sequence[str], several: Sequence[Results]) -> str:

@@ -7,8 +7,9 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feredge.bench.figures import Drop, Latency, Timing
+from feredge.bench.figures import Latency, Timing
 from feredge.bench.results import Results, Row
+from feredge.bench.words import VERDICTS, interval, minus
 
 Value = float | str | None
 
@@ -32,12 +33,6 @@ class Column:
 
 
 ROOFLINE = "multiply-adds a second over the peak of this machine's matrix product in the same arithmetic, one thread"
-SHORT = {
-    "drop": "drop",
-    "no evidence of a drop": "no evidence of a drop",
-    "equivalent within the margin": "equivalent",
-}
-"""Verdicts as tables show them; the margin stands below the table."""
 
 
 def columns(results: Results) -> list[Column]:
@@ -45,9 +40,7 @@ def columns(results: Results) -> list[Column]:
 
     def speed_up(row: Row) -> float | None:
         beside = results.beside(row)
-        base = _median(beside, 1) if beside else None
-        found = _median(row, 1)
-        return base / found if base and found else None
+        return beside.times(row) if beside else None
 
     def judged(row: Row) -> str:
         classes = f", {len(row.classes)} classes" if len(results.classes(row)) != len(results.data.classes) else ""
@@ -58,9 +51,9 @@ def columns(results: Results) -> list[Column]:
         _number("bytes", "KB", "size on disk, 1 KB = 1,000 bytes", lambda row: row.bytes, "{:,.0f}", scale=1e-3),
         _number("accuracy", "accuracy %", "over every test image", _accuracy, "{:.2f}", scale=100),
         Column("drop_pp", "drop pp", "float accuracy minus this, with its 95% interval", _drop_pp, _drop_text),
-        Column("verdict", "verdict", "the drop in words", _verdict, lambda row: SHORT.get(str(_verdict(row)), "")),
-        _number("median_ms", "median ms", "inference of one face, one thread", lambda row: _median(row, 1), "{:.3f}"),
-        _number("p90_ms", "p90 ms", "nine of ten runs are faster", _timing(lambda timing: timing.p90), "{:.3f}"),
+        Column("verdict", "verdict", "the drop in words", _verdict, _verdict_text),
+        _number("median_ms", "median ms", "inference of one face, one thread", _timing(lambda t: t.median), "{:.3f}"),
+        _number("p90_ms", "p90 ms", "nine of ten runs are faster", _timing(lambda t: t.p90), "{:.3f}"),
         _number("speed_up", "× float", "how many times the float model's speed", speed_up, "{:.1f}"),
         _number("roofline", "% of peak", ROOFLINE, lambda row: row.roofline, "{:.0f}", scale=100),
         _number("whole_ms", "whole call ms", "from a colour crop to a class, median", _whole, "{:.3f}"),
@@ -142,8 +135,8 @@ def to_csv(results: Results) -> str:
     writer.writerow([*(column.key for column in shown), *keys, *tails, *drops, "data_sha256", "cpu", "effort"])
     for row in results.rows:
         drop = row.drop
-        timed = row.at(1)
-        tail = [timed.inference.p95, timed.inference.p99] if timed else [None] * 2
+        timed = row.headline
+        tail = [timed.p95, timed.p99] if timed else [None] * 2
         share = [row.accuracy.low, row.accuracy.high] if row.accuracy else [None] * 2
         figures = [drop.low, drop.high, drop.p, drop.agreement] if drop else [None] * 4
         writer.writerow(
@@ -163,17 +156,12 @@ def to_csv(results: Results) -> str:
     return text.getvalue()
 
 
-def drop_text(drop: Drop) -> str:
-    """Return a drop as `+0.31 [−0.20, 0.81]`."""
-    return f"{drop.pp:+.2f} [{drop.low:.2f}, {drop.high:.2f}]".replace("-", "−")
-
-
 def _number(
     key: str, title: str, explanation: str, value: Callable[[Row], float | None], pattern: str, *, scale: float = 1.0
 ) -> Column:
     def text(row: Row) -> str:
         found = value(row)
-        return "" if found is None else pattern.format(found * scale).replace("-", "−")
+        return "" if found is None else minus(pattern.format(found * scale))
 
     return Column(key, title, explanation, value, text)
 
@@ -200,13 +188,17 @@ def _drop_pp(row: Row) -> float | None:
 
 
 def _drop_text(row: Row) -> str:
-    return drop_text(row.drop) if row.drop else ""
+    return interval(row.drop) if row.drop else ""
 
 
 def _verdict(row: Row) -> Value:
     if row.failure is not None:
         return f"failed: {row.failure}"
     return row.drop.verdict if row.drop else None
+
+
+def _verdict_text(row: Row) -> str:
+    return VERDICTS[row.drop.verdict][1] if row.drop and row.failure is None else ""
 
 
 def _median(row: Row, threads: int) -> float | None:
@@ -216,8 +208,7 @@ def _median(row: Row, threads: int) -> float | None:
 
 def _timing(pick: Callable[[Timing], float]) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
-        found = row.at(1)
-        return pick(found.inference) if found else None
+        return pick(row.headline) if row.headline else None
 
     return value
 

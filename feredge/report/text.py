@@ -6,6 +6,7 @@ import io
 import shutil
 
 from feredge.bench.results import Results, Row
+from feredge.bench.words import clocked
 from feredge.report.choice import choose
 from feredge.report.table import Column, columns
 
@@ -95,12 +96,12 @@ def _cell(row: Row, key: str, text: str) -> str:
     timed = row.at(1)
     if key != "median_ms" or timed is None:
         return text
-    return f"{'!' if timed.invalid else ''}{'~' if timed.inference.noisy else ''}{text}"
+    return f"{'!' if timed.invalid else ''}{clocked(timed.inference)}"
 
 
 def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.effort
-    noisy = any(found is not None and found.inference.noisy for found in (row.at(1) for row in results.rows))
+    noisy = any(row.headline is not None and row.headline.noisy for row in results.rows)
     slowed = any(row.slowed for row in results.rows)
     whole = "float accuracy" if results.reference else "accuracy of the same network in float32"
     images = "test images" if any(row.images for row in results.rows) else f"{data.total:,} test images"

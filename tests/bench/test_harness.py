@@ -133,5 +133,5 @@ def test_baselines_are_rows_beside_the_files(
     results = bench(run, small, baselines=True)
     row = results.rows[-1]
     assert row.kind == "baseline" and row.failure is None
-    assert row.drop is not None and row.at(1) is not None
+    assert row.drop is not None and row.headline is not None
     assert standing(run, faces, quick=True) is not None, "baselines are no reason to measure again"
