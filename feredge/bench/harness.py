@@ -77,6 +77,6 @@ def standing(run: RunFolder, dataset: Dataset, *, quick: bool = False) -> Result
     except ResultsError:
         return None
     measured = {row.name: row.sha256 for row in results.rows if row.kind != "baseline" and not row.runtime}
-    wanted = {subject.name: files.sha256(subject.path) for subject in run_subjects(run, dataset)}
+    wanted = {subject.name: files.sha256(subject.path) for subject in run_subjects(run)}
     fits = measured == wanted and results.data.digest == dataset.digest
     return results if fits and (quick or results.effort.name != "quick") else None

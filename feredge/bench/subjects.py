@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.artifact import Manifest
+from feredge.artifact import Card, Manifest
 from feredge.bench import runners
 from feredge.bench.results import Kind
 from feredge.contract import InputContract
-from feredge.data.dataset import Dataset, Splits
+from feredge.data.dataset import Splits
 from feredge.progress import Progress
 from feredge.run import RunFolder
 
 FLOAT_RUNNER = "feredge.train.runner:KerasRunner"
+ARTIFACT_RUNNER = "feredge.runtime:open_artifact"
+BASELINE_RUNNER = "feredge.baselines:open_baseline"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class Subject:
     options: dict[str, Any] = field(default_factory=dict)
     runtime: str = ""
 
+    @classmethod
+    def of(
+        cls, card: Card, path: Path, *, kind: Kind = "artifact", opener: str = ARTIFACT_RUNNER, name: str = ""
+    ) -> Subject:
+        """Return a file by what its card says of it, under its own name if no other is given."""
+        plain = card.variant, card.precision, path, opener, card.contract, card.classes
+        return cls(name or path.name, kind, path.suffix[1:], *plain)
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -61,41 +71,21 @@ class Group:
         return tuple(map(int, np.bincount(test.labels, minlength=len(test.classes))))
 
 
-def run_subjects(run: RunFolder, dataset: Dataset) -> list[Subject]:
+def run_subjects(run: RunFolder) -> list[Subject]:
     """Return what a run holds: its float model, then every file in its manifest."""
     size = run.recipe().data.size
-    return [
-        Subject(
-            name="float",
-            kind="float",
-            format="keras",
-            variant="dense",
-            precision="float32",
-            path=run.model,
-            opener=FLOAT_RUNNER,
-            contract=InputContract(size, size, 1),
-            classes=tuple(run.data()["classes"]),  # a recipe may have chosen among the data set's
-        ),
-        *artifact_subjects(run.artifacts),
-    ]
+    classes = tuple(run.data()["classes"])  # a recipe may have chosen among the data set's
+    return [float_subject(run.model, InputContract(size, size, 1), classes), *artifact_subjects(run.artifacts)]
+
+
+def float_subject(path: Path, contract: InputContract, classes: tuple[str, ...]) -> Subject:
+    """Return a run's float model."""
+    return Subject("float", "float", "keras", "dense", "float32", path, FLOAT_RUNNER, contract, classes)
 
 
 def artifact_subjects(folder: Path) -> list[Subject]:
     """Return every file in a folder's manifest, after holding it against its digest there."""
-    return [
-        Subject(
-            name=entry.file,
-            kind="artifact",
-            format=entry.format,
-            variant=entry.card.variant,
-            precision=entry.card.precision,
-            path=folder / entry.file,
-            opener="feredge.runtime:open_artifact",
-            contract=entry.card.contract,
-            classes=entry.card.classes,
-        )
-        for entry in Manifest.read(folder).entries
-    ]
+    return [Subject.of(entry.card, folder / entry.file) for entry in Manifest.read(folder).entries]
 
 
 def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
@@ -103,17 +93,7 @@ def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> lis
     from feredge import baselines
 
     return [
-        Subject(
-            name=fitted.id,
-            kind="baseline",
-            format=fitted.entry.format,
-            variant=fitted.entry.card.variant,
-            precision=fitted.entry.card.precision,
-            path=fitted.path,
-            opener="feredge.baselines:open_baseline",
-            contract=fitted.entry.card.contract,
-            classes=fitted.entry.card.classes,
-        )
+        Subject.of(fitted.entry.card, fitted.path, kind="baseline", opener=BASELINE_RUNNER, name=fitted.id)
         for fitted in baselines.fit(baselines.DEFAULT, splits, cache=run.path / "baselines", progress=progress)
     ]
 

@@ -160,7 +160,7 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
         recipe = run.recipe()
         dataset = shelf.dataset(recipe.data.size)
         run.check_data(dataset)
-        yield Network(path.name, tuple(run_subjects(run, dataset)), recipe.data, run, recipe.to_json(), dataset.digest)
+        yield Network(path.name, tuple(run_subjects(run)), recipe.data, run, recipe.to_json(), dataset.digest)
     elif (path / MANIFEST_FILE).is_file():
         cards = {entry.file: entry.card for entry in Manifest.read(path).entries}
         subjects = artifact_subjects(path)
@@ -184,19 +184,8 @@ def _file(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:
         if path.suffix not in foreign.SUFFIXES:
             raise
         return _foreign(path, shelf, asked, notes)
-    subject = Subject(
-        name=path.name,
-        kind="artifact",
-        format=path.suffix[1:],
-        variant=card.variant,
-        precision=card.precision,
-        path=path,
-        opener="feredge.runtime:open_artifact",
-        contract=card.contract,
-        classes=card.classes,
-    )
     view = _view(card, str(path), shelf, asked)
-    return Network(path.name, (subject,), view, None, card.recipe, card.source.get("data"))
+    return Network(path.name, (Subject.of(card, path),), view, None, card.recipe, card.source.get("data"))
 
 
 def _foreign(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:

@@ -20,7 +20,7 @@ from feredge import files
 from feredge.bench import harness, latency, machine
 from feredge.bench.measure import measure
 from feredge.bench.results import Effort, Results
-from feredge.bench.subjects import FLOAT_RUNNER, Group, Subject, artifact_subjects
+from feredge.bench.subjects import Group, artifact_subjects, float_subject
 from feredge.bench.summary import Judged, sum_up
 from feredge.bench.trial import Trial
 from feredge.bench.words import percent
@@ -77,8 +77,7 @@ def _float(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tup
     """Return the float model as it was measured where the bundle was made."""
     contract = InputContract(*data["images"].shape[1:])
     path = Path("float.keras")  # it stayed there
-    subject = Subject("float", "float", "keras", "dense", "float32", path, FLOAT_RUNNER, contract, classes)
-    return Trial(subject, probabilities=data["reference"])
+    return Trial(float_subject(path, contract, classes), probabilities=data["reference"])
 
 
 def _splits(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Splits:

@@ -64,7 +64,7 @@ def bundle(
         DataError: no labelled test images.
     """
     run.check_data(dataset)
-    subjects = run_subjects(run, dataset)
+    subjects = run_subjects(run)
     splits = split(dataset, run.recipe().data)
     if not len(splits.test):
         raise DataError(f"{dataset.source}: expected labelled test images, found none")

@@ -22,7 +22,7 @@ import numpy as np
 
 from feredge.bench.figures import Instructions
 from feredge.bench.results import Results
-from feredge.bench.subjects import Subject
+from feredge.bench.subjects import ARTIFACT_RUNNER, Subject
 from feredge.contract import Images
 from feredge.data.cache import folder as cache_folder
 from feredge.devices import arm64
@@ -33,8 +33,6 @@ from feredge.progress import Progress, quiet
 WARM, STRETCHES, LENGTH = 8, 5, 4
 """Inferences before the first mark; stretches between marks; inferences in each."""
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
-OPENER = "feredge.runtime:open_artifact"
-"""How the files that can be counted are opened: as a device opens them."""
 PATIENCE = 900.0
 """Seconds that one file may take under emulation."""
 
@@ -46,7 +44,7 @@ def add_counts(
 
     A core on which they cannot be counted is a note that says why.
     """
-    mine = [one for one in subjects if one.opener == OPENER and not one.options]
+    mine = [one for one in subjects if one.opener == ARTIFACT_RUNNER and not one.options]
     counted: dict[str, tuple[Instructions, ...]] = {}
     notes = list(results.notes)
     for core in cores:
