@@ -10,8 +10,9 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+
+from feredge.linux import cpu_flags
 
 
 @contextmanager
@@ -48,11 +49,7 @@ def seed_everything(seed: int) -> None:
 
 def has_bfloat16() -> bool:
     """Say whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return not cpu_flags().isdisjoint(("avx512_bf16", "amx_bf16"))
 
 
 def safe_to_fit(model: Any) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from feredge import linux
 from feredge.bench.process import Worker
 from feredge.bench.trial import Trial
 
@@ -60,9 +60,5 @@ class Alive:
 
 def bound() -> int:
     """Return how much the workers may hold here: MOST, or half of what is free."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return MOST
-    return min(MOST, free // 2)
+    free = linux.sizes(linux.MEMORY).get("MemAvailable")
+    return MOST if free is None else min(MOST, free // 2)

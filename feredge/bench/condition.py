@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feredge.bench.figures import Condition, Reading
+from feredge.linux import SYS, governor, text
 
-SYS = Path("/sys")
 FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 """Bits of `get_throttled` that hold now; the same 16 higher: at some time since the machine was started."""
 
@@ -40,7 +40,7 @@ def read(sys: Path = SYS) -> State:
     counters = sys.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")
     return State(
         Reading(
-            governor=text(sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            governor=governor(sys),
             celsius=max((celsius for celsius in zones if celsius is not None), default=None),
             slowed=tuple(sorted({*now, *cooling(sys)})),
         ),
@@ -101,11 +101,3 @@ def firmware() -> str:
 @functools.cache
 def _vcgencmd() -> str | None:
     return shutil.which("vcgencmd")
-
-
-def text(path: Path) -> str:
-    """Return a small file's text without its ends; nothing where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return ""

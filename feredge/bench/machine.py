@@ -8,6 +8,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from feredge import linux
 from feredge.bench.results import Machine
 
 FLAGS = (
@@ -23,15 +24,15 @@ PACKAGES = (
 
 def describe() -> Machine:
     """Describe this machine, now."""
-    cpu = _fields("/proc/cpuinfo")
-    flags = set(f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split())
+    cpu, flags = linux.fields(linux.CPU), linux.cpu_flags()
+    board = linux.text(Path("/proc/device-tree/model"))
     return Machine(
-        cpu=cpu.get("model name") or _text("/proc/device-tree/model") or _arm(cpu) or platform.processor() or "unknown",
+        cpu=cpu.get("model name") or board or _arm(cpu) or platform.processor() or "unknown",
         architecture=platform.machine(),
         flags=tuple(flag for flag in FLAGS if flag in flags),
         cores=os.cpu_count() or 1,
-        memory_bytes=int(_fields("/proc/meminfo").get("MemTotal", "0").split()[0]) << 10,
-        governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not shown by this system",
+        memory_bytes=linux.sizes(linux.MEMORY).get("MemTotal", 0),
+        governor=linux.governor() or "not shown by this system",
         system=f"{platform.system()} {platform.release()}",
         versions={"python": platform.python_version(), **_versions()},
         load=_load(),
@@ -50,7 +51,7 @@ def _load() -> float | None:
 
 def _ticks() -> tuple[int, int] | None:
     """Return the time that all cores together were busy, or taken by a virtual machine's host, and were idle."""
-    words = _text("/proc/stat").partition("\n")[0].split()
+    words = linux.text(Path("/proc/stat")).partition("\n")[0].split()
     if len(words) < 9 or words[0] != "cpu":
         return None
     user, nice, system, idle, waiting, *interrupts_and_stolen = map(int, words[1:9])
@@ -70,18 +71,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return ""
-
-
-def _fields(path: str) -> dict[str, str]:
-    pairs = (line.partition(":") for line in _text(path).splitlines())
-    fields: dict[str, str] = {}
-    for key, _, value in pairs:
-        fields.setdefault(key.strip(), value.strip())
-    return fields

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from feredge import linux
 from feredge.bench import wire
 from feredge.contract import Images, InputContract
 from feredge.errors import ArtifactError, FeredgeError, PictureError
@@ -145,18 +146,15 @@ def resident() -> dict[str, int]:
 
     From /proc where it stands: ru_maxrss also counts what the parent held before exec.
     """
+    names = {"now": "VmRSS", "peak": "VmHWM", "own": "RssAnon"}
+    sizes = linux.sizes(Path("/proc/self/status"))
+    if sizes.keys() >= set(names.values()):
+        return {key: sizes[name] for key, name in names.items()}
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-        names = {"now": "VmRSS", "peak": "VmHWM", "own": "RssAnon"}
-        return {key: int(fields[name].split()[0]) << 10 for key, name in names.items()}
-    except (OSError, KeyError):
-        try:
-            import resource
-        except ImportError:  # Windows tells neither
-            return {"now": 0, "peak": 0, "own": 0}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
-        return {"now": peak, "peak": peak, "own": peak}
+        import resource
+    except ImportError:  # Windows tells neither
+        return dict.fromkeys(names, 0)
+    return dict.fromkeys(names, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10 * (sys.platform != "darwin"))
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import files
+from feredge import files, linux
 from feredge.data.dataset import Splits
 from feredge.run import RunFolder
 from feredge.train.networks import multiply_adds, weights_digest, with_contract
@@ -59,10 +57,7 @@ def record(
 
 def _about_host() -> dict[str, Any]:
     """Describe the machine, as far as it decides how long training takes and which weights come out; and the tools."""
-    cpu = platform.processor() or platform.machine()
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    cpu = linux.fields(linux.CPU).get("model name") or platform.processor() or platform.machine()
     return {
         "host": {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(terse=True)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
