@@ -1,4 +1,4 @@
-"""Tables of settings into frozen dataclasses, with every key and type checked, and back into plain values."""
+"""Tables of TOML and JSON into frozen dataclasses, with every key and type checked; settings back into plain values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from feredge.errors import RecipeError
+
+MOST = 80
+"""Characters of a wrong value that a message shows."""
 
 
 def added(default: Any) -> Any:
@@ -36,15 +39,18 @@ def read(kind: type, value: Any, where: str) -> Any:
     """Turn the table `value` into the dataclass `kind`.
 
     Raises:
-        RecipeError: an unknown key (the nearest one is suggested), or a value of another type; `where` comes first.
+        RecipeError: an unknown key (the nearest one is suggested), one that is missing, or a value of another type;
+            `where` comes first.
     """
-    if not isinstance(value, dict):
-        raise RecipeError(f"{where}: expected a table, found {value!r}")
+    table = _expect(dict, "a table", value, where)
     hints = typing.get_type_hints(kind)
-    for key in value:
+    for key in table:
         if key not in hints:
             raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, hints)}")
-    return kind(**{key: _value(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+    for item in dataclasses.fields(kind):
+        if item.name not in table and item.default is dataclasses.MISSING is item.default_factory:
+            raise RecipeError(f"{where}: expected {item.name}, found none")
+    return kind(**{key: _value(hints[key], item, f"{where}: {key}") for key, item in table.items()})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -57,21 +63,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return read(hint, value, where)  # type: ignore[arg-type]
-    origin = typing.get_origin(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or (origin is types.UnionType and value is None):
+        return value
+    if origin is types.UnionType:  # with None
+        return _value(arguments[0], value, where)
     if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise RecipeError(f"{where}: expected one of {', '.join(map(str, typing.get_args(hint)))}, found {value!r}")
+        if value not in arguments:
+            raise RecipeError(f"{where}: expected one of {', '.join(map(str, arguments))}, found {value!r:.{MOST}}")
         return value
     if origin is tuple:
-        if not isinstance(value, list):
-            raise RecipeError(f"{where}: expected a list, found {value!r}")
-        return tuple(_value(typing.get_args(hint)[0], item, where) for item in value)
-    if isinstance(hint, types.UnionType):
-        raise TypeError(f"{where}: recipes hold no unions")
+        return tuple(_value(arguments[0], item, where) for item in _expect(list, "a list", value, where))
+    if origin is dict:
+        table = _expect(dict, "a table", value, where)
+        return {key: _value(arguments[1], item, f"{where}: {key}") for key, item in table.items()}
     if hint is float and type(value) is int:
         value = float(value)
-    if type(value) is not hint:
-        raise RecipeError(f"{where}: expected {hint.__name__}, found {value!r}")
+    _expect(hint, hint.__name__, value, where)
     if hint is float and not math.isfinite(value):
         raise RecipeError(f"{where}: expected a finite number, found {value!r}")
+    return value
+
+
+def _expect(kind: type, words: str, value: Any, where: str) -> Any:
+    if type(value) is not kind:
+        raise RecipeError(f"{where}: expected {words}, found {value!r:.{MOST}}")
     return value

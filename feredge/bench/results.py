@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from feredge import files
+from feredge import files, settings
 from feredge.bench.figures import (
     Accuracy,
     Cold,
@@ -28,7 +25,7 @@ from feredge.bench.figures import (
     Memory,
     Timing,
 )
-from feredge.errors import ResultsError
+from feredge.errors import RecipeError, ResultsError
 
 SCHEMA = 1
 Kind = Literal["float", "artifact", "baseline"]
@@ -227,7 +224,11 @@ class Results:
             found = value.get("schema", "none") if isinstance(value, dict) else type(value).__name__
             raise ResultsError(f"{where}: expected feredge results of schema {SCHEMA}, found {found}")
         table = {key: item for key, item in value.items() if key != "schema"}
-        return _build(cls, table, where)  # type: ignore[no-any-return]
+        try:
+            results: Results = settings.read(cls, table, where)
+        except RecipeError as error:
+            raise ResultsError(str(error)) from error
+        return results
 
     def write(self, path: Path) -> None:
         """Write `results.json`, whole or not at all."""
@@ -243,35 +244,3 @@ class Results:
         except ValueError as error:
             raise ResultsError(f"{path}: expected results in JSON ({error})") from error
         return cls.from_json(value, where=str(path))
-
-
-def _build(hint: Any, value: Any, where: str) -> Any:
-    """Turn JSON values into what the type `hint` says, every key and type checked."""
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        needed = {
-            item.name
-            for item in dataclasses.fields(hint)
-            if item.default is dataclasses.MISSING is item.default_factory
-        }
-        if not isinstance(value, dict) or not needed <= set(value) <= set(hints):
-            wrong = (needed - set(value)) | (set(value) - set(hints)) if isinstance(value, dict) else {repr(value)[:40]}
-            found = ", ".join(sorted(wrong))
-            raise ResultsError(f"{where}: expected the fields of {hint.__name__}, differs in {found}")  # type: ignore[union-attr]
-        return hint(**{key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()})  # type: ignore[operator]
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_build(arguments[0], item, where) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {key: _build(arguments[1], item, where) for key, item in value.items()}
-    if origin is types.UnionType:
-        return None if value is None else _build(arguments[0], value, where)
-    if origin is Literal and value in arguments:
-        return value
-    if hint is Any:
-        return value
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint or (hint is float and not math.isfinite(value)):
-        raise ResultsError(f"{where}: expected {getattr(hint, '__name__', hint)}, found {value!r:.40}")
-    return value
