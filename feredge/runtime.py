@@ -88,6 +88,38 @@ class LiteRTRunner:
                 raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({one_line(error)})") from error
 
 
+class OpenCVRunner:
+    """An `.onnx` file in OpenCV's DNN module, which takes float32 whatever the file says, and has integers its way."""
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+        import cv2
+
+        cv2.setNumThreads(threads)
+        self._error = cv2.error
+        try:
+            self._net: Any = cv2.dnn.readNetFromONNX(str(path))
+        except cv2.error as error:
+            raise ArtifactError(f"{path.name}: OpenCV cannot read it ({_last_line(error)})") from error
+
+    def predict(self, batch: Images) -> Probabilities:
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
+        rows: list[NDArray[Any]] = []
+        for image in batch:  # one by one: of several, int8 networks answer wrongly, and otherwise each time
+            try:
+                self._net.setInput(image[None].astype(np.float32))
+                rows.append(self._net.forward().reshape(-1))
+            except self._error as error:
+                raise ArtifactError(f"OpenCV failed on {batch.shape} ({_last_line(error)})") from error
+        return np.stack(rows).astype(np.float32)
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the last of OpenCV's many lines, which names the reason."""
+    lines = str(error).strip().splitlines()
+    return lines[-1][:200] if lines else type(error).__name__
+
+
 def cores() -> int:
     """Return how many CPU cores this process may use."""
     # macOS and Windows have no sched_getaffinity

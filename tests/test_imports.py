@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import feredge
 
 HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich'}"
+
+ORDER = (
+    *("errors", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
+    *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
+    *("recipe", "data", "run", "predictions", "plots", "keras", "train", "export"),
+    *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
+)
+"""From the ground up: a room imports only what stands before it. `commands` is cli.py too, `recipe` its rules."""
+TENSORFLOW = ("keras", "train", "export")
+"""Imported only by each other and by the command line."""
+OUTSIDES = {
+    ("bench", "baselines"): {"baselines"},
+    ("devices", "baselines"): set[str](),
+    ("report", "bench"): {"bench.figures", "bench.results", "bench.words"},
+}
+"""All that one room may import of another: the benchmark has runners, reports have results."""
 
 
 def modules_after(code: str) -> str:
@@ -46,3 +65,59 @@ def test_public_names_all_load() -> None:
         assert getattr(feredge, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Predictr'"):
         feredge.Predictr  # noqa: B018
+
+
+def imported(package: Path) -> Iterator[tuple[str, str, str]]:
+    """Give a package's imports of its own rooms: from which one, which other, and which module, as `bench.results`."""
+    for path in sorted(package.rglob("*.py")):
+        room = _room(path.relative_to(package).parts[0].removesuffix(".py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{name}" for name in names]
+            for parts in (name.split(".")[1:] for name in names if name.startswith("feredge.")):
+                while parts and not any(package.joinpath(*parts).with_suffix(end).exists() for end in ("", ".py")):
+                    parts.pop()  # what a module defines
+                if parts and _room(parts[0]) != room and not room.startswith("__"):
+                    yield room, _room(parts[0]), ".".join(parts)
+
+
+def _room(name: str) -> str:
+    return {"cli": "commands", "recipe_rules": "recipe"}.get(name, name)
+
+
+def wrong(package: Path) -> list[tuple[str, str]]:
+    """Return the imports that point the wrong way."""
+    return [
+        (room, module)
+        for room, other, module in imported(package)
+        if ORDER.index(other) > ORDER.index(room)
+        or (other in TENSORFLOW and room not in (*TENSORFLOW, "commands"))
+        or module not in OUTSIDES.get((room, other), {module})
+    ]
+
+
+def test_imports_point_one_way() -> None:
+    """Guards the order of rooms: contract, artifact, runtime, predictor; data, train, export; and that benchmark,
+    baselines and reports reach neither TensorFlow nor each other's insides.
+    """
+    assert wrong(Path(feredge.__file__).parent) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("artifact", "from feredge.runtime import open_artifact"),
+        ("bench", "def late():\n    from feredge import train"),
+        ("bench", "from feredge.baselines import fitting"),
+        ("report", "import feredge.bench.harness"),
+        ("export", "from feredge.bench.results import Row"),
+    ],
+)
+def test_a_wrong_import_is_found(tmp_path: Path, room: str, line: str) -> None:
+    """Guards the test above against finding nothing."""
+    there = "artifact", "runtime", "train", "bench/results", "bench/harness", "baselines/fitting"
+    for module in (*there, f"{room}/new"):
+        (tmp_path / module).parent.mkdir(exist_ok=True)
+        (tmp_path / module).with_suffix(".py").write_text(line if module.endswith("new") else "")
+    assert [found for found, _ in wrong(tmp_path)] == [room]

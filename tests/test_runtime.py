@@ -15,6 +15,8 @@ from feredge.artifact import CARD_KEY, Manifest, entry
 from feredge.contract import InputContract
 from feredge.errors import ArtifactError
 
+NANO = Path(__file__).parents[1] / "models" / "nano"
+
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
@@ -159,3 +161,13 @@ def test_provider_that_is_not_there(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "m.onnx", with_card=card())
     with pytest.raises(ArtifactError, match="found NoSuchProvider"):
         runtime.open_artifact(path, providers=("NoSuchProvider",))
+
+
+def test_opencv_answers_a_batch_as_it_answers_its_images() -> None:
+    """Guards against OpenCV's int8 batches, whose answers are wrong and differ from run to run."""
+    images = np.random.default_rng(1).integers(0, 256, (32, 48, 48, 1)).astype(np.uint8)
+    runner = runtime.OpenCVRunner(NANO / "qat.int8.onnx")
+    whole = runner.predict(images)
+    assert whole.shape == (32, 7) and whole.dtype == np.float32
+    np.testing.assert_array_equal(np.concatenate([runner.predict(image[None]) for image in images]), whole)
+    np.testing.assert_array_equal(runtime.OpenCVRunner(NANO / "qat.int8.onnx").predict(images), whole)

@@ -1,20 +1,18 @@
-"""Other runtimes for the same files, each opened in a worker by its name: `feredge.bench.runners:open_opencv`.
+"""Other runtimes for the same files, each opened in a worker by its name: `feredge.runtime:OpenCVRunner`.
 
-A file's own runtime is in feredge/runtime.py. What stands here shows what the same file does elsewhere: LiteRT without
-XNNPACK's kernels, OpenCV's DNN module, and TensorFlow Lite for Microcontrollers on this processor.
+They show what the same file does elsewhere: in LiteRT without XNNPACK's kernels, in OpenCV's DNN module, and in
+TensorFlow Lite for Microcontrollers on this processor.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feredge.artifact import read_tflite_card
 from feredge.contract import Images
@@ -54,7 +52,7 @@ ALSO = {
         "tflite",
         needs=("ai_edge_litert", "ai-edge-litert"),
     ),
-    "opencv": Runtime("OpenCV DNN", "feredge.bench.runners:OpenCVRunner", "onnx", needs=("cv2", "opencv-python")),
+    "opencv": Runtime("OpenCV DNN", "feredge.runtime:OpenCVRunner", "onnx", needs=("cv2", "opencv-python")),
     "tflite-micro": Runtime(
         "TFLite Micro",
         "feredge.bench.runners:MicroRunner",
@@ -69,32 +67,6 @@ ALSO = {
 def open_reference(path: Path, *, threads: int = 1) -> LiteRTRunner:
     """Open a `.tflite` file in LiteRT with its built-in kernels only."""
     return LiteRTRunner(path, threads=threads, xnnpack=False)
-
-
-class OpenCVRunner:
-    """An `.onnx` file in OpenCV's DNN module, which takes float32 whatever the file says, and has integers its way."""
-
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-        import cv2
-
-        cv2.setNumThreads(threads)
-        self._error = cv2.error
-        try:
-            self._net: Any = cv2.dnn.readNetFromONNX(str(path))
-        except cv2.error as error:
-            raise ArtifactError(f"{path.name}: OpenCV cannot read it ({_reason(error)})") from error
-
-    def predict(self, batch: Images) -> Probabilities:
-        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
-        rows: list[NDArray[Any]] = []
-        for image in batch:  # one by one: of several, int8 networks answer wrongly, and otherwise each time
-            try:
-                self._net.setInput(image[None].astype(np.float32))
-                rows.append(self._net.forward().reshape(-1))
-            except self._error as error:
-                raise ArtifactError(f"OpenCV failed on {batch.shape} ({_reason(error)})") from error
-        return np.stack(rows).astype(np.float32)
 
 
 class MicroRunner:
@@ -125,8 +97,3 @@ class MicroRunner:
                 raise ArtifactError(f"TFLite Micro failed ({error})") from error
             rows.append(self._interpreter.get_output(0))
         return dequantized(np.concatenate(rows), *self._quantization).astype(np.float32)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the last line of OpenCV's many."""
-    return str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__

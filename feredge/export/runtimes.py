@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from feredge.bench.runners import OpenCVRunner
 from feredge.contract import Images
-from feredge.runtime import LiteRTRunner, OnnxRunner, Probabilities
+from feredge.runtime import LiteRTRunner, OnnxRunner, OpenCVRunner, Probabilities
 from feredge.tflite import TFLiteGraph
 
 Run = Callable[[Images], Probabilities]

@@ -13,7 +13,7 @@ from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError
 from feredge.plots import epochs, examples, images, outcome
-from feredge.plots.predictions import Predictions, images_of, read, report
+from feredge.predictions import Predictions, images_of, read, report
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 

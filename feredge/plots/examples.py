@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from feredge.contract import Images
 from feredge.plots.figures import RIGHT, WRONG, new_figure, save
-from feredge.plots.predictions import Predictions
+from feredge.predictions import Predictions
 
 ACROSS, DOWN = 6, 4
 SINGLES = 6

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from feredge.plots.figures import new_figure, save, style
-from feredge.plots.predictions import Predictions, report
+from feredge.predictions import Predictions, report
 
 
 def confusion(path: Path, predictions: Predictions) -> None:

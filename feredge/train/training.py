@@ -17,7 +17,7 @@ from feredge.errors import DataError, RunError, one_line
 from feredge.keras import keras
 from feredge.plots.epochs import curves
 from feredge.plots.outcome import confusion
-from feredge.plots.predictions import Predictions
+from feredge.predictions import Predictions
 from feredge.progress import Progress, quiet
 from feredge.recipe import Recipe
 from feredge.run import RunFolder

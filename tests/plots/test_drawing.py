@@ -12,7 +12,7 @@ import pytest
 from feredge import data, files, recipe
 from feredge.errors import RunError
 from feredge.plots import draw, epochs, examples, figures, outcome
-from feredge.plots.predictions import Predictions, images_of, read, report
+from feredge.predictions import Predictions, images_of, read, report
 from feredge.run import RunFolder
 
 HISTORY = (
