@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from feredge.errors import ArtifactError, PictureError
-from feredge.pictures import Box, Color, Images, Picture, as_pixels, cut, read_picture, recolor, resize
+from feredge.pictures import Box, Color, Images, Picture, cut, in_order, read_picture, recolor, resize
 
 __all__ = ["CLASSES", "Box", "Color", "Images", "InputContract", "Picture", "read_picture"]
 
@@ -62,9 +62,7 @@ class InputContract:
         Raises:
             PictureError: empty, of another dtype or shape, unreadable, or a box outside the picture.
         """
-        pixels = as_pixels(picture, gray=self.channels == 1)
-        if pixels is not picture:
-            color = "bgr"  # it came from a file, and read_picture gives BGR
+        pixels, color = in_order(picture, color, gray=self.channels == 1)
         if box is not None:
             pixels = cut(pixels, box)
         if pixels.ndim == 2:

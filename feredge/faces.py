@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from feredge.errors import ArtifactError, PictureError
-from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels, opencv, recolor
+from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels, in_order, opencv, recolor
 
 WholeBox: TypeAlias = tuple[int, int, int, int]
 Detector: TypeAlias = Callable[[Images, Color], list[WholeBox]]
@@ -32,9 +32,7 @@ def detect(picture: Picture, *, detector: Detector | None = None, color: Color =
     Raises:
         PictureError: not a picture.
     """
-    pixels = as_pixels(picture)
-    if pixels is not picture:
-        color = "bgr"
+    pixels, color = in_order(picture, color)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     boxes = [box for found in (detector or _haar)(pixels, color) if (box := _inside(found, pixels))]

@@ -110,6 +110,12 @@ def as_pixels(picture: Picture, *, gray: bool = False) -> Images:
     return pixels
 
 
+def in_order(picture: Picture, color: Color, *, gray: bool = False) -> tuple[Images, Color]:
+    """Return a picture as `as_pixels` does, and its channel order: an array's is `color`, a file's always BGR."""
+    pixels = as_pixels(picture, gray=gray)
+    return pixels, color if pixels is picture else "bgr"
+
+
 def as_box(box: Box) -> tuple[int, int, int, int]:
     """Return a box as whole pixels `(x, y, width, height)`.
 

@@ -16,7 +16,7 @@ import numpy as np
 from feredge.artifact import Card
 from feredge.contract import InputContract
 from feredge.errors import ArtifactError, FeredgeError, PictureError
-from feredge.pictures import Box, Color, Images, Picture, as_box, as_pixels
+from feredge.pictures import Box, Color, Images, Picture, as_box, in_order
 from feredge.runtime import OnnxRunner, Probabilities, Runner, cores, open_artifact, open_checked
 
 if TYPE_CHECKING:  # imported on first need: a cold process that names one face does without both
@@ -139,8 +139,8 @@ class Predictor:
         if box is not None:
             from feredge import faces
 
-            pixels = as_pixels(picture)
-            where, color = as_box(box), color if pixels is picture else "bgr"
+            pixels, color = in_order(picture, color)
+            where = as_box(box)
             picture = faces.crop(pixels, where, margin=margin)
         rows = runner.predict(self.contract.to_tensor(picture, color=color)[None])
         return self._faces(rows, [where])[0]
@@ -276,9 +276,7 @@ class Predictor:
         """Return the network's input for each face in a picture, and where it is."""
         from feredge import faces
 
-        pixels = as_pixels(picture)
-        if pixels is not picture:
-            color = "bgr"
+        pixels, color = in_order(picture, color)
         if boxes is None:
             found = faces.detect(pixels, detector=self.detector, color=color)
         else:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from feredge.contract import Images
+from feredge.errors import one_line
 from feredge.runtime import LiteRTRunner, OnnxRunner, OpenCVRunner, Probabilities
 from feredge.tflite import TFLiteGraph
 
@@ -38,7 +39,7 @@ def compare(path: Path, images: Images, reference: Probabilities) -> dict[str, d
             run = opened()
             outputs = np.concatenate([run(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
         except Exception as error:  # whatever a runtime raises is a finding here
-            found[runtime] = {"failed": " ".join(str(error).split())[:160]}
+            found[runtime] = {"failed": one_line(error, 160)}
             continue
         found[runtime] = {
             "agreement": float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean()),
