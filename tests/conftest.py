@@ -1,4 +1,4 @@
-"""Puts this folder on the path, so that rooms below it find `device_models`, and makes the smallest model once."""
+"""The smallest model, made once."""
 
 from __future__ import annotations
 

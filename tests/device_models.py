@@ -38,30 +38,38 @@ def expected(batch: np.ndarray, seed: int = 1) -> np.ndarray:
 
 def write_onnx(path: Path, *, with_card: Card | None = None, outputs: int = 7, last: str = "Softmax") -> Path:
     """Write the model as ONNX. `last` is its last operation; `with_card=None` leaves the card out."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    contract = with_card.contract if with_card else InputContract()
+    scaled = weights(contract, outputs) / np.float32(255)
+    return write_linear(path, scaled, np.zeros(outputs, np.float32), with_card, last=last)
+
+
+def write_linear(
+    path: Path, weights: np.ndarray, bias: np.ndarray, with_card: Card | None, *, last: str = "Softmax"
+) -> Path:
+    """Write softmax(flatten(pixels) @ weights + bias) as ONNX."""
+    from onnx import TensorProto, helper
 
     contract = with_card.contract if with_card else InputContract()
-    pixels = int(np.prod(contract.shape))
     nodes = [
-        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Div", ["float", "range"], ["scaled"]),
-        helper.make_node("Reshape", ["scaled", "flat"], ["row"]),
-        helper.make_node("MatMul", ["row", "weights"], ["logits"]),
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
         helper.make_node(last, ["logits"], ["probabilities"]),
     ]
-    constants = {
-        "range": np.array(255, np.float32),
-        "flat": np.array([-1, pixels], np.int64),
-        "weights": weights(contract, outputs),
-    }
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *contract.shape])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", outputs])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *contract.shape])
+    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(bias)])
+    return save_onnx(path, nodes, image, answer, {"weights": weights, "bias": bias}, with_card)
+
+
+def save_onnx(
+    path: Path, nodes: list[Any], taken: Any, given: Any, constants: dict[str, Any], with_card: Card | None = None
+) -> Path:
+    """Write a graph of one input and one output."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    kept = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, path.stem, [taken], [given], kept)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if with_card is not None:
         model.metadata_props.add(key=CARD_KEY, value=json.dumps(with_card.to_json()))

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_workshop import Workshop
+from toy_workshop import Workshop, make_run
 
-from feredge import recipe as recipes
-from feredge.artifact import Card, Manifest, entry
+from feredge.artifact import Manifest
 from feredge.bench import Asked, compare, gather, standing, subjects, write
 from feredge.bench.results import Effort, Results
-from feredge.contract import InputContract
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.errors import ArtifactError, RunError
@@ -47,17 +44,7 @@ def bench(
 def run(workshop: Workshop, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run folder with a linear float model and two exported files."""
     monkeypatch.setattr(subjects, "FLOAT_RUNNER", "toy_runners:Linear")
-    folder = RunFolder.claim(tmp_path / "run", recipes.load("nano"), faces)
-    shutil.copy(workshop.folder / "float.npz", folder.model)
-    folder.training.write_text("{}")
-    folder.artifacts.mkdir()
-    entries = []
-    for name, precision in (("dense.float32.onnx", "float32"), ("rough.int8.onnx", "int8")):
-        path = folder.artifacts / name
-        shutil.copy(workshop.folder / name, path)
-        entries.append(entry(path, Card("dense", precision, faces.classes, InputContract()), {}))
-    Manifest(tuple(entries)).write(folder.artifacts)
-    return folder
+    return make_run(workshop.folder, tmp_path / "run", faces)
 
 
 def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> None:

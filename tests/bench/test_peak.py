@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from device_models import save_onnx
 from toy_workshop import Workshop
 
 from feredge.bench import macs, peak
@@ -32,8 +33,7 @@ def test_the_peak_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_macs_of_onnx(workshop: Workshop, tmp_path: Path) -> None:
     """Guards the count: a dense layer by hand, a strided convolution in groups, and integers told from floats."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
     assert macs.count(workshop.folder / "dense.float32.onnx") == Macs(floating=2304 * 7, integer=0)
     assert macs.count(workshop.folder / "float.npz") is None
@@ -53,15 +53,9 @@ def test_macs_of_onnx(workshop: Workshop, tmp_path: Path) -> None:
         helper.make_node("DequantizeLinear", ["q", "scale", "zero8"], ["qd"]),
         helper.make_node("MatMul", ["fd", "qd"], ["out"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "mixed",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 8])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 5])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in tensors.items()],
-    )
-    path = tmp_path / "mixed.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    taken = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 8])
+    given = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 5])
+    path = save_onnx(tmp_path / "mixed.onnx", nodes, taken, given, tensors)
     assert macs.count(path) == Macs(floating=4 * 4 * 6 * 2 * 9, integer=6 * 5)
 
 

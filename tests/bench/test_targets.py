@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_workshop import SMALL, Workshop, write_onnx
+from device_models import card, expected, save_onnx, write_linear, write_tflite
+from toy_workshop import SMALL, Workshop, export
 
-from feredge.artifact import CARD_KEY, Card, Manifest, entry
+from feredge.artifact import CARD_KEY, Card
 from feredge.bench import compare, foreign, runners
 from feredge.bench.targets import Asked, gather
 from feredge.contract import CLASSES, InputContract
@@ -28,53 +29,30 @@ DATA = "drawn:700"
 @pytest.fixture
 def folder(workshop: Workshop, tmp_path: Path) -> Path:
     """A folder of exported files with a manifest."""
-    place = tmp_path / "toy"
-    place.mkdir()
-    names = ("dense.float32.onnx", "rough.int8.onnx")
-    entries = []
-    for name in names:
-        path = Path(shutil.copy(workshop.folder / name, place))
-        entries.append(entry(path, open_artifact(path).card, {}))
-    Manifest(tuple(entries)).write(place)
-    return place
+    return export(workshop.folder, tmp_path / "toy")
 
 
 def foreign_onnx(path: Path, workshop: Workshop, *, low: float, high: float, classes: int = 7) -> Path:
     """The workshop's model as another tool would write it: float pixels from low to high, channels first, logits."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
     with np.load(workshop.folder / "float.npz") as file:
         weights, bias = file["weights"][:, :classes], file["bias"][:classes]
     factor = 255 / (high - low)  # pixel = (value - low) * factor
     tensors = {"weights": weights * np.float32(factor), "bias": bias - np.float32(low * factor) * weights.sum(0)}
-    graph = helper.make_graph(
-        [
-            helper.make_node("Flatten", ["image"], ["flat"]),
-            helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
-        ],
-        "foreign",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 48, 48])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])],
-        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return path
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
+    ]
+    taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 48, 48])
+    given = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])
+    return save_onnx(path, nodes, taken, given, tensors)
 
 
 def three_classes(path: Path, classes: tuple[str, ...], recipe: dict[str, Any]) -> Path:
     """A file of three classes with a card."""
-    import onnx
-    from onnx import helper
-
-    random = np.random.default_rng(1)
-    write_onnx(path, random.normal(size=(2304, 3)).astype(np.float32) / 2304, np.zeros(3, np.float32), "float32")
-    model = onnx.load(path)
-    helper.set_model_props(
-        model, {CARD_KEY: json.dumps(Card("dense", "float32", classes, InputContract(), recipe).to_json())}
-    )
-    onnx.save(model, path)
-    return path
+    weights = np.random.default_rng(1).normal(size=(2304, 3)).astype(np.float32) / 2304
+    return write_linear(path, weights, np.zeros(3, np.float32), card(classes=classes, recipe=recipe))
 
 
 def test_many_targets_are_rows_named_apart(folder: Path, workshop: Workshop, tmp_path: Path) -> None:
@@ -210,8 +188,6 @@ def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, mon
 def test_a_tflite_file_without_xnnpack_and_as_a_foreign_one(tmp_path: Path) -> None:
     """Guards LiteRT's two sets of kernels, and a foreign TFLite file: all answer alike."""
     pytest.importorskip("ai_edge_litert")
-    from device_models import card, expected, write_tflite
-
     path = write_tflite(tmp_path / "small.tflite", with_card=card())
     batch = np.random.default_rng(2).integers(0, 256, (3, 48, 48, 1), np.uint8)
     reference = runners.open_reference(path).predict(batch)

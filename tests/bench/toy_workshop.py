@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from device_models import card, write_linear
 from numpy.typing import NDArray
 
-from feredge.artifact import CARD_KEY, Card
+from feredge import recipe as recipes
+from feredge.artifact import Manifest, entry
 from feredge.bench.results import Effort
 from feredge.bench.subjects import Subject
-from feredge.contract import CLASSES, InputContract
+from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.drawn import drawn
+from feredge.run import RunFolder
+
+FILES = ("dense.float32.onnx", "rough.int8.onnx")
 
 SMALL = Effort(
     name="quick",
@@ -60,8 +66,9 @@ def build(folder: Path) -> Workshop:
     weights, bias = fit_linear(train)
     np.savez(folder / "float.npz", weights=weights, bias=bias)
     step = np.abs(weights).max() / 4
-    write_onnx(folder / "dense.float32.onnx", weights, bias, "float32")
-    write_onnx(folder / "rough.int8.onnx", (np.round(weights / step) * step).astype(np.float32), bias, "int8")
+    rough = (np.round(weights / step) * step).astype(np.float32)
+    write_linear(folder / "dense.float32.onnx", weights, bias, card())
+    write_linear(folder / "rough.int8.onnx", rough, bias, card(precision="int8"))
     return Workshop(folder, Splits(train, test, test, 0))
 
 
@@ -73,25 +80,18 @@ def fit_linear(train: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]
     return (weights / 255).astype(np.float32), (-0.5 * weights.sum(0)).astype(np.float32)
 
 
-def write_onnx(path: Path, weights: NDArray[np.float32], bias: NDArray[np.float32], precision: str) -> None:
-    """Write softmax(flatten(pixels) @ weights + bias) with a feredge card inside."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+def make_run(source: Path, place: Path, faces: Dataset, files: Sequence[str] = FILES) -> RunFolder:
+    """Make a run folder as training and export leave it, of the linear model and files in `source`."""
+    run = RunFolder.claim(place, recipes.load("nano"), faces)
+    shutil.copy(source / "float.npz", run.model)
+    run.training.write_text("{}")
+    export(source, run.artifacts, files)
+    return run
 
-    nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Flatten", ["pixels"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "linear",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 48, 48, 1])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(bias)])],
-        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    card = Card("dense", precision, CLASSES, InputContract())
-    helper.set_model_props(model, {CARD_KEY: json.dumps(card.to_json())})
-    onnx.save(model, path)
+
+def export(source: Path, place: Path, files: Sequence[str] = FILES) -> Path:
+    """Copy files of `source` into a new folder with a manifest, and return it."""
+    place.mkdir()
+    paths = [Path(shutil.copy(source / name, place)) for name in files]
+    Manifest(tuple(entry(path, card(precision=path.name.split(".")[1]), {}) for path in paths)).write(place)
+    return place

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_workshop import build
+from toy_workshop import FILES, build, make_run
 
-from feredge import recipe as recipes
-from feredge.artifact import Card, Manifest, entry
 from feredge.bench import latency, machine, subjects
 from feredge.bench.accuracy import accuracy
 from feredge.bench.figures import Condition, Latency, Reading
 from feredge.bench.results import Data, Results, Row
-from feredge.contract import InputContract
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.devices.bundle import HowHard, bundle
@@ -36,17 +32,8 @@ def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFold
     """A run folder as training and export leave it, with a linear model; do not change it."""
     folder = tmp_path_factory.mktemp("devices")
     build(folder)
-    run = RunFolder.claim(folder / "run", recipes.load("nano"), faces)
-    shutil.copy(folder / "float.npz", run.model)
-    run.training.write_text("{}")
-    run.artifacts.mkdir()
     (folder / "dense.int8.tflite").write_bytes(b"opened by no test")
-    entries = []
-    for name in ("dense.float32.onnx", "rough.int8.onnx", "dense.int8.tflite"):
-        path = Path(shutil.copy(folder / name, run.artifacts))
-        entries.append(entry(path, Card("dense", name.split(".")[1], faces.classes, InputContract()), {}))
-    Manifest(tuple(entries)).write(run.artifacts)
-    return run
+    return make_run(folder, folder / "run", faces, (*FILES, "dense.int8.tflite"))
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "train"))  # tiny_training
-
 from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import cv2
 import pytest
 from device_models import draw_frame
-
-sys.path.append(str(Path(__file__).parents[1] / "report"))
-import chromium
 
 UNTIL = """new Promise((done, fail) => {
     const end = Date.now() + 20000;

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_training import stripes
+from tiny_training import epochs_of, stripes
 
 from feredge import recipe as recipes
 from feredge.errors import DataError, RecipeError
@@ -42,11 +42,6 @@ class _Stopped(Exception):
     pass
 
 
-def _epochs(run: RunFolder) -> list[list[str]]:
-    kept = COLUMNS.index("seconds")
-    return [row.split(",")[:kept] for row in run.history.read_text().splitlines()[1:]]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Give a finished run of RECIPE with its repeat."""
@@ -67,7 +62,7 @@ def test_a_stopped_protocol_ends_like_an_uninterrupted_one(whole: RunFolder, tmp
     train(RECIPE, stripes(size=SIZE), run.path)
     for name in (".", "repeats/seed-2"):
         expected, found = RunFolder(whole.path / name), RunFolder(run.path / name)
-        assert _epochs(found) == _epochs(expected)
+        assert epochs_of(found) == epochs_of(expected)
         assert found.figures()["weights"] == expected.figures()["weights"]
     assert run.spread.read_text() == whole.spread.read_text()
 
@@ -75,7 +70,7 @@ def test_a_stopped_protocol_ends_like_an_uninterrupted_one(whole: RunFolder, tmp
 def test_the_schedule_had_its_say(whole: RunFolder) -> None:
     """Guards the test above against protocols that nothing happens in, and the kept epoch against the history."""
     result = whole.figures()
-    rows = [[float(value) for value in row] for row in _epochs(whole)]
+    rows = [[float(value) for value in row] for row in epochs_of(whole)]
     assert rows[-1][1] < rows[0][1]  # the rate was lowered
     best = int(result["kept_epoch"]) - 1
     accuracy = COLUMNS.index("validation_accuracy")

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_training import RECIPE, stripes, with_training
+from tiny_training import RECIPE, epochs_of, stripes, with_training
 
 from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError
 from feredge.recipe import DataView
 from feredge.run import RunFolder
 from feredge.train import load_model, train, training
-from feredge.train.history import COLUMNS
 
 # The child dies by SIGKILL: in the steps of epoch 2, then half way through writing epoch 3's checkpoint.
 CHILD = """
@@ -51,12 +50,6 @@ def _child(run: Path, moment: str) -> int:
     return done.returncode
 
 
-def _epochs(run: RunFolder) -> list[list[str]]:
-    """Return the history's rows without the columns that hold times."""
-    kept = COLUMNS.index("seconds")
-    return [row.split(",")[:kept] for row in run.history.read_text().splitlines()[1:]]
-
-
 def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     """Guards `kill -9` at any time: at most one epoch is lost, and the weights come out bit for bit the same.
 
@@ -66,13 +59,13 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     run, finished = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "finished")
     assert _child(finished.path, "never") == 0
     assert _child(run.path, "steps") == -signal.SIGKILL
-    assert len(_epochs(run)) == 1  # epoch 2 had taken every step, and is the one epoch lost
+    assert len(epochs_of(run)) == 1  # epoch 2 had taken every step, and is the one epoch lost
     assert _child(run.path, "writing") == -signal.SIGKILL
-    assert len(_epochs(run)) == 2
+    assert len(epochs_of(run)) == 2
     assert not run.training.exists() and not run.model.exists()
     assert _child(run.path, "never") == 0
     assert run.figures()["weights"] == finished.figures()["weights"]
-    assert _epochs(run) == _epochs(finished)
+    assert epochs_of(run) == epochs_of(finished)
     assert sorted(path.name for path in run.path.iterdir()) == sorted(path.name for path in finished.path.iterdir())
 
 
@@ -81,7 +74,7 @@ def test_a_finished_run_says_what_it_is(finished: RunFolder) -> None:
     result, data = finished.figures(), finished.data()
     assert result["test"]["images"] == 84 and result["test"]["accuracy"] == result["test"]["correct"] / 84
     assert result["test"]["accuracy"] > 0.8  # chance is 0.14; a broken average or label order falls far below
-    assert result["epochs"] == len(_epochs(finished)) == 4
+    assert result["epochs"] == len(epochs_of(finished)) == 4
     assert data["dropped"] == result["dropped"] == 0
     assert sum(data["splits"]["train"].values()) == result["train"]["images"]
     for name in ("curves.png", "confusion.png"):
@@ -160,7 +153,7 @@ def test_no_validation_images(tmp_path: Path) -> None:
     recipe = dataclasses.replace(with_training(RECIPE, epochs=1), data=DataView(size=16, holdout=0.0))
     run = train(recipe, dataset, tmp_path / "run")
     assert run.figures()["validation"] is None
-    assert _epochs(run)[0][4:6] == ["", ""]
+    assert epochs_of(run)[0][4:6] == ["", ""]
     assert (run.path / "curves.png").exists()
 
 

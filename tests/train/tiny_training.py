@@ -9,6 +9,8 @@ import numpy as np
 from feredge.contract import CLASSES
 from feredge.data.dataset import Dataset
 from feredge.recipe import Augmentation, DataView, Network, Recipe, Training
+from feredge.run import RunFolder
+from feredge.train.history import COLUMNS
 
 RECIPE = Recipe(
     name="tiny",
@@ -35,3 +37,9 @@ def stripes(count: int = 420, *, seed: int = 0, size: int = 16) -> Dataset:
 def with_training(recipe: Recipe, **changes: object) -> Recipe:
     """Return `recipe` with some training values changed."""
     return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **changes))  # type: ignore[arg-type]
+
+
+def epochs_of(run: RunFolder) -> list[list[str]]:
+    """Return the history's rows without the columns that hold times."""
+    kept = COLUMNS.index("seconds")
+    return [row.split(",")[:kept] for row in run.history.read_text().splitlines()[1:]]
