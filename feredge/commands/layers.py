@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -16,7 +17,7 @@ from feredge.commands.shared import AS_JSON, DATA_AGAIN, PATH
 @click.option("--variant", default="dense", show_default=True, help="Of this variant.")
 @click.option("--format", "kind", type=click.Choice(["onnx", "tflite"]), default="onnx", show_default=True)
 @AS_JSON
-def command(run: Path, data: str | None, variant: str, kind: str, as_json: bool) -> None:
+def command(run: Path, data: str | None, variant: str, kind: Literal["onnx", "tflite"], as_json: bool) -> None:
     """Show what int8 costs in each layer, worst first: what to give to `feredge export --keep-float`.
 
     Mean squared error and signal-to-noise ratio of the layer's output in the int8 file, and of the probabilities when
@@ -24,8 +25,7 @@ def command(run: Path, data: str | None, variant: str, kind: str, as_json: bool)
     files.
     """
     from feredge import files
-    from feredge.export.layer_table import layer_table
-    from feredge.export.layers import LAYERS_FILE
+    from feredge.export.layers import LAYERS_FILE, layer_table
     from feredge.run import RunFolder
 
     folder = RunFolder.open(run, trained=True)

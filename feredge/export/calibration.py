@@ -47,7 +47,12 @@ def choose(splits: Splits, count: int, *, seed: int, own: Dataset | None = None)
         raise DataError(f"{source.source}: expected training images to calibrate on, found none")
     rest = whole.take(~np.isin(whole.rows, chosen.rows))
     others = data.stratified_sample(rest, len(chosen), seed=seed) if len(rest) >= FEWEST else rest.take(_nothing(rest))
-    return _spanning(chosen.batch), _spanning(others.batch)
+    return _spanning(mixed(chosen, seed)), _spanning(mixed(others, seed))
+
+
+def mixed(dataset: Dataset, seed: int) -> Images:
+    """Return the images in random order: folders come class by class, and some look at the first ones only."""
+    return dataset.batch[np.random.default_rng(seed).permutation(len(dataset))]
 
 
 def to_choose_on(splits: Splits, view: DataView) -> Dataset:

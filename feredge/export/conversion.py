@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from feredge import artifact, files
 from feredge.artifact import Card, Entry
 from feredge.contract import Images
 from feredge.errors import ArtifactError, FeredgeError
+from feredge.export.bound import Made
+from feredge.export.rounding import Rounding
 from feredge.recipe import Export
 from feredge.run import RunFolder
 from feredge.variant import parse
@@ -54,15 +56,6 @@ class Done:
 
     entries: list[Entry]
     runtimes: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Made:
-    """A file's bytes, the layers that were left in float, and what was measured on the way."""
-
-    model: bytes
-    float_layers: tuple[str, ...] = ()
-    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def start_worker() -> None:
@@ -133,58 +126,46 @@ def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
     name, first = next(iter(job.cards.items()))
     weights = first.source["weights"]
     core = variants.open_core(folder, first.variant, weights=weights)
-    what = parse(first.variant)
-    # Weights that were trained under nearest rounding are best rounded so; and a cluster's must be rounded alike.
-    clustered = what.kind == "clustered"
-    rounded = core if what.quantized or clustered else rounding.with_kept_sums(core)
+    how = rounding.of_variant(parse(first.variant))
     if not name.endswith(".tflite"):
-        return core, _onnx_maker(job, core, rounded, per_channel=not clustered)
+        return core, _onnx_maker(job, core, how)
     quantized = variants.open_quantized(folder, first.variant, weights=weights)
-    return core, _tflite_maker(job, core, rounded, quantized, per_channel=not clustered)
+    return core, _tflite_maker(job, core, quantized, how)
 
 
-def _tflite_maker(
-    job: Job, core: Any, rounded: Any, quantized: Any | None, *, per_channel: bool
-) -> Callable[[Card], Made]:
-    from feredge.export.int8_tflite import Int8TFLite
-    from feredge.export.layers import Integer, within_bound
+def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding) -> Callable[[Card], Made]:
+    from feredge.export.bound import within_bound
+    from feredge.export.integer import calibrated
     from feredge.export.to_tflite import to_tflite, trained_int8
 
-    def calibrated(images: Images) -> Integer:
-        return Int8TFLite(rounded, images, method=job.settings.method, per_channel=per_channel)
-
     def make(card: Card) -> Made:
-        if card.precision == "int8" and quantized is None:
-            return within_bound(calibrated, job, core)
-        if card.precision == "int8":
+        if card.precision == "int8" and quantized is not None:
             return within_bound(None, job, core, trained=trained_int8(quantized))
-        given = core if card.precision in ("float32", "float16") else rounded
-        return Made(to_tflite(given, card.precision, calibration=job.calibration, per_channel=per_channel))
+        if card.precision == "int8":
+            return within_bound(
+                lambda images: calibrated(core, images, "tflite", settings=job.settings, rounding=rounding), job, core
+            )
+        return Made(to_tflite(core, card.precision, calibration=job.calibration, rounding=rounding))
 
     return make
 
 
-def _onnx_maker(job: Job, core: Any, rounded: Any, *, per_channel: bool) -> Callable[[Card], Made]:
+def _onnx_maker(job: Job, core: Any, rounding: Rounding) -> Callable[[Card], Made]:
     from feredge.export import to_onnx
-    from feredge.export.int8_onnx import Int8Onnx
-    from feredge.export.layers import Integer, within_bound
+    from feredge.export.bound import within_bound
+    from feredge.export.integer import calibrated
 
-    settings, made = job.settings, dict[str, Made]()
-
-    def calibrated(images: Images) -> Integer:
-        graph = to_onnx.core_graph(rounded, opset=settings.opset)
-        return Int8Onnx(
-            graph, images, method=settings.method, reduce_range=settings.reduce_range, per_channel=per_channel
-        )
+    made = dict[str, Made]()
 
     def make(card: Card) -> Made:
         if card.precision not in made:  # .onnx and .ort hold the same
             if card.precision == "int8":
-                made[card.precision] = within_bound(calibrated, job, core)
+                made[card.precision] = within_bound(
+                    lambda images: calibrated(core, images, "onnx", settings=job.settings, rounding=rounding), job, core
+                )
             else:
-                given = core if card.precision in ("float32", "float16") else rounded
-                graph = to_onnx.core_graph(given, opset=settings.opset)
-                model = to_onnx.at_precision(graph, card.precision, per_channel=per_channel)
+                graph = to_onnx.core_graph(core, opset=job.settings.opset)
+                model = to_onnx.at_precision(graph, card.precision, rounding=rounding)
                 made[card.precision] = Made(bytes(model.SerializeToString(deterministic=True)))
         return made[card.precision]
 

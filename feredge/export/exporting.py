@@ -187,10 +187,11 @@ def _prepare_variants(
 
 def _real_images(splits: Splits, recipe: Recipe) -> Images:
     """Return the images that files are verified on: of the validation split, with training ones where it is small."""
-    chosen = data.stratified_sample(splits.validation, CHECKED, seed=recipe.data.seed).batch
+    seed = recipe.data.seed
+    chosen = calibration.mixed(data.stratified_sample(splits.validation, CHECKED, seed=seed), seed)
     if len(chosen) < FEWEST_CHECKED:
-        more = data.stratified_sample(splits.train, FEWEST_CHECKED - len(chosen), seed=recipe.data.seed + 1).batch
-        chosen = np.concatenate([chosen, more])
+        more = data.stratified_sample(splits.train, FEWEST_CHECKED - len(chosen), seed=seed + 1)
+        chosen = np.concatenate([chosen, calibration.mixed(more, seed)])
     return chosen
 
 

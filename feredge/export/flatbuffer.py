@@ -89,8 +89,13 @@ def _names(kind: str) -> dict[int, str]:
 def kernel_outputs(model: bytes) -> dict[str, str]:
     """Return the tensor that each layer with a kernel gives, by the layer's Keras name, in the graph's order."""
     parsed = parse(model)
-    outputs = [parsed.subgraphs[0].tensors[operator.outputs[0]].name.decode() for operator in weighted(parsed)]
+    outputs = [output_name(parsed, operator) for operator in weighted(parsed)]
     return {layer_of(output): output for output in outputs}
+
+
+def output_name(model: Any, operator: Any) -> str:
+    """Return the name of the tensor that an operator of a `ModelT` gives."""
+    return str(model.subgraphs[0].tensors[operator.outputs[0]].name.decode())
 
 
 def layer_of(tensor: str) -> str:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from feredge.contract import Images
 from feredge.errors import ArtifactError
 from feredge.export import ranges
 from feredge.export.contents import LAYOUT, ONNX_WEIGHTED, consumer, scale_and_zero
-from feredge.export.to_onnx import IMAGE, PIXELS, input_is_image, scale_pixels
+from feredge.export.rounding import LEVELS, REDUCED_LEVELS, Rounding, keep_sums
+from feredge.export.to_onnx import IMAGE, PIXELS, input_is_image, keeps_sums, scale_pixels
 
 BATCH = 32
 
@@ -34,7 +36,7 @@ class Int8Onnx:
         *,
         method: str = "min-max",
         reduce_range: bool = False,
-        per_channel: bool = True,
+        rounding: Rounding = "kept-sums",
     ) -> None:
         """Calibrate.
 
@@ -43,21 +45,23 @@ class Int8Onnx:
             calibration: `uint8 (N, H, W, C)`.
             method: of ranges.py.
             reduce_range: give kernels 7 bits.
-            per_channel: give each channel of a kernel a scale of its own, and not all the same one.
+            rounding: of rounding.py.
         """
         self._prepared = _prepared(graph)
-        self._reduce_range, self._per_channel = reduce_range, per_channel
+        self._reduce_range, self._per_channel = reduce_range, rounding != "one-scale"
         self._ranges = ranges.find(lambda: _activations(self._prepared, calibration), method)
         for name in _pixel_tensors(self._prepared.graph):  # whatever the images hold: raw pixels are the integers
             self._ranges[name] = 0.0, 1.0
         nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
+        levels = REDUCED_LEVELS if reduce_range else LEVELS
+        self._rounded = _rounded(self._prepared.graph, levels) if rounding == "kept-sums" else {}
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:
         """Return the int8 model, `uint8 (N, H, W, C)` to probabilities, with the layers `keep_float` in float32.
 
-        Weights are int8, activations uint8, as QDQ. The softmax stays in float: its outputs are
-        the probabilities, and 256 steps would tie classes.
+        Weights are int8, activations uint8, as QDQ. The softmax and what it is given stay in float: 256 steps would
+        tie classes.
         """
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
@@ -69,6 +73,10 @@ class Int8Onnx:
         excluded = [
             node.name for node in model.graph.node if node.op_type == "Softmax" or node.name.split("/")[0] in keep_float
         ]
+        for tensor in model.graph.initializer:
+            layer, rounded = self._rounded.get(tensor.name, ("", None))
+            if rounded is not None and layer not in keep_float:
+                tensor.CopyFrom(rounded)
         found = {name: (np.float32(low), np.float32(high)) for name, (low, high) in self._ranges.items()}
         data = TensorsData(CalibrationMethod.MinMax, {name: tuple(map(np.array, pair)) for name, pair in found.items()})
         quantizer = QDQQuantizer(
@@ -77,7 +85,7 @@ class Int8Onnx:
         )  # fmt: skip
         quantizer.quantize_model()
         quantizer.model.topological_sort()
-        model = _take_pixels(_shorten_names(quantizer.model.model))
+        model = _take_pixels(_shorten_names(_with_exact_logits(quantizer.model.model)))
         return bytes(model.SerializeToString(deterministic=True))
 
     def outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
@@ -105,6 +113,35 @@ def _prepared(graph: Any) -> Any:
         # Its symbolic shape inference would need sympy and finds nothing more in networks of fixed shape.
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
         return load_model_with_shape_infer(prepared)
+
+
+def _rounded(graph: Any, levels: int) -> dict[str, tuple[str, Any]]:
+    """Return the layer and the rounded kernel of each convolution, by the kernel's name."""
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        if keeps_sums(node) and node.input[1] in known:
+            kernel = keep_sums(numpy_helper.to_array(known[node.input[1]]), axis=0, levels=levels)
+            found[node.input[1]] = node.name.split("/")[0], numpy_helper.from_array(kernel, node.input[1])
+    return found
+
+
+def _with_exact_logits(model: Any) -> Any:
+    """Give the last softmax what the layer before it computes, and not what is left of it in 256 steps."""
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    softmax = made_by[graph.output[0].name]
+    dequantize = made_by.get(softmax.input[0], softmax)
+    quantize = made_by.get(dequantize.input[0], dequantize)
+    if [node.op_type for node in (quantize, dequantize, softmax)] != ["QuantizeLinear", "DequantizeLinear", "Softmax"]:
+        return model  # the layer before was left in float
+    softmax.input[0] = quantize.input[0]
+    graph.node.remove(dequantize)
+    graph.node.remove(quantize)
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+    return model
 
 
 def _pixel_tensors(graph: Any) -> list[str]:

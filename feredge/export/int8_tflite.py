@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from feredge.contract import Images
 from feredge.export import flatbuffer, ranges
+from feredge.export.rounding import Rounding, keep_sums
 from feredge.export.to_tflite import converted, set_integer
 from feredge.keras import tf
+
+BATCH = 32  # images whose extremes a moving average takes together
 
 
 class Int8TFLite:
@@ -25,16 +28,18 @@ class Int8TFLite:
         layers: those with kernels, by their Keras names, in the graph's order.
     """
 
-    def __init__(self, core: Any, calibration: Images, *, method: str = "min-max", per_channel: bool = True) -> None:
+    def __init__(
+        self, core: Any, calibration: Images, *, method: str = "min-max", rounding: Rounding = "kept-sums"
+    ) -> None:
         """Calibrate.
 
         Args:
             core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
             calibration: `uint8 (N, H, W, C)`, which must hold the values 0 and 255.
             method: of ranges.py.
-            per_channel: give each channel of a kernel a scale of its own, and not all the same one.
+            rounding: of rounding.py.
         """
-        self._per_channel = per_channel
+        self._rounding = rounding
         self._calibrated = _calibrated(core, calibration)
         if method != "min-max":
             found = ranges.find(lambda: _activations(self._calibrated, calibration), method)
@@ -48,8 +53,8 @@ class Int8TFLite:
 
         return bytes(
             mlir_quantize(
-                self._calibrated,
-                disable_per_channel=not self._per_channel,
+                _rounded(self._calibrated, keep_float) if self._rounding == "kept-sums" else self._calibrated,
+                disable_per_channel=self._rounding == "one-scale",
                 input_data_type=tf.uint8,
                 output_data_type=tf.uint8,
                 denylisted_nodes=[self._outputs[layer] for layer in keep_float],
@@ -88,14 +93,28 @@ def _calibrated(core: Any, calibration: Images) -> bytes:
 
 
 def _activations(model: bytes, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Yield every float tensor that `model` computes, image by image."""
+    """Yield every float tensor that `model` computes, batch by batch."""
     interpreter = flatbuffer.open_whole(model)
     given = interpreter.get_input_details()[0]["index"]
     names = flatbuffer.computed(model)
-    for image in images:
-        interpreter.set_tensor(given, image[None].astype(np.float32) / np.float32(255))
-        interpreter.invoke()
-        yield {name: interpreter.get_tensor(index) for index, name in names.items()}
+    for at in range(0, len(images), BATCH):
+        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names.values()}
+        for image in images[at : at + BATCH]:
+            interpreter.set_tensor(given, image[None].astype(np.float32) / np.float32(255))
+            interpreter.invoke()
+            for index, name in names.items():
+                found[name].append(interpreter.get_tensor(index))
+        yield {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _rounded(model: bytes, keep_float: Collection[str]) -> bytes:
+    """Return a float flatbuffer whose convolutions have rounded kernels, but for the layers `keep_float`."""
+    parsed = flatbuffer.parse(model)
+    for kind, operator in zip(flatbuffer.operator_names(parsed), parsed.subgraphs[0].operators, strict=True):
+        if kind == "CONV_2D" and flatbuffer.layer_of(flatbuffer.output_name(parsed, operator)) not in keep_float:
+            kernel = flatbuffer.constant(parsed, operator.inputs[1])
+            flatbuffer.store(parsed, operator.inputs[1], keep_sums(kernel, axis=0))
+    return flatbuffer.pack(parsed)
 
 
 def _with_ranges(model: bytes, found: ranges.Ranges) -> bytes:

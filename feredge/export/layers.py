@@ -1,41 +1,24 @@
-"""Layers and int8: how much each one loses, and which to leave in float so that a file loses little."""
+"""Layers and int8: how much each one loses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from feredge import settings
+from feredge import data
 from feredge.contract import Images
-from feredge.errors import RecipeError, VerificationError
-from feredge.runtime import Probabilities, onnx_session
-from feredge.tflite import TFLiteGraph, litert_interpreter
-
-if TYPE_CHECKING:
-    from feredge.export.conversion import Job, Made
+from feredge.data.dataset import Dataset
+from feredge.errors import RecipeError, RunError
+from feredge.export import calibration, rounding
+from feredge.export.integer import Integer, answers, calibrated
+from feredge.run import RunFolder
+from feredge.variant import parse
 
 LOOKED_AT = 64  # images that layers are ranked on
-BATCH = 64
-
-
 LAYERS_FILE = "layers.json"
-
-
-class Integer(Protocol):
-    """A calibrated network: Int8Onnx or Int8TFLite."""
-
-    layers: tuple[str, ...]
-
-    def outputs(self, model: bytes, images: Images) -> dict[str, Any]:
-        """Return what each layer of a model that `quantize` gave has as its output, as real numbers."""
-        ...
-
-    def quantize(self, keep_float: Collection[str] = ()) -> bytes:
-        """Return the int8 model with some layers in float32."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -89,78 +72,34 @@ def noise(exact: Any, rounded: Any) -> tuple[float, float]:
     return mse, float(10 * np.log10(power / mse)) if mse else float("inf")
 
 
-def answers(model: bytes, images: Images) -> Probabilities:
-    """Return the probabilities that a model without a card gives, in either format."""
-    if model[4:8] == b"TFL3":
-        graph = TFLiteGraph(litert_interpreter(model))
-        return np.concatenate([graph.run(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
-    session = onnx_session(model, threads=1)
-    name = session.get_inputs()[0].name
-    parts = [session.run(None, {name: images[at : at + BATCH]})[0] for at in range(0, len(images), BATCH)]
-    return np.concatenate(parts)
-
-
-def within_bound(calibrated: Callable[[Images], Integer] | None, job: Job, core: Any, *, trained: bytes = b"") -> Made:
-    """Return the int8 file of a job: with `keep_float` in float, and as many more layers as `max_drop` asks for.
+def layer_table(
+    run: RunFolder, dataset: Dataset, *, variant: str = "dense", kind: Literal["onnx", "tflite"] = "onnx"
+) -> list[dict[str, Any]]:
+    """Return the rows of `table` for a variant of a trained run, on validation images.
 
     Args:
-        calibrated: from calibration images to a network that can be quantized.
-        job: says how.
-        core: the float network.
-        trained: the int8 file as quantization-aware training made it, which has no layers to choose from.
+        run: a trained run; any other variant than dense must stand in it.
+        dataset: what it was trained on.
+        variant: its name.
+        kind: `onnx` or `tflite`.
 
     Raises:
-        RecipeError: `keep_float` names no layer of the network, or layers of a file that was trained in int8.
-        VerificationError: more is lost than `max_drop`, even with all layers in float; or two calibration sets
-            give files that disagree.
+        RecipeError: no such variant, one whose TFLite file was trained in int8, or validation images that are the
+            test's.
+        RunError: a variant that was not made yet, or no validation images.
     """
-    from feredge.export.conversion import Made
-    from feredge.export.verify import check_calibration
+    from feredge.export import variants
 
-    wanted, drop_of = job.settings.keep_float, _drop_on_validation(job, core)
-    if calibrated is None:
-        if wanted:
-            raise RecipeError("export.keep_float: the TFLite file of a qat variant was trained in int8, layer by layer")
-        return Made(trained, (), _checked(drop_of(trained), job))
-    network = calibrated(job.calibration)
-    for layer in wanted:
-        if layer not in network.layers:
-            raise RecipeError(f"export.keep_float: unknown layer {layer!r}{settings.nearest(layer, network.layers)}")
-    model, kept = network.quantize(wanted), list(wanted)
-    figures: dict[str, Any] = {"method": job.settings.method}
-    if len(job.others):
-        other = calibrated(job.others).quantize(wanted)
-        figures |= check_calibration(answers(model, job.images), answers(other, job.images))
-    drop = drop_of(model)
-    worst = [error.layer for error in ranked(network, job.images[:LOOKED_AT])] if _exceeded(drop, job) else []
-    for layer in worst:
-        if layer not in kept and _exceeded(drop, job):
-            kept.append(layer)
-            model = network.quantize(kept)
-            drop = drop_of(model)
-    return Made(model, tuple(kept), figures | _checked(drop, job))
-
-
-def _exceeded(drop: float | None, job: Job) -> bool:
-    return drop is not None and drop > job.settings.max_drop
-
-
-def _checked(drop: float | None, job: Job) -> dict[str, float]:
-    if drop is None:
-        return {}
-    if _exceeded(drop, job):
-        raise VerificationError(
-            f"expected a drop of at most {job.settings.max_drop:g} pp on the validation images, found {drop:.2f} pp"
-        )
-    return {"validation_drop": drop}
-
-
-def _drop_on_validation(job: Job, core: Any) -> Callable[[bytes], float | None]:
-    """Return a function from a model to its drop beside the float network, in pp; to None where no bound is set."""
-    if job.validation is None:
-        return lambda model: None
-    from feredge.train.fitting import compiled
-
-    images, labels = job.validation
-    hits = float((compiled(core)(images[..., 0]).argmax(axis=1) == labels).mean())
-    return lambda model: 100 * (hits - float((answers(model, images).argmax(axis=1) == labels).mean()))
+    what, settings = parse(variant), run.recipe().export
+    if what.quantized and kind == "tflite":
+        raise RecipeError(f"{variant}: its TFLite file was trained in int8, and has no float layers to compare with")
+    weights = json.loads(run.training.read_text(encoding="utf-8"))["weights"]
+    if variant != "dense" and not (run.variants / f"{variant}.npz").is_file():
+        raise RunError(f"{run.path}: expected the variant {variant}, found none; run `feredge export` first")
+    view = run.recipe().data
+    splits = data.split(dataset, view)
+    looked_at = data.stratified_sample(calibration.to_choose_on(splits, view), LOOKED_AT, seed=view.seed)
+    chosen, _ = calibration.choose(splits, settings.calibration, seed=view.seed)
+    core = variants.open_core(run, variant, weights=weights)
+    network = calibrated(core, chosen, kind, settings=settings, rounding=rounding.of_variant(what))
+    return table(network, looked_at.batch)

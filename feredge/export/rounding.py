@@ -9,36 +9,55 @@ and a tenth on `small`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.export.variants import plain_clone
-from feredge.keras import keras
+from feredge.variant import Variant
+
+Rounding = Literal["kept-sums", "nearest", "one-scale"]
+"""How a kernel becomes integers, for all but `one-scale` with a scale of its own for each channel."""
 
 LEVELS = 127
+REDUCED_LEVELS = 64  # onnxruntime's int8 in 7 bits
 
 
-def with_kept_sums(core: Any) -> Any:
+def of_variant(what: Variant) -> Rounding:
+    """Return how the kernels of a variant are rounded."""
+    if what.kind == "clustered":
+        return "one-scale"  # so that equal weights stay equal
+    return "nearest" if what.quantized else "kept-sums"  # what was trained under nearest rounding is best rounded so
+
+
+def with_kept_sums(core: Any, *, smallest: int = 0) -> Any:
     """Return a copy of `core` whose convolution kernels are what int8 holds, channel by channel, with their sums kept.
 
-    The converters find the same scales in it, as the largest weight of a channel stays, and so the same integers.
+    The converter finds the same scales in it, as the largest weight of a channel stays, and so the same integers.
+
+    Args:
+        core: a network.
+        smallest: kernels of fewer values stay as they are.
     """
+    from feredge.export.variants import plain_clone
+    from feredge.keras import keras
+
     clone = plain_clone(core)
     for layer in clone.layers:
-        if type(layer) is keras.layers.Conv2D:  # not the transposed one, whose channels lie on another axis
+        # Not the transposed one, whose channels lie on another axis.
+        if type(layer) is keras.layers.Conv2D and np.prod(layer.kernel.shape) >= smallest:
             layer.kernel.assign(keep_sums(layer.kernel.numpy()))
     return clone
 
 
-def keep_sums(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `kernel`, `float32 (..., channels)`, in whole steps of 1/127 of each channel's largest weight.
+def keep_sums(kernel: NDArray[np.float32], *, axis: int = -1, levels: int = LEVELS) -> NDArray[np.float32]:
+    """Return `kernel` in whole steps of 1/`levels` of each channel's largest weight, channels along `axis`.
 
     A channel's sum stays within half a step, a weight within one. Zeros stay zero, for pruned networks.
     """
-    columns = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
-    scale = np.abs(columns).max(axis=0) / LEVELS
+    moved = np.moveaxis(kernel, axis, -1)
+    columns = moved.reshape(-1, moved.shape[-1]).astype(np.float64)
+    scale = np.abs(columns).max(axis=0) / levels
     scale[scale == 0] = 1.0
     exact = columns / scale
     rounded = np.rint(exact)
@@ -48,9 +67,9 @@ def keep_sums(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
         direction = np.sign(steps)
         # Those that nearest rounding moved furthest in the wrong direction cost least to move back. The largest
         # weight stays, because it makes the scale.
-        fixed = (exact[:, channel] == 0) | (np.abs(exact[:, channel]) > LEVELS - 0.5)
+        fixed = (exact[:, channel] == 0) | (np.abs(exact[:, channel]) > levels - 0.5)
         gain = np.where(fixed, -np.inf, error * direction)
         chosen = np.argsort(-gain, kind="stable")[: abs(steps)]
         rounded[chosen, channel] -= direction
-    kept: NDArray[np.float32] = (rounded * scale).astype(np.float32)
-    return kept.reshape(kernel.shape)
+    kept = (rounded * scale).astype(np.float32).reshape(moved.shape)
+    return np.ascontiguousarray(np.moveaxis(kept, -1, axis))

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from feredge.artifact import CARD_KEY, Card
 from feredge.export.contents import ONNX_WEIGHTED, SMALL_KERNEL
+from feredge.export.rounding import Rounding, keep_sums
 
 # onnxruntime reports to its maker by default, and only this, before its first import, prevents it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -39,7 +40,7 @@ def core_graph(core: Any, *, opset: int) -> Any:
     return model
 
 
-def at_precision(core: Any, precision: str, *, per_channel: bool = True) -> Any:
+def at_precision(core: Any, precision: str, *, rounding: Rounding = "kept-sums") -> Any:
     """Return a `core_graph` in the input contract, its kernels stored as `precision`. For int8 see int8_onnx.py.
 
     `float16` stores kernels in half precision and widens them when the file is loaded, as TFLite's does: CPUs have no
@@ -52,12 +53,12 @@ def at_precision(core: Any, precision: str, *, per_channel: bool = True) -> Any:
     Args:
         core: what `core_graph` returned; it is left as it is.
         precision: `float32`, `float16` or `dynamic-int8`.
-        per_channel: give each channel of a kernel a scale of its own, and not all the same one.
+        rounding: of rounding.py.
     """
     model = onnx.ModelProto()
     model.CopyFrom(core)
     if precision == "dynamic-int8":
-        _store_kernels_as_integers(model, per_channel)
+        _store_kernels_as_integers(model, rounding)
     elif precision == "float16":
         _store_kernels_in_half(model)
     return scale_pixels(model)
@@ -110,12 +111,18 @@ def scale_pixels(model: Any) -> Any:
     return model
 
 
+def keeps_sums(node: Any) -> bool:
+    """Tell whether a node is a convolution whose kernel `keep_sums` may round: one that is not depthwise."""
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    return bool(node.op_type == "Conv" and groups == 1)
+
+
 def input_is_image(graph: Any) -> None:
     graph.input[0].name = IMAGE
     graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
 
 
-def _store_kernels_as_integers(model: Any, per_channel: bool) -> None:
+def _store_kernels_as_integers(model: Any, rounding: Rounding) -> None:
     """Replace each kernel by int8 values times a scale, as Cast and Mul.
 
     onnxruntime folds constants, so the product is taken once, at loading. It does not fold DequantizeLinear,
@@ -132,7 +139,9 @@ def _store_kernels_as_integers(model: Any, per_channel: bool) -> None:
         if kernel.size < SMALL_KERNEL:
             continue
         axis = 0 if node.op_type == "Conv" else kernel.ndim - 1
-        values, scale = _symmetric(kernel, axis if per_channel else None)
+        if rounding == "kept-sums" and keeps_sums(node):
+            kernel = keep_sums(kernel, axis=axis)
+        values, scale = _symmetric(kernel, None if rounding == "one-scale" else axis)
         graph.initializer.remove(known.pop(name))
         graph.initializer.append(numpy_helper.from_array(values, f"{name}_int8"))
         graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))

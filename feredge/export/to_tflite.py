@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from feredge.contract import Images
+from feredge.export.contents import SMALL_KERNEL
 from feredge.export.one_scale import with_one_scale
+from feredge.export.rounding import Rounding, with_kept_sums
 from feredge.keras import tf
 from feredge.train.networks import with_contract
 
 
-def to_tflite(core: Any, precision: str, *, calibration: Images, per_channel: bool = True) -> bytes:
+def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Rounding = "kept-sums") -> bytes:
     """Return a flatbuffer that takes `uint8 (N, H, W, C)` pixels, for any N after `resize_tensor_input`.
 
     For int8 see int8_tflite.py, and `trained_int8`. `dynamic-int8` keeps kernels of at least 1,024 values in int8 and
@@ -24,7 +26,7 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, per_channel: bo
         core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
         precision: `float32`, `float16`, `dynamic-int8` or `int16x8`.
         calibration: `uint8 (N, H, W, C)`, read for `int16x8` only.
-        per_channel: give each channel of a kernel a scale of its own, and not all the same one.
+        rounding: of rounding.py.
     """
 
     def representative_dataset() -> Iterator[list[Any]]:
@@ -43,10 +45,13 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, per_channel: bo
                 tf.lite.OpsSet.TFLITE_BUILTINS,  # the pixels' way to int16 is a Cast
             ]
 
+    integers = precision in ("dynamic-int8", "int16x8")
+    if integers and rounding == "kept-sums":
+        core = with_kept_sums(core, smallest=SMALL_KERNEL if precision == "dynamic-int8" else 0)
     model = converted(with_contract(core), options)
-    if per_channel or precision not in ("dynamic-int8", "int16x8"):
-        return model
-    return with_one_scale(model, to_tflite(core, "float32", calibration=calibration))
+    if integers and rounding == "one-scale":
+        return with_one_scale(model, to_tflite(core, "float32", calibration=calibration))
+    return model
 
 
 def trained_int8(quantized: Any) -> bytes:

@@ -62,6 +62,19 @@ def test_calibration_spans_all_pixels_and_stays_in_the_training_split() -> None:
     assert (calibration.choose(splits, 100, seed=1)[0] == chosen).all()
 
 
+def test_images_come_mixed_from_folders() -> None:
+    """Guards checks that look at the first images only, of data that come class by class."""
+    whole = stripes()
+    ordered = whole.take(np.argsort(whole.labels, kind="stable"))
+    assert len(set(ordered.labels[:40])) == 1
+    label = {image.tobytes(): int(name) for image, name in zip(ordered.batch, ordered.labels, strict=True)}
+    found = [label[image.tobytes()] for image in calibration.mixed(ordered, seed=1)]
+    assert len(found) == len(whole) and len(set(found[:40])) == 7
+    chosen, others = calibration.choose(data.split(ordered, DataView(size=16)), 100, seed=1)
+    for images in (chosen, others):  # but the first, two pixels of which are set
+        assert len({label[image.tobytes()] for image in images[1:40]}) == 7
+
+
 def test_calibration_images_of_the_test_split_are_refused_or_left_out() -> None:
     """Guards idea 5 where the user brings the images, and where the training split holds copies of test images."""
     splits = data.split(stripes(), DataView(size=16))

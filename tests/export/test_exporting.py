@@ -25,7 +25,7 @@ from feredge.artifact import Manifest
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export
-from feredge.export.layer_table import layer_table
+from feredge.export.layers import layer_table
 from feredge.export.recheck import recheck
 from feredge.recipe import Compression, DataView, Export
 from feredge.run import RunFolder
