@@ -3,8 +3,8 @@
 Nearest rounding moves the sum of a small kernel by up to a few steps, and so its answer to even brightness: a bias
 that every pixel adds to, in the first layer most of all (Nagel et al., "Data-free quantization through weight
 equalization and bias correction", 2019, take it out of the biases afterwards). Rounding a few weights of a
-channel the other way keeps the sum. It takes a fifth off the mean error of an int8 file's probabilities on `nano`,
-and a tenth on `small`.
+channel the other way keeps the sum. On `nano` and `small` it takes 8 to 28% off the mean error of an int8 file's
+probabilities, and 19 to 41% where weights alone are integers.
 """
 
 from __future__ import annotations
