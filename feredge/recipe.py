@@ -197,7 +197,7 @@ class Augmentation:
         zoom: largest change of the part that is shown, drawn for height and width apart.
         shear: largest angle, in degrees, by which vertical lines lean.
         mixup: each image is mixed with another of its batch, and so are their labels, by a share drawn from
-            Beta(mixup, mixup); 0 mixes none (Zhang et al., "mixup", 2018).
+            Beta(mixup, mixup); 0 mixes none (Zhang et al., "mixup", 2018). Of a teacher, the logits are mixed.
         crop: train on random squares of so many pixels, which costs less; 0 on whole images. Figures are of whole
             images. Only the residual network takes images of any size.
     """
