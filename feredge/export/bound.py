@@ -25,27 +25,34 @@ class Made:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def within_bound(calibrated: Callable[[Images], Integer] | None, job: Job, core: Any, *, trained: bytes = b"") -> Made:
+def as_trained(model: bytes, job: Job, core: Any) -> Made:
+    """Return a file that was trained in int8: it has no layers to choose from, but its drop is bounded too.
+
+    Raises:
+        RecipeError: the job's `keep_float` names layers.
+        VerificationError: more is lost than `max_drop`.
+    """
+    if job.settings.keep_float:
+        raise RecipeError("export.keep_float: the TFLite file of a qat variant was trained in int8, layer by layer")
+    return Made(model, (), _checked(_drop_on_validation(job, core)(model), job))
+
+
+def within_bound(calibrated: Callable[[Images], Integer], job: Job, core: Any) -> Made:
     """Return the int8 file of a job: with `keep_float` in float, and as many more layers as `max_drop` asks for.
 
     Args:
         calibrated: from calibration images to a network that can be quantized.
         job: says how.
         core: the float network.
-        trained: the int8 file as quantization-aware training made it, which has no layers to choose from.
 
     Raises:
-        RecipeError: `keep_float` names no layer of the network, or layers of a file that was trained in int8.
+        RecipeError: `keep_float` names no layer of the network.
         VerificationError: more is lost than `max_drop`, even with all layers in float; or two calibration sets
             give files that disagree.
     """
     from feredge.export.verify import check_calibration
 
     wanted, drop_of = job.settings.keep_float, _drop_on_validation(job, core)
-    if calibrated is None:
-        if wanted:
-            raise RecipeError("export.keep_float: the TFLite file of a qat variant was trained in int8, layer by layer")
-        return Made(trained, (), _checked(drop_of(trained), job))
     network = calibrated(job.calibration)
     for layer in wanted:
         if layer not in network.layers:

@@ -134,13 +134,13 @@ def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
 
 
 def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding) -> Callable[[Card], Made]:
-    from feredge.export.bound import within_bound
+    from feredge.export.bound import as_trained, within_bound
     from feredge.export.integer import calibrated
     from feredge.export.to_tflite import to_tflite, trained_int8
 
     def make(card: Card) -> Made:
         if card.precision == "int8" and quantized is not None:
-            return within_bound(None, job, core, trained=trained_int8(quantized))
+            return as_trained(trained_int8(quantized), job, core)
         if card.precision == "int8":
             return within_bound(
                 lambda images: calibrated(core, images, "tflite", settings=job.settings, rounding=rounding), job, core

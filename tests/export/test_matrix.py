@@ -237,7 +237,9 @@ def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None
 def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -> None:
     """Guards a gate that gives way: a file that was trained in int8 has no layer to put back."""
     with pytest.raises(VerificationError, match=r"at most 2 pp on the validation images, found 18\.57 pp"):
-        bound.within_bound(None, _job(max_drop=2.0), None, trained=bytes([13]))
+        bound.as_trained(bytes([13]), _job(max_drop=2.0), None)
+    with pytest.raises(RecipeError, match="keep_float: the TFLite file of a qat variant was trained in int8"):
+        bound.as_trained(bytes([1]), _job(keep_float=("a",)), None)
     with pytest.raises(RecipeError, match="unknown layer 'd'; known are a, b, c"):
         bound.within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
 
