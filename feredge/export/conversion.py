@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from feredge import artifact, files
 from feredge.artifact import Card, Entry
 from feredge.contract import Images
-from feredge.errors import ArtifactError, FeredgeError
+from feredge.errors import ArtifactError, FeredgeError, one_line
 from feredge.export.bound import Made
 from feredge.export.rounding import Rounding
 from feredge.recipe import Export
@@ -75,7 +75,7 @@ def convert(job: Job) -> Done:
     """
     from feredge.export import contents, facts, promises, runtimes
     from feredge.export.verify import verify
-    from feredge.train.fitting import compiled
+    from feredge.train.networks import compiled
 
     folder = RunFolder(job.run)
     core, converter = _open(folder, job)
@@ -93,7 +93,7 @@ def convert(job: Job) -> Done:
             except OSError:
                 raise
             except Exception as error:  # the converters raise whatever their libraries do
-                raise ArtifactError(f"{name}: conversion failed ({' '.join(str(error).split())[:160]})") from error
+                raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
             figures = verify(temporary, card, job.images, reference, name=name)
             inside = contents.read(temporary)
             promises.check_size(inside, core, name)

@@ -109,7 +109,7 @@ def _check_shapes(network: Any, given: Input, classes: tuple[str, ...], path: Pa
 def _with_probabilities(core: Any, images: Images) -> Any:
     """Return `core`, with a softmax behind it where its answers are no probabilities."""
     from feredge.keras import keras
-    from feredge.train.fitting import compiled
+    from feredge.train.networks import compiled
 
     rows = compiled(core)(images)
     if len(rows) and rows.min() >= 0 and float(np.abs(rows.sum(axis=1) - 1).max()) < 1e-3:  # float32 sums

@@ -10,8 +10,7 @@ from feredge.data.dataset import Dataset
 from feredge.errors import RunError
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train.fitting import compiled
-from feredge.train.networks import weights_digest
+from feredge.train.networks import compiled, weights_digest
 from feredge.train.record import record
 
 

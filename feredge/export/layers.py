@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,13 +92,12 @@ def layer_table(
     what, settings = parse(variant), run.recipe().export
     if what.quantized and kind == "tflite":
         raise RecipeError(f"{variant}: its TFLite file was trained in int8, and has no float layers to compare with")
-    weights = json.loads(run.training.read_text(encoding="utf-8"))["weights"]
     if variant != "dense" and not (run.variants / f"{variant}.npz").is_file():
         raise RunError(f"{run.path}: expected the variant {variant}, found none; run `feredge export` first")
     view = run.recipe().data
     splits = data.split(dataset, view)
     looked_at = data.stratified_sample(calibration.to_choose_on(splits, view), LOOKED_AT, seed=view.seed)
     chosen, _ = calibration.choose(splits, settings.calibration, seed=view.seed)
-    core = variants.open_core(run, variant, weights=weights)
+    core = variants.open_core(run, variant, weights=run.figures()["weights"])
     network = calibrated(core, chosen, kind, settings=settings, rounding=rounding.of_variant(what))
     return table(network, looked_at.batch)

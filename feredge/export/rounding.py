@@ -39,8 +39,8 @@ def with_kept_sums(core: Any, *, smallest: int = 0) -> Any:
         core: a network.
         smallest: kernels of fewer values stay as they are.
     """
-    from feredge.export.variants import plain_clone
     from feredge.keras import keras
+    from feredge.train.networks import plain_clone
 
     clone = plain_clone(core)
     for layer in clone.layers:

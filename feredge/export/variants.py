@@ -26,6 +26,7 @@ from feredge.run import RunFolder
 from feredge.train import checkpoint, load_model
 from feredge.train.batches import Batches
 from feredge.train.fitting import one_hot, resolve_precision
+from feredge.train.networks import plain_clone
 from feredge.variant import Variant
 
 SCHEME = "2"  # of making variants: those that were made otherwise are made again
@@ -153,23 +154,6 @@ def open_quantized(run: RunFolder, name: str, *, weights: str) -> Any | None:
     model = quantization_aware(open_core(run, name, weights=weights))
     checkpoint.restore(_file(run, name), _arrays(run, name, weights), {"quantized": model.weights})
     return model
-
-
-def plain_clone(core: Any, precision: str = "float32") -> Any:
-    """Return a network of the same layers and weights, with no wrappers of an earlier compression.
-
-    In `bfloat16` its products are, while its weights and the softmax stay in float32.
-    """
-
-    def cloned(layer: Any) -> Any:
-        config = layer.get_config()
-        if precision == "bfloat16" and layer is not core.layers[0] and layer is not core.layers[-1]:
-            config["dtype"] = "mixed_bfloat16"
-        return type(layer).from_config(config)
-
-    clone = keras.models.clone_model(core, clone_function=cloned)
-    clone.set_weights(core.get_weights())
-    return clone
 
 
 def quantization_aware(core: Any) -> Any:

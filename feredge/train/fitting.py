@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
 from feredge.keras import has_bfloat16, keras, safe_to_fit, seed_everything, tf
 from feredge.recipe import Distillation, Network, Training
 from feredge.train.batches import Targets
 from feredge.train.networks import build_core, fold_input
 
 Precision = Literal["float32", "bfloat16"]
-CHUNK = 256  # images evaluated at a time
 
 
 def resolve_precision(asked: str) -> Precision:
@@ -216,21 +214,6 @@ def optimizer_state(optimizer: Any) -> list[Any]:
     """Return all variables of an optimizer."""
     forgotten = [optimizer._u_product] if isinstance(optimizer, keras.optimizers.Nadam) else []  # by Keras
     return [*optimizer.variables, *forgotten]
-
-
-def compiled(core: Any) -> Callable[[Images], NDArray[np.float32]]:
-    """Return a function from gray images `uint8 (N, H, W)` to a core's probabilities `float32 (N, classes)`."""
-    _, height, width, channels = core.input_shape
-    forward = tf.function(
-        lambda pixels: core(tf.cast(pixels, tf.float32) / 255.0, training=False),
-        input_signature=[tf.TensorSpec((None, height, width, channels), tf.uint8)],
-    )
-
-    def probabilities(images: Images) -> NDArray[np.float32]:
-        chunks = [forward(images[at : at + CHUNK, ..., None]).numpy() for at in range(0, len(images), CHUNK)]
-        return np.concatenate(chunks) if chunks else np.empty((0, core.output_shape[1]), np.float32)
-
-    return probabilities
 
 
 def one_hot(labels: NDArray[np.int8], classes: int) -> Targets:

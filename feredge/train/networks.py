@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from feredge.contract import Images
 from feredge.errors import RecipeError
-from feredge.keras import keras
+from feredge.keras import keras, tf
 from feredge.recipe import Network
 from feredge.train.published import hidden_layers
 
 layers = keras.layers
 
+CHUNK = 256  # images evaluated at a time
 NORM_MOMENTUM = 0.95  # statistics follow within tens of steps, so short runs and fine-tuning end with fitting ones
 
 
@@ -88,6 +92,38 @@ def weights_digest(model: Any) -> str:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
+
+
+def plain_clone(core: Any, precision: str = "float32") -> Any:
+    """Return a network of the same layers and weights, with no wrappers of an earlier compression.
+
+    In `bfloat16` its products are, while its weights and the softmax stay in float32.
+    """
+
+    def cloned(layer: Any) -> Any:
+        config = layer.get_config()
+        if precision == "bfloat16" and layer is not core.layers[0] and layer is not core.layers[-1]:
+            config["dtype"] = "mixed_bfloat16"
+        return type(layer).from_config(config)
+
+    clone = keras.models.clone_model(core, clone_function=cloned)
+    clone.set_weights(core.get_weights())
+    return clone
+
+
+def compiled(core: Any) -> Callable[[Images], NDArray[np.float32]]:
+    """Return a function from gray images `uint8 (N, H, W)` to a core's probabilities `float32 (N, classes)`."""
+    _, height, width, channels = core.input_shape
+    forward = tf.function(
+        lambda pixels: core(tf.cast(pixels, tf.float32) / 255.0, training=False),
+        input_signature=[tf.TensorSpec((None, height, width, channels), tf.uint8)],
+    )
+
+    def probabilities(images: Images) -> NDArray[np.float32]:
+        chunks = [forward(images[at : at + CHUNK, ..., None]).numpy() for at in range(0, len(images), CHUNK)]
+        return np.concatenate(chunks) if chunks else np.empty((0, core.output_shape[1]), np.float32)
+
+    return probabilities
 
 
 def multiply_adds(core: Any) -> int:

@@ -100,7 +100,7 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
         RunError: not trained, or not here; other data, other classes or images of another size than the first run's.
     """
     from feredge.keras import keras
-    from feredge.train.fitting import compiled
+    from feredge.train.networks import compiled
     from feredge.train.training import load_model
 
     size = runs[0].recipe().data.size

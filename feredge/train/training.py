@@ -23,8 +23,8 @@ from feredge.recipe import Recipe
 from feredge.run import RunFolder
 from feredge.train import checkpoint, history, schedule, teaching
 from feredge.train.batches import Batches
-from feredge.train.fitting import Fitter, compiled, one_hot, resolve_precision
-from feredge.train.networks import build_core, weights_digest
+from feredge.train.fitting import Fitter, one_hot, resolve_precision
+from feredge.train.networks import build_core, compiled, weights_digest
 from feredge.train.record import record
 from feredge.train.score import Score, score
 from feredge.train.teaching import SoftLabels

@@ -20,7 +20,7 @@ from feredge.export.foreign import Input, take_in
 from feredge.export.foreign_file import open_network
 from feredge.export.foreign_layers import as_core
 from feredge.keras import keras
-from feredge.train.fitting import compiled
+from feredge.train.networks import compiled
 from feredge.train.runner import KerasRunner
 
 layers = keras.layers

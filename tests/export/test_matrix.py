@@ -39,8 +39,8 @@ from feredge.export.to_tflite import to_tflite
 from feredge.recipe import Export
 from feredge.run import RunFolder
 from feredge.runtime import open_artifact
-from feredge.train import fitting
-from feredge.train.fitting import compiled
+from feredge.train import networks as float_networks
+from feredge.train.networks import compiled
 
 IMAGES = stripes(70, seed=5).batch
 CHOSEN = stripes().batch[:96].copy()
@@ -221,7 +221,7 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bound, "answers", answers)
     monkeypatch.setattr(layers, "answers", answers)
-    monkeypatch.setattr(fitting, "compiled", lambda core: lambda images: rows[: len(images)])
+    monkeypatch.setattr(float_networks, "compiled", lambda core: lambda images: rows[: len(images)])
 
 
 def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:

@@ -15,6 +15,7 @@ from feredge.artifact import Manifest
 from feredge.errors import VerificationError
 from feredge.export import contents, export, exporting, promises, to_onnx, to_tflite, variants
 from feredge.export.given import settle
+from feredge.export.rounding import Rounding
 from feredge.keras import keras
 from feredge.recipe import Compression, Export, Network
 from feredge.run import RunFolder
@@ -79,18 +80,19 @@ def test_clustered_kernels_hold_few_values(compressed: Exported, name: str) -> N
 def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path: Path, suffix: str) -> None:
     """Guards the third way that a converter stores a kernel; a scale a channel would show here."""
     core = variants.open_core(compressed[0], "clustered-12", weights=_weights(compressed))
-    path, few = tmp_path / f"x.{suffix}", dict[bool, bool]()
-    for per_channel in (False, True):
+    path, few = tmp_path / f"x.{suffix}", dict[Rounding, bool]()
+    ways: tuple[Rounding, ...] = ("one-scale", "nearest")
+    for rounding in ways:
         if suffix == "tflite":
-            model = to_tflite.to_tflite(core, "dynamic-int8", calibration=stripes(8).batch, per_channel=per_channel)
+            model = to_tflite.to_tflite(core, "dynamic-int8", calibration=stripes(8).batch, rounding=rounding)
         else:
             graph = to_onnx.core_graph(core, opset=17)
-            model = to_onnx.at_precision(graph, "dynamic-int8", per_channel=per_channel).SerializeToString()
+            model = to_onnx.at_precision(graph, "dynamic-int8", rounding=rounding).SerializeToString()
         path.write_bytes(model)
         kernels = contents.read(path).kernels.values()
         assert any(kernel.dtype == np.int8 for kernel in kernels)
-        few[per_channel] = all(len(np.unique(kernel)) <= 12 for kernel in kernels)
-    assert few == {False: True, True: False}
+        few[rounding] = all(len(np.unique(kernel)) <= 12 for kernel in kernels)
+    assert few == {"one-scale": True, "nearest": False}
 
 
 @pytest.mark.parametrize("precision", ["dynamic-int8", "int16x8"])
@@ -101,7 +103,7 @@ def test_one_scale_serves_depthwise_kernels_too(precision: str) -> None:
     x = keras.layers.DepthwiseConv2D(3, bias_initializer="random_normal")(x)
     x = keras.layers.Dense(7, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
     core, images = keras.Model(pixels, x), stripes(32, size=6).batch
-    model = to_tflite.to_tflite(core, precision, calibration=images, per_channel=False)
+    model = to_tflite.to_tflite(core, precision, calibration=images, rounding="one-scale")
     details = litert_interpreter(model).get_tensor_details()
     (kernel,) = (item for item in details if item["dtype"] == np.int8 and item["shape"].tolist() == [1, 3, 3, 128])
     scales = kernel["quantization_parameters"]["scales"]
