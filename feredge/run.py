@@ -125,9 +125,11 @@ class RunFolder:
         """
         run = cls(path)
         if run.recipe_file.exists():
-            if run.data()["digest"] != dataset.digest:
-                raise RunError(f"{path}: was started on other data ({run.data()['source']}); choose another folder")
-            if run.data().get("held_back", []) != _held_back(dataset):
+            known = run.data()
+            if known["digest"] != dataset.digest:
+                other = known.get("source", known["digest"][:12])
+                raise RunError(f"{path}: was started on other data ({other}); choose another folder")
+            if known.get("held_back", []) != _held_back(dataset):
                 found = len(_held_back(dataset))
                 raise RunError(f"{path}: was started with other rows left out, found {found}; choose another folder")
             if run.recipe() != recipe:
@@ -239,8 +241,8 @@ class RunFolder:
         """
         from feredge.data import load
 
-        known = self.data()
-        dataset = load(source or known["source"], size=self.recipe().data.size, skip_bad_rows=known["skipped_rows"] > 0)
+        skip = self.data()["skipped_rows"] > 0
+        dataset = load(source or self.source(), size=self.recipe().data.size, skip_bad_rows=skip)
         self.check_data(dataset)
         return self.hold_back(dataset)
 
@@ -260,24 +262,34 @@ class RunFolder:
                 f"found others ({dataset.source}, {dataset.digest[:12]})"
             )
 
+    def source(self) -> str:
+        """Return where the data were when the run was started; RunError where that is not told: runs are passed on."""
+        source = self.data().get("source")
+        if not isinstance(source, str):
+            raise RunError(f"{self.data_file}: expected where the data are, found nothing; say it by --data")
+        return source
+
     def data(self) -> dict[str, Any]:
         """Return what data.json says, or raise RunError."""
-        return _told(self.data_file, "digest")
+        return _told(self.data_file, digest=str, classes=list, skipped_rows=int)
 
     def figures(self) -> dict[str, Any]:
         """Return what training.json says, or raise RunError."""
-        return _told(self.training, "weights")
+        return _told(self.training, weights=str)
 
 
-def _told(path: Path, digest: str) -> dict[str, Any]:
-    """Return what a file of the run says, which holds at least a `digest` of that name."""
+def _told(path: Path, **needed: type) -> dict[str, Any]:
+    """Return what a file of the run says, which holds at least what every step after it reads there."""
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value[digest], str):
-            raise TypeError(f"{digest}: {value[digest]!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: expected what a run writes there, cannot be read ({one_line(error)})") from error
-    return value
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
+        raise RunError(f"{path}: expected what a run writes there, cannot be read ({reason})") from error
+    for key, kind in needed.items():
+        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
+            raise RunError(f"{path}: expected what a run writes there, found no {key}")
+    found: dict[str, Any] = value
+    return found
 
 
 def _held_back(dataset: Dataset) -> list[int]:

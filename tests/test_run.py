@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge import recipe
+from feredge import files, recipe
 from feredge.data.dataset import Dataset
+from feredge.data.drawn import drawn
 from feredge.errors import RunError
 from feredge.run import RunFolder
 
@@ -108,7 +109,7 @@ def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
         RunFolder.open(tmp_path, trained=True, exported=True)
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"weights": 1}', "\xff"])
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"weights": 1}', '{"digest": "d"}', "\xff"])
 def test_damaged_files_are_one_error(tmp_path: Path, text: str | None) -> None:
     """Guards every step after the training against a stack trace from what it reads first."""
     run = RunFolder(tmp_path)
@@ -117,6 +118,17 @@ def test_damaged_files_are_one_error(tmp_path: Path, text: str | None) -> None:
             path.write_bytes(text.encode("latin-1"))
         with pytest.raises(RunError, match=rf"{path.name}: expected what a run writes there"):
             read()
+
+
+def test_a_run_that_was_passed_on_asks_for_its_data(tmp_path: Path) -> None:
+    """Guards runs whose makers took their own folders out of data.json: every step says what it needs."""
+    run = RunFolder.claim(tmp_path / "r", recipe.load("nano"), drawn(70))
+    files.write_json(run.data_file, {key: value for key, value in run.data().items() if key != "source"})
+    with pytest.raises(RunError, match=r"data\.json: expected where the data are, found nothing; say it by --data"):
+        run.load_data()
+    assert len(run.load_data("drawn:70")) == 70
+    with pytest.raises(RunError, match="was started on other data"):
+        RunFolder.claim(run.path, recipe.load("nano"), drawn(71))
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path, dataset: Dataset) -> None:

@@ -126,7 +126,7 @@ class _Shelf:
         runs = [RunFolder(path) for path in paths if _is_run(path)]
         if source is None and not runs:
             raise DataError("expected the data that the files are judged on (--data PATH), found none")
-        self.source = source or str(runs[0].data()["source"])
+        self.source = source or runs[0].source()
         self._skip = any(run.data()["skipped_rows"] for run in runs)
         self._datasets: dict[int, Dataset] = {}
         self._tests: dict[str, tuple[Splits, NDArray[np.bool_]]] = {}

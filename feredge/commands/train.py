@@ -64,6 +64,7 @@ def trained(
 
     with bars() as progress:
         run = train(resolved, dataset, out or Path("runs") / resolved.name, soft_labels=soft_labels, progress=progress)
-    figures = run.figures()
-    click.echo(f"trained: {figures['test']['accuracy']:.2%} of {figures['test']['images']} test images, {run.path}")
+    test = run.figures().get("test")  # of a handful of images none are left to test on
+    found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"
+    click.echo(f"trained: {found}, {run.path}")
     return run, dataset
