@@ -15,6 +15,8 @@ from feredge.errors import RecipeError
 
 MOST = 80
 """Characters of a wrong value that a message shows."""
+LARGEST = 2**63 - 1
+"""TOML's whole numbers end there, while Python reads any, and cannot turn all of them into floats."""
 
 
 def added(default: Any) -> Any:
@@ -77,6 +79,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         table = _expect(dict, "a table", value, where)
         return {key: _value(arguments[1], item, f"{where}: {key}") for key, item in table.items()}
+    if type(value) is int and abs(value) > LARGEST:
+        raise RecipeError(f"{where}: expected a number of 64 bits, found one of {value.bit_length()}")
     if hint is float and type(value) is int:
         value = float(value)
     _expect(hint, hint.__name__, value, where)

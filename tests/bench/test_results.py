@@ -59,6 +59,7 @@ def test_json_and_back(tmp_path: Path) -> None:
             lambda v: v["rows"][0]["accuracy"].update(accuracy=float("inf")),
             "accuracy: expected a finite number, found inf",
         ),
+        (lambda v: v["machine"].update(load=10**400), "load: expected a number of 64 bits, found one of 1329"),
         (lambda v: v["data"].update(images=[1, True]), "images: expected int, found True"),
     ],
 )
