@@ -147,7 +147,7 @@ class Manifest:
             value = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ArtifactError(f"{path}: expected a manifest, cannot be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{path}: expected a JSON manifest, found other text ({error})") from error
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             raise ArtifactError(f"{path}: expected a manifest of schema {SCHEMA}, found another")
@@ -188,7 +188,7 @@ def parse_card(text: str, where: str) -> Card:
     """Read a card from the JSON text found inside a file."""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{where}: expected a feredge card in JSON, found {text[:40]!r}") from error
     return Card.from_json(value, where=where)
 

@@ -348,7 +348,7 @@ def load(name: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: expected a recipe, cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: expected TOML ({error})") from error
     table.setdefault("name", path.stem)
     for change in changes:
@@ -373,7 +373,7 @@ def _apply(change: str, table: dict[str, Any]) -> None:
         raise RecipeError(f"expected section.key=value, found {change!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()  # a bare word is a string, because shells eat the quotes
     inner = table.setdefault(section, {})
     if not isinstance(inner, dict):

@@ -282,7 +282,7 @@ def _told(path: Path, **needed: type) -> dict[str, Any]:
     """Return what a file of the run says, which holds at least what every step after it reads there."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
         raise RunError(f"{path}: expected what a run writes there, cannot be read ({reason})") from error
     for key, kind in needed.items():

@@ -74,6 +74,8 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[training]\nepochs = true", "training: epochs: expected int, found True"),
         ("[training]\nrate = nan", "training: rate: expected a finite number, found nan"),
         ("[training]\nweight_decay = inf", "weight_decay: expected a finite number, found inf"),
+        (f"seed = {'9' * 5000}", "expected TOML (Exceeds the limit"),
+        (f"name = {'[' * 100_000}", "expected TOML (maximum recursion depth exceeded"),
         (f"[training]\nrate = {10**400}", "training: rate: expected a number of 64 bits, found one of 1329"),
         ("[training]\noptimizer = 'lion'", "optimizer: expected one of sgd, adam, nadam, found 'lion'"),
         ("[training]\nwarmup = 9\nepochs = 3", "training.warmup from 0 to training.epochs"),

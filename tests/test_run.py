@@ -109,7 +109,7 @@ def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
         RunFolder.open(tmp_path, trained=True, exported=True)
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"weights": 1}', '{"digest": "d"}', "\xff"])
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"weights": 1}', '{"digest": "d"}', "\xff", "[" * 100_000])
 def test_damaged_files_are_one_error(tmp_path: Path, text: str | None) -> None:
     """Guards every step after the training against a stack trace from what it reads first."""
     run = RunFolder(tmp_path)

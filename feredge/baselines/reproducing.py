@@ -96,10 +96,12 @@ def _measure(trial: _Trial) -> tuple[str, dict[str, float]]:
     """Return the share of each part's images that the file gets right; what was measured once is kept beside it."""
     key = [trial.fitted.entry.sha256, *(digest(part) for part in trial.parts.values())]
     kept = trial.fitted.path.parent / "accuracy.json"
-    if kept.is_file():
+    try:
         value = json.loads(kept.read_text(encoding="utf-8"))
         if value["key"] == key:
             return trial.fitted.id, value["accuracy"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or a damaged one: measured anew
     accuracy = {name: _accuracy(trial.fitted.path, part) for name, part in trial.parts.items()}
     files.write_json(kept, {"key": key, "accuracy": accuracy})
     return trial.fitted.id, accuracy

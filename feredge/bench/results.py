@@ -228,7 +228,22 @@ class Results:
             results: Results = settings.read(cls, table, where)
         except RecipeError as error:
             raise ResultsError(str(error)) from error
+        results._check(where)
         return results
+
+    def _check(self, where: str) -> None:
+        """Raise ResultsError for what no benchmark measures, and no page can draw."""
+        if self.effort.margin <= 0:
+            raise ResultsError(f"{where}: effort: expected a margin above 0 pp, found {self.effort.margin:g}")
+        if len(self.data.images) != len(self.data.classes):
+            found = f"{len(self.data.images)} for {len(self.data.classes)} classes"
+            raise ResultsError(f"{where}: data: expected a number of images for each class, found {found}")
+        for row in self.rows:
+            for timing in (found.inference for found in row.latency):
+                least = min((timing.median, timing.p95, *(part.median for part in timing.rounds)))
+                if not timing.rounds or least <= 0:
+                    found = f"{len(timing.rounds)} rounds and {least:g} ms"
+                    raise ResultsError(f"{where}: {row.name}: expected rounds of more than 0 ms, found {found}")
 
     def write(self, path: Path) -> None:
         """Write `results.json`, whole or not at all."""
@@ -241,6 +256,6 @@ class Results:
             value = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ResultsError(f"{path}: expected results, cannot be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ResultsError(f"{path}: expected results in JSON ({error})") from error
         return cls.from_json(value, where=str(path))

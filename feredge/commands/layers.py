@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
 from feredge.commands.shared import AS_JSON, DATA_AGAIN, PATH
+from feredge.errors import RunError
 
 
 @click.command("layers")
@@ -29,9 +30,9 @@ def command(run: Path, data: str | None, variant: str, kind: Literal["onnx", "tf
     from feredge.run import RunFolder
 
     folder = RunFolder.open(run, trained=True)
-    rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
     path = folder.artifacts / LAYERS_FILE
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before = _known(path)
+    rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
     files.write_json(path, {**before, f"{variant}.int8.{kind}": rows})
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -41,6 +42,17 @@ def command(run: Path, data: str | None, variant: str, kind: Literal["onnx", "tf
     for row in rows:
         output, alone = (_decibels(row[key]) for key in ("sqnr_db", "alone_sqnr_db"))
         click.echo(f"{row['layer']:{width}}  {row['mse']:10.2e} {output}  {row['alone_mse']:10.2e} {alone}")
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """Return the tables that stand there; RunError for anything else, before the slow work."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: expected tables of layers, found something else; remove it")
+    return value
 
 
 def _decibels(value: float | None) -> str:

@@ -103,6 +103,6 @@ def _read(path: Path) -> dict[str, Any]:
     """Return a table of JSON; an empty one for anything else, because a report does not fail by what it may lack."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

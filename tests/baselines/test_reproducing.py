@@ -68,13 +68,17 @@ def test_a_set_without_test_images_is_one_clear_line(fer2013: Dataset) -> None:
 
 
 def test_reproduce_measures_the_kept_file(tmp_path: Path) -> None:
-    """Guards the figures: those of the file on the protocol's images, and the same again from what is kept."""
+    """Guards the figures: those of the file on the protocol's images, and the same again from what is kept; and
+    that what is kept may be damaged.
+    """
     faces = drawn(490)
     first = baselines.reproduce(faces, ["study-2022-rf"], cache=tmp_path)[0]
     view = study_2022(faces)
     probabilities = baselines.open_baseline(first.path).predict(view.test.batch)
     assert first.measured["test"] == (probabilities.argmax(axis=1) == view.test.labels).mean()
     assert first.measured["train"] > first.measured["test"] and "28,709" in first.deviation
+    assert baselines.reproduce(faces, ["study-2022-rf"], cache=tmp_path)[0] == first
+    (first.path.parent / "accuracy.json").write_text("{}")
     assert baselines.reproduce(faces, ["study-2022-rf"], cache=tmp_path)[0] == first
 
 

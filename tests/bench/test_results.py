@@ -37,6 +37,12 @@ def some_results() -> Results:
     return Results({"name": "toy"}, data, machine.describe(), SMALL, "2026-01-01T00:00:00+00:00", (good, bad))
 
 
+def timing(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the whole row's timing in what `to_json` gave."""
+    found: dict[str, Any] = value["rows"][0]["latency"][0]["inference"]
+    return found
+
+
 def test_json_and_back(tmp_path: Path) -> None:
     """Guards every field: a result read again is the result that was written."""
     results = some_results()
@@ -60,6 +66,10 @@ def test_json_and_back(tmp_path: Path) -> None:
             "accuracy: expected a finite number, found inf",
         ),
         (lambda v: v["machine"].update(load=10**400), "load: expected a number of 64 bits, found one of 1329"),
+        (lambda v: v["effort"].update(margin=0), "expected a margin above 0 pp, found 0"),
+        (lambda v: v["data"].update(images=[1]), "a number of images for each class, found 1 for "),
+        (lambda v: timing(v).update(rounds=[]), "expected rounds of more than 0 ms, found 0 rounds"),
+        (lambda v: timing(v).update(median=0), "expected rounds of more than 0 ms, found 2 rounds and 0 ms"),
         (lambda v: v["data"].update(images=[1, True]), "images: expected int, found True"),
     ],
 )
@@ -79,8 +89,10 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="cannot be read"):
         Results.read(tmp_path / "no.json")
     (tmp_path / "half.json").write_text('{"schema": 1, "rows": [')
-    with pytest.raises(ResultsError, match="expected results in JSON"):
-        Results.read(tmp_path / "half.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in ("half.json", "deep.json"):
+        with pytest.raises(ResultsError, match="expected results in JSON"):
+            Results.read(tmp_path / name)
 
 
 def test_results_are_frozen_and_finite(tmp_path: Path) -> None:
