@@ -89,6 +89,8 @@ class Card:
                 licence=str(value.get("licence", "")),
                 float_layers=tuple(map(str, value.get("float_layers", ()))),
             )
+        except ArtifactError as error:
+            raise ArtifactError(f"{where}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{where}: expected a whole feredge card, found one without {error}") from error
         if len(card.classes) < 2 or card.precision not in PRECISIONS:
@@ -163,7 +165,7 @@ class Manifest:
                 )
                 for row in value["artifacts"]
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"{path}: expected a whole manifest, found one without {error}") from error
         if check:
             for entry in entries:

@@ -44,7 +44,7 @@ class InputContract:
         """Read what `to_json` wrote; ArtifactError when it is something else."""
         try:
             contract = cls(int(value["height"]), int(value["width"]), int(value["channels"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"expected an input contract, found {value!r}") from error
         if contract.to_json() != dict(value) or contract.channels not in (1, 3) or min(contract.shape) < 1:
             raise ArtifactError(f"expected a uint8 NHWC input contract, found {value!r}")

@@ -82,6 +82,23 @@ def test_card_and_manifest_must_agree(export: Path) -> None:
         runtime.open_checked(export)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{", "[" * 100_000, "expected a JSON manifest, found other text"),
+        ('"bytes": ', '"bytes": 1e999, "": ', "expected a whole manifest, found one without"),
+        ('"height": ', '"height": 1e999, "": ', r"manifest\.json: expected an input contract, found"),
+        ('"range": ', '"rang": ', r"manifest\.json: expected a uint8 NHWC input contract, found"),
+    ],
+)
+def test_damaged_manifests(export: Path, old: str, new: str, message: str) -> None:
+    """Guards against a stack trace from a manifest that was edited by hand, and an error that names no file."""
+    path = export / "manifest.json"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(ArtifactError, match=message):
+        Manifest.read(export)
+
+
 @pytest.mark.parametrize("name", ["none.onnx", "none", "sub"])
 def test_missing_models(tmp_path: Path, name: str) -> None:
     """A missing file, and a folder without a manifest."""

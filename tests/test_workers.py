@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
+from feredge.errors import RunError
 from feredge.workers import end_with_parent, in_order, processes
 
 
@@ -57,3 +59,9 @@ def test_ctrl_c_waits_for_no_process() -> None:
             time.sleep(0.01)
         raise KeyboardInterrupt
     assert isinstance(sleeper.exception(), BrokenProcessPool)
+
+
+def test_a_process_that_was_killed_is_one_error() -> None:
+    """Guards the machine's word for too little memory: it ends a process, which can say nothing then."""
+    with pytest.raises(RunError, match="a job ended without a word"), processes(1, start=int, what="a job") as pool:
+        pool.submit(os._exit, 9).result()
