@@ -19,10 +19,11 @@ def test_a_text_of_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
     path.write_text("# rows\n\n12\n3  # a remark\n12\n")
     assert read_rows(path) == [3, 12]
-    path.write_text("3\n-1\n")
-    with pytest.raises(DataError, match="line 2: expected a row number"):
-        read_rows(path)
-    with pytest.raises(DataError, match="cannot be read"):
+    for wrong in ("-1", "9" * 19, "9" * 5000):
+        path.write_text(f"3\n{wrong}\n")
+        with pytest.raises(DataError, match="line 2: expected a row number"):
+            read_rows(path)
+    with pytest.raises(DataError, match=r"cannot be read \(No such file or directory\)"):
         read_rows(tmp_path / "none.txt")
 
 
@@ -57,9 +58,12 @@ def test_nor_do_their_copies(classes: tuple[str, ...]) -> None:
 
 
 def test_a_row_that_is_not_there() -> None:
-    """Guards against a list for another csv."""
+    """Guards against a list for another csv, and a run's list that was edited by hand."""
     with pytest.raises(DataError, match="row 700 to leave out"):
         hold_back(drawn(70), [1, 700])
+    for wrong in (["a"], [None], [10**30]):
+        with pytest.raises(DataError, match="expected numbers of rows to leave out, found"):
+            hold_back(drawn(70), wrong)  # type: ignore[arg-type]
 
 
 def test_a_run_keeps_its_list(tmp_path: Path) -> None:
