@@ -65,7 +65,8 @@ def test_other_results_are_refused_with_2(results: Results, tmp_path: Path, monk
     done = held(path, results, monkeypatch)
     assert done.exit_code == 2 and "expected results on data of SHA-256 cdcd" in done.output
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "data.json").write_text(json.dumps({"digest": "01" * 32}))
+    about = {"digest": "01" * 32, "classes": list(results.data.classes), "skipped_rows": 0}
+    (tmp_path / "run" / "data.json").write_text(json.dumps(about))
     monkeypatch.setattr(bench, "measure_here", lambda *targets, **options: pytest.fail("it was measured"))
     done = CliRunner().invoke(main, ["bench", str(tmp_path / "run"), "--against", str(path)])
     assert done.exit_code == 2 and f"{path}: expected results on data of SHA-256 0101" in done.output
