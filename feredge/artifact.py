@@ -32,6 +32,9 @@ CARD_FILE = "feredge.json"
 LABELS_FILE = "labels.txt"
 DIGEST_FILE = "sha256.txt"
 MANIFEST_FILE = "manifest.json"
+RUNTIMES_FILE = "runtimes.json"  # what every runtime made of every file
+LAYERS_FILE = "layers.json"  # what int8 costs in each layer, where somebody asked
+OPERATORS_FILE = "operators.config"  # what `.ort` files need of a reduced build
 SCHEMA = 1
 
 

@@ -26,7 +26,8 @@ def command(run: Path, data: str | None, variant: str, kind: Literal["onnx", "tf
     files.
     """
     from feredge import files
-    from feredge.export.layers import LAYERS_FILE, layer_table
+    from feredge.artifact import LAYERS_FILE
+    from feredge.export.layers import layer_table
     from feredge.run import RunFolder
 
     folder = RunFolder.open(run, trained=True)

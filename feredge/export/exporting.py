@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from feredge import data, files, recipe_rules
-from feredge.artifact import MANIFEST_FILE, WRITTEN, Card, Entry, Manifest
+from feredge.artifact import MANIFEST_FILE, OPERATORS_FILE, RUNTIMES_FILE, WRITTEN, Card, Entry, Manifest
 from feredge.contract import Images, InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, RecipeError
 from feredge.export import calibration
 from feredge.export.conversion import INTEGER, Job, convert, start_worker
 from feredge.export.runtimes import IMAGES as RUNTIME_IMAGES
-from feredge.export.runtimes import RUNTIMES_FILE
-from feredge.export.to_ort import OPERATORS_FILE, required_operators
+from feredge.export.to_ort import required_operators
 from feredge.progress import Progress, quiet
 from feredge.recipe import Export, Recipe
 from feredge.run import RunFolder

@@ -17,7 +17,6 @@ from feredge.run import RunFolder
 from feredge.variant import parse
 
 LOOKED_AT = 64  # images that layers are ranked on
-LAYERS_FILE = "layers.json"
 
 
 @dataclass(frozen=True)

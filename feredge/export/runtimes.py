@@ -15,7 +15,6 @@ from feredge.tflite import TFLiteGraph
 
 Run = Callable[[Images], Probabilities]
 
-RUNTIMES_FILE = "runtimes.json"
 IMAGES = 96  # some of these kernels are slow
 BATCH = 32
 

@@ -10,7 +10,6 @@ from feredge.export.ort_format import pinned
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-OPERATORS_FILE = "operators.config"
 NOT_PORTABLE = ["NchwcTransformer"]  # lays kernels out for this CPU's vectors; ARM has no such kernels
 
 

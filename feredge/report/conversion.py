@@ -9,10 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from feredge.artifact import LAYERS_FILE, RUNTIMES_FILE
 from feredge.report.markup import breakable, line, scroll, section, table
-
-LAYERS_FILE = "layers.json"
-RUNTIMES_FILE = "runtimes.json"
 
 
 def layers(folder: Path) -> str:

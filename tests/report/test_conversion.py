@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from feredge.artifact import LAYERS_FILE, RUNTIMES_FILE
 from feredge.bench.results import Results
-from feredge.report.conversion import LAYERS_FILE, RUNTIMES_FILE, layers, runtimes
+from feredge.report.conversion import layers, runtimes
 from feredge.report.page import to_html
 
 LAYERS = {
@@ -47,11 +48,3 @@ def test_other_text_is_no_section(tmp_path: Path, text: str) -> None:
     (tmp_path / LAYERS_FILE).write_text(text)
     (tmp_path / RUNTIMES_FILE).write_text(text)
     assert layers(tmp_path) == runtimes(tmp_path) == ""
-
-
-def test_names_are_those_that_are_written() -> None:
-    """Guards the names of both files, which two rooms must share."""
-    from feredge.export import layers as written
-    from feredge.export import runtimes as compared
-
-    assert (written.LAYERS_FILE, compared.RUNTIMES_FILE) == (LAYERS_FILE, RUNTIMES_FILE)
