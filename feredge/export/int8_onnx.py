@@ -112,7 +112,25 @@ def _prepared(graph: Any) -> Any:
         onnx.save(graph, given)
         # Its symbolic shape inference would need sympy and finds nothing more in networks of fixed shape.
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
-        return load_model_with_shape_infer(prepared)
+        model = load_model_with_shape_infer(prepared)
+    _add_what_only_shifts(model.graph)
+    return model
+
+
+def _add_what_only_shifts(graph: Any) -> None:
+    """Make an addition of each normalization that has no gain: it would stay in float, with both conversions beside."""
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "BatchNormalization":
+            continue
+        scale, centre, mean, variance = (numpy_helper.to_array(known[name]) for name in node.input[1:])
+        epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
+        gain = scale / np.sqrt(variance + epsilon)
+        if np.abs(gain - 1).max() < 1e-6:
+            shift = numpy_helper.from_array((centre - mean).reshape(-1, 1, 1), f"{node.name}/shift")
+            graph.initializer.append(shift)
+            node.op_type, node.input[:] = "Add", [node.input[0], shift.name]
+            del node.attribute[:]
 
 
 def _rounded(graph: Any, levels: int) -> dict[str, tuple[str, Any]]:

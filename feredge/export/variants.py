@@ -19,7 +19,7 @@ from feredge.data.dataset import Dataset
 from feredge.errors import RecipeError, RunError
 from feredge.export import channels, clustering, pruning
 from feredge.export.finetuning import Tell, finetune
-from feredge.export.folding import fold_norms, without_loose_norms
+from feredge.export.folding import fold_norms, with_gains_first, without_loose_norms
 from feredge.keras import keras, seed_everything
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
@@ -31,6 +31,7 @@ from feredge.variant import Variant
 
 SCHEME = "2"  # of making variants: those that were made otherwise are made again
 WITH_DROPOUT = "3"  # drawn by the step's number
+QUANTIZED_WITH_DROPOUT = "4"  # from gains moved first, which all networks with loose normalizations and dropout have
 LOOKED_AT = 8192  # training images from which the importance of channels is taken, in small batches
 LOOK = 16
 
@@ -130,10 +131,10 @@ class _Work:
 
 
 def open_core(run: RunFolder, name: str, *, weights: str) -> Any:
-    """Return a variant's network: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)`."""
+    """Return a variant's network as it is converted: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)`."""
     core = plain_clone(load_model(run).get_layer("core"))
     if name == "dense":
-        return core
+        return with_gains_first(core)
     what, arrays = variant.parse(name), _arrays(run, name, weights)
     if what.quantized:
         core = without_loose_norms(core)
@@ -144,7 +145,8 @@ def open_core(run: RunFolder, name: str, *, weights: str) -> Any:
         kernels = {name.split("/")[0]: arrays[f"core_{i}"] for i, name in enumerate(names) if "/kernel:" in name}
         core = channels.narrowed(core, {layer: kernel.shape[-1] for layer, kernel in kernels.items()})
     checkpoint.restore(_file(run, name), arrays, {"core": core.weights})
-    return core
+    # What was trained in integers, or to few values, has its scales already.
+    return core if what.quantized or what.kind == "clustered" else with_gains_first(core)
 
 
 def open_quantized(run: RunFolder, name: str, *, weights: str) -> Any | None:
@@ -195,13 +197,11 @@ def _file(run: RunFolder, name: str) -> Path:
 
 def _identity(run: RunFolder, name: str, weights: str) -> str:
     """Return a digest of all that a variant follows from; the other variants in the recipe are not among it."""
-    recipe, drops = run.recipe(), any("Dropout" in kind for kind in run.layers().values())
+    recipe, scheme = run.recipe(), SCHEME
+    if any("Dropout" in kind for kind in run.layers().values()):
+        scheme = QUANTIZED_WITH_DROPOUT if variant.parse(name).quantized else WITH_DROPOUT
     alone = dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=(name,)))
-    text = (
-        (WITH_DROPOUT if drops else SCHEME)
-        + alone.digest("data", "training", "augmentation", "compression", "distillation")
-        + weights
-    )
+    text = scheme + alone.digest("data", "training", "augmentation", "compression", "distillation") + weights
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +13,9 @@ from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
 from feredge.errors import RecipeError
-from feredge.export import clustering, folding, pruning, variants
+from feredge.export import clustering, folding, integer, pruning, variants
 from feredge.keras import keras
-from feredge.recipe import Network
+from feredge.recipe import Export, Network
 from feredge.train.networks import build_core
 
 KERNELS = st.dictionaries(
@@ -118,6 +119,63 @@ def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
     assert "BatchNormalization" not in kinds and kinds.count("DepthwiseConv2D") == 8
     residual = build_core(RECIPE.network, size=16, classes=7)
     assert folding.without_loose_norms(residual) is residual
+
+
+@pytest.mark.parametrize("name", ["tuned-cnn", "course-cnn"])
+def test_gains_move_in_front_of_the_relu(name: str) -> None:
+    """Guards the exactness of moved gains, negative ones and none at all too, through poolings and to dense layers."""
+    core = _changed(build_core(Network(name=name), size=48, classes=7), 0.5, 1.5)
+    loose = folding._loose_norms(core)
+    for norm in loose:
+        gamma, *rest = norm.get_weights()
+        gamma[::3] *= -1
+        gamma[1] = 0
+        norm.set_weights([gamma, *rest])
+    moved, images = folding.with_gains_first(core), stripes(8, size=48).batch / np.float32(255)
+    np.testing.assert_allclose(moved(images).numpy(), core(images).numpy(), atol=1e-4)  # as above
+    for norm in loose:
+        gain, _ = folding._line(moved.get_layer(norm.name))
+        np.testing.assert_allclose(gain, np.sign(norm.gamma.numpy()), atol=1e-6)
+
+
+def test_gains_stay_where_they_cannot_move() -> None:
+    """Guards against scales moved through what does not pass them on, or to channels that others take too."""
+    for network in (RECIPE.network, Network(name="three-class-dcnn")):  # none is loose; those behind an ELU
+        core = build_core(network, size=16, classes=7)
+        assert folding.with_gains_first(core) is core
+    pixels = keras.Input((8, 8, 1))
+    shared = keras.layers.ReLU()(keras.layers.Conv2D(4, 3)(pixels))
+    capped = keras.layers.ReLU(max_value=6)(keras.layers.Conv2D(4, 3)(pixels))
+    both = [keras.layers.BatchNormalization()(x) for x in (shared, capped)]
+    core = keras.Model(pixels, keras.layers.Add()([*both, shared]))
+    assert folding.with_gains_first(core) is core
+
+
+def test_a_rare_channel_costs_the_others_nothing_in_int8() -> None:
+    """Guards int8 files of networks that normalize after the ReLU: a gain of 30 beside 1 left them wrong answers."""
+    pixels = keras.Input((16, 16, 1))
+    x = keras.layers.ReLU()(keras.layers.Conv2D(8, 3, strides=2)(pixels))
+    x = keras.layers.Flatten()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.BatchNormalization()(keras.layers.ReLU()(keras.layers.Dense(16)(x)))
+    core = keras.Model(pixels, keras.layers.Activation("softmax")(keras.layers.Dense(7)(x)))
+    rng = np.random.default_rng(0)
+    for norm in folding._loose_norms(core):
+        gamma, beta, mean, variance = norm.get_weights()
+        variance[:] = rng.uniform(0.1, 1, len(variance))
+        variance[0] = 0.0
+        norm.set_weights([gamma, beta, mean, variance])
+    moved, images = folding.with_gains_first(core), stripes().batch[:96].copy()
+    images[0, 0, 0], images[0, 0, 1] = 0, 255
+    exact = core(images / np.float32(255)).numpy()
+    kinds: dict[Literal["tflite", "onnx"], float] = {"tflite": 0.5, "onnx": 1.1}  # there, normalizations were in float
+    for kind, share in kinds.items():
+        found = [
+            integer.calibrated(each, images, kind, settings=Export(), rounding="kept-sums") for each in (core, moved)
+        ]
+        before, after = (float(np.abs(integer.answers(each.quantize(), images) - exact).mean()) for each in found)
+        assert after < share * before, kind
+    graph = onnx.load_from_string(found[1].quantize()).graph
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
 
 
 def test_a_quantized_network_has_the_same_names_each_time() -> None:
