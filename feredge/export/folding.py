@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from feredge.contract import Images
 from feredge.errors import RecipeError
 from feredge.keras import keras
 
 layers = keras.layers
+
+BATCH = 32
 
 
 def fold_norms(core: Any) -> Any:
@@ -95,6 +98,50 @@ def with_gains_first(core: Any) -> Any:
         mean = np.zeros_like(shift) if norm.center else -shift
         norm.set_weights([*scale, *centre, mean, np.full_like(shift, 1.0 - norm.epsilon)])
     return moved
+
+
+def with_constants(core: Any, images: Images) -> Any:
+    """Return a network whose channels before loose normalizations are constants where int8 cannot tell them from one.
+
+    That is for gains that `with_gains_first` cannot move, as behind an ELU. A channel that varies by less than the
+    tensor's rounding does comes out as noise, which a large gain makes larger; its mean is nearer to it.
+
+    Args:
+        core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
+        images: to calibrate on, `uint8 (N, H, W, C)`.
+    """
+    norms = [each for each in _loose_norms(core) if each.scale and each.center and _scaled_before(each) is None]
+    if not norms:
+        return core
+    changed = keras.models.clone_model(core)
+    changed.set_weights(core.get_weights())
+    for norm, (mean, deviation, step) in zip(norms, _moments(core, norms, images), strict=True):
+        constant = deviation < step / np.sqrt(12)  # the standard deviation of rounding
+        gain, shift = _line(norm)
+        gamma, _, before, variance = norm.get_weights()
+        beta = np.where(constant, shift + gain * mean, shift + gain * before).astype(np.float32)
+        changed.get_layer(norm.name).set_weights([np.where(constant, 0, gamma), beta, before, variance])
+    return changed
+
+
+def _moments(core: Any, norms: list[Any], images: Images) -> list[tuple[Any, Any, float]]:
+    """Return each channel's mean and standard deviation before each of `norms`, and the tensor's step in int8."""
+    probe = keras.Model(core.input, [norm.input for norm in norms])
+    sums = [np.zeros((2, norm.input_shape[-1])) for norm in norms]
+    count, low, high = np.zeros(len(norms)), np.zeros(len(norms)), np.zeros(len(norms))
+    for at in range(0, len(images), BATCH):
+        found = probe(images[at : at + BATCH].astype(np.float32) / np.float32(255))
+        for place, values in enumerate(found if len(norms) > 1 else [found]):
+            rows = values.numpy().astype(np.float64).reshape(-1, values.shape[-1])
+            sums[place] += rows.sum(axis=0), np.square(rows).sum(axis=0)
+            count[place] += len(rows)
+            low[place], high[place] = min(low[place], rows.min()), max(high[place], rows.max())
+    means = [total / number for total, number in zip(sums, count, strict=True)]
+    deviations = [np.sqrt(np.maximum(squares - np.square(mean), 0)) for mean, squares in means]
+    return [
+        (mean, deviation, step)
+        for (mean, _), deviation, step in zip(means, deviations, (high - low) / 255, strict=True)
+    ]
 
 
 def _loose_norms(core: Any) -> list[Any]:

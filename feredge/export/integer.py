@@ -34,6 +34,9 @@ def calibrated(
     core: Any, images: Images, kind: Literal["onnx", "tflite"], *, settings: Export, rounding: Rounding
 ) -> Integer:
     """Return a float network with the ranges that its tensors have over `images`, `uint8 (N, H, W, C)`."""
+    from feredge.export.folding import with_constants
+
+    core = with_constants(core, images)
     if kind == "tflite":
         from feredge.export.int8_tflite import Int8TFLite
 

@@ -42,6 +42,7 @@ TOLERANCES = {
     "int8": Tolerance(0.6, 0.03, 0.90),  # activations too: 0.23, 0.006 and 0.97 seen
     "int16x8": Tolerance(0.25, 0.02, 0.90),  # kernels in 8 bits, the rest in 16; of 128 images, 8 differed on `small`
 }
+SEEN_ON = 7  # classes
 SLOW = {"int16x8": 128}
 """Most images where a precision has reference kernels only."""
 CALIBRATIONS_AGREE = 0.9  # share of images that two calibrations of one network call alike, as int8 and float must
@@ -89,7 +90,9 @@ def _measure_outputs(runner: Runner, card: Card, images: Images, reference: Prob
     agreement = float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean())
     tolerance = TOLERANCES[card.precision]
     _within(largest, tolerance.largest, name, "probabilities within {} of the float network's")
-    _within(mean, tolerance.mean, name, "probabilities on average within {} of the float network's")
+    # As much probability in other classes is more a class where there are fewer.
+    bound = tolerance.mean * SEEN_ON / len(card.classes)
+    _within(mean, bound, name, "probabilities on average within {} of the float network's")
     # On a handful of images one image would decide; a file may always differ on one.
     allowed = max(1.0 - tolerance.agreement, 1.0 / len(images))
     _within(1.0 - agreement, allowed, name, "another class than the float network's on at most {} of the images")

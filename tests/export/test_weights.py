@@ -14,6 +14,7 @@ from tiny_training import RECIPE, stripes
 
 from feredge.errors import RecipeError
 from feredge.export import clustering, folding, integer, pruning, variants
+from feredge.export.int8_tflite import Int8TFLite
 from feredge.keras import keras
 from feredge.recipe import Export, Network
 from feredge.train.networks import build_core
@@ -180,6 +181,34 @@ def test_a_rare_channel_costs_the_others_nothing_in_int8() -> None:
         assert after < share * before, kind
     graph = onnx.load_from_string(found[1].quantize()).graph
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+def test_channels_that_int8_cannot_tell_from_constants_become_constants() -> None:
+    """Guards int8 files of networks with an ELU, where a gain of 30 on a channel that never varied was noise."""
+    pixels = keras.Input((16, 16, 1))
+    x = keras.layers.ELU()(keras.layers.Conv2D(8, 3, strides=2)(pixels))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization(name="norm")(x))
+    core = keras.Model(pixels, keras.layers.Dense(7, "softmax")(x))
+    rng = np.random.default_rng(0)
+    kernel, bias = core.layers[1].get_weights()
+    kernel[:], kernel[..., 3] = rng.uniform(0, 30, kernel.shape), 0.0
+    bias[3] = -0.5
+    core.layers[1].set_weights([kernel, bias])
+    spread = np.full(8, 900.0)
+    spread[3] = 0.0
+    core.get_layer("norm").set_weights([np.full(8, 0.2), np.zeros(8), np.zeros(8), spread])
+    images = stripes().batch[:96].copy()
+    images[0, 0, 0], images[0, 0, 1] = 0, 255
+    changed = folding.with_constants(core, images)
+    assert (changed.get_layer("norm").get_weights()[0] == 0).tolist() == [place == 3 for place in range(8)]
+    exact = core(images / np.float32(255)).numpy()
+    np.testing.assert_allclose(changed(images / np.float32(255)).numpy(), exact, atol=1e-5)  # sums in another order
+    model = integer.calibrated(core, images, "tflite", settings=Export(), rounding="kept-sums").quantize()
+    plain = Int8TFLite(core, images).quantize()
+    errors = [float(np.abs(integer.answers(each, images) - exact).mean()) for each in (model, plain)]
+    assert errors[0] < 0.5 * errors[1]
+    unchanged = build_core(Network(name="tuned-cnn"), size=16, classes=7)
+    assert folding.with_constants(unchanged, images) is unchanged  # behind a ReLU, gains move instead
 
 
 def test_a_quantized_network_has_the_same_names_each_time() -> None:
