@@ -153,3 +153,23 @@ def test_an_answer_that_depends_on_the_batch_is_refused() -> None:
 def test_ties_are_counted() -> None:
     """Guards the count of images that an integer output leaves undecided."""
     assert gate._ties(np.float32([[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.25, 0.25, 0.5]])) == 1
+
+
+@pytest.mark.parametrize(("moved", "refused"), [(0.09, False), (0.12, True)])
+def test_the_mean_difference_is_judged_by_the_number_of_classes(moved: float, refused: bool) -> None:
+    """Guards files of three classes: what moves from one class to another is more a class where there are few."""
+    reference = np.tile(np.float32([0.6, 0.3, 0.1]), (70, 1))
+
+    class Moved:
+        card = Card("dense", "int8", tuple("abc"), None)  # type: ignore[arg-type]
+
+        def predict(self, batch: Any) -> Any:
+            return reference[: len(batch)] + np.float32([-moved, moved, 0])
+
+    # 0.03 of each of seven classes is 0.105 moved, 0.07 of each of three
+    if refused:
+        with pytest.raises(VerificationError, match=r"probabilities on average within 0\.07 of the float network's"):
+            gate._measure_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
+    else:
+        found = gate._measure_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
+        assert found["mean"] == pytest.approx(2 * moved / 3)
