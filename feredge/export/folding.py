@@ -9,6 +9,7 @@ import numpy as np
 from feredge.contract import Images
 from feredge.errors import RecipeError
 from feredge.keras import keras
+from feredge.train.networks import plain_clone
 
 layers = keras.layers
 
@@ -87,8 +88,7 @@ def with_gains_first(core: Any) -> Any:
     pairs = {norm.name: layer.name for norm in _loose_norms(core) if (layer := _scaled_before(norm)) is not None}
     if not pairs:
         return core
-    moved = keras.models.clone_model(core)
-    moved.set_weights(core.get_weights())
+    moved = plain_clone(core)
     for name, before in pairs.items():
         norm, layer = moved.get_layer(name), moved.get_layer(before)
         gain, shift = _line(norm)
@@ -113,8 +113,7 @@ def with_constants(core: Any, images: Images) -> Any:
     norms = [each for each in _loose_norms(core) if each.scale and each.center and _scaled_before(each) is None]
     if not norms:
         return core
-    changed = keras.models.clone_model(core)
-    changed.set_weights(core.get_weights())
+    changed = plain_clone(core)
     for norm, (mean, deviation, step) in zip(norms, _moments(core, norms, images), strict=True):
         constant = deviation < step / np.sqrt(12)  # the standard deviation of rounding
         gain, shift = _line(norm)
