@@ -75,3 +75,11 @@ class Splits:
     test: Dataset
     dropped: int
     dropped_validation: int = 0
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the images of each class in `train`, `validation` and `test`."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            name: dict(zip(part.classes, np.bincount(part.labels, minlength=len(part.classes)).tolist(), strict=True))
+            for name, part in parts.items()
+        }

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,17 +134,14 @@ def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
 
 
 def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding) -> Callable[[Card], Made]:
-    from feredge.export.bound import as_trained, within_bound
-    from feredge.export.integer import calibrated
+    from feredge.export.bound import as_trained
     from feredge.export.to_tflite import to_tflite, trained_int8
 
     def make(card: Card) -> Made:
         if card.precision == "int8" and quantized is not None:
             return as_trained(trained_int8(quantized), job, core)
         if card.precision == "int8":
-            return within_bound(
-                lambda images: calibrated(core, images, "tflite", settings=job.settings, rounding=rounding), job, core
-            )
+            return _calibrated(job, core, "tflite", rounding)
         return Made(to_tflite(core, card.precision, calibration=job.calibration, rounding=rounding))
 
     return make
@@ -152,17 +149,13 @@ def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding
 
 def _onnx_maker(job: Job, core: Any, rounding: Rounding) -> Callable[[Card], Made]:
     from feredge.export import to_onnx
-    from feredge.export.bound import within_bound
-    from feredge.export.integer import calibrated
 
     made = dict[str, Made]()
 
     def make(card: Card) -> Made:
         if card.precision not in made:  # .onnx and .ort hold the same
             if card.precision == "int8":
-                made[card.precision] = within_bound(
-                    lambda images: calibrated(core, images, "onnx", settings=job.settings, rounding=rounding), job, core
-                )
+                made[card.precision] = _calibrated(job, core, "onnx", rounding)
             else:
                 graph = to_onnx.core_graph(core, opset=job.settings.opset)
                 model = to_onnx.at_precision(graph, card.precision, rounding=rounding)
@@ -170,3 +163,12 @@ def _onnx_maker(job: Job, core: Any, rounding: Rounding) -> Callable[[Card], Mad
         return made[card.precision]
 
     return make
+
+
+def _calibrated(job: Job, core: Any, kind: Literal["onnx", "tflite"], rounding: Rounding) -> Made:
+    from feredge.export.bound import within_bound
+    from feredge.export.integer import calibrated
+
+    return within_bound(
+        lambda images: calibrated(core, images, kind, settings=job.settings, rounding=rounding), job, core
+    )

@@ -36,14 +36,14 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
     run.check_data(dataset)
     predictions, history = read(run), _history(run)
     kept = run.figures().get("kept_epoch", 0)
-    train = data.split(dataset, run.recipe().data).train
+    splits = data.split(dataset, run.recipe().data)
     faces = images_of(predictions, dataset)
     tasks: dict[str, Callable[[Path], None]] = {
         "curves.png": lambda path: epochs.curves(path, history, kept=kept),
         "epochs.png": lambda path: epochs.violins(path, history),
-        "classes.png": lambda path: images.class_counts(path, run.data()["splits"]),
-        "one-of-each.png": lambda path: data.write_one_of_each(train, path),
-        "variance.png": lambda path: images.explained_variance(path, train.images),
+        "classes.png": lambda path: images.class_counts(path, splits.counts()),
+        "one-of-each.png": lambda path: data.write_one_of_each(splits.train, path),
+        "variance.png": lambda path: images.explained_variance(path, splits.train.images),
     }
     if len(predictions.labels):
         tasks |= {

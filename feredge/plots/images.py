@@ -13,7 +13,7 @@ MARKS = (0.90, 0.95, 0.99)
 
 
 def class_counts(path: Path, splits: dict[str, dict[str, int]]) -> None:
-    """Draw the images of each class in each split; `splits` as data.json has them."""
+    """Draw the images of each class in each split; `splits` as `Splits.counts` gives them."""
     classes = list(next(iter(splits.values())))
     figure = new_figure(width=2.5 + 1.1 * len(classes), height=4.0)
     axes = figure.add_subplot()

@@ -113,11 +113,7 @@ def load_model(run: RunFolder) -> Any:
 
 def _record_splits(run: RunFolder, splits: Splits) -> None:
     """Add to data.json what the split left: images by split and class, and the duplicates that were dropped."""
-    counts = {
-        name: dict(zip(part.classes, np.bincount(part.labels, minlength=len(part.classes)).tolist(), strict=True))
-        for name, part in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    }
-    files.write_json(run.data_file, {**run.data(), "splits": counts, "dropped": splits.dropped})
+    files.write_json(run.data_file, {**run.data(), "splits": splits.counts(), "dropped": splits.dropped})
 
 
 class _Fit:

@@ -36,12 +36,6 @@ def _predictions(count: int = 42) -> Predictions:
 def run(tmp_path: Path) -> RunFolder:
     """Give a folder that holds what a training leaves for the pictures."""
     folder = RunFolder.claim(tmp_path / "run", recipe.load("nano"), DATASET)
-    splits = data.split(DATASET, recipe.load("nano").data)
-    counts = {
-        name: dict(zip(DATASET.classes, np.bincount(part.labels, minlength=7).tolist(), strict=True))
-        for name, part in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    }
-    files.write_json(folder.data_file, {**folder.data(), "splits": counts})
     files.write_text(folder.history, HISTORY)
     files.write_json(folder.training, {"weights": "ab" * 32, "kept_epoch": 2})
     _predictions().write(folder.predictions)
