@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from feredge import settings
 from feredge.contract import Images
 from feredge.errors import RecipeError, VerificationError
 from feredge.export.integer import Integer, answers
+from feredge.export.job import Job
 from feredge.export.layers import LOOKED_AT, ranked
-
-if TYPE_CHECKING:
-    from feredge.export.conversion import Job
 
 
 @dataclass(frozen=True)

@@ -5,57 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from feredge import artifact, files
-from feredge.artifact import Card, Entry
-from feredge.contract import Images
+from feredge.artifact import Card
 from feredge.errors import ArtifactError, FeredgeError, one_line
 from feredge.export.bound import Made
+from feredge.export.job import Done, Job
 from feredge.export.rounding import Rounding
-from feredge.recipe import Export
 from feredge.run import RunFolder
 from feredge.variant import parse
 from feredge.workers import end_with_parent
 
 INTEGER = ("int8", "int16x8")
 """Precisions whose ranges come from calibration."""
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What a worker is sent.
-
-    Attributes:
-        run: the run folder.
-        settings: what is written, and how.
-        cards: the card of each file to write, by its name; all of one variant, and all TFLite or none.
-        calibration: `uint8 (N, H, W, 1)`, of the training split.
-        others: as many again, none of them the same.
-        images: to verify on, `uint8 (N, H, W, 1)`.
-        validation: images and labels on which a drop is bounded; none where it is not.
-    """
-
-    run: Path
-    settings: Export
-    cards: dict[str, Card]
-    calibration: Images
-    others: Images
-    images: Images
-    validation: tuple[Images, NDArray[np.int8]] | None
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a worker sends back: entries of the manifest, and what each runtime made of each file."""
-
-    entries: list[Entry]
-    runtimes: dict[str, Any]
 
 
 def start_worker() -> None:

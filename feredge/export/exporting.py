@@ -18,7 +18,8 @@ from feredge.contract import Images, InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, RecipeError
 from feredge.export import calibration
-from feredge.export.conversion import INTEGER, Job, convert, start_worker
+from feredge.export.conversion import INTEGER, convert, start_worker
+from feredge.export.job import Job
 from feredge.export.runtimes import IMAGES as RUNTIME_IMAGES
 from feredge.export.to_ort import required_operators
 from feredge.progress import Progress, quiet

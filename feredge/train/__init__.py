@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.train.training import load_model, train
+    from feredge.train.record import load_model
+    from feredge.train.training import train
 
 __all__ = ["load_model", "train"]
 
@@ -13,6 +14,6 @@ __all__ = ["load_model", "train"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'feredge.train' has no attribute {name!r}")
-    from feredge.train import training
+    from feredge.train import record, training
 
-    return getattr(training, name)
+    return getattr({"load_model": record, "train": training}[name], name)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from feredge import files, linux
 from feredge.data.dataset import Splits
+from feredge.errors import RunError, one_line
+from feredge.keras import keras
 from feredge.run import RunFolder
 from feredge.train.networks import multiply_adds, weights_digest, with_contract
 from feredge.train.score import score
@@ -53,6 +55,22 @@ def record(
             **_about_host(),
         },
     )
+
+
+def load_model(run: RunFolder) -> Any:
+    """Return a trained run's float model: `uint8 (N, H, W, 1)` to `float32 (N, classes)`, not compiled.
+
+    Raises:
+        RunError: not trained yet, or a file that is not the model that training.json speaks of.
+    """
+    expected = RunFolder.open(run.path, trained=True).figures()["weights"]
+    try:
+        model = keras.models.load_model(run.model, compile=False)
+    except Exception as error:  # Keras raises whatever its readers raise
+        raise RunError(f"{run.model}: cannot be read ({one_line(error)})") from error
+    if weights_digest(model) != expected:
+        raise RunError(f"{run.model}: expected weights {expected[:12]}, found {weights_digest(model)[:12]}")
+    return model
 
 
 def _about_host() -> dict[str, Any]:

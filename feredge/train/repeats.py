@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from pathlib import Path
 
 from feredge import files
-from feredge.data.dataset import Dataset
 from feredge.progress import Progress
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
 
 
-def repeat(run: RunFolder, recipe: Recipe, dataset: Dataset, *, soft_labels: Path | None, progress: Progress) -> None:
-    """Train `recipe` with the seeds after its own, in run folders of their own, then write `repeats.json`.
+def others(recipe: Recipe) -> dict[int, Recipe]:
+    """Return the recipes of the trainings that follow the first, by their seeds: those after the recipe's own."""
+    first = recipe.training.seed
+    return {
+        seed: dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=seed, repeats=1))
+        for seed in range(first + 1, first + recipe.training.repeats)
+    }
 
-    `run` is the first of them. The file holds each seed's accuracies, their mean and the standard deviation of the
-    sample (n - 1), for validation and test; None for a split without images.
 
-    Raises:
-        RunError: as in `train`.
+def numbered(progress: Progress, number: int, count: int) -> Progress:
+    """Return `progress` for one training of several: its tasks say which."""
+    return lambda task, done, total, note="": progress(f"{task} {number}/{count}", done, total, note)
+
+
+def record(run: RunFolder, runs: dict[int, RunFolder]) -> None:
+    """Write `repeats.json` into `run`, the first of `runs`, which are trained and named by their seeds.
+
+    The file holds each seed's accuracies, their mean and the standard deviation of the sample (n - 1), for validation
+    and test; None for a split without images.
     """
-    from feredge.train.training import train
-
-    seeds = range(recipe.training.seed, recipe.training.seed + recipe.training.repeats)
-    runs = {seeds[0]: run}
-    for number, seed in enumerate(seeds[1:], start=2):
-
-        def tell(task: str, done: float, total: float, note: str = "", number: int = number) -> None:
-            progress(f"{task} {number}/{len(seeds)}", done, total, note)
-
-        alone = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=seed, repeats=1))
-        runs[seed] = train(alone, dataset, run.repeats / f"seed-{seed}", soft_labels=soft_labels, progress=tell)
     figures = {seed: each.figures() for seed, each in runs.items()}
     files.write_json(
         run.spread,
-        {"seeds": list(seeds), **{split: _spread(figures, split) for split in ("validation", "test")}},
+        {"seeds": list(figures), **{split: _spread(figures, split) for split in ("validation", "test")}},
     )
 
 

@@ -12,7 +12,7 @@ from feredge.contract import Images, InputContract
 from feredge.errors import ArtifactError
 from feredge.keras import tf
 from feredge.run import RunFolder
-from feredge.train.training import load_model
+from feredge.train.record import load_model
 
 
 class KerasRunner:

@@ -101,7 +101,7 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
     """
     from feredge.keras import keras
     from feredge.train.networks import compiled
-    from feredge.train.training import load_model
+    from feredge.train.record import load_model
 
     size = runs[0].recipe().data.size
     for run in runs:

@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 
 from feredge import files
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import DataError, RunError, one_line
-from feredge.keras import keras
+from feredge.errors import DataError, RunError
 from feredge.plots.epochs import curves
 from feredge.plots.outcome import confusion
 from feredge.predictions import Predictions
 from feredge.progress import Progress, quiet
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train import checkpoint, history, schedule, teaching
+from feredge.train import checkpoint, history, repeats, schedule, teaching
 from feredge.train.batches import Batches
 from feredge.train.fitting import Fitter, one_hot, resolve_precision
-from feredge.train.networks import build_core, compiled, weights_digest
+from feredge.train.networks import build_core, compiled
 from feredge.train.record import record
 from feredge.train.score import Score, score
 from feredge.train.teaching import SoftLabels
@@ -59,9 +58,11 @@ def train(
         _train_once(recipe, dataset, run, teacher, progress)
     _check_teacher(run, teacher)
     if recipe.training.repeats > 1:
-        from feredge.train.repeats import repeat
-
-        repeat(run, recipe, dataset, soft_labels=soft_labels, progress=progress)
+        runs = {recipe.training.seed: run}
+        for number, (seed, alone) in enumerate(repeats.others(recipe).items(), start=2):
+            folder, told = run.repeats / f"seed-{seed}", repeats.numbered(progress, number, recipe.training.repeats)
+            runs[seed] = train(alone, dataset, folder, soft_labels=soft_labels, progress=told)
+        repeats.record(run, runs)
     return run
 
 
@@ -93,22 +94,6 @@ def _train_once(
         fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught)
         fit.epochs(progress)
         fit.finish(progress)
-
-
-def load_model(run: RunFolder) -> Any:
-    """Return a trained run's float model: `uint8 (N, H, W, 1)` to `float32 (N, classes)`, not compiled.
-
-    Raises:
-        RunError: not trained yet, or a file that is not the model that training.json speaks of.
-    """
-    expected = RunFolder.open(run.path, trained=True).figures()["weights"]
-    try:
-        model = keras.models.load_model(run.model, compile=False)
-    except Exception as error:  # Keras raises whatever its readers raise
-        raise RunError(f"{run.model}: cannot be read ({one_line(error)})") from error
-    if weights_digest(model) != expected:
-        raise RunError(f"{run.model}: expected weights {expected[:12]}, found {weights_digest(model)[:12]}")
-    return model
 
 
 def _record_splits(run: RunFolder, splits: Splits) -> None:
