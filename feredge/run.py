@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feredge import files
-from feredge import recipe as recipes
+from feredge import files, recipes
 from feredge.artifact import MANIFEST_FILE
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line

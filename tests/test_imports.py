@@ -17,10 +17,10 @@ HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxrunti
 ORDER = (
     *("errors", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
     *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
-    *("recipe", "data", "run", "predictions", "plots", "keras", "train", "export"),
+    *("recipe", "recipes", "data", "run", "predictions", "plots", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
 )
-"""From the ground up: a room imports only what stands before it. `commands` is cli.py too, `recipe` its rules."""
+"""From the ground up: a room imports only what stands before it. `commands` is cli.py too."""
 TENSORFLOW = ("keras", "train", "export")
 """Imported only by each other and by the command line."""
 OUTSIDES = {
@@ -83,7 +83,7 @@ def imported(package: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _room(name: str) -> str:
-    return {"cli": "commands", "recipe_rules": "recipe"}.get(name, name)
+    return {"cli": "commands"}.get(name, name)
 
 
 def wrong(package: Path) -> list[tuple[str, str]]:

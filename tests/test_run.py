@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge import files, recipe
+from feredge import files, recipes
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.errors import RunError
@@ -32,7 +32,7 @@ def dataset() -> Dataset:
 
 def test_a_run_is_opened_again_by_its_own_recipe(tmp_path: Path, dataset: Dataset) -> None:
     """Guards resuming: what was written reads back as equal, tuples and floats included."""
-    nano = recipe.load("nano")
+    nano = recipes.load("nano")
     RunFolder.claim(tmp_path / "r", nano, dataset)
     again = RunFolder.claim(tmp_path / "r", nano, dataset)
     assert again.recipe() == nano
@@ -41,41 +41,41 @@ def test_a_run_is_opened_again_by_its_own_recipe(tmp_path: Path, dataset: Datase
 
 def test_a_run_of_another_recipe_is_refused(tmp_path: Path, dataset: Dataset) -> None:
     """Guards against continuing one training with the settings of another."""
-    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
     with pytest.raises(RunError, match="another recipe"):
-        RunFolder.claim(tmp_path, recipe.load("nano", changes=["training.epochs=7"]), dataset)
+        RunFolder.claim(tmp_path, recipes.load("nano", changes=["training.epochs=7"]), dataset)
 
 
 def test_a_run_is_exported_by_another_recipe_without_training_again(tmp_path: Path, dataset: Dataset) -> None:
     """Guards hours of training: compression and export may change afterwards, and the newest stands in the folder."""
-    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
-    changed = recipe.load("nano", changes=['compression.variants=["dense"]', 'export.formats=["onnx"]'])
+    RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
+    changed = recipes.load("nano", changes=['compression.variants=["dense"]', 'export.formats=["onnx"]'])
     assert RunFolder.claim(tmp_path, changed, dataset).recipe() == changed
     with pytest.raises(RunError, match="other data"):
-        RunFolder.claim(tmp_path, recipe.load("nano"), dataclasses.replace(dataset, digest="d2"))
+        RunFolder.claim(tmp_path, recipes.load("nano"), dataclasses.replace(dataset, digest="d2"))
     assert RunFolder(tmp_path).recipe() == changed, "a claim that was refused changes nothing"
     with pytest.raises(RunError, match="another recipe"):
-        RunFolder(tmp_path).adopt(recipe.load("nano", changes=["training.seed=2"]))
+        RunFolder(tmp_path).adopt(recipes.load("nano", changes=["training.seed=2"]))
 
 
 def test_a_run_on_other_data_is_refused(tmp_path: Path, dataset: Dataset) -> None:
     """Guards figures against data that changed between two steps."""
-    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
     with pytest.raises(RunError, match="other data"):
-        RunFolder.claim(tmp_path, recipe.load("nano"), dataclasses.replace(dataset, digest="d2"))
+        RunFolder.claim(tmp_path, recipes.load("nano"), dataclasses.replace(dataset, digest="d2"))
 
 
 def test_a_folder_with_other_files_is_refused_and_kept(tmp_path: Path, dataset: Dataset) -> None:
     """Guards a user's own files against `--out ~/documents`."""
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(RunError, match="found other files"):
-        RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+        RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_a_claim_that_was_killed_is_made_again(tmp_path: Path, dataset: Dataset) -> None:
     """Guards a folder that is refused for ever: a kill left data.json alone there. Somebody's own is left alone."""
-    nano = recipe.load("nano")
+    nano = recipes.load("nano")
     run = RunFolder.claim(tmp_path / "r", nano, dataset)
     run.recipe_file.unlink()
     assert RunFolder.claim(run.path, nano, dataset).recipe() == nano
@@ -89,19 +89,19 @@ def test_a_claim_that_was_killed_is_made_again(tmp_path: Path, dataset: Dataset)
 
 def test_a_claim_changes_nothing_where_another_works(tmp_path: Path, dataset: Dataset) -> None:
     """Guards the recipe that another process makes files by; one that stays as it is disturbs nobody."""
-    run = RunFolder.claim(tmp_path / "r", recipe.load("nano"), dataset)
+    run = RunFolder.claim(tmp_path / "r", recipes.load("nano"), dataset)
     with run.alone():
-        RunFolder.claim(run.path, recipe.load("nano"), dataset)
+        RunFolder.claim(run.path, recipes.load("nano"), dataset)
         with pytest.raises(RunError, match="another process is at work there"):
-            RunFolder.claim(run.path, recipe.load("nano", changes=["compression.epochs=1"]), dataset)
-    assert run.recipe() == recipe.load("nano")
+            RunFolder.claim(run.path, recipes.load("nano", changes=["compression.epochs=1"]), dataset)
+    assert run.recipe() == recipes.load("nano")
 
 
 def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
     """Guards the order of commands: each error says what to run first."""
     with pytest.raises(RunError, match=r"found no recipe\.toml"):
         RunFolder.open(tmp_path)
-    RunFolder.claim(tmp_path, recipe.load("nano"), dataset)
+    RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
     with pytest.raises(RunError, match="run `feredge train` first"):
         RunFolder.open(tmp_path, trained=True)
     (tmp_path / "training.json").write_text("{}")
@@ -122,18 +122,18 @@ def test_damaged_files_are_one_error(tmp_path: Path, text: str | None) -> None:
 
 def test_a_run_that_was_passed_on_asks_for_its_data(tmp_path: Path) -> None:
     """Guards runs whose makers took their own folders out of data.json: every step says what it needs."""
-    run = RunFolder.claim(tmp_path / "r", recipe.load("nano"), drawn(70))
+    run = RunFolder.claim(tmp_path / "r", recipes.load("nano"), drawn(70))
     files.write_json(run.data_file, {key: value for key, value in run.data().items() if key != "source"})
     with pytest.raises(RunError, match=r"data\.json: expected where the data are, found nothing; say it by --data"):
         run.load_data()
     assert len(run.load_data("drawn:70")) == 70
     with pytest.raises(RunError, match="was started on other data"):
-        RunFolder.claim(run.path, recipe.load("nano"), drawn(71))
+        RunFolder.claim(run.path, recipes.load("nano"), drawn(71))
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path, dataset: Dataset) -> None:
     """Guards checkpoints that two trainings would overwrite in turn; the folder of one that was killed is free."""
-    run = RunFolder.claim(tmp_path / "r", recipe.load("nano"), dataset)
+    run = RunFolder.claim(tmp_path / "r", recipes.load("nano"), dataset)
     script = f"""
 import time, pathlib
 from feredge.run import RunFolder

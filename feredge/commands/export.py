@@ -49,7 +49,7 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
     or the .h5, .hdf5 or .keras file or SavedModel of a network trained elsewhere. The last two become the run folder
     --out.
     """
-    from feredge import recipe as recipes
+    from feredge import recipes
     from feredge.data import load
     from feredge.export.foreign import is_foreign
     from feredge.export.reopening import is_exported

@@ -8,7 +8,7 @@ import click
 @click.command("recipes")
 def command() -> None:
     """List the recipes that come with feredge."""
-    from feredge import recipe
+    from feredge import recipes
 
-    for name in recipe.names():
+    for name in recipes.names():
         click.echo(name)

@@ -50,7 +50,7 @@ def trained(
     skip_bad_rows: bool,
 ) -> tuple[RunFolder, Dataset]:
     """Train as the options of TRAINING say, and print how well. Return the run and its data."""
-    from feredge import recipe as recipes
+    from feredge import recipes
     from feredge.data import hold_back, load, read_rows
 
     changes += ("data.drop_duplicates=false",) * keep_duplicates

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from feredge import data, files, recipe_rules
+from feredge import data, files, recipes
 from feredge.artifact import MANIFEST_FILE, OPERATORS_FILE, RUNTIMES_FILE, WRITTEN, Card, Entry, Manifest
 from feredge.contract import Images, InputContract
 from feredge.data.dataset import Dataset, Splits
@@ -108,7 +108,7 @@ def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...])
         recipe = dataclasses.replace(recipe, export=settings)
     if variants:
         recipe = dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=variants))
-    recipe_rules.check(recipe, "export")
+    recipes.check(recipe, "export")
     return recipe
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import recipe_rules, settings
+from feredge import recipes, settings
 from feredge.artifact import MANIFEST_FILE, Entry, Manifest
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
@@ -41,7 +41,7 @@ def recipe_of(folder: Path) -> Recipe:
         raise ArtifactError(f"{folder}: expected a network trained here, found one from {table['foreign']['file']}")
     try:
         recipe: Recipe = settings.read(Recipe, table, SOURCE)
-        recipe_rules.check(recipe, SOURCE)
+        recipes.check(recipe, SOURCE)
     except RecipeError as error:
         raise ArtifactError(f"{folder}: {error} in its card") from error
     return dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=("dense",)))

@@ -11,7 +11,7 @@ import numpy as np
 from device_models import card, write_linear
 from numpy.typing import NDArray
 
-from feredge import recipe as recipes
+from feredge import recipes
 from feredge.artifact import Manifest, entry
 from feredge.bench.results import Effort
 from feredge.bench.subjects import Subject

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge import files
-from feredge import recipe as recipes
+from feredge import files, recipes
 from feredge.cli import main
 from feredge.data.drawn import drawn
 from feredge.run import RunFolder

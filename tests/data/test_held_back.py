@@ -10,7 +10,8 @@ import pytest
 
 from feredge.data import drawn, hold_back, read_rows, split
 from feredge.errors import DataError, RunError
-from feredge.recipe import DataView, load
+from feredge.recipe import DataView
+from feredge.recipes import load
 from feredge.run import RunFolder
 
 

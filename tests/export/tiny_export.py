@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tiny_training import RECIPE
 
-from feredge import files
-from feredge import recipe as recipes
+from feredge import files, recipes
 from feredge.recipe import Compression, Export, Recipe
 from feredge.run import RunFolder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge import data, files, recipe
+from feredge import data, files, recipes
 from feredge.errors import RunError
 from feredge.plots import draw, epochs, examples, figures, outcome
 from feredge.predictions import Predictions, images_of, read, report
@@ -35,7 +35,7 @@ def _predictions(count: int = 42) -> Predictions:
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     """Give a folder that holds what a training leaves for the pictures."""
-    folder = RunFolder.claim(tmp_path / "run", recipe.load("nano"), DATASET)
+    folder = RunFolder.claim(tmp_path / "run", recipes.load("nano"), DATASET)
     files.write_text(folder.history, HISTORY)
     files.write_json(folder.training, {"weights": "ab" * 32, "kept_epoch": 2})
     _predictions().write(folder.predictions)

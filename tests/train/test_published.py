@@ -7,11 +7,11 @@ import typing
 import numpy as np
 import pytest
 
-from feredge import recipe as recipes
+from feredge import recipes
 from feredge.errors import RecipeError
 from feredge.keras import keras
 from feredge.recipe import Network
-from feredge.recipe_rules import UNPADDED
+from feredge.recipes.rules import UNPADDED
 from feredge.train.networks import build_core, fold_input
 from feredge.train.published import NETWORKS
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from feredge import settings, variant
 from feredge.errors import RecipeError
-
-if TYPE_CHECKING:
-    from feredge.recipe import Augmentation, DataView, Network, Recipe, Schedule, Training
+from feredge.recipe import Augmentation, DataView, Network, Recipe, Schedule, Training
 
 Rules = tuple[tuple[bool, str], ...]
 SEEDS = f"seeds from 0 to {2**32 - 1}"

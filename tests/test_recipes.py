@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feredge import recipe as recipes
+from feredge import recipes
 from feredge.errors import RecipeError
 from feredge.recipe import Augmentation, Network, Recipe, Schedule, Training
 
