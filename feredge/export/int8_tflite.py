@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from feredge.contract import Images
 from feredge.export import flatbuffer, ranges
+from feredge.export.integer_elu import with_integer_elus
 from feredge.export.rounding import Rounding, keep_sums
 from feredge.export.to_tflite import converted, set_integer
 from feredge.keras import tf
@@ -51,15 +52,14 @@ class Int8TFLite:
         """Return the int8 flatbuffer, `uint8` in and out, with the layers `keep_float` in float32."""
         from tensorflow.lite.python.convert import mlir_quantize  # noqa: TID251
 
-        return bytes(
-            mlir_quantize(
-                _rounded(self._calibrated, keep_float) if self._rounding == "kept-sums" else self._calibrated,
-                disable_per_channel=self._rounding == "one-scale",
-                input_data_type=tf.uint8,
-                output_data_type=tf.uint8,
-                denylisted_nodes=[self._outputs[layer] for layer in keep_float],
-            )
+        quantized = mlir_quantize(
+            _rounded(self._calibrated, keep_float) if self._rounding == "kept-sums" else self._calibrated,
+            disable_per_channel=self._rounding == "one-scale",
+            input_data_type=tf.uint8,
+            output_data_type=tf.uint8,
+            denylisted_nodes=[self._outputs[layer] for layer in keep_float],
         )
+        return with_integer_elus(bytes(quantized))
 
     def outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
         """Return what each layer of a model that `quantize` gave has as its output."""

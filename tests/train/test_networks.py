@@ -16,7 +16,10 @@ def test_edge_recipes_keep_their_budget(name: str, most: int) -> None:
     core = build_core(recipes.load(name).network, size=48, classes=7)
     assert core.count_params() <= most
     if name != "demo":
-        assert f"{core.count_params():,} parameters" in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+        assert (
+            f"{core.count_params():,} parameters"
+            in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+        )
 
 
 def test_multiply_adds_by_hand() -> None:
