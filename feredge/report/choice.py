@@ -55,7 +55,8 @@ def choose(results: Results) -> Choice:
     name, words = _network({name: rows for name, rows in networks.items() if comparable(rows[0])} or networks, choices)
     best, kept, own = choices[name]
     steps += [*words, *own]
-    others = [(f"{other} instead", choices[other][0]) for other in choices if other != name]
+    front = pareto(measured)
+    others = [(f"{other} instead", row) for other, (row, *_) in choices.items() if other != name and row.name in front]
     return Choice(best, tuple(steps), (*_others(best, kept, networks[name]), *others), _cautions(results, best))
 
 

@@ -77,7 +77,7 @@
   const NEAR = 5;  // points below the best that the plot reaches unless everything is asked for
   const draw = () => {
     const axis = AXES[state.x];
-    const rows = data.rows.filter((row) => row.accuracy && axis.value(row) && (state.everything || row.kind !== "baseline"));
+    const rows = data.rows.filter((row) => row.accuracy && axis.value(row) && (state.everything || (row.kind !== "baseline" && !row.judged)));
     chart.replaceChildren();
     state.points = [];
     if (!rows.length) { chart.append(html("p", { textContent: "Nothing was measured that could be drawn." })); return; }
@@ -332,7 +332,7 @@
   if (data.threads.length > 1) controls.append(choice("Threads", "threads", data.threads.map((count) => [String(count), String(count)])));
   const everything = html("input", { type: "checkbox" });
   everything.addEventListener("change", () => { state.everything = everything.checked; draw(); });
-  controls.append(html("fieldset", {}, html("label", {}, everything, html("span", { textContent: "everything, baselines too" }))));
+  controls.append(html("fieldset", {}, html("label", {}, everything, html("span", { textContent: "baselines and rows on other images too" }))));
   const legend = document.getElementById("legend");
   const entry = (path, fill, stroke, words) => {
     const svg = element("svg", { viewBox: "-11 -11 22 22", "aria-hidden": "true" });

@@ -152,6 +152,7 @@ def test_of_several_networks_the_most_accurate_is_chosen_first(results: Results)
     elsewhere = tuple(dataclasses.replace(row, images=(10, 20), classes=("a", "b")) for row in slow)
     other_images = choose(dataclasses.replace(results, rows=fast + elsewhere))
     assert other_images.row and other_images.row.network == "fast", "accuracy on other images says nothing here"
+    assert "slow" not in {row.network for _, row in other_images.others}
     runtime = tuple(dataclasses.replace(row, runtime="OpenCV DNN") for row in fast)
     assert choose(dataclasses.replace(results, rows=runtime)).row is None
     assert pareto(runtime) == set()

@@ -176,6 +176,23 @@ def test_elements_and_no_complaints(page: chromium.Page, results: Results) -> No
     assert page.complaints == []
 
 
+def test_rows_on_other_images_are_not_drawn_among_the_rest(results: Results, tmp_path: Path) -> None:
+    """Guards the plot's scale: three classes are named right more often than seven, which says nothing here."""
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    first = next(row for row in results.rows if row.accuracy and row.kind == "artifact")
+    other = dataclasses.replace(first, name="other.tflite", network="other", images=(10, 20), classes=("a", "b"))
+    both = dataclasses.replace(results, rows=(*results.rows, other))
+    write_html(both, tmp_path / "report.html")
+    drawn = "document.querySelectorAll('#chart [data-name=\"other.tflite\"]').length"
+    with chromium.Page(program, tmp_path / "report.html") as page:
+        assert page.run(drawn) == 0
+        page.run("document.querySelector('#controls input[type=checkbox]').click()")
+        assert page.run(drawn) == 1
+        assert page.complaints == []
+
+
 def test_hover_tells_all_and_a_click_chooses(page: chromium.Page, results: Results) -> None:
     """Guards the plot by a real mouse: words appear, belong to the point, go away; a click moves table and flips."""
     page.run(
