@@ -50,7 +50,7 @@ def test_parameters_are_those_published(name: str) -> None:
     assert recipe.network.name == name and len(recipe.data.classes or range(7)) == classes
     core = build_core(recipe.network, size=48, classes=classes, channels=recipe.network.repeat)
     assert core.count_params() == PUBLISHED[name]
-    assert f"{PUBLISHED[name]:,} parameters" in (recipes.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+    assert f"{PUBLISHED[name]:,} parameters" in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
