@@ -118,7 +118,7 @@ def with_constants(core: Any, images: Images) -> Any:
         constant = deviation < step / np.sqrt(12)  # the standard deviation of rounding
         gain, shift = _line(norm)
         gamma, _, before, variance = norm.get_weights()
-        beta = np.where(constant, shift + gain * mean, shift + gain * before).astype(np.float32)
+        beta = (shift + gain * np.where(constant, mean, before)).astype(np.float32)
         changed.get_layer(norm.name).set_weights([np.where(constant, 0, gamma), beta, before, variance])
     return changed
 

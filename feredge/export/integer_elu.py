@@ -42,8 +42,9 @@ def _drop_unused(model: Any) -> None:
     graph = model.subgraphs[0]
     used = {int(index) for operator in graph.operators for index in (*operator.inputs, *operator.outputs)}
     used |= {int(index) for index in (*graph.inputs, *graph.outputs)}
-    moved = {old: new for new, old in enumerate(sorted(used - {-1}))} | {-1: -1}
-    graph.tensors = [graph.tensors[old] for old in sorted(used - {-1})]
+    kept = sorted(used - {-1})  # an input that is left out
+    moved = {old: new for new, old in enumerate(kept)} | {-1: -1}
+    graph.tensors = [graph.tensors[old] for old in kept]
     for place in (graph, *graph.operators):
         place.inputs = [moved[int(index)] for index in place.inputs]
         place.outputs = [moved[int(index)] for index in place.outputs]
