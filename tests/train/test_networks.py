@@ -10,7 +10,9 @@ from feredge.recipe import Network
 from feredge.train.networks import build_core, multiply_adds, with_contract
 
 
-@pytest.mark.parametrize(("name", "most"), [("nano", 100_000), ("demo", 100_000), ("small", 1_000_000)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("nano", 100_000), ("demo", 100_000), ("small", 1_000_000), ("base", 4_000_000)]
+)
 def test_edge_recipes_keep_their_budget(name: str, most: int) -> None:
     """Guards the budgets of the edge models; the file's first comment must name the true count."""
     core = build_core(recipes.load(name).network, size=48, classes=7)
