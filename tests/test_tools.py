@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from feredge import files
 from feredge.artifact import Entry, Manifest
@@ -16,7 +18,7 @@ from feredge.bench import Results
 from feredge.data import drawn
 from feredge.errors import ArtifactError
 from feredge.progress import quiet
-from feredge.runtime import DEFAULT_MODEL
+from feredge.runtime import DEFAULT_MODEL, open_artifact
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -38,11 +40,31 @@ def test_models_that_are_not_there_are_not_as_they_should_be(
 ) -> None:
     """Guards `--check` against success for want of anything to check."""
     monkeypatch.setattr(tool, "MODELS", tmp_path)
-    for file in ("manifest.json", "data.json", "results.json"):
+    for file in tool.KNOWN:
         with pytest.raises(ArtifactError, match=rf"nano/{file}: expected what a model is checked by, found none"):
             tool.check(["nano"], drawn(70), quiet)
         (tmp_path / "nano").mkdir(exist_ok=True)
         (tmp_path / "nano" / file).write_text("{}")
+
+
+@pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
+def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> None:
+    """Guards the cards' figures against mirrored, shifted or mislabelled views, each made here by other means."""
+    faces = drawn(70)
+    unique = np.arange(len(faces)) % 3 > 0
+    runner = open_artifact(DEFAULT_MODEL)
+
+    def moved(right: int, down: int) -> NDArray[np.uint8]:
+        rows, columns = (np.clip(np.arange(48) + by, 0, 47) for by in (down, right))
+        return faces.batch[:, rows][:, :, columns]
+
+    places = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)]
+    sums = [runner.predict(moved(*at)) + runner.predict(np.flip(moved(*at), 2).copy()) for at in places]
+    expected = {"single": runner.predict(faces.batch), "flip": sums[0], "ten-crop": sum(sums)}
+    right = {view: scores.argmax(axis=1) == faces.labels for view, scores in expected.items()}
+    assert tool.views(DEFAULT_MODEL, faces, unique) == {
+        view: [hits.sum(), hits[unique].sum()] for view, hits in right.items()
+    }
 
 
 @pytest.mark.parametrize("tool", ["published"], indirect=True)
