@@ -16,8 +16,8 @@ from feredge.linux import cpu_flags
 
 
 @contextmanager
-def _silenced() -> Iterator[None]:
-    """Send standard error nowhere inside the block, for what native code prints before its log level is set."""
+def silenced() -> Iterator[None]:
+    """Send standard error nowhere inside the block, for what native code prints past its log level."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -32,11 +32,11 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU's kernels would change results between machines
 
-with _silenced():
+with silenced():
     import tensorflow as tf
     import tf_keras as keras
 
-__all__ = ["has_bfloat16", "keras", "safe_to_fit", "seed_everything", "tf"]
+__all__ = ["has_bfloat16", "keras", "safe_to_fit", "seed_everything", "silenced", "tf"]
 
 tf.get_logger().setLevel("ERROR")
 

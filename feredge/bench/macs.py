@@ -48,6 +48,8 @@ def _onnx(path: Path) -> Iterable[tuple[int, bool]]:
         data, weights = (0, 3) if node.op_type.startswith("QLinear") else (0, 1)
         if node.op_type in ("Conv", "ConvInteger", "QLinearConv"):
             macs = _outputs(shapes, node) * math.prod(shapes[node.input[weights]][1:])
+        elif node.op_type == "ConvTranspose":
+            macs = math.prod(shapes[node.input[data]]) * math.prod(shapes[node.input[weights]][1:])
         elif node.op_type in ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul"):
             transposed = any(item.name == "transA" and item.i for item in node.attribute)
             macs = _outputs(shapes, node) * shapes[node.input[data]][-2 if transposed else -1]

@@ -133,7 +133,12 @@ def multiply_adds(core: Any) -> int:
         for layer in core.layers
         if isinstance(layer, layers.Conv2D | layers.Dense | layers.DepthwiseConv2D)
     }
-    return sum(kernel.shape.num_elements() * math.prod(layer.output_shape[1:-1]) for layer, kernel in kernels.items())
+
+    def places(layer: Any) -> Any:
+        """Return the shape of the places that the kernel is laid on: a transposed convolution's are its input's."""
+        return (layer.input_shape if isinstance(layer, layers.Conv2DTranspose) else layer.output_shape)[1:-1]
+
+    return sum(kernel.shape.num_elements() * math.prod(places(layer)) for layer, kernel in kernels.items())
 
 
 def _convolution(x: Any, channels: int, kernel: int, *, stride: int = 1, name: str) -> Any:

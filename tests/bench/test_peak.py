@@ -32,21 +32,23 @@ def test_the_peak_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_macs_of_onnx(workshop: Workshop, tmp_path: Path) -> None:
-    """Guards the count: a dense layer by hand, a strided convolution in groups, and integers told from floats."""
+    """Guards the count: a dense layer by hand, strided convolutions in groups and back, integers told from floats."""
     from onnx import TensorProto, helper
 
     assert macs.count(workshop.folder / "dense.float32.onnx") == Macs(floating=2304 * 7, integer=0)
     assert macs.count(workshop.folder / "float.npz") is None
     tensors = {
         "w": np.ones((6, 2, 3, 3), np.float32),
-        "q": np.ones((6, 5), np.int8),
+        "t": np.ones((6, 3, 2, 2), np.float32),
+        "q": np.ones((3, 5), np.int8),
         "scale": np.float32(0.1),
         "zero": np.uint8(0),
         "zero8": np.int8(0),
     }
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1], group=2),
-        helper.make_node("GlobalAveragePool", ["y"], ["p"]),
+        helper.make_node("ConvTranspose", ["y", "t"], ["z"], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["z"], ["p"]),
         helper.make_node("Flatten", ["p"], ["f"]),
         helper.make_node("QuantizeLinear", ["f", "scale", "zero"], ["fq"]),
         helper.make_node("DequantizeLinear", ["fq", "scale", "zero"], ["fd"]),
@@ -56,7 +58,7 @@ def test_macs_of_onnx(workshop: Workshop, tmp_path: Path) -> None:
     taken = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 8])
     given = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 5])
     path = save_onnx(tmp_path / "mixed.onnx", nodes, taken, given, tensors)
-    assert macs.count(path) == Macs(floating=4 * 4 * 6 * 2 * 9, integer=6 * 5)
+    assert macs.count(path) == Macs(floating=4 * 4 * 6 * 2 * 9 + 4 * 4 * 6 * 3 * 4, integer=3 * 5)
 
 
 def test_macs_of_tflite(tmp_path: Path) -> None:

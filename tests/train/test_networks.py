@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from feredge import recipes
+from feredge.keras import keras
 from feredge.recipe import Network
 from feredge.train.networks import build_core, multiply_adds, with_contract
 
@@ -25,10 +26,12 @@ def test_edge_recipes_keep_their_budget(name: str, most: int) -> None:
 
 
 def test_multiply_adds_by_hand() -> None:
-    """Guards the count against one done by hand: stem, one block with a shortcut, the dense layer."""
+    """Guards the count against one done by hand: stem, block with shortcut, dense layer; and one that upsamples."""
     network = Network(stem=4, stem_stride=2, channels=(6,), blocks=(1,))
     by_hand = 36 * (9 * 1 * 4) + 36 * (9 * 4 * 6 + 9 * 6 * 6 + 4 * 6) + 6 * 5
     assert multiply_adds(build_core(network, size=12, classes=5)) == by_hand
+    pixels = keras.Input((4, 4, 2))
+    assert multiply_adds(keras.Model(pixels, keras.layers.Conv2DTranspose(3, 2, strides=2)(pixels))) == 16 * (2 * 3 * 4)
 
 
 def test_contract_scales_inside() -> None:
