@@ -30,8 +30,8 @@ def feredge(*arguments: object) -> Result:
 
 
 def refused(result: Result, *words: str) -> None:
-    """Check that a command ended with code 2 and one line that holds `words`."""
-    assert result.exit_code == 2, result.output
+    """Check that a command ended with code 2 and nothing but one line that holds `words`."""
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
     lines = result.stderr.splitlines()
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: ")
@@ -73,6 +73,7 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["data", "info", "nowhere.csv"], ["nowhere.csv"]),
+        (["data", "info", "drawn:70", "--picture", "faces.txt"], ["picture's suffix", "'.txt'"]),
         (["train", "nanno", "--data", "drawn"], ["nanno", "did you mean 'nano'"]),
         (["train", "nano", "--data", "drawn", "--set", "training.epoch=3"], ["epoch", "did you mean 'epochs'"]),
         (["train", "nano", "--data", "drawn", "--set", "training.epochs=many"], ["training", "expected int"]),

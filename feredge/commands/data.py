@@ -25,10 +25,11 @@ def info(path: str, picture: Path | None, as_json: bool, skip_bad_rows: bool) ->
     from feredge import data as room
 
     dataset = room.load(path, skip_bad_rows=skip_bad_rows)
+    if picture:  # first, because a name that is no picture's is refused
+        room.write_one_of_each(dataset, picture)
     found = room.info(dataset)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
     if picture:
-        room.write_one_of_each(dataset, picture)
         click.echo(f"one face of each class: {picture}", err=as_json)
 
 
