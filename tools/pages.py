@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from environment import ROOT
 
@@ -23,3 +26,9 @@ def settle(pages: dict[Path, str], *, check: bool, again: str) -> int:
         write_text(path, pages[path])
     print(f"written: {names}" if stale else f"up to date: {names}")
     return 0
+
+
+def median_epoch(run: Any) -> float:
+    """Return the seconds of a training's median epoch: it lasts for hours, and other work disturbs some of them."""
+    with run.history.open(encoding="utf-8", newline="") as lines:
+        return median(float(row["seconds"]) for row in csv.DictReader(lines))
