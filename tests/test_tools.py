@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
+import math
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -19,6 +20,7 @@ from feredge.data import drawn
 from feredge.errors import ArtifactError
 from feredge.progress import quiet
 from feredge.runtime import DEFAULT_MODEL, open_artifact
+from feredge.train.networks import build_core
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -45,6 +47,17 @@ def test_models_that_are_not_there_are_not_as_they_should_be(
             tool.check(["nano"], drawn(70), quiet)
         (tmp_path / "nano").mkdir(exist_ok=True)
         (tmp_path / "nano" / file).write_text("{}")
+
+
+@pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
+def test_every_network_has_a_recipe_and_teachers_before_it(tool: ModuleType) -> None:
+    """Guards hours of training that end at a name that is nowhere, and int8 files beyond their budgets."""
+    most = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
+    for number, (name, teachers) in enumerate(tool.TAUGHT_BY.items()):
+        assert set(teachers) <= set(list(tool.TAUGHT_BY)[:number])
+        recipe = tool.recipe(name)
+        core = build_core(recipe.network, size=recipe.data.size, classes=7)
+        assert recipe.name == name and core.count_params() <= most.get(name, math.inf)
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
