@@ -48,7 +48,7 @@ def compare(
         Panel([Trial(subject) for subject in group.subjects], group.splits.test.batch, group.splits.test.classes)
         for group in groups
     ]
-    measure_panels(panels, effort, progress=progress)
+    effort = measure_panels(panels, effort, progress=progress)
     judged = [Judged(group, panel.trials, known) for group, panel, known in zip(groups, panels, keys, strict=True)]
     return sum_up(judged, effort, here, recipe=recipe, notes=notes, again=again)
 

@@ -34,7 +34,8 @@ def effort(
     """Return what `quick`, `default` or `strict` means on this machine.
 
     `default` is the rule: 10 runs and 0.5 s of warm-up, 5 rounds, 10 s and 1,024 runs a row, and corrupted copies of
-    1,000 test images. `strict` times 600 s a row and corrupts every image; `quick` times 0.5 s at one thread.
+    1,000 test images, of fewer where files are slow. `strict` times 600 s a row and corrupts every image; `quick`
+    times 0.5 s at one thread.
 
     Args:
         threads: counts to time at beside 1, which is the headline; all cores if not given.

@@ -1,6 +1,7 @@
 """The measuring itself: each subject in worker processes of its own.
 
-Three stages: cold start and memory in fresh processes; answers to every test image; latency in interleaved rounds.
+Four stages: cold start and memory in fresh processes; answers to every test image; to corrupted copies of some;
+latency in interleaved rounds.
 Whatever is timed runs alone, one process awake at a time; answers come from as many processes as there are cores.
 A subject that fails in one stage is left out of the next, and the others go on.
 """
@@ -11,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +24,11 @@ from feredge.bench.subjects import Subject
 from feredge.bench.trial import PATIENCE, Copy, Trial
 from feredge.contract import Images
 from feredge.progress import Progress, quiet
+
+FEWEST = 125
+"""Images whose corrupted copies are looked at, however slow the files are."""
+LONGEST = 6
+"""Times the seconds that a row is timed for: so long a file may take for the copies, on average."""
 
 
 def measure(
@@ -49,15 +55,15 @@ class Panel:
     classes: tuple[str, ...]
 
 
-def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progress = quiet) -> None:
-    """Measure the trials of several panels together, their rounds interleaved."""
+def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progress = quiet) -> Effort:
+    """Measure the trials of several panels together, their rounds interleaved. Return the effort that it took."""
     trials = [trial for panel in panels for trial in panel.trials]
     sight: dict[str, _Sight] = {}
     made: dict[str, _Sight] = {}  # networks that share their test images share the copies of them
     for panel in panels:
         digest = hashlib.sha256(panel.images.tobytes()).hexdigest()
         if digest not in made:
-            made[digest] = _Sight(panel.images, effort)
+            made[digest] = _Sight(panel.images)
         seen = made[digest]
         for trial in panel.trials:
             sight[trial.subject.name] = seen
@@ -69,9 +75,14 @@ def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progres
         seen = sight[trial.subject.name]
         with Worker(threads=1) as worker:
             trial.open(worker, 1)
-            trial.look(seen.images, seen.copies)
+            trial.look(seen.images)
             if trial.subject.kind != "baseline":  # its time does not go into products
                 trial.count()
+
+    def answer_again(trial: Trial) -> None:
+        with Worker(threads=1) as worker:
+            trial.open(worker, 1)
+            trial.look_again(sight[trial.subject.name].copies)
 
     def ready(trial: Trial) -> None:
         trial.give(sight[trial.subject.name].pictures, sight[trial.subject.name].crops)
@@ -83,6 +94,12 @@ def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progres
         lambda trial: trial.start_cold(sight[trial.subject.name].images, effort.cold_starts),
     )
     _together(trials, "accuracy", progress, answer)
+    if effort.corrupted:
+        most = max(len(seen.images) for seen in made.values())
+        effort = replace(effort, corrupted=affordable(min(effort.corrupted, most), trials, effort.seconds))
+        for seen in made.values():
+            seen.corrupt(effort)
+        _together(trials, "spoiled images", progress, answer_again)
     for threads in effort.threads:
         task = f"latency, {threads} thread" + "s" * (threads > 1)
         going = _going(trials)
@@ -99,17 +116,27 @@ def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progres
                     raise
 
             _each(turns, task, progress, turn)
+    return effort
 
 
 class _Sight:
-    """What trials see: every image and its corrupted copies; the pictures and colour crops that calls are timed on."""
+    """What trials see: every image and corrupted copies; the pictures and colour crops that calls are timed on."""
 
-    def __init__(self, images: Images, effort: Effort) -> None:
+    def __init__(self, images: Images) -> None:
         chosen = np.linspace(0, len(images) - 1, min(len(images), latency.PICTURES)).astype(int)
         self.images = images
-        self.copies = _copies(images, effort)
+        self.copies: dict[Copy, Images] = {}
         self.pictures = images[chosen]
         self.crops = np.stack([crop(picture) for picture in self.pictures])
+
+    def corrupt(self, effort: Effort) -> None:
+        """Make the copies."""
+        chosen = self.images[corruptions.sample(len(self.images), effort.corrupted, effort.seed)]
+        self.copies = {
+            (kind, strength): corruptions.corrupt(chosen, kind, strength, seed=effort.seed)
+            for kind, values in corruptions.STRENGTHS.items()
+            for strength in range(1, len(values) + 1)
+        }
 
 
 def crop(picture: Images) -> Images:
@@ -118,15 +145,20 @@ def crop(picture: Images) -> Images:
     return np.ascontiguousarray(np.broadcast_to(picture[rows][:, columns], (latency.CROP, latency.CROP, 3)))
 
 
-def _copies(images: Images, effort: Effort) -> dict[Copy, Images]:
-    if not effort.corrupted:
-        return {}
-    chosen = images[corruptions.sample(len(images), effort.corrupted, effort.seed)]
-    return {
-        (kind, strength): corruptions.corrupt(chosen, kind, strength, seed=effort.seed)
-        for kind, values in corruptions.STRENGTHS.items()
-        for strength in range(1, len(values) + 1)
-    }
+def affordable(count: int, trials: Sequence[Trial], seconds: float) -> int:
+    """Return of how many images, `count` at most, the copies are looked at: slow networks would need hours for all.
+
+    All trials get the same copies, so it is their mean time that counts. It is halved until it fits, because a count
+    that followed the time closely would be another one in each run.
+
+    Args:
+        seconds: that a row is timed for.
+    """
+    copies = sum(map(len, corruptions.STRENGTHS.values()))
+    each = float(np.mean([trial.each for trial in _going(trials)] or [0.0]))
+    while count // 2 >= FEWEST and count * copies * each > LONGEST * seconds:
+        count //= 2
+    return count
 
 
 def _going(trials: Sequence[Trial]) -> list[Trial]:

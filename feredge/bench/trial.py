@@ -46,6 +46,7 @@ class Trial:
         macs: multiply-adds of one image, where the file tells.
         fresh: whether the worker has not been timed yet.
         slowest: seconds that CHUNK images took at most, so that a slow file is not taken for a hanging one.
+        each: seconds that an answer to a test image took on average.
     """
 
     subject: Subject
@@ -64,6 +65,7 @@ class Trial:
     macs: Macs | None = None
     fresh: bool = True
     slowest: float = 0.0
+    each: float = 0.0
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -110,21 +112,27 @@ class Trial:
         answer, _ = self._worker.ask("memory", timeout=self.patience)
         return int(answer["own"])
 
-    def look(self, images: Images, copies: Mapping[Copy, Images]) -> None:
-        """Send every test image through the file, then the corrupted copies."""
-        self.probabilities = self._predict(images)
-        for key, pictures in copies.items():
-            self.named[key] = self._predict(pictures).argmax(1).astype(np.uint8)
+    def look(self, images: Images) -> None:
+        """Send every test image through the file."""
+        self.probabilities, seconds = self._predict(images)
+        self.each = seconds / max(1, len(images))
 
-    def _predict(self, images: Images) -> NDArray[np.float32]:
-        parts, images = [], self._fit(images)
+    def look_again(self, copies: Mapping[Copy, Images]) -> None:
+        """Send corrupted copies through the file."""
+        for key, pictures in copies.items():
+            self.named[key] = self._predict(pictures)[0].argmax(1).astype(np.uint8)
+
+    def _predict(self, images: Images) -> tuple[NDArray[np.float32], float]:
+        """Return probabilities, and the seconds that they took."""
+        parts, seconds, images = [], 0.0, self._fit(images)
         for start in range(0, len(images), CHUNK):
             answer, arrays = self._worker.ask(
                 "predict", timeout=self.patience, arrays={"images": images[start : start + CHUNK]}
             )
             parts.append(arrays["probabilities"])
+            seconds += answer["nanoseconds"] / 1e9
             self.slowest = max(self.slowest, answer["nanoseconds"] / 1e9)
-        return np.concatenate(parts)
+        return np.concatenate(parts), seconds
 
     def count(self) -> None:
         """Count the multiply-adds; a file whose graph cannot be read has none."""

@@ -112,7 +112,7 @@ def _answers(trial: Trial, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return a model's probabilities, by the process that would measure it here."""
     with Worker(threads=1) as worker, trial.guard():
         trial.open(worker, 1)
-        trial.look(images, {})
+        trial.look(images)
     if trial.probabilities is None:
         raise ArtifactError(f"{trial.subject.path}: expected the float model's answers ({trial.failure})")
     return trial.probabilities

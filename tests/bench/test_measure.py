@@ -13,7 +13,7 @@ import pytest
 from toy_workshop import Workshop
 
 from feredge.bench import Group, compare, corruptions, latency
-from feredge.bench.measure import measure
+from feredge.bench.measure import affordable, measure
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort, Results
 from feredge.bench.summary import Judged
@@ -64,6 +64,17 @@ def test_corrupted_copies_cost_more_the_stronger(workshop: Workshop, small: Effo
     assert all(found.drop is None for found in reference.corrupted)
     by_strength = [np.mean([found.accuracy for found in reference.corrupted if found.strength == s]) for s in (1, 5)]
     assert by_strength[0] > by_strength[1] + 0.05
+
+
+@pytest.mark.parametrize(
+    ("count", "each", "expected"),
+    [(1000, 0.001, 1000), (1000, 0.003, 500), (1000, 0.006, 250), (1000, 9.0, 125), (3589, 0.0, 3589), (60, 9.0, 60)],
+)
+def test_copies_of_fewer_images_for_slow_networks(workshop: Workshop, count: int, each: float, expected: int) -> None:
+    """Guards against hours for copies: 35 of an image take at most a minute a file, where 10 seconds time a row."""
+    trials = [Trial(workshop.subject("float"), each=share * each) for share in (0.5, 1.5)]
+    trials.append(Trial(workshop.subject("float"), failure="crashed", each=1e6))
+    assert affordable(count, trials, 10.0) == expected
 
 
 @pytest.mark.parametrize("kind", corruptions.STRENGTHS)
