@@ -171,14 +171,15 @@ class Trial:
 
     def _time(self, effort: Effort, what: str, batch: int, runs: int, seconds: float) -> NDArray[np.int64]:
         # A worker that has run before only needs to bring code and weights back into the caches.
+        warm_runs = effort.warm_runs if self.fresh else 1
         warm_seconds = effort.warm_seconds if self.fresh else 0.1 * effort.warm_seconds
-        calls = (runs + effort.warm_runs) * self.slowest * max(1, batch / CHUNK)
+        calls = (runs + warm_runs) * self.slowest * max(1, batch / CHUNK)
         _, arrays = self._worker.ask(
             "time",
             timeout=self.patience + 4 * (warm_seconds + seconds + calls),
             what=what,
             batch=batch,
-            warm_runs=effort.warm_runs,
+            warm_runs=warm_runs,
             warm_seconds=warm_seconds,
             seconds=seconds,
             runs=runs,
