@@ -190,6 +190,9 @@ class Augmentation:
             Beta(mixup, mixup); 0 mixes none (Zhang et al., "mixup", 2018). Of a teacher, the logits are mixed.
         crop: train on random squares of so many pixels, which costs less; 0 on whole images. Figures are of whole
             images. Only the residual network takes images of any size.
+        sizes: height and width that these squares, or whole images, are shrunk to, each for an equal part of the
+            epochs, the smallest first: what is learnt early needs few pixels, and costs less (progressive learning,
+            Tan and Le, "EfficientNetV2", 2021). Empty shrinks none.
     """
 
     flip: bool = True
@@ -202,6 +205,7 @@ class Augmentation:
     shear: float = added(0.0)
     mixup: float = added(0.0)
     crop: int = added(0)
+    sizes: tuple[int, ...] = added(())
 
 
 @dataclass(frozen=True)

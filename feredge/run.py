@@ -231,8 +231,8 @@ class RunFolder:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise RunError(f"{self.model}: cannot be read ({one_line(error, 120)})") from error
 
-    def load_data(self, source: str | None = None) -> Dataset:
-        """Read the data this run was started on, from `source` where they have moved.
+    def load_data(self, source: str | None = None, *, votes: Path | None = None) -> Dataset:
+        """Read the data this run was started on, from `source` where they have moved, with people's `votes` if given.
 
         Raises:
             RunError: no longer the same data.
@@ -241,7 +241,7 @@ class RunFolder:
         from feredge.data import load
 
         skip = self.data()["skipped_rows"] > 0
-        dataset = load(source or self.source(), size=self.recipe().data.size, skip_bad_rows=skip)
+        dataset = load(source or self.source(), size=self.recipe().data.size, votes=votes, skip_bad_rows=skip)
         self.check_data(dataset)
         return self.hold_back(dataset)
 

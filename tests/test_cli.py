@@ -84,6 +84,8 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
             ["sparse-80", "pruned-1"],
         ),
         (["teach", "nowhere", "--out", "soft.npz"], ["nowhere", "run folder"]),
+        (["teach", "--votes", "no.csv", "--data", "drawn:70", "--out", "soft.npz"], ["drawn:70", "expected a csv"]),
+        (["teach", "--votes", "no.csv", "--out", "soft.npz"], ["expected a RUN, or --votes and --data"]),
         (["export", "nowhere"], ["nowhere", "run folder"]),
         (["bench", "nowhere"], ["nowhere", "run folder"]),
         (["report", "nowhere"], ["nowhere", "results"]),

@@ -159,14 +159,15 @@ def test_which_figures_have_a_say(schedule: Schedule, chooses: bool, validates: 
 def test_what_came_later_leaves_older_runs_alone() -> None:
     """Guards run folders and checkpoints: settings that nano does not use are not in its resolved recipe.
 
-    The digest is the one that nano's first checkpoints carried.
+    The digest is the one that nano's first checkpoints carried, when it was this network.
     """
-    nano = recipes.load("nano")
+    older = ["network.stem=32", "network.channels=[32, 32, 48]", "training.epochs=60", "augmentation.sizes=[]"]
+    nano = recipes.load("nano", changes=older)
     sections = ("data", "network", "training", "augmentation")
     first = "2a2ab8e67bb5ebcd28b77111077f1ab6f6b58e24560d5faef45be9118a56076c"
     assert nano.digest(*sections) == nano.digest(*sections, "schedule") == first
     assert "schedule" not in nano.to_json() and "name" not in nano.to_json()["network"]
-    changed = recipes.load("nano", changes=["schedule.keep=best", "network.repeat=3"])
+    changed = recipes.load("nano", changes=[*older, "schedule.keep=best", "network.repeat=3"])
     assert changed.to_json()["network"]["repeat"] == 3 and changed.digest(*sections, "schedule") != first
 
 

@@ -35,6 +35,11 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 PATH = click.Path(path_type=Path)
 DATA = click.option("--data", required=True, help="FER2013 csv, class folder, or `drawn` for built-in faces.")
 DATA_AGAIN = click.option("--data", help="Where the run's data are now, if they have moved.")
+LEAVE_OUT = click.option(
+    "--leave-out",
+    type=PATH,
+    help="A text of row numbers from 0 that neither train nor choose, as they stand in a test set elsewhere.",
+)
 SKIP = click.option("--skip-bad-rows", is_flag=True, help="Count bad csv rows and go on without them.")
 NO_FACES = click.option("--no-faces", is_flag=True, help="Leave the pictures of people out of the page.")
 QUICK = click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")

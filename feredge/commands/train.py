@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.commands.shared import DATA, PATH, SKIP, bars, options
+from feredge.commands.shared import DATA, LEAVE_OUT, PATH, SKIP, bars, options
 
 if TYPE_CHECKING:
     from feredge.data.dataset import Dataset
@@ -18,11 +18,7 @@ TRAINING = options(
     click.option("--out", type=PATH, help="The run folder.  [default: runs/RECIPE]"),
     click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: training.epochs=5"),
     click.option("--keep-duplicates", is_flag=True, help="Train on images that also stand in a test split."),
-    click.option(
-        "--leave-out",
-        type=PATH,
-        help="A text of row numbers from 0 that neither train nor choose, as they stand in a test set elsewhere.",
-    ),
+    LEAVE_OUT,
     click.option("--soft-labels", type=PATH, help="Learn from a teacher too: see `feredge teach`."),
     SKIP,
 )

@@ -77,7 +77,7 @@ class _Work:
         self._recipe, self._dense, self._keeping = recipe, dense, keeping
         self._precision = resolve_precision(recipe.training.precision)
         targets = one_hot(train.labels, len(train.classes))
-        whole = dataclasses.replace(recipe.augmentation, crop=0)
+        whole = dataclasses.replace(recipe.augmentation, crop=0, sizes=())
         self._batches = Batches(train.images, targets, recipe.training.batch, whole, recipe.training.seed)
 
     def compress(self, what: Variant) -> tuple[checkpoint.Variables, NDArray[np.float64]]:

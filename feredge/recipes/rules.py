@@ -23,6 +23,7 @@ def check(recipe: Recipe, where: str) -> None:
         *_network_rules(recipe.network),
         *_training_rules(recipe.training, recipe.schedule),
         *_augmentation_rules(recipe.augmentation),
+        *_size_rules(recipe),
         (min(recipe.data.seed, recipe.training.seed) >= 0, SEEDS),
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
         (bool(recipe.compression.variants), "at least one of compression.variants"),
@@ -33,14 +34,6 @@ def check(recipe: Recipe, where: str) -> None:
         (0.0 <= recipe.compression.distillation <= 1.0, "compression.distillation from 0 to 1"),
         (recipe.distillation.temperature > 0.0, "distillation.temperature above 0"),
         (0.0 < recipe.distillation.weight <= 1.0, "distillation.weight above 0, up to 1"),
-        (
-            recipe.augmentation.crop == 0 or 8 <= recipe.augmentation.crop < recipe.data.size,
-            "augmentation.crop of 0, or from 8 to under data.size",
-        ),
-        (
-            recipe.augmentation.crop == 0 or recipe.network.name == "residual",
-            "augmentation.crop for the residual network only: others take images of one size",
-        ),
         (recipe.export.calibration >= 1, "export.calibration of at least 1"),
         (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
         (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),
@@ -137,4 +130,21 @@ def _augmentation_rules(augmentation: Augmentation) -> Rules:
         (0.0 <= augmentation.zoom < 1.0, "augmentation.zoom from 0 to under 1"),
         (0.0 <= augmentation.shear <= 80.0, "augmentation.shear from 0 to 80"),
         (augmentation.mixup >= 0.0, "augmentation.mixup of at least 0"),
+    )
+
+
+def _size_rules(recipe: Recipe) -> Rules:
+    """Return what holds for images that are trained on at other sizes than they are asked about."""
+    crop, sizes = recipe.augmentation.crop, recipe.augmentation.sizes
+    largest = crop or recipe.data.size
+    return (
+        (crop == 0 or 8 <= crop < recipe.data.size, "augmentation.crop of 0, or from 8 to under data.size"),
+        (
+            list(sizes) == sorted(set(sizes)) and all(8 <= size <= largest for size in sizes),
+            f"augmentation.sizes from 8 to {largest}, the smallest first",
+        ),
+        (
+            not (crop or sizes) or recipe.network.name == "residual",
+            "augmentation.crop and sizes for the residual network only: others take images of one size",
+        ),
     )

@@ -13,10 +13,10 @@ ERASED_ASPECT = (0.3, 3.3)
 MIDDLE_GRAY = 127.5
 
 
-def augment(images: Images, how: Augmentation, rng: np.random.Generator) -> Images:
+def augment(images: Images, how: Augmentation, rng: np.random.Generator, side: int = 0) -> Images:
     """Return changed copies of `images`, `uint8 (N, H, W)`, or squares out of them where `how.crop` says so.
 
-    The same generator state gives the same copies.
+    They are shrunk to `side` pixels where that is not 0. The same generator state gives the same copies.
 
     Every number is drawn for the whole batch before any pixel moves, whatever `how` leaves out, so that
     switching one change off leaves the others as they were.
@@ -26,6 +26,8 @@ def augment(images: Images, how: Augmentation, rng: np.random.Generator) -> Imag
     maps = _inverse_maps(images.shape, how, rng)
     curves = _light_curves(len(images), how, rng)
     size = (how.crop, how.crop) if how.crop else (images.shape[2], images.shape[1])
+    if side:
+        maps, size = _shrunk(maps, size, side), (side, side)
     changed = np.empty((len(images), size[1], size[0]), np.uint8)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for image, matrix, curve, out in zip(images, maps, curves, changed, strict=True):
@@ -78,6 +80,14 @@ def _inverse_maps(shape: tuple[int, ...], how: Augmentation, rng: np.random.Gene
         corners = rng.spawn(1)[0].integers(0, (width - how.crop + 1, height - how.crop + 1), (count, 2))
         maps[:, :, 2] += np.einsum("nij,nj->ni", maps[:, :, :2], corners)
     return maps
+
+
+def _shrunk(maps: NDArray[np.float64], size: tuple[int, int], side: int) -> NDArray[np.float64]:
+    """Return `maps` of what is shown, `(width, height)` pixels, on a square of `side`: middles of pixels fit."""
+    ratio = np.array(size) / side
+    shrink = np.array([[ratio[0], 0, (ratio[0] - 1) / 2], [0, ratio[1], (ratio[1] - 1) / 2], [0, 0, 1]])
+    shrunk: NDArray[np.float64] = maps @ shrink
+    return shrunk
 
 
 def _stretches(count: int, how: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:

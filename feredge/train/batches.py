@@ -33,6 +33,7 @@ class Batches:
             then has one shape. A data set smaller than one batch is one batch.
         augmentation: what is done to the images.
         seed: of order and augmentation.
+        epochs: of the whole training, which `augmentation.sizes` divide among them.
     """
 
     images: Images
@@ -40,16 +41,23 @@ class Batches:
     size: int
     augmentation: Augmentation
     seed: int
+    epochs: int = 1
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self.images) // self.shape[0]
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape of every batch of images, `(B, H, W, 1)`."""
-        crop = self.augmentation.crop
-        return (min(self.size, len(self.images)), *((crop, crop) if crop else self.images.shape[1:]), 1)
+    def shape(self) -> tuple[int, int | None, int | None, int]:
+        """Shape of every batch of images, `(B, H, W, 1)`; None where `augmentation.sizes` change it."""
+        _, height, width = self.images.shape
+        sides = (self.augmentation.crop or height, self.augmentation.crop or width)
+        return (min(self.size, len(self.images)), *((None, None) if self.augmentation.sizes else sides), 1)
+
+    def side(self, epoch: int) -> int:
+        """Return the height and width that images of an epoch are shrunk to; 0 where they are not."""
+        sizes = self.augmentation.sizes
+        return sizes[min(epoch * len(sizes) // self.epochs, len(sizes) - 1)] if sizes else 0
 
     def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
         """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and their targets."""
@@ -61,7 +69,8 @@ class Batches:
         count = self.shape[0]
         chosen = order[number * count : (number + 1) * count]
         rng = np.random.default_rng((self.seed, _CHANGES, epoch, number))
-        images, targets = augment(self.images[chosen], self.augmentation, rng), self.targets[chosen]
+        images = augment(self.images[chosen], self.augmentation, rng, self.side(epoch))
+        targets = self.targets[chosen]
         if self.augmentation.mixup:
             images, targets = mix(images, targets, self.augmentation.mixup, rng)
         return images[..., None], targets

@@ -54,7 +54,7 @@ class Fitter:
         training: Training,
         precision: Precision,
         *,
-        batch: tuple[int, ...],
+        batch: tuple[int | None, ...],
         classes: int,
         size: int = 0,
         distillation: Distillation | None = None,
@@ -67,7 +67,7 @@ class Fitter:
             network: which.
             training: how it is fitted.
             precision: of the step's products.
-            batch: shape of the images of a step.
+            batch: shape of the images of a step; None for sides that change.
             classes: outputs.
             size: height and width of whole images, where a step's are only parts of them.
             distillation: how a teacher's logits are learnt; None where there are none.
@@ -75,7 +75,7 @@ class Fitter:
             keep_best: make room for the best epoch's weights, for `remember` and `recall`.
         """
         self._network, self._training, self._standard, self._distillation = network, training, standard, distillation
-        size = size or batch[1]
+        size = size or batch[1] or 0
         seed_everything(training.seed)
         with precision_policy(precision):
             self.core = safe_to_fit(build_core(network, size=batch[1], classes=classes, channels=network.repeat))
@@ -95,7 +95,8 @@ class Fitter:
             tf.TensorSpec((batch[0], classes) if distillation is None else (batch[0], 2, classes), tf.float32),
             tf.TensorSpec((), tf.float32),
         ]
-        self.step = tf.function(self._step, input_signature=signature)
+        # Sides that change are a graph each: one graph for all of them takes a tenth more time.
+        self.step = tf.function(self._step, input_signature=None if None in batch else signature)
 
     @property
     def variables(self) -> dict[str, list[Any]]:

@@ -26,7 +26,7 @@ CHUNK = 256  # images evaluated at a time
 NORM_MOMENTUM = 0.95  # statistics follow within tens of steps, so short runs and fine-tuning end with fitting ones
 
 
-def build_core(network: Network, *, size: int, classes: int, channels: int = 1) -> Any:
+def build_core(network: Network, *, size: int | None, classes: int, channels: int = 1) -> Any:
     """Return an untrained core: `float32 (N, size, size, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
 
     The residual network's `network.dropout` has no layer here: training applies it between `pool` and `logits`,
@@ -36,7 +36,7 @@ def build_core(network: Network, *, size: int, classes: int, channels: int = 1) 
 
     Args:
         network: which one.
-        size: height and width of the images.
+        size: height and width of the images; None for the residual network only, which then takes any.
         classes: outputs.
         channels: of the pixels; only a network that is trained on repeated gray has more than one.
 

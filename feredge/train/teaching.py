@@ -1,7 +1,8 @@
 """Teaching: what trained networks say of the training images, for another network to learn from.
 
 A soft label belongs to the picture as it stands in the data; training shows changed copies of it and keeps the label.
-Networks and their mirror images are averaged, which teaches better than one of them.
+Networks and their mirror images are averaged, which teaches better than one of them; what people's votes say (see
+voting.py) counts as one more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError, one_line
 from feredge.progress import Progress, quiet
+from feredge.recipe import DataView
 from feredge.run import RunFolder
+from feredge.train import voting
 
 SCHEMA = "feredge soft labels 1"
 
@@ -33,7 +36,7 @@ class SoftLabels:
         rows: `int64 (N,)`, the data set's rows that they belong to, in rising order.
         classes: class names, in the order of the columns.
         data: digest of the data set.
-        teachers: digests of the teachers' weights.
+        teachers: digests of the teachers' weights, or of people's votes.
         sha256: digest of the file that they were read from.
     """
 
@@ -94,23 +97,26 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
     """Return the mean logits of trained runs, and of their mirror images, for all images that training may use.
 
     Those are the images of the first run's training and validation splits, duplicates too, so that a recipe that
-    sets others aside finds its own. Test images are not among them.
+    sets others aside finds its own. Test images are not among them. Where the data set has votes, they count as one
+    more run; without any run, they alone teach.
 
     Raises:
         RunError: not trained, or not here; other data, other classes or images of another size than the first run's.
+        DataError: neither runs nor votes.
     """
     from feredge.keras import keras
     from feredge.train.networks import compiled
     from feredge.train.record import load_model
 
-    size = runs[0].recipe().data.size
+    asked = runs[0].recipe().data if runs else DataView()
+    size = asked.size
     for run in runs:
         if run.recipe().network.name == "foreign":
             raise RunError(f"{run.path}: expected a network trained here, whose logits are known, found a foreign one")
         if run.recipe().data.size != size:
             found = f"{run.recipe().data.size} pixels"
             raise RunError(f"{run.path}: expected images of {size} pixels like {runs[0].path}'s, found {found}")
-    view = dataclasses.replace(runs[0].recipe().data, holdout=0.0, drop_duplicates=False)
+    view = dataclasses.replace(asked, holdout=0.0, drop_duplicates=False)
     splits = data.split(dataset, view)
     images = _in_order(splits.train, splits.validation if not view.validation_is_test else None)
     total = np.zeros((len(images), len(images.classes)))
@@ -126,7 +132,10 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
             total += logits(sides)
         teachers.append(run.figures()["weights"])
         progress("teach", number + 1, len(runs))
-    mean = (total / (2 * len(runs))).astype(np.float32)
+    if images.votes is not None or not runs:
+        total += 2 * voting.log_shares(images)
+        teachers.append(voting.digest(images))
+    mean = (total / (2 * len(teachers))).astype(np.float32)
     return SoftLabels(mean, images.rows, images.classes, dataset.digest, tuple(teachers))
 
 
@@ -139,6 +148,6 @@ def _in_order(*parts: Dataset | None) -> Dataset:
         labels=np.concatenate([part.labels for part in given]),
         usage=np.concatenate([part.usage for part in given]),
         rows=np.concatenate([part.rows for part in given]),
-        votes=None,
+        votes=None if given[0].votes is None else np.concatenate([part.votes for part in given]),
     )
     return joined.take(np.argsort(joined.rows, kind="stable"))

@@ -125,7 +125,8 @@ class _Fit:
         targets = one_hot(split.labels, len(split.classes))
         if taught is not None:
             targets = np.stack([targets, taught], axis=1)
-        self.batches = Batches(split.images, targets, training.batch, recipe.augmentation, training.seed)
+        how, epochs = recipe.augmentation, training.epochs
+        self.batches = Batches(split.images, targets, training.batch, how, training.seed, epochs)
         self.fitter = Fitter(
             recipe.network,
             training,

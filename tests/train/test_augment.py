@@ -136,6 +136,15 @@ def test_crops_are_squares_of_the_image() -> None:
     assert changed.shape == (400, 12, 12) and len(corners) == 45
 
 
+def test_shrunk_images_are_centred() -> None:
+    """Guards the place of pixels: half the size is the mean of four, not a picture half a pixel aside."""
+    faces = _faces(30, 16, 16)
+    for how, side in ((NOTHING, 8), (dataclasses.replace(NOTHING, crop=12), 6)):
+        halves, whole = augment(faces, how, _rng(), side=side), augment(faces, how, _rng())
+        # Means are whole numbers in `halves`, and halves of one round either way.
+        assert np.abs(halves - whole.reshape(30, side, 2, side, 2).mean(axis=(2, 4))).max() <= 0.75
+
+
 def test_mixing_keeps_images_and_targets_together() -> None:
     """Guards mixup: one share for an image, its label and its teacher's logits, and shares from all over [0, 1]."""
     faces = np.repeat(np.arange(0, 250, 5, dtype=np.uint8), 6).reshape(50, 3, 2)

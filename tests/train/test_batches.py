@@ -54,6 +54,16 @@ def test_fewer_images_than_a_batch_are_one_batch() -> None:
     assert [images.shape for images, _ in batches.epoch(0)] == [(5, 8, 8, 1)]
 
 
+def test_sizes_divide_the_epochs_among_them() -> None:
+    """Guards progressive sizes: the smallest first, equal parts, and what is no part goes to the last."""
+    growing = Augmentation(sizes=(8, 10, 12), crop=14)
+    images = np.zeros((5, 16, 16), np.uint8)
+    batches = Batches(images, np.eye(5, dtype=np.float32), 2, growing, seed=1, epochs=7)
+    assert [batches.side(epoch) for epoch in range(7)] == [8, 8, 8, 10, 10, 12, 12]
+    assert [next(batches.epoch(epoch))[0].shape for epoch in (2, 3, 6)] == [(2, s, s, 1) for s in (8, 10, 12)]
+    assert batches.shape == (2, None, None, 1) and _batches().side(0) == 0
+
+
 def test_an_error_in_the_thread_reaches_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a training that waits for ever on a thread that died."""
 

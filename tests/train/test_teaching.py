@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tiny_training import RECIPE, stripes, with_training
 
 from feredge import data, files
+from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError
 from feredge.export.given import settle
 from feredge.keras import keras
@@ -19,7 +21,8 @@ from feredge.run import RunFolder
 from feredge.train import load_model, teaching, train
 
 PUPIL = dataclasses.replace(
-    with_training(RECIPE, epochs=2), augmentation=dataclasses.replace(RECIPE.augmentation, mixup=0.3, crop=12)
+    with_training(RECIPE, epochs=2),
+    augmentation=dataclasses.replace(RECIPE.augmentation, mixup=0.3, crop=12, sizes=(8, 12)),
 )
 
 
@@ -48,7 +51,7 @@ def test_a_teacher_speaks_of_every_training_image(finished: RunFolder, labels: P
 
 
 def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: Path) -> None:
-    """Guards resuming with soft labels, mixup and crops; another teacher's file is not gone on with."""
+    """Guards resuming with soft labels, mixup, crops and sizes; another teacher's file is not gone on with."""
     whole = train(PUPIL, stripes(), tmp_path / "whole", soft_labels=labels)
 
     def stop(task: str, done: float, total: float, note: str = "") -> None:
@@ -67,6 +70,39 @@ def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: 
         train(PUPIL, stripes(), tmp_path / "run")
     # Trained on crops, it takes whole images.
     assert load_model(run).input_shape == (None, 16, 16, 1)
+
+
+def _with_votes(labels: NDArray[np.int8], sure: int) -> Dataset:
+    """Return stripes on each of which `sure` people of ten vote for the class of that number in `labels`."""
+    votes = np.zeros((len(labels), 10), np.uint8)
+    votes[np.arange(len(labels)), labels] = sure
+    votes[:, 8] += np.uint8(10 - sure)
+    return dataclasses.replace(stripes(), votes=votes)
+
+
+def test_votes_teach_how_likely_a_label_is(finished: RunFolder) -> None:
+    """Guards shares of labels among pictures of like votes, and that votes on test pictures have no say."""
+    plain = stripes()
+    voted = np.where(np.arange(420) % 4 == 0, (plain.labels + 1) % 7, plain.labels)  # a quarter sees the next class
+    soft = teaching.teach([], _with_votes(voted, 8))
+    shares = np.exp(soft.logits)
+    train = voted[soft.rows]
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    # Of pictures voted to be of a class three in four are; the regression's own penalty pulls a little to the mean.
+    assert np.abs(shares[np.arange(len(train)), train] - 0.75).max() < 0.08
+    tests = ~np.isin(plain.rows, soft.rows)
+    changed = teaching.teach([], _with_votes(np.where(tests, 0, voted), 8))
+    np.testing.assert_array_equal(changed.logits, soft.logits)
+    network = teaching.teach([finished], plain)
+    both = teaching.teach([finished], _with_votes(voted, 8))
+    np.testing.assert_allclose(both.logits, (network.logits + soft.logits) / 2, atol=1e-5)
+    assert both.teachers == network.teachers + soft.teachers and soft.teachers[0].startswith("votes ")
+
+
+def test_without_anybody_nothing_is_taught() -> None:
+    """Guards against soft labels of nobody."""
+    with pytest.raises(DataError, match="expected votes on pictures of every class, found none"):
+        teaching.teach([], stripes())
 
 
 @pytest.mark.parametrize(
