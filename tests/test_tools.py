@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from feredge import files
-from feredge.artifact import Entry, Manifest
+from feredge import files, recipes
+from feredge.artifact import Manifest
 from feredge.bench import Results
 from feredge.data import drawn
 from feredge.errors import ArtifactError
@@ -80,6 +80,19 @@ def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> 
     }
 
 
+@pytest.mark.parametrize("tool", ["ablations"], indirect=True)
+def test_a_row_says_what_it_changed_and_who_taught_it(tool: ModuleType) -> None:
+    """Guards the table of trials: a setting at its default is a change where the recipe has another value."""
+    base = recipes.load("base")
+    own = recipes.load("base", changes=["augmentation.sizes=[]", "training.epochs=9", "distillation.weight=0.1"])
+    told = ["training.epochs=9", "augmentation.sizes=[]"]
+    assert tool.changes(own, base, taught=False) == told
+    assert tool.changes(own, base, taught=True) == [*told, "distillation.weight=0.1"]
+    assert recipes.load("base", changes=told) == recipes.load("base", changes=told[::-1])
+    said = [tool.pages.teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])]
+    assert said == ["", "1 larger network", "2 larger networks and people's votes", "people's votes"]
+
+
 @pytest.mark.parametrize("tool", ["published"], indirect=True)
 def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
     """Guards published.json: those rows are timed on 256 images, their accuracy is that of all, in `measured`."""
@@ -93,12 +106,10 @@ def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
 
 def test_shipped_models_are_those_that_were_measured() -> None:
     """Guards figures of another export beside the files that users get, in models/ and in the package."""
-    results = Results.read(TOOLS.parent / "benchmarks" / "results" / "networks.json")
-    measured = {row.sha256 for row in results.rows if row.accuracy is not None and row.latency}
-    entries = [entry for manifest in (TOOLS.parent / "models").glob("*/manifest.json") for entry in _entries(manifest)]
-    assert entries and {entry.sha256 for entry in entries} <= measured
-    assert files.sha256(DEFAULT_MODEL) in measured
-
-
-def _entries(manifest: Path) -> tuple[Entry, ...]:
-    return Manifest.read(manifest.parent).entries
+    shipped = set()
+    for manifest in (TOOLS.parent / "models").glob("*/manifest.json"):
+        entries = {entry.sha256 for entry in Manifest.read(manifest.parent).entries}
+        rows = Results.read(manifest.parent / "results.json").rows
+        assert entries <= {row.sha256 for row in rows if row.accuracy is not None and row.latency}
+        shipped |= entries
+    assert files.sha256(DEFAULT_MODEL) in shipped

@@ -32,3 +32,11 @@ def median_epoch(run: Any) -> float:
     """Return the seconds of a training's median epoch: it lasts for hours, and other work disturbs some of them."""
     with run.history.open(encoding="utf-8", newline="") as lines:
         return median(float(row["seconds"]) for row in csv.DictReader(lines))
+
+
+def teachers(digests: list[str]) -> str:
+    """Return in words who taught a network, by what its soft labels say of them; nothing where nobody did."""
+    votes = any(digest.startswith("votes ") for digest in digests)
+    networks = len(digests) - votes
+    told = [f"{networks} larger network{'s' * (networks > 1)}"] * bool(networks) + ["people's votes"] * votes
+    return " and ".join(told)
