@@ -83,6 +83,7 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
             ["train", "nano", "--data", "drawn", "--set", "compression.variants=['sparse-80']"],
             ["sparse-80", "pruned-1"],
         ),
+        (["train", "nano", "--data", "drawn:70", "--start-from", "nowhere"], ["nowhere", "run folder"]),
         (["teach", "nowhere", "--out", "soft.npz"], ["nowhere", "run folder"]),
         (["teach", "--votes", "no.csv", "--data", "drawn:70", "--out", "soft.npz"], ["drawn:70", "expected a csv"]),
         (["teach", "--votes", "no.csv", "--out", "soft.npz"], ["expected a RUN, or --votes and --data"]),

@@ -20,6 +20,11 @@ TRAINING = options(
     click.option("--keep-duplicates", is_flag=True, help="Train on images that also stand in a test split."),
     LEAVE_OUT,
     click.option("--soft-labels", type=PATH, help="Learn from a teacher too: see `feredge teach`."),
+    click.option(
+        "--start-from",
+        type=PATH,
+        help="Begin with the weights of a trained RUN, a folder of exported files, or a name of `feredge models`.",
+    ),
     SKIP,
 )
 
@@ -43,6 +48,7 @@ def trained(
     keep_duplicates: bool,
     leave_out: Path | None,
     soft_labels: Path | None,
+    start_from: Path | None,
     skip_bad_rows: bool,
 ) -> tuple[RunFolder, Dataset]:
     """Train as the options of TRAINING say, and print how well. Return the run and its data."""
@@ -56,10 +62,13 @@ def trained(
         click.echo(f"{dataset.skipped} bad rows skipped", err=True)
     if leave_out is not None:
         dataset = hold_back(dataset, read_rows(leave_out))
+    from feredge.export.reopening import start
     from feredge.train import train
 
+    begun = None if start_from is None else start(start_from)
+    out = out or Path("runs") / resolved.name
     with bars() as progress:
-        run = train(resolved, dataset, out or Path("runs") / resolved.name, soft_labels=soft_labels, progress=progress)
+        run = train(resolved, dataset, out, soft_labels=soft_labels, start=begun, progress=progress)
     test = run.figures().get("test")  # of a handful of images none are left to test on
     found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"
     click.echo(f"trained: {found}, {run.path}")

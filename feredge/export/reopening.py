@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import recipes, settings
+from feredge import recipes, settings, shipped
 from feredge.artifact import MANIFEST_FILE, Entry, Manifest
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
+
+if TYPE_CHECKING:
+    from feredge.train.starting import Start
 
 SOURCE = "dense.float32.onnx"
 """The file that weights are read from. Its tensors are named after the layers: see `to_onnx.core_graph`."""
@@ -61,21 +64,54 @@ def reopen(folder: Path, dataset: Dataset, out: Path, *, recipe: Recipe | None =
         RecipeError: data without the network's classes.
         RunError: `out` belongs to something else.
     """
-    from feredge.export.folding import fold_norms
     from feredge.export.given import settle
-    from feredge.train.networks import build_core
 
     source, recipe = _source(folder), recipe or recipe_of(folder)
     names = tuple(recipe.data.groups or dataset.classes)
     if names != source.card.classes:
         raise RecipeError(f"{folder}: expected data of {', '.join(source.card.classes)}, found {', '.join(names)}")
-    core = fold_norms(build_core(recipe.network, size=recipe.data.size, classes=len(names)))
+    core = _read_back(folder, recipe, classes=len(names))
+    read_from = {"file": SOURCE, "sha256": source.sha256}
+    return settle(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
+
+
+def start(place: Path) -> Start:
+    """Return a trained network for another training to start from.
+
+    Args:
+        place: a run folder, a folder of exported files, or the name of a reference model.
+
+    Raises:
+        ArtifactError: see `reopen`.
+        RunError: no trained run.
+    """
+    from feredge.export.folding import fold_norms
+    from feredge.train.networks import weights_digest
+    from feredge.train.record import load_model
+    from feredge.train.starting import Start
+
+    folder = place if place.exists() else shipped.models().get(str(place), place)
+    if is_exported(folder):
+        classes = _source(folder).card.classes
+        core = _read_back(folder, recipe_of(folder), classes=len(classes))
+    else:
+        run = RunFolder.open(folder, trained=True)
+        core, classes = fold_norms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
+    weights = {layer.name: layer.get_weights() for layer in core.layers if layer.weights}
+    return Start(weights, classes, weights_digest(core))
+
+
+def _read_back(folder: Path, recipe: Recipe, *, classes: int) -> Any:
+    """Return the core in SOURCE, without batch normalizations."""
+    from feredge.export.folding import fold_norms
+    from feredge.train.networks import build_core
+
+    core = fold_norms(build_core(recipe.network, size=recipe.data.size, classes=classes))
     tensors = _tensors(folder / SOURCE)
     for layer in core.layers:
         if layer.weights:
             layer.set_weights(_weights(layer, tensors))
-    read_from = {"file": SOURCE, "sha256": source.sha256}
-    return settle(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
+    return core
 
 
 def _source(folder: Path) -> Entry:

@@ -23,6 +23,7 @@ from feredge.train.published import hidden_layers
 layers = keras.layers
 
 CHUNK = 256  # images evaluated at a time
+CONVOLUTION, NORM, LOGITS = "_conv", "_norm", "logits"  # how names of layers end, or are
 NORM_MOMENTUM = 0.95  # statistics follow within tens of steps, so short runs and fine-tuning end with fitting ones
 
 
@@ -47,7 +48,7 @@ def build_core(network: Network, *, size: int | None, classes: int, channels: in
         raise RecipeError("network.name: a foreign network is not trained here; `feredge export` takes its file")
     pixels = keras.Input((size, size, channels), name="pixels")
     features = _residual(network, pixels) if network.name == "residual" else hidden_layers(network.name, pixels)
-    logits = layers.Dense(classes, name="logits")(features)
+    logits = layers.Dense(classes, name=LOGITS)(features)
     return keras.Model(pixels, layers.Activation("softmax", dtype="float32", name="probabilities")(logits), name="core")
 
 
@@ -142,10 +143,9 @@ def multiply_adds(core: Any) -> int:
 
 
 def _convolution(x: Any, channels: int, kernel: int, *, stride: int = 1, name: str) -> Any:
-    x = layers.Conv2D(
-        channels, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
-    )(x)
-    return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm")(x)
+    how = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    x = layers.Conv2D(channels, kernel, stride, **how, name=f"{name}{CONVOLUTION}")(x)
+    return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}{NORM}")(x)
 
 
 def _residual_block(x: Any, channels: int, *, stride: int, name: str) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from feredge import files
 from feredge.data.dataset import Dataset, Splits
+from feredge.data.splits import stratified_sample
 from feredge.errors import DataError, RunError
 from feredge.plots.epochs import curves
 from feredge.plots.outcome import confusion
@@ -20,19 +21,26 @@ from feredge.predictions import Predictions
 from feredge.progress import Progress, quiet
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train import checkpoint, history, repeats, schedule, teaching
+from feredge.train import checkpoint, history, repeats, schedule, starting, teaching
 from feredge.train.batches import Batches
 from feredge.train.fitting import Fitter, one_hot, resolve_precision
 from feredge.train.networks import build_core, compiled
 from feredge.train.record import record
 from feredge.train.score import Score, score
+from feredge.train.starting import Start
 from feredge.train.teaching import SoftLabels
 
 NOTE_EVERY = 0.2  # seconds between two words about progress
 
 
 def train(
-    recipe: Recipe, dataset: Dataset, out: Path, *, soft_labels: Path | None = None, progress: Progress = quiet
+    recipe: Recipe,
+    dataset: Dataset,
+    out: Path,
+    *,
+    soft_labels: Path | None = None,
+    start: Start | None = None,
+    progress: Progress = quiet,
 ) -> RunFolder:
     """Fit the recipe's network to the data set's training split, in the run folder `out`.
 
@@ -40,6 +48,7 @@ def train(
     same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept, or
     of the best, if the recipe's schedule says so. Where the recipe asks for repeats, they follow: see repeats.py.
     With `soft_labels`, a file of teaching.py, the network learns from them too, as `recipe.distillation` says.
+    With `start` its first weights are those of a trained network of the same layers.
 
     Raises:
         RunError: `out` belongs to something else, another process is at work there, it holds a damaged checkpoint,
@@ -55,26 +64,33 @@ def train(
     if run.training.is_file():
         RunFolder.claim(run.path, recipe, dataset)
     else:
-        _train_once(recipe, dataset, run, teacher, progress)
-    _check_teacher(run, teacher)
+        _train_once(recipe, dataset, run, teacher, start, progress)
+    figures = run.figures()
+    _check_same(run, "soft labels", figures.get("soft_labels", {}).get("sha256"), teacher.sha256 if teacher else None)
+    _check_same(run, "weights to start from", figures.get("started_from"), start.digest if start else None)
     if recipe.training.repeats > 1:
         runs = {recipe.training.seed: run}
         for number, (seed, alone) in enumerate(repeats.others(recipe).items(), start=2):
             folder, told = run.repeats / f"seed-{seed}", repeats.numbered(progress, number, recipe.training.repeats)
-            runs[seed] = train(alone, dataset, folder, soft_labels=soft_labels, progress=told)
+            runs[seed] = train(alone, dataset, folder, soft_labels=soft_labels, start=start, progress=told)
         repeats.record(run, runs)
     return run
 
 
-def _check_teacher(run: RunFolder, teacher: SoftLabels | None) -> None:
-    known = run.figures().get("soft_labels", {}).get("sha256")
-    if known != (teacher.sha256 if teacher else None):
-        expected, found = (digest[:12] if digest else "none" for digest in (known, teacher and teacher.sha256))
-        raise RunError(f"{run.path}: was trained on soft labels {expected}, found {found}; choose another folder")
+def _check_same(run: RunFolder, what: str, *digests: str | None) -> None:
+    """Refuse a finished run that was trained on other soft labels or from other weights than are given now."""
+    known, given = (digest[:12] if digest else "none" for digest in digests)
+    if known != given:
+        raise RunError(f"{run.path}: was trained on {what} {known}, found {given}; choose another folder")
 
 
 def _train_once(
-    recipe: Recipe, dataset: Dataset, run: RunFolder, teacher: SoftLabels | None, progress: Progress
+    recipe: Recipe,
+    dataset: Dataset,
+    run: RunFolder,
+    teacher: SoftLabels | None,
+    start: Start | None,
+    progress: Progress,
 ) -> None:
     from feredge import data
 
@@ -85,13 +101,15 @@ def _train_once(
     if recipe.schedule.validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
     taught = None if teacher is None else teacher.of(splits.train)
-    build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
+    core = build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
+    if start is not None:
+        starting.check(core, start)
     RunFolder.claim(run.path, recipe, dataset)
     with run.alone():
         if run.training.is_file():  # another process was faster
             return
         _record_splits(run, splits)
-        fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught)
+        fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught, start)
         fit.epochs(progress)
         fit.finish(progress)
 
@@ -112,12 +130,14 @@ class _Fit:
         splits: Splits,
         teacher: SoftLabels | None,
         taught: NDArray[np.float32] | None,
+        start: Start | None,
     ) -> None:
-        self.run, self.recipe, self.splits, self.teacher = run, recipe, splits, teacher
+        self.run, self.recipe, self.splits, self.teacher, self.start = run, recipe, splits, teacher, start
         training, split = recipe.training, splits.train
         identity = recipe.digest("data", "network", "training", "augmentation", "schedule") + data
         if teacher is not None:
             identity += recipe.digest("distillation") + teacher.sha256
+        identity += start.digest if start else ""
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
         saved = checkpoint.read(run.checkpoint, identity=self.identity) if run.checkpoint.exists() else None
         # A run keeps the precision it began with, also when another machine would choose another.
@@ -143,6 +163,10 @@ class _Fit:
         if saved is not None:
             checkpoint.restore(run.checkpoint, saved, self.fitter.variables)
             self.history = saved["history"]
+        elif start is not None:
+            some = stratified_sample(split, starting.IMAGES, training.seed)
+            starting.begin(self.fitter.averaged, start, split.classes, some.images)
+            self.fitter.core.set_weights(self.fitter.averaged.get_weights())
 
     def epochs(self, progress: Progress) -> None:
         """Run the epochs that are left, with a checkpoint after each."""
@@ -231,6 +255,7 @@ class _Fit:
             dropped=self.splits.dropped,
             train={"images": len(self.splits.train)},
             **({"soft_labels": _about(self.teacher)} if self.teacher else {}),
+            **({"started_from": self.start.digest} if self.start else {}),
             seconds=round(seconds, 1),
             images_per_second=round(images / seconds, 1),
         )

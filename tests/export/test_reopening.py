@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
@@ -20,7 +21,7 @@ from feredge.cli import main
 from feredge.contract import CLASSES
 from feredge.errors import ArtifactError, RecipeError, RunError
 from feredge.export import export, exporting
-from feredge.export.reopening import SOURCE, recipe_of, reopen
+from feredge.export.reopening import SOURCE, recipe_of, reopen, start
 from feredge.recipe import Compression, Export
 from feredge.run import RunFolder
 
@@ -69,6 +70,19 @@ def test_files_come_out_the_same(shipped: Path, tmp_path: Path) -> None:
     card = first.entries[0].card
     assert card.recipe == SHIPPED.to_json() and card.source["data"] == stripes().digest
     assert reopen(shipped, stripes(), tmp_path / "once") == once  # left as it is
+
+
+def test_files_and_their_run_start_a_training_alike(
+    shipped: Path, exported_once: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards `--start-from`: a folder of files, its name and the run it came from hold one network."""
+    from_run, from_files = start(exported_once.path), start(shipped)
+    assert from_run.classes == from_files.classes and from_run.weights.keys() == from_files.weights.keys()
+    for name, weights in from_run.weights.items():
+        for here, there in zip(weights, from_files.weights[name], strict=True):
+            np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-6)  # the converter folds in float32, we in 64
+    monkeypatch.setenv("FEREDGE_MODELS", str(shipped.parent))
+    assert start(Path(shipped.name)).digest == from_files.digest
 
 
 def test_other_images_calibrate_and_are_named(shipped: Path, tmp_path: Path) -> None:

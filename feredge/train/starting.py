@@ -1,0 +1,72 @@
+"""Starting from a network that is trained already: on one's own faces, or for a further round on the same.
+
+Exported files hold no batch normalizations, as these are folded into the kernels before them. Training wants them, so
+each is put back to change nothing: with the mean and variance of its channels, and the gain and shift that undo both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.contract import Images
+from feredge.errors import RunError
+from feredge.keras import keras
+from feredge.train.networks import CONVOLUTION, LOGITS, NORM, compiled
+
+IMAGES = 512
+"""How many tell a channel's mean and variance: of 6x6 pixels each that is 18,000 values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A trained residual network.
+
+    Attributes:
+        weights: kernel and bias of each layer, by its name, normalizations folded in.
+        classes: what it tells apart.
+        digest: of its weights.
+    """
+
+    weights: dict[str, list[NDArray[np.float32]]]
+    classes: tuple[str, ...]
+    digest: str
+
+
+def check(core: Any, start: Start) -> None:
+    """Refuse a start whose layers are not those of `core`; but for the last, which classes of one's own may change.
+
+    Raises:
+        RunError: what was expected and what found.
+    """
+    if core.get_layer(index=1).name != f"stem{CONVOLUTION}" or core.input_shape[-1] != 1:
+        raise RunError("expected a residual network of plain gray to start from another, found a published one")
+    for layer in core.layers:
+        if layer.weights and not layer.name.endswith(NORM) and layer.name != LOGITS:
+            expected = tuple(layer.kernel.shape)
+            found = start.weights[layer.name][0].shape if layer.name in start.weights else "none"
+            if found != expected:
+                raise RunError(f"expected to start from a network whose {layer.name} is {expected}, found {found}")
+
+
+def begin(core: Any, start: Start, classes: tuple[str, ...], images: Images) -> None:
+    """Give a core the weights of `start`, which `check` lets pass; of other classes, the last layer keeps its own.
+
+    Args:
+        core: a residual network in float32.
+        start: one of the same layers.
+        classes: what `core` is to tell apart.
+        images: `uint8 (N, H, W)`, training images to take means and variances from.
+    """
+    for norm in [layer for layer in core.layers if layer.name.endswith(NORM)]:  # each after those it depends on
+        convolution = core.get_layer(norm.name.removesuffix(NORM) + CONVOLUTION)
+        kernel, bias = start.weights[convolution.name]
+        convolution.set_weights([kernel])
+        values = compiled(keras.Model(core.input, convolution.output))(images).reshape(-1, len(bias)).astype(np.float64)
+        mean, variance = values.mean(axis=0), values.var(axis=0)
+        norm.set_weights([np.sqrt(variance + norm.epsilon), mean + bias, mean, variance])
+    if start.classes == classes:
+        core.get_layer(LOGITS).set_weights(start.weights[LOGITS])

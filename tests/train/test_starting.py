@@ -1,0 +1,78 @@
+"""Trainings that start from a trained network: it is that network at first, and the run says where it began."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_training import RECIPE, epochs_of, stripes, with_training
+
+from feredge import data
+from feredge.errors import RunError
+from feredge.export.reopening import start
+from feredge.recipe import Network
+from feredge.run import RunFolder
+from feredge.train import load_model, train
+from feredge.train.networks import build_core, compiled
+from feredge.train.starting import begin
+
+MORE = with_training(RECIPE, epochs=2, warmup=0.0, rate=0.01)
+
+
+def test_it_begins_as_the_network_it_starts_from(finished: RunFolder) -> None:
+    """Guards the normalizations that are put back: whatever images tell their statistics, the answers stay."""
+    images = data.split(stripes(), RECIPE.data).train.images
+    core = build_core(RECIPE.network, size=16, classes=7)
+    begun = start(finished.path)
+    begin(core, begun, begun.classes, images[:40])
+    expected = load_model(finished).predict(images[..., None], verbose=0)
+    # Each normalization divides and multiplies by the same deviation, in float32.
+    np.testing.assert_allclose(compiled(core)(images), expected, atol=1e-4)
+
+
+def test_of_other_classes_the_last_layer_is_new(finished: RunFolder) -> None:
+    """Guards a network for one's own classes: what it sees is kept, what it names is not."""
+    core = build_core(RECIPE.network, size=16, classes=3)
+    fresh = core.get_layer("logits").get_weights()
+    begun = start(finished.path)
+    begin(core, begun, ("a", "b", "c"), stripes().images[:40])
+    np.testing.assert_array_equal(core.get_layer("logits").get_weights()[0], fresh[0])
+    np.testing.assert_array_equal(core.get_layer("stem_conv").get_weights()[0], begun.weights["stem_conv"][0])
+
+
+def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_path: Path) -> None:
+    """Guards fine-tuning: lower losses than of a fresh network, the same when stopped, and a record of the start."""
+    begun = start(finished.path)
+    whole = train(MORE, stripes(), tmp_path / "whole", start=begun)
+    first, fresh = (float(epochs_of(run)[0][2]) for run in (whole, finished))
+    assert first < fresh and whole.figures()["started_from"] == begun.digest
+
+    def stop(task: str, done: float, total: float, note: str = "") -> None:
+        if done > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(MORE, stripes(), tmp_path / "run", start=begun, progress=stop)
+    with pytest.raises(RunError, match="belongs to another recipe or other data"):
+        train(MORE, stripes(), tmp_path / "run")
+    assert train(MORE, stripes(), tmp_path / "run", start=begun).figures()["weights"] == whole.figures()["weights"]
+    with pytest.raises(RunError, match=r"was trained on weights to start from [0-9a-f]{12}, found none"):
+        train(MORE, stripes(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (dataclasses.replace(RECIPE.network, stem=4), r"whose stem_conv is \(3, 3, 1, 4\), found \(3, 3, 1, 8\)"),
+        (dataclasses.replace(RECIPE.network, blocks=(1, 2)), r"stage2_block2_1_conv is \(3, 3, 16, 16\), found none"),
+        (Network(name="study-2022-ann"), "expected a residual network of plain gray to start from another"),
+    ],
+)
+def test_another_network_is_no_start(finished: RunFolder, tmp_path: Path, network: Network, message: str) -> None:
+    """Guards half a start; nothing is begun."""
+    recipe = dataclasses.replace(MORE, network=network)
+    with pytest.raises(RunError, match=message):
+        train(recipe, stripes(), tmp_path / "run", start=start(finished.path))
+    assert not (tmp_path / "run").exists()
