@@ -101,7 +101,8 @@ def _train_once(
     if recipe.schedule.validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
     taught = None if teacher is None else teacher.of(splits.train)
-    core = build_core(recipe.network, size=recipe.data.size, classes=len(splits.train.classes))  # or it says why not
+    size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.repeat
+    core = build_core(recipe.network, size=size, classes=classes, channels=channels)  # or it says why not
     if start is not None:
         starting.check(core, start)
     RunFolder.claim(run.path, recipe, dataset)

@@ -67,6 +67,7 @@ def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_p
     [
         (dataclasses.replace(RECIPE.network, stem=4), r"whose stem_conv is \(3, 3, 1, 4\), found \(3, 3, 1, 8\)"),
         (dataclasses.replace(RECIPE.network, blocks=(1, 2)), r"stage2_block2_1_conv is \(3, 3, 16, 16\), found none"),
+        (dataclasses.replace(RECIPE.network, repeat=3), "expected a residual network of plain gray"),
         (Network(name="study-2022-ann"), "expected a residual network of plain gray to start from another"),
     ],
 )
