@@ -37,7 +37,7 @@ def test_what_has_no_scale_stays_as_it_is() -> None:
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_a_batch_gives_what_its_images_give(precision: str, xnnpack: bool) -> None:
     """Guards the resizing between batches of different sizes, there and back, from a file and from its bytes."""
-    path = NANO / f"qat.{precision}.tflite"
+    path = NANO / f"dense.{precision}.tflite"
     images = np.random.default_rng(1).integers(0, 256, (5, 48, 48, 1)).astype(np.uint8)
     graph = TFLiteGraph(litert_interpreter(path, xnnpack=xnnpack))
     whole = graph.run(images)

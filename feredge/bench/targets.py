@@ -297,4 +297,6 @@ def _named_apart(networks: Sequence[Network]) -> Iterator[Network]:
 
 
 def _is_run(path: Path) -> bool:
-    return RunFolder(path).recipe_file.is_file() and RunFolder(path).data_file.is_file()
+    run = RunFolder(path)
+    shipped = (path / MANIFEST_FILE).is_file()  # a model beside its files may keep the recipe and data of its training
+    return run.recipe_file.is_file() and run.data_file.is_file() and not shipped

@@ -59,6 +59,8 @@ def test_many_targets_are_rows_named_apart(folder: Path, workshop: Workshop, tmp
     """Guards `feredge bench models/* peer.onnx`: names differ, each network has its yardstick, other files a note."""
     other = tmp_path / "again" / "toy"
     shutil.copytree(folder, other)
+    for name in ("recipe.toml", "data.json"):  # a shipped model keeps those of its training, and is no run
+        (other / name).write_text("{}")
     peer = foreign_onnx(tmp_path / "peer.onnx", workshop, low=-1, high=1)
     (tmp_path / "README.md").write_text("no model")
     found = gather([folder, other, peer, tmp_path / "README.md"], DATA, Asked(low=-1, high=1))
