@@ -38,7 +38,7 @@ def read_rows(path: Path) -> list[int]:
 
 
 def hold_back(dataset: Dataset, rows: Sequence[int]) -> Dataset:
-    """Return `dataset` with `rows` held back from training and validation; a test split keeps them.
+    """Return `dataset` with `rows` held back too from training and validation; a test split keeps them.
 
     Raises:
         DataError: a row that it does not have, or what is no list of numbers.
@@ -50,4 +50,6 @@ def hold_back(dataset: Dataset, rows: Sequence[int]) -> Dataset:
     missing = held[~np.isin(held, dataset.rows)]
     if len(missing):
         raise DataError(f"{dataset.source}: expected row {missing[0]} to leave out, found {len(dataset):,} rows")
+    if dataset.held_back is not None:
+        held = np.union1d(dataset.held_back, held)
     return replace(dataset, held_back=held)

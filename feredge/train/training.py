@@ -77,11 +77,11 @@ def train(
     return run
 
 
-def _check_same(run: RunFolder, what: str, *digests: str | None) -> None:
+def _check_same(run: RunFolder, what: str, known: str | None, given: str | None) -> None:
     """Refuse a finished run that was trained on other soft labels or from other weights than are given now."""
-    known, given = (digest[:12] if digest else "none" for digest in digests)
     if known != given:
-        raise RunError(f"{run.path}: was trained on {what} {known}, found {given}; choose another folder")
+        expected, found = (digest[:12] if digest else "none" for digest in (known, given))
+        raise RunError(f"{run.path}: was trained on {what} {expected}, found {found}; choose another folder")
 
 
 def _train_once(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_training import RECIPE, epochs_of, stripes, with_training
+from tiny_training import RECIPE, epochs_of, stop_in_the_second, stripes, with_training
 
 from feredge import data
 from feredge.errors import RunError
@@ -49,12 +49,8 @@ def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_p
     first, fresh = (float(epochs_of(run)[0][2]) for run in (whole, finished))
     assert first < fresh and whole.figures()["started_from"] == begun.digest
 
-    def stop(task: str, done: float, total: float, note: str = "") -> None:
-        if done > 1:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train(MORE, stripes(), tmp_path / "run", start=begun, progress=stop)
+        train(MORE, stripes(), tmp_path / "run", start=begun, progress=stop_in_the_second)
     with pytest.raises(RunError, match="belongs to another recipe or other data"):
         train(MORE, stripes(), tmp_path / "run")
     assert train(MORE, stripes(), tmp_path / "run", start=begun).figures()["weights"] == whole.figures()["weights"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiny_training import RECIPE, stripes, with_training
+from tiny_training import RECIPE, stop_in_the_second, stripes, with_training
 
 from feredge import data, files
 from feredge.data.dataset import Dataset
@@ -54,12 +54,8 @@ def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: 
     """Guards resuming with soft labels, mixup, crops and sizes; another teacher's file is not gone on with."""
     whole = train(PUPIL, stripes(), tmp_path / "whole", soft_labels=labels)
 
-    def stop(task: str, done: float, total: float, note: str = "") -> None:
-        if done > 1:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train(PUPIL, stripes(), tmp_path / "run", soft_labels=labels, progress=stop)
+        train(PUPIL, stripes(), tmp_path / "run", soft_labels=labels, progress=stop_in_the_second)
     with pytest.raises(RunError, match="belongs to another recipe or other data"):
         train(PUPIL, stripes(), tmp_path / "run")
     run = train(PUPIL, stripes(), tmp_path / "run", soft_labels=labels)
