@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
-import math
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -50,14 +49,17 @@ def test_models_that_are_not_there_are_not_as_they_should_be(
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
-def test_every_network_has_a_recipe_and_teachers_before_it(tool: ModuleType) -> None:
+def test_every_round_has_a_recipe_and_what_it_needs_before_it(tool: ModuleType) -> None:
     """Guards hours of training that end at a name that is nowhere, and int8 files beyond their budgets."""
     most = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
-    for number, (name, teachers) in enumerate(tool.TAUGHT_BY.items()):
-        assert set(teachers) <= set(list(tool.TAUGHT_BY)[:number])
-        recipe = tool.recipe(name)
+    assert set(tool.NETWORKS) == set(most) <= set(tool.ROUNDS)
+    for number, (name, told) in enumerate(tool.ROUNDS.items()):
+        needed = {*told.teachers, *([told.start] if told.start else [])}
+        assert needed <= set(list(tool.ROUNDS)[:number])
+        assert all(tool.ROUNDS[each].recipe == told.recipe for each in tool.rounds(name))
+        recipe = tool.recipe(told)
         core = build_core(recipe.network, size=recipe.data.size, classes=7)
-        assert recipe.name == name and core.count_params() <= most.get(name, math.inf)
+        assert recipe.name == told.recipe and core.count_params() <= most[recipe.name]
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
@@ -90,7 +92,7 @@ def test_a_row_says_what_it_changed_and_who_taught_it(tool: ModuleType) -> None:
     assert tool.changes(own, base, taught=True) == [*told, "distillation.weight=0.1"]
     assert recipes.load("base", changes=told) == recipes.load("base", changes=told[::-1])
     said = [tool.pages.teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])]
-    assert said == ["", "1 larger network", "2 larger networks and people's votes", "people's votes"]
+    assert said == ["", "1 network", "2 networks and people's votes", "people's votes"]
 
 
 @pytest.mark.parametrize("tool", ["published"], indirect=True)

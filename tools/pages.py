@@ -38,5 +38,5 @@ def teachers(digests: list[str]) -> str:
     """Return in words who taught a network, by what its soft labels say of them; nothing where nobody did."""
     votes = any(digest.startswith("votes ") for digest in digests)
     networks = len(digests) - votes
-    told = [f"{networks} larger network{'s' * (networks > 1)}"] * bool(networks) + ["people's votes"] * votes
+    told = [f"{networks} network{'s' * (networks > 1)}"] * bool(networks) + ["people's votes"] * votes
     return " and ".join(told)
