@@ -29,7 +29,8 @@ def augment(images: Images, how: Augmentation, rng: np.random.Generator, side: i
     if side:
         maps, size = _shrunk(maps, size, side), (side, side)
     changed = np.empty((len(images), size[1], size[0]), np.uint8)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    between = cv2.INTER_CUBIC if how.interpolation == "cubic" else cv2.INTER_LINEAR
+    flags = between | cv2.WARP_INVERSE_MAP
     for image, matrix, curve, out in zip(images, maps, curves, changed, strict=True):
         moved = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         cv2.LUT(moved, curve, dst=out)
