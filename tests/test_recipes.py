@@ -161,7 +161,9 @@ def test_what_came_later_leaves_older_runs_alone() -> None:
 
     The digest is the one that nano's first checkpoints carried, when it was this network.
     """
-    older = ["network.stem=32", "network.channels=[32, 32, 48]", "training.epochs=60", "augmentation.sizes=[]"]
+    plain = ["augmentation.sizes=[]", "augmentation.crop=0", "augmentation.interpolation=linear"]
+    milder = ["training.weight_decay=1e-4", "augmentation.scale=0.15", "augmentation.rotate=10", "augmentation.erase=0"]
+    older = ["network.stem=32", "training.epochs=60", *plain, *milder]
     nano = recipes.load("nano", changes=older)
     sections = ("data", "network", "training", "augmentation")
     first = "2a2ab8e67bb5ebcd28b77111077f1ab6f6b58e24560d5faef45be9118a56076c"
