@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -54,7 +55,7 @@ class DataView:
 
 @dataclass(frozen=True)
 class Network:
-    """A dense 3x3 residual network: a stem, stages of residual blocks, global average pooling, one dense layer.
+    """A dense 3x3 residual network: a stem, stages of residual blocks, pooling over all places, one dense layer.
 
     Or, by its name, a published one, whose layers stand in train/published.py.
 
@@ -69,6 +70,9 @@ class Network:
             kernels of equal channels are summed.
         standardise: train on pixels less the training images' mean, by their standard deviation. Folded into the
             first layer of what is kept, which is exact without padding only.
+        pool: over the places of the last stage: their `average`, or `weighted`, by weights of each channel's own that
+            are learnt. Mouth and brows of a face that is cut out stand where they stand in the next, which an average
+            forgets (a global depthwise convolution; Chen et al., "MobileFaceNets", 2018).
     """
 
     stem: int = 32
@@ -88,6 +92,14 @@ class Network:
     ] = added("residual")
     repeat: int = added(1)
     standardise: bool = added(False)
+    pool: Literal["average", "weighted"] = added("average")
+
+    def side(self, size: int) -> int:
+        """Return height and width of the residual network's last stage, for images of `size` pixels."""
+        side = math.ceil(size / self.stem_stride)
+        for _ in self.channels[1:]:
+            side = math.ceil(side / 2)
+        return side
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,9 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[data]\nclasses = ['happy', 'a = happy + sad']", "each class of the source once"),
         ("[data]\nshares = [0.5, 0.4]", "two or three data.shares above 0 that add up to 1"),
         ("[data]\nsplit = 'randon'", "expected one of given, merged, random, found 'randon'"),
-        ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks or dropout in tuned-cnn"),
+        ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks, dropout or pool in tuned-cnn"),
+        ("[network]\npool = 'weighted'\n[augmentation]\nsizes = [40, 48]", "no augmentation.sizes, and a crop that"),
+        ("[network]\npool = 'weighted'\n[augmentation]\ncrop = 24", "no augmentation.sizes, and a crop that leaves"),
         ("[network]\nstandardise = true", "network.standardise in a network whose first layer has no padding: study"),
         ("[network]\nrepeat = 0", "network.repeat from 1 to 4"),
         ("[schedule]\nlower_by = 1.0", "schedule.lower_by between 0 and 1"),
@@ -163,7 +165,7 @@ def test_what_came_later_leaves_older_runs_alone() -> None:
     """
     plain = ["augmentation.sizes=[]", "augmentation.crop=0", "augmentation.interpolation=linear"]
     milder = ["training.weight_decay=1e-4", "augmentation.scale=0.15", "augmentation.rotate=10", "augmentation.erase=0"]
-    older = ["network.stem=32", "training.epochs=60", *plain, *milder]
+    older = ["network.stem=32", "network.pool=average", "training.epochs=60", *plain, *milder]
     nano = recipes.load("nano", changes=older)
     sections = ("data", "network", "training", "augmentation")
     first = "2a2ab8e67bb5ebcd28b77111077f1ab6f6b58e24560d5faef45be9118a56076c"

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 SOURCE = "dense.float32.onnx"
 """The file that weights are read from. Its tensors are named after the layers: see `to_onnx.core_graph`."""
-LAYOUT = {"Conv": (2, 3, 1, 0), "MatMul": (0, 1)}  # of a kernel in ONNX, to Keras's
+STORED = {
+    "Conv2D": (("Conv/1", (2, 3, 1, 0)), ("Conv/2", (0,))),
+    "DepthwiseConv2D": (("Conv/1", (2, 3, 0, 1)),),
+    "Dense": (("MatMul/1", (0, 1)), ("Add/1", (0,))),
+}
+"""How the names of a layer's weights end in ONNX, and their axes there, in Keras's order."""
 
 
 def is_exported(path: Path) -> bool:
@@ -129,12 +134,11 @@ def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _weights(layer: Any, tensors: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Return kernel and bias of `layer`."""
-    for operator, layout in LAYOUT.items():
-        kernel = tensors.get(f"{layer.name}/{operator}/1")
-        bias = tensors.get(f"{layer.name}/Conv/2" if operator == "Conv" else f"{layer.name}/Add/1")
-        if kernel is not None and bias is not None:
-            found = [kernel.transpose(layout), bias]
-            if [weight.shape for weight in found] == [tuple(weight.shape) for weight in layer.weights]:
-                return found
-    raise ArtifactError(f"expected kernel and bias of {layer.name} in {SOURCE}, found none of its shape")
+    """Return the weights of `layer`, as Keras has them."""
+    found = []
+    for weight, (end, axes) in zip(layer.weights, STORED[type(layer).__name__], strict=True):
+        values = tensors.get(f"{layer.name}/{end}")
+        if values is None or values.shape != tuple(np.take(weight.shape, np.argsort(axes))):
+            raise ArtifactError(f"expected {weight.name} in {SOURCE}, found none of its shape")
+        found.append(values.transpose(axes))
+    return found

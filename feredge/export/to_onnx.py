@@ -77,7 +77,10 @@ def with_card(model: Any, card: Card) -> bytes:
 
 
 def _name_by_layer(graph: Any) -> None:
-    """Name a node `<layer>/<operation>`, its output likewise, its constants `<layer>/<operation>/<input>`."""
+    """Name a node `<layer>/<operation>`, its output likewise, its constants `<layer>/<operation>/<input>`.
+
+    Constants are put in the order of their use: tf2onnx's is another one from run to run.
+    """
     names = {value.name: value.name for value in (*graph.input, *graph.output)}
     taken: set[str] = set()
     for node in graph.node:
@@ -93,8 +96,10 @@ def _name_by_layer(graph: Any) -> None:
             names.setdefault(output, f"{name}:{position}" if position else name)
         node.input[:] = [names[value] for value in node.input]
         node.output[:] = [names[value] for value in node.output]
+    used = {name: place for place, name in enumerate(dict.fromkeys(name for node in graph.node for name in node.input))}
     for tensor in graph.initializer:
         tensor.name = names[tensor.name]
+    graph.initializer.sort(key=lambda tensor: used[tensor.name])
     del graph.value_info[:]
 
 

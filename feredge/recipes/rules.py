@@ -89,7 +89,10 @@ def _network_rules(network: Network) -> Rules:
         ),
         (network.stem_stride in (1, 2), "network.stem_stride 1 or 2"),
         (0.0 <= network.dropout < 1.0, "network.dropout from 0 to under 1"),
-        (network.name == "residual" or network == residual, f"no stem, channels, blocks or dropout in {network.name}"),
+        (
+            network.name == "residual" or network == residual,
+            f"no stem, channels, blocks, dropout or pool in {network.name}",
+        ),
         (1 <= network.repeat <= 4, "network.repeat from 1 to 4"),
         (
             not network.standardise or network.name in UNPADDED,
@@ -146,5 +149,10 @@ def _size_rules(recipe: Recipe) -> Rules:
         (
             not (crop or sizes) or recipe.network.name == "residual",
             "augmentation.crop and sizes for the residual network only: others take images of one size",
+        ),
+        (
+            recipe.network.pool == "average"
+            or (not sizes and recipe.network.side(largest) == recipe.network.side(recipe.data.size)),
+            "no augmentation.sizes, and a crop that leaves the last stage as large, with network.pool weighted",
         ),
     )

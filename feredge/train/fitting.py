@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from feredge.keras import has_bfloat16, keras, safe_to_fit, seed_everything, tf
 from feredge.recipe import Distillation, Network, Training
 from feredge.train.batches import Targets
-from feredge.train.networks import build_core, fold_input
+from feredge.train.networks import POOL, build_core, fold_input
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -85,7 +85,7 @@ class Fitter:
             self.kept = self.averaged if plain else build_core(network, size=size, classes=classes)
         self.averaged.set_weights(self.core.get_weights())
         if network.name == "residual":
-            self._features = keras.Model(self.core.input, self.core.get_layer("pool").output)
+            self._features = keras.Model(self.core.input, self.core.get_layer(POOL).output)
         self._best = [tf.Variable(weight) for weight in self.averaged.weights] if keep_best else []
         self._optimizer = make_optimizer(training)
         self._optimizer.build(self.core.trainable_variables)

@@ -23,7 +23,8 @@ from feredge.train.published import hidden_layers
 layers = keras.layers
 
 CHUNK = 256  # images evaluated at a time
-CONVOLUTION, NORM, LOGITS = "_conv", "_norm", "logits"  # how names of layers end, or are
+CONVOLUTION, NORM = "_conv", "_norm"  # how names of layers end
+PLACES, POOL, LOGITS = "places", "pool", "logits"
 NORM_MOMENTUM = 0.95  # statistics follow within tens of steps, so short runs and fine-tuning end with fitting ones
 
 
@@ -59,7 +60,14 @@ def _residual(network: Network, pixels: Any) -> Any:
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
             x = _residual_block(x, channels, stride=stride, name=f"stage{stage + 1}_block{block + 1}")
-    return layers.GlobalAveragePooling2D(name="pool")(x)
+    if network.pool == "average":
+        return layers.GlobalAveragePooling2D(name=POOL)(x)
+    side = x.shape[1]
+    if side is None:
+        raise RecipeError("network.pool: weighted expects images of one size, found augmentation.sizes")
+    average = keras.initializers.Constant(1 / side**2)
+    x = layers.DepthwiseConv2D(side, use_bias=False, depthwise_initializer=average, name=PLACES)(x)
+    return layers.Flatten(name=POOL)(x)
 
 
 def with_contract(core: Any) -> Any:

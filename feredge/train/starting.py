@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from feredge.contract import Images
 from feredge.errors import RunError
 from feredge.keras import keras
-from feredge.train.networks import CONVOLUTION, LOGITS, NORM, compiled
+from feredge.train.networks import CONVOLUTION, LOGITS, NORM, PLACES, compiled
 
 IMAGES = 512
 """How many tell a channel's mean and variance: of 6x6 pixels each that is 18,000 values."""
@@ -37,16 +37,22 @@ class Start:
 
 
 def check(core: Any, start: Start) -> None:
-    """Refuse a start whose layers are not those of `core`; but for the last, which classes of one's own may change.
+    """Refuse a start whose layers are not those of `core`.
+
+    But for the last, which classes of one's own may change, and weights of places, which an average is a case of.
 
     Raises:
         RunError: what was expected and what found.
     """
     if core.get_layer(index=1).name != f"stem{CONVOLUTION}" or core.input_shape[-1] != 1:
         raise RunError("expected a residual network of plain gray to start from another, found a published one")
-    for layer in core.layers:
-        if layer.weights and not layer.name.endswith(NORM) and layer.name != LOGITS:
-            expected = tuple(layer.kernel.shape)
+    layers = {layer.name: layer for layer in core.layers if layer.weights}
+    if PLACES in start.weights and PLACES not in layers:
+        raise RunError("expected to start from a network whose pooling is an average, found a weighted one")
+    for layer in layers.values():
+        new = layer.name == LOGITS or (layer.name == PLACES and PLACES not in start.weights)
+        if not layer.name.endswith(NORM) and not new:
+            expected = tuple(layer.weights[0].shape)
             found = start.weights[layer.name][0].shape if layer.name in start.weights else "none"
             if found != expected:
                 raise RunError(f"expected to start from a network whose {layer.name} is {expected}, found {found}")
@@ -68,5 +74,7 @@ def begin(core: Any, start: Start, classes: tuple[str, ...], images: Images) -> 
         values = compiled(keras.Model(core.input, convolution.output))(images).reshape(-1, len(bias)).astype(np.float64)
         mean, variance = values.mean(axis=0), values.var(axis=0)
         norm.set_weights([np.sqrt(variance + norm.epsilon), mean + bias, mean, variance])
+    if PLACES in start.weights:
+        core.get_layer(PLACES).set_weights(start.weights[PLACES])
     if start.classes == classes:
         core.get_layer(LOGITS).set_weights(start.weights[LOGITS])

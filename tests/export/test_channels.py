@@ -18,7 +18,18 @@ from feredge.train.fitting import one_hot
 from feredge.train.networks import build_core, multiply_adds
 
 RESIDUAL = Network(stem=16, stem_stride=1, channels=(16, 24), blocks=(2, 1))
-NETWORKS = [RESIDUAL, Network(name="six-class-cnn"), Network(name="three-class-dcnn"), None]  # None: _depthwise
+WEIGHTED = dataclasses.replace(RESIDUAL, pool="weighted")
+NETWORKS = [
+    RESIDUAL,
+    WEIGHTED,
+    Network(name="six-class-cnn"),
+    Network(name="three-class-dcnn"),
+    None,
+]  # None: _depthwise
+
+
+def _name(network: Network | None) -> str:
+    return network.name + "-weighted" * (network.pool == "weighted") if network else "depthwise"
 
 
 def _core(network: Network | None, size: int = 48) -> Any:
@@ -64,7 +75,7 @@ def _silence(core: Any, found: channels.Layout, kept: channels.Kept) -> None:
         layer.set_weights(weights)
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name if network else "depthwise")
+@pytest.mark.parametrize("network", NETWORKS, ids=_name)
 def test_removing_channels_that_are_zero_changes_nothing(
     network: Network | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from feredge import recipes
+from feredge.errors import RecipeError
 from feredge.keras import keras
 from feredge.recipe import Network
 from feredge.train.networks import build_core, multiply_adds, with_contract
@@ -32,6 +35,22 @@ def test_multiply_adds_by_hand() -> None:
     assert multiply_adds(build_core(network, size=12, classes=5)) == by_hand
     pixels = keras.Input((4, 4, 2))
     assert multiply_adds(keras.Model(pixels, keras.layers.Conv2DTranspose(3, 2, strides=2)(pixels))) == 16 * (2 * 3 * 4)
+
+
+def test_weights_of_places_are_an_average_at_first() -> None:
+    """Guards the pooling with weights: untrained it answers as the average does, of whole images and of their parts."""
+    average = Network(stem=4, channels=(4, 8), blocks=(1, 1))
+    weighted = dataclasses.replace(average, pool="weighted")
+    for size in (12, 11):  # at both the last stage has 3 x 3 places
+        core, plain = (build_core(network, size=size, classes=3) for network in (weighted, average))
+        assert core.get_layer("places").kernel_size == (weighted.side(size),) * 2 == (3, 3)
+        assert multiply_adds(core) == multiply_adds(plain) + 9 * 8
+        for layer in plain.layers:
+            layer.set_weights(core.get_layer(layer.name).get_weights())
+        images = np.random.default_rng(0).random((5, size, size, 1), np.float32)
+        np.testing.assert_allclose(core(images), plain(images), atol=1e-6)  # sums of 9 in another order
+    with pytest.raises(RecipeError, match=r"expects images of one size"):
+        build_core(weighted, size=None, classes=3)
 
 
 def test_contract_scales_inside() -> None:

@@ -16,7 +16,7 @@ from feredge.recipe import Network
 from feredge.run import RunFolder
 from feredge.train import load_model, train
 from feredge.train.networks import build_core, compiled
-from feredge.train.starting import begin
+from feredge.train.starting import begin, check
 
 MORE = with_training(RECIPE, epochs=2, warmup=0.0, rate=0.01)
 
@@ -40,6 +40,25 @@ def test_of_other_classes_the_last_layer_is_new(finished: RunFolder) -> None:
     begin(core, begun, ("a", "b", "c"), stripes().images[:40])
     np.testing.assert_array_equal(core.get_layer("logits").get_weights()[0], fresh[0])
     np.testing.assert_array_equal(core.get_layer("stem_conv").get_weights()[0], begun.weights["stem_conv"][0])
+
+
+def test_an_average_starts_weights_of_places(finished: RunFolder) -> None:
+    """Guards a round that learns weights of places: it begins as the average that it starts from, and not back."""
+    images = stripes().images[:40]
+    weighted = dataclasses.replace(RECIPE.network, pool="weighted")
+    begun, core = start(finished.path), build_core(weighted, size=16, classes=7)
+    check(core, begun)
+    begin(core, begun, begun.classes, images)
+    expected = load_model(finished).predict(images[..., None], verbose=0)
+    np.testing.assert_allclose(compiled(core)(images), expected, atol=1e-4)  # as above
+
+    changed = core.get_layer("places").get_weights()
+    changed[0] += np.arange(64, dtype=np.float32).reshape(8, 8, 1, 1) / 64
+    further = dataclasses.replace(begun, weights={**begun.weights, "places": changed})
+    begin(core, further, begun.classes, images)
+    np.testing.assert_array_equal(core.get_layer("places").get_weights()[0], changed[0])
+    with pytest.raises(RunError, match="whose pooling is an average, found a weighted one"):
+        check(build_core(RECIPE.network, size=16, classes=7), further)
 
 
 def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_path: Path) -> None:
