@@ -96,10 +96,7 @@ class Network:
 
     def side(self, size: int) -> int:
         """Return height and width of the residual network's last stage, for images of `size` pixels."""
-        side = math.ceil(size / self.stem_stride)
-        for _ in self.channels[1:]:
-            side = math.ceil(side / 2)
-        return side
+        return math.ceil(size / (self.stem_stride << len(self.channels) - 1))
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[data]\nsplit = 'randon'", "expected one of given, merged, random, found 'randon'"),
         ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks, dropout or pool in tuned-cnn"),
         ("[network]\npool = 'weighted'\n[augmentation]\nsizes = [40, 48]", "no augmentation.sizes, and a crop that"),
+        ("[network]\npool = 'weighted'\nstem_stride = 0", "network.stem_stride 1 or 2"),
         ("[network]\npool = 'weighted'\n[augmentation]\ncrop = 24", "no augmentation.sizes, and a crop that leaves"),
         ("[network]\nstandardise = true", "network.standardise in a network whose first layer has no padding: study"),
         ("[network]\nrepeat = 0", "network.repeat from 1 to 4"),

@@ -138,7 +138,7 @@ def _weights(layer: Any, tensors: dict[str, NDArray[np.float32]]) -> list[NDArra
     found = []
     for weight, (end, axes) in zip(layer.weights, STORED[type(layer).__name__], strict=True):
         values = tensors.get(f"{layer.name}/{end}")
-        if values is None or values.shape != tuple(np.take(weight.shape, np.argsort(axes))):
+        if values is None or values.ndim != len(axes) or values.transpose(axes).shape != tuple(weight.shape):
             raise ArtifactError(f"expected {weight.name} in {SOURCE}, found none of its shape")
         found.append(values.transpose(axes))
     return found

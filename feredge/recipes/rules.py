@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from feredge import settings, variant
 from feredge.errors import RecipeError
 from feredge.recipe import Augmentation, DataView, Network, Recipe, Schedule, Training
@@ -18,27 +20,7 @@ def check(recipe: Recipe, where: str) -> None:
     Raises:
         RecipeError: the first rule that does not hold, after `where`.
     """
-    rules = (
-        *_data_rules(recipe.data),
-        *_network_rules(recipe.network),
-        *_training_rules(recipe.training, recipe.schedule),
-        *_augmentation_rules(recipe.augmentation),
-        *_size_rules(recipe),
-        (min(recipe.data.seed, recipe.training.seed) >= 0, SEEDS),
-        (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
-        (bool(recipe.compression.variants), "at least one of compression.variants"),
-        (recipe.compression.rate > 0.0, "rates above 0"),
-        (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
-        (recipe.compression.pruning_epochs >= 0, "compression.pruning_epochs of at least 0"),
-        (recipe.compression.pruning_rate >= 0.0, "compression.pruning_rate of at least 0"),
-        (0.0 <= recipe.compression.distillation <= 1.0, "compression.distillation from 0 to 1"),
-        (recipe.distillation.temperature > 0.0, "distillation.temperature above 0"),
-        (0.0 < recipe.distillation.weight <= 1.0, "distillation.weight above 0, up to 1"),
-        (recipe.export.calibration >= 1, "export.calibration of at least 1"),
-        (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
-        (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),
-    )
-    for holds, expected in rules:
+    for holds, expected in _rules(recipe):
         if not holds:
             raise RecipeError(f"{where}: expected {expected}")
     for name in recipe.compression.variants:
@@ -58,6 +40,30 @@ def check(recipe: Recipe, where: str) -> None:
                 raise RecipeError(f"{where}: {key}: unknown {value!r}{settings.nearest(value, known)}")
     if not recipe.export.files:
         raise RecipeError(f"{where}: expected a file to write, found no precision that its formats are written in")
+
+
+def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
+    """Yield each rule and what it expects; one may rely on those before it."""
+    yield from _data_rules(recipe.data)
+    yield from _network_rules(recipe.network)
+    yield from _training_rules(recipe.training, recipe.schedule)
+    yield from _augmentation_rules(recipe.augmentation)
+    yield from _size_rules(recipe)
+    yield from (
+        (min(recipe.data.seed, recipe.training.seed) >= 0, SEEDS),
+        (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
+        (bool(recipe.compression.variants), "at least one of compression.variants"),
+        (recipe.compression.rate > 0.0, "rates above 0"),
+        (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
+        (recipe.compression.pruning_epochs >= 0, "compression.pruning_epochs of at least 0"),
+        (recipe.compression.pruning_rate >= 0.0, "compression.pruning_rate of at least 0"),
+        (0.0 <= recipe.compression.distillation <= 1.0, "compression.distillation from 0 to 1"),
+        (recipe.distillation.temperature > 0.0, "distillation.temperature above 0"),
+        (0.0 < recipe.distillation.weight <= 1.0, "distillation.weight above 0, up to 1"),
+        (recipe.export.calibration >= 1, "export.calibration of at least 1"),
+        (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
+        (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),
+    )
 
 
 def _data_rules(data: DataView) -> Rules:

@@ -38,7 +38,7 @@ def build_core(network: Network, *, size: int | None, classes: int, channels: in
 
     Args:
         network: which one.
-        size: height and width of the images; None for the residual network only, which then takes any.
+        size: height and width of the images; None for the residual network that averages only, which then takes any.
         classes: outputs.
         channels: of the pixels; only a network that is trained on repeated gray has more than one.
 
