@@ -247,15 +247,18 @@ class Compression:
 
 @dataclass(frozen=True)
 class Distillation:
-    """How a teacher's outputs are learnt, where training is given them; see train/teaching.py.
+    """How teachers' outputs are learnt, where training is given any: soft labels, see train/teaching.py, or networks.
 
     Attributes:
         temperature: by which logits are divided before the softmax.
-        weight: share of the loss that is the distance to the teacher; the rest is that to the labels.
+        weight: share of the distance to the soft labels in the loss; the rest is that to the labels.
+        teacher_weight: share of the loss that is the distance to what networks say of the changed image itself; the
+            rest is the loss as it is without them.
     """
 
     temperature: float = 4.0
     weight: float = 0.7
+    teacher_weight: float = added(0.6)
 
 
 USUAL = {

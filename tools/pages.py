@@ -37,6 +37,10 @@ def median_epoch(run: Any) -> float:
 def teachers(digests: list[str]) -> str:
     """Return in words who taught a network, by what its soft labels say of them; nothing where nobody did."""
     votes = any(digest.startswith("votes ") for digest in digests)
-    networks = len(digests) - votes
-    told = [f"{networks} network{'s' * (networks > 1)}"] * bool(networks) + ["people's votes"] * votes
-    return " and ".join(told)
+    count = len(digests) - votes
+    return " and ".join([networks(count)] * bool(count) + ["people's votes"] * votes)
+
+
+def networks(count: int) -> str:
+    """Return in words how many networks."""
+    return f"{count} network{'s' * (count > 1)}"

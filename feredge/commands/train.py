@@ -21,6 +21,15 @@ TRAINING = options(
     LEAVE_OUT,
     click.option("--soft-labels", type=PATH, help="Learn from a teacher too: see `feredge teach`."),
     click.option(
+        "--teacher",
+        "teachers",
+        multiple=True,
+        type=PATH,
+        metavar="PATH",
+        help="Learn from what a trained RUN, a folder of exported files, or a name of `feredge models` says of each "
+        "changed image, too. Several count alike.",
+    ),
+    click.option(
         "--start-from",
         type=PATH,
         help="Begin with the weights of a trained RUN, a folder of exported files, or a name of `feredge models`.",
@@ -48,6 +57,7 @@ def trained(
     keep_duplicates: bool,
     leave_out: Path | None,
     soft_labels: Path | None,
+    teachers: tuple[Path, ...],
     start_from: Path | None,
     skip_bad_rows: bool,
 ) -> tuple[RunFolder, Dataset]:
@@ -62,13 +72,14 @@ def trained(
         click.echo(f"{dataset.skipped} bad rows skipped", err=True)
     if leave_out is not None:
         dataset = hold_back(dataset, read_rows(leave_out))
-    from feredge.export.reopening import start
+    from feredge.export import reopening
     from feredge.train import train
 
-    begun = None if start_from is None else start(start_from)
+    start = None if start_from is None else reopening.trained(start_from)
+    asked = [reopening.trained(teacher) for teacher in teachers]
     out = out or Path("runs") / resolved.name
     with bars() as progress:
-        run = train(resolved, dataset, out, soft_labels=soft_labels, start=begun, progress=progress)
+        run = train(resolved, dataset, out, soft_labels=soft_labels, start=start, teachers=asked, progress=progress)
     test = run.figures().get("test")  # of a handful of images none are left to test on
     found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"
     click.echo(f"trained: {found}, {run.path}")

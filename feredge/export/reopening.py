@@ -21,7 +21,7 @@ from feredge.recipe import Recipe
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
-    from feredge.train.starting import Start
+    from feredge.train.starting import Trained
 
 SOURCE = "dense.float32.onnx"
 """The file that weights are read from. Its tensors are named after the layers: see `to_onnx.core_graph`."""
@@ -80,8 +80,8 @@ def reopen(folder: Path, dataset: Dataset, out: Path, *, recipe: Recipe | None =
     return settle(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
 
 
-def start(place: Path) -> Start:
-    """Return a trained network for another training to start from.
+def trained(place: Path) -> Trained:
+    """Return a trained network for another training to start from, or to learn from.
 
     Args:
         place: a run folder, a folder of exported files, or the name of a reference model.
@@ -93,7 +93,7 @@ def start(place: Path) -> Start:
     from feredge.export.folding import fold_norms
     from feredge.train.networks import weights_digest
     from feredge.train.record import load_model
-    from feredge.train.starting import Start
+    from feredge.train.starting import Trained
 
     folder = place if place.exists() else shipped.models().get(str(place), place)
     if is_exported(folder):
@@ -102,8 +102,7 @@ def start(place: Path) -> Start:
     else:
         run = RunFolder.open(folder, trained=True)
         core, classes = fold_norms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
-    weights = {layer.name: layer.get_weights() for layer in core.layers if layer.weights}
-    return Start(weights, classes, weights_digest(core))
+    return Trained(core, classes, weights_digest(core))
 
 
 def _read_back(folder: Path, recipe: Recipe, *, classes: int) -> Any:

@@ -60,6 +60,7 @@ def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
         (0.0 <= recipe.compression.distillation <= 1.0, "compression.distillation from 0 to 1"),
         (recipe.distillation.temperature > 0.0, "distillation.temperature above 0"),
         (0.0 < recipe.distillation.weight <= 1.0, "distillation.weight above 0, up to 1"),
+        (0.0 < recipe.distillation.teacher_weight <= 1.0, "distillation.teacher_weight above 0, up to 1"),
         (recipe.export.calibration >= 1, "export.calibration of at least 1"),
         (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
         (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from feredge.keras import has_bfloat16, keras, safe_to_fit, seed_everything, tf
 from feredge.recipe import Distillation, Network, Training
 from feredge.train.batches import Targets
-from feredge.train.networks import POOL, build_core, fold_input
+from feredge.train.networks import LOGITS, POOL, build_core, fold_input, plain_clone
+from feredge.train.starting import Trained
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -45,7 +46,7 @@ class Fitter:
         kept: what is evaluated and kept: `averaged` itself, or where that takes repeated or standardised gray, the
             network of plain gray that does the same. `refresh` brings its weights up to date.
         step: `(images uint8 (B, H, W, 1), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`; with
-            distillation `(B, 2, classes)`, of an image the label and the teacher's logits.
+            soft labels `(B, 2, classes)`, of an image the label and the teacher's logits.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Fitter:
         classes: int,
         size: int = 0,
         distillation: Distillation | None = None,
+        soft_labels: bool = False,
+        teachers: Sequence[Trained] = (),
         standard: tuple[float, float] = (0.0, 1.0),
         keep_best: bool = False,
     ) -> None:
@@ -70,11 +73,14 @@ class Fitter:
             batch: shape of the images of a step; None for sides that change.
             classes: outputs.
             size: height and width of whole images, where a step's are only parts of them.
-            distillation: how a teacher's logits are learnt; None where there are none.
+            distillation: how teachers' logits are learnt.
+            soft_labels: whether targets hold a teacher's logits.
+            teachers: networks that are asked about the images of each step, and about their mirror images.
             standard: mean and standard deviation by which pixels in [0, 1] are standardised.
             keep_best: make room for the best epoch's weights, for `remember` and `recall`.
         """
-        self._network, self._training, self._standard, self._distillation = network, training, standard, distillation
+        self._network, self._training, self._standard = network, training, standard
+        self._distillation, self._soft_labels = distillation or Distillation(), soft_labels
         size = size or batch[1] or 0
         seed_everything(training.seed)
         with precision_policy(precision):
@@ -83,6 +89,7 @@ class Fitter:
             self.averaged = build_core(network, size=size, classes=classes, channels=network.repeat)
             plain = network.repeat == 1 and standard == (0.0, 1.0)
             self.kept = self.averaged if plain else build_core(network, size=size, classes=classes)
+        self._teachers = [_to_logits(plain_clone(teacher.core, precision, side=batch[1])) for teacher in teachers]
         self.averaged.set_weights(self.core.get_weights())
         if network.name == "residual":
             self._features = keras.Model(self.core.input, self.core.get_layer(POOL).output)
@@ -92,7 +99,7 @@ class Fitter:
         self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         signature = [
             tf.TensorSpec(batch, tf.uint8),
-            tf.TensorSpec((batch[0], classes) if distillation is None else (batch[0], 2, classes), tf.float32),
+            tf.TensorSpec((batch[0], 2, classes) if soft_labels else (batch[0], classes), tf.float32),
             tf.TensorSpec((), tf.float32),
         ]
         # Sides that change are a graph each: one graph for all of them takes a tenth more time.
@@ -129,15 +136,19 @@ class Fitter:
     def _step(self, images: Any, targets: Any, rate: Any) -> tuple[Any, Any]:
         variables = self.core.trainable_variables
         smoothing, distillation = self._training.label_smoothing, self._distillation
-        if distillation:
+        if self._soft_labels:
             targets, taught = targets[:, 0], targets[:, 1]
         smooth = targets * (1.0 - smoothing) + smoothing / targets.shape[1]
+        told = self._told(images)
         with tf.GradientTape() as tape:
             logits = self._logits(images)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(smooth, logits))
-            if distillation:
+            if self._soft_labels:
                 soft = distillation_loss(logits, taught, distillation.temperature)
                 loss = (1.0 - distillation.weight) * loss + distillation.weight * soft
+            if self._teachers:
+                seen = distillation_loss(logits, told, distillation.temperature)
+                loss = (1.0 - distillation.teacher_weight) * loss + distillation.teacher_weight * seen
         gradients = tape.gradient(loss, variables)
         if self._training.weight_decay:
             gradients = [
@@ -164,6 +175,12 @@ class Fitter:
             x = self._dropped(x, layer.rate, place=place) if dropout else layer(x, training=True)
         return tf.cast(x, tf.float32)
 
+    def _told(self, images: Any) -> Any:
+        """Return the teachers' mean logits, `float32 (B, classes)`."""
+        x = tf.cast(images, tf.float32) / 255.0
+        said = [tf.cast(teacher(side), tf.float32) for teacher in self._teachers for side in (x, x[:, :, ::-1])]
+        return tf.add_n(said) / len(said) if said else None
+
     def _channels(self, pixels: Any) -> Any:
         """Standardise and repeat gray in [0, 1], where the network is trained on that."""
         mean, deviation = self._standard
@@ -180,6 +197,11 @@ class Fitter:
         keep = tf.minimum(self._training.averaging, steps / (steps + 9.0))
         for average, weight in zip(self.averaged.weights, self.core.weights, strict=True):
             average.assign(keep * average + (1.0 - keep) * weight)
+
+
+def _to_logits(core: Any) -> Any:
+    """Return the network up to its logits."""
+    return keras.Model(core.input, core.get_layer(LOGITS).output)
 
 
 def dropped(features: Any, share: float, noise_shape: Any = None, *, seed: int, place: int, step: Any) -> Any:

@@ -103,11 +103,18 @@ def weights_digest(model: Any) -> str:
     return digest.hexdigest()
 
 
-def plain_clone(core: Any, precision: str = "float32") -> Any:
+def plain_clone(core: Any, precision: str = "float32", *, side: int | None = 0) -> Any:
     """Return a network of the same layers and weights, with no wrappers of an earlier compression.
 
-    In `bfloat16` its products are, while its weights and the softmax stay in float32.
+    Args:
+        core: the network.
+        precision: in `bfloat16` its products are, while its weights and the softmax stay in float32.
+        side: height and width of the images that it is to take; 0 for those of `core`, None for any.
+
+    Raises:
+        ValueError: weights that do not fit such images.
     """
+    pixels = keras.Input((side, side, core.input_shape[-1]), name=core.layers[0].name) if side != 0 else None
 
     def cloned(layer: Any) -> Any:
         config = layer.get_config()
@@ -115,7 +122,7 @@ def plain_clone(core: Any, precision: str = "float32") -> Any:
             config["dtype"] = "mixed_bfloat16"
         return type(layer).from_config(config)
 
-    clone = keras.models.clone_model(core, clone_function=cloned)
+    clone = keras.models.clone_model(core, input_tensors=pixels, clone_function=cloned)
     clone.set_weights(core.get_weights())
     return clone
 

@@ -1,4 +1,4 @@
-"""Starting from a network that is trained already: on one's own faces, or for a further round on the same.
+"""Networks that are trained already, for a training to start from: on one's own faces, or a further round on the same.
 
 Exported files hold no batch normalizations, as these are folded into the kernels before them. Training wants them, so
 each is put back to change nothing: with the mean and variance of its channels, and the gain and shift that undo both.
@@ -7,6 +7,7 @@ each is put back to change nothing: with the mean and variance of its channels, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,28 +16,56 @@ from numpy.typing import NDArray
 from feredge.contract import Images
 from feredge.errors import RunError
 from feredge.keras import keras
-from feredge.train.networks import CONVOLUTION, LOGITS, NORM, PLACES, compiled
+from feredge.train.networks import CONVOLUTION, LOGITS, NORM, PLACES, compiled, plain_clone
 
 IMAGES = 512
 """How many tell a channel's mean and variance: of 6x6 pixels each that is 18,000 values."""
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """A trained residual network.
+class Trained:
+    """A trained network.
 
     Attributes:
-        weights: kernel and bias of each layer, by its name, normalizations folded in.
+        core: `float32 (N, H, W, 1)` in [0, 1] to probabilities, normalizations folded in.
         classes: what it tells apart.
         digest: of its weights.
     """
 
-    weights: dict[str, list[NDArray[np.float32]]]
+    core: Any
     classes: tuple[str, ...]
     digest: str
 
+    @cached_property
+    def weights(self) -> dict[str, list[NDArray[np.float32]]]:
+        """Kernel and bias of each layer, by its name."""
+        return {layer.name: layer.get_weights() for layer in self.core.layers if layer.weights}
 
-def check(core: Any, start: Start) -> None:
+
+def check_teacher(teacher: Trained, classes: tuple[str, ...], size: int, side: int | None) -> None:
+    """Refuse a network that tells other classes apart, or takes other images, than its pupil.
+
+    Args:
+        teacher: the network.
+        classes: the pupil's.
+        size: height and width of whole images.
+        side: of those that training shows; None where it changes.
+
+    Raises:
+        RunError: what was expected and what found.
+    """
+    if teacher.classes != classes:
+        raise RunError(f"expected a teacher of {', '.join(classes)}, found one of {', '.join(teacher.classes)}")
+    if teacher.core.input_shape[1:] != (size, size, 1):
+        raise RunError(f"expected a teacher for images {(size, size, 1)}, found one for {teacher.core.input_shape[1:]}")
+    try:
+        plain_clone(teacher.core, side=side)
+    except ValueError as error:  # the last layer's, of another length
+        shown = f"{side}x{side} pixels" if side else "sides that change"
+        raise RunError(f"expected a teacher that takes training images of {shown}, found one that does not") from error
+
+
+def check(core: Any, start: Trained) -> None:
     """Refuse a start whose layers are not those of `core`.
 
     But for the last, which classes of one's own may change, and weights of places, which an average is a case of.
@@ -58,7 +87,7 @@ def check(core: Any, start: Start) -> None:
                 raise RunError(f"expected to start from a network whose {layer.name} is {expected}, found {found}")
 
 
-def begin(core: Any, start: Start, classes: tuple[str, ...], images: Images) -> None:
+def begin(core: Any, start: Trained, classes: tuple[str, ...], images: Images) -> None:
     """Give a core the weights of `start`, which `check` lets pass; of other classes, the last layer keeps its own.
 
     Args:

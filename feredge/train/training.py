@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from feredge.train.fitting import Fitter, one_hot, resolve_precision
 from feredge.train.networks import build_core, compiled
 from feredge.train.record import record
 from feredge.train.score import Score, score
-from feredge.train.starting import Start
+from feredge.train.starting import Trained
 from feredge.train.teaching import SoftLabels
 
 NOTE_EVERY = 0.2  # seconds between two words about progress
@@ -39,7 +41,8 @@ def train(
     out: Path,
     *,
     soft_labels: Path | None = None,
-    start: Start | None = None,
+    start: Trained | None = None,
+    teachers: Sequence[Trained] = (),
     progress: Progress = quiet,
 ) -> RunFolder:
     """Fit the recipe's network to the data set's training split, in the run folder `out`.
@@ -48,11 +51,13 @@ def train(
     same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept, or
     of the best, if the recipe's schedule says so. Where the recipe asks for repeats, they follow: see repeats.py.
     With `soft_labels`, a file of teaching.py, the network learns from them too, as `recipe.distillation` says.
-    With `start` its first weights are those of a trained network of the same layers.
+    With `start` its first weights are those of a trained network of the same layers. With `teachers` it learns from
+    what these say of every changed image, too (Beyer et al., "Knowledge distillation: A good teacher is patient and
+    consistent", 2022).
 
     Raises:
         RunError: `out` belongs to something else, another process is at work there, it holds a damaged checkpoint,
-            or the loss is no longer finite.
+            `start` or a teacher does not fit, or the loss is no longer finite.
         DataError: nothing to learn from or to choose by, images of another size than the recipe's, or soft labels
             of others.
     """
@@ -60,36 +65,67 @@ def train(
         found = "x".join(map(str, dataset.images.shape[1:]))
         raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {found}")
     run = RunFolder(Path(out))
-    teacher = None if soft_labels is None else teaching.read(soft_labels)
+    given = _Given(None if soft_labels is None else teaching.read(soft_labels), start, tuple(teachers))
     if run.training.is_file():
         RunFolder.claim(run.path, recipe, dataset)
     else:
-        _train_once(recipe, dataset, run, teacher, start, progress)
-    figures = run.figures()
-    _check_same(run, "soft labels", figures.get("soft_labels", {}).get("sha256"), teacher.sha256 if teacher else None)
-    _check_same(run, "weights to start from", figures.get("started_from"), start.digest if start else None)
+        _train_once(recipe, dataset, run, given, progress)
+    given.check(run)
     if recipe.training.repeats > 1:
         runs = {recipe.training.seed: run}
         for number, (seed, alone) in enumerate(repeats.others(recipe).items(), start=2):
             folder, told = run.repeats / f"seed-{seed}", repeats.numbered(progress, number, recipe.training.repeats)
-            runs[seed] = train(alone, dataset, folder, soft_labels=soft_labels, start=start, progress=told)
+            runs[seed] = train(
+                alone, dataset, folder, soft_labels=soft_labels, start=start, teachers=teachers, progress=told
+            )
         repeats.record(run, runs)
     return run
 
 
-def _check_same(run: RunFolder, what: str, known: str | None, given: str | None) -> None:
-    """Refuse a finished run that was trained on other soft labels or from other weights than are given now."""
-    if known != given:
-        expected, found = (digest[:12] if digest else "none" for digest in (known, given))
-        raise RunError(f"{run.path}: was trained on {what} {expected}, found {found}; choose another folder")
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What a training is given beside recipe and data."""
+
+    soft_labels: SoftLabels | None
+    start: Trained | None
+    teachers: tuple[Trained, ...]
+
+    @property
+    def learns(self) -> bool:
+        """Say whether anyone teaches, so that the recipe's [distillation] counts."""
+        return self.soft_labels is not None or bool(self.teachers)
+
+    def record(self) -> dict[str, Any]:
+        """Return what training.json says of it."""
+        found: dict[str, Any] = {}
+        if self.soft_labels is not None:
+            found["soft_labels"] = {"sha256": self.soft_labels.sha256, "teachers": list(self.soft_labels.teachers)}
+        if self.teachers:
+            found["teachers"] = [teacher.digest for teacher in self.teachers]
+        if self.start is not None:
+            found["started_from"] = self.start.digest
+        return found
+
+    def check(self, run: RunFolder) -> None:
+        """Refuse a finished run that was trained on other soft labels, by other teachers or from other weights."""
+        figures, own = run.figures(), self.record()
+        for key, what in (("soft_labels", "soft labels"), ("teachers", "teachers"), ("started_from", "first weights")):
+            if figures.get(key) != own.get(key):
+                expected, found = (_short(told.get(key)) for told in (figures, own))
+                raise RunError(f"{run.path}: was trained with {what} {expected}, found {found}; choose another folder")
+
+
+def _short(given: Any) -> str:
+    """Return digests of what a training is given in few letters."""
+    digests = given["sha256"] if isinstance(given, dict) else given or "none"
+    return ", ".join(digest[:12] for digest in ([digests] if isinstance(digests, str) else digests))
 
 
 def _train_once(
     recipe: Recipe,
     dataset: Dataset,
     run: RunFolder,
-    teacher: SoftLabels | None,
-    start: Start | None,
+    given: _Given,
     progress: Progress,
 ) -> None:
     from feredge import data
@@ -100,17 +136,20 @@ def _train_once(
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
     if recipe.schedule.validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
-    taught = None if teacher is None else teacher.of(splits.train)
+    taught = None if given.soft_labels is None else given.soft_labels.of(splits.train)
     size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.repeat
     core = build_core(recipe.network, size=size, classes=classes, channels=channels)  # or it says why not
-    if start is not None:
-        starting.check(core, start)
+    if given.start is not None:
+        starting.check(core, given.start)
+    shown = None if recipe.augmentation.sizes else recipe.augmentation.crop or size
+    for teacher in given.teachers:
+        starting.check_teacher(teacher, splits.train.classes, size, shown)
     RunFolder.claim(run.path, recipe, dataset)
     with run.alone():
         if run.training.is_file():  # another process was faster
             return
         _record_splits(run, splits)
-        fit = _Fit(run, recipe, dataset.digest, splits, teacher, taught, start)
+        fit = _Fit(run, recipe, dataset.digest, splits, given, taught)
         fit.epochs(progress)
         fit.finish(progress)
 
@@ -129,16 +168,16 @@ class _Fit:
         recipe: Recipe,
         data: str,
         splits: Splits,
-        teacher: SoftLabels | None,
+        given: _Given,
         taught: NDArray[np.float32] | None,
-        start: Start | None,
     ) -> None:
-        self.run, self.recipe, self.splits, self.teacher, self.start = run, recipe, splits, teacher, start
+        self.run, self.recipe, self.splits, self.given = run, recipe, splits, given
         training, split = recipe.training, splits.train
         identity = recipe.digest("data", "network", "training", "augmentation", "schedule") + data
-        if teacher is not None:
-            identity += recipe.digest("distillation") + teacher.sha256
-        identity += start.digest if start else ""
+        identity += recipe.digest("distillation") if given.learns else ""
+        identity += given.soft_labels.sha256 if given.soft_labels else ""
+        identity += "".join(teacher.digest for teacher in given.teachers)
+        identity += given.start.digest if given.start else ""
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
         saved = checkpoint.read(run.checkpoint, identity=self.identity) if run.checkpoint.exists() else None
         # A run keeps the precision it began with, also when another machine would choose another.
@@ -155,7 +194,9 @@ class _Fit:
             batch=self.batches.shape,
             size=recipe.data.size,
             classes=len(split.classes),
-            distillation=None if taught is None else recipe.distillation,
+            distillation=recipe.distillation,
+            soft_labels=taught is not None,
+            teachers=given.teachers,
             standard=_standard(split) if recipe.network.standardise else (0.0, 1.0),
             keep_best=recipe.schedule.keep == "best",
         )
@@ -164,9 +205,9 @@ class _Fit:
         if saved is not None:
             checkpoint.restore(run.checkpoint, saved, self.fitter.variables)
             self.history = saved["history"]
-        elif start is not None:
+        elif given.start is not None:
             some = stratified_sample(split, starting.IMAGES, training.seed)
-            starting.begin(self.fitter.averaged, start, split.classes, some.images)
+            starting.begin(self.fitter.averaged, given.start, split.classes, some.images)
             self.fitter.core.set_weights(self.fitter.averaged.get_weights())
 
     def epochs(self, progress: Progress) -> None:
@@ -255,8 +296,7 @@ class _Fit:
             precision=self.precision,
             dropped=self.splits.dropped,
             train={"images": len(self.splits.train)},
-            **({"soft_labels": _about(self.teacher)} if self.teacher else {}),
-            **({"started_from": self.start.digest} if self.start else {}),
+            **self.given.record(),
             seconds=round(seconds, 1),
             images_per_second=round(images / seconds, 1),
         )
@@ -286,10 +326,6 @@ class _Told:
         speed = images / (now - self._started)
         note = f"epoch {epoch + 1}/{self._epochs}, {speed:,.0f} images/s, {_clock(left)} left"
         self._progress("train", done, self._epochs, note)
-
-
-def _about(teacher: SoftLabels) -> dict[str, Any]:
-    return {"sha256": teacher.sha256, "teachers": list(teacher.teachers)}
 
 
 def _standard(split: Dataset) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from feredge.cli import main
 from feredge.contract import CLASSES
 from feredge.errors import ArtifactError, RecipeError, RunError
 from feredge.export import export, exporting
-from feredge.export.reopening import SOURCE, recipe_of, reopen, start
+from feredge.export.reopening import SOURCE, recipe_of, reopen, trained
 from feredge.recipe import Compression, Export
 from feredge.run import RunFolder
 from feredge.train import train
@@ -80,13 +80,13 @@ def test_files_and_their_run_start_a_training_alike(
     shipped: Path, exported_once: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards `--start-from`: a folder of files, its name and the run it came from hold one network."""
-    from_run, from_files = start(exported_once.path), start(shipped)
+    from_run, from_files = trained(exported_once.path), trained(shipped)
     assert from_run.classes == from_files.classes and from_run.weights.keys() == from_files.weights.keys()
     for name, weights in from_run.weights.items():
         for here, there in zip(weights, from_files.weights[name], strict=True):
             np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-6)  # the converter folds in float32, we in 64
     monkeypatch.setenv("FEREDGE_MODELS", str(shipped.parent))
-    assert start(Path(shipped.name)).digest == from_files.digest
+    assert trained(Path(shipped.name)).digest == from_files.digest
 
 
 def test_other_images_calibrate_and_are_named(shipped: Path, tmp_path: Path) -> None:

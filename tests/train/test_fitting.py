@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tiny_training import RECIPE
 
 from feredge.keras import keras
 from feredge.recipe import Distillation, Network, Training
 from feredge.train.fitting import Fitter, one_hot
-from feredge.train.networks import weights_digest
+from feredge.train.networks import compiled, weights_digest
+from feredge.train.starting import Trained
 
 NETWORK = Network(stem=4, stem_stride=1, channels=(4,), blocks=(1,), dropout=0.0)
 BATCH = (8, 12, 12, 1)
@@ -165,21 +168,39 @@ def test_training_defaults_build() -> None:
     Fitter(NETWORK, Training(), "float32", batch=BATCH, classes=3)
 
 
+def _cross_entropy(targets: NDArray[Any], logits: NDArray[Any]) -> float:
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return float(-(targets * logs).sum(axis=1).mean())
+
+
 def test_distillation_weighs_labels_and_teacher() -> None:
     """Guards the loss of a pupil against the formula, in double precision."""
     how = Distillation(temperature=3.0, weight=0.6)
     taught = np.random.default_rng(1).normal(0, 2, (8, 3)).astype(np.float32)
-    fitter = Fitter(NETWORK, RECIPE.training, "float32", batch=BATCH, classes=3, distillation=how)
+    fitter = Fitter(NETWORK, RECIPE.training, "float32", batch=BATCH, classes=3, distillation=how, soft_labels=True)
     fitter._training = dataclasses.replace(fitter._training, label_smoothing=0.0)
     logits = fitter._logits(IMAGES).numpy().astype(np.float64)
-
-    def cross_entropy(targets: np.ndarray, logits: np.ndarray) -> float:
-        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return float(-(targets * logs).sum(axis=1).mean())
-
     soft = np.exp(taught.astype(np.float64) / 3)
-    expected = 0.4 * cross_entropy(TARGETS, logits)
-    expected += 0.6 * 9 * cross_entropy(soft / soft.sum(axis=1, keepdims=True), logits / 3)
+    expected = 0.4 * _cross_entropy(TARGETS, logits)
+    expected += 0.6 * 9 * _cross_entropy(soft / soft.sum(axis=1, keepdims=True), logits / 3)
     loss, hits = fitter.step(IMAGES, np.stack([TARGETS, taught], axis=1), RATE)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert int(hits) == (logits.argmax(axis=1) == TARGETS.argmax(axis=1)).sum()
+
+
+def test_networks_teach_what_they_see_in_a_step() -> None:
+    """Guards the distance to the mean logits of the teachers, of image and mirror image, and its share of the loss."""
+    how = Distillation(temperature=3.0, teacher_weight=0.3)
+    teachers, means = [], []
+    for seed in (5, 6):
+        core = _fitter(seed=seed).core
+        teachers.append(Trained(core, ("a", "b", "c"), ""))
+        say = compiled(core)
+        means.append(sum(np.log(say(side[..., 0]).astype(np.float64)) for side in (IMAGES, IMAGES[:, :, ::-1])) / 2)
+    training = dataclasses.replace(RECIPE.training, label_smoothing=0.0)
+    fitter = Fitter(NETWORK, training, "float32", batch=BATCH, classes=3, distillation=how, teachers=teachers)
+    logits = fitter._logits(IMAGES).numpy().astype(np.float64)
+    soft = np.exp(sum(means) / 2 / 3)
+    expected = 0.7 * _cross_entropy(TARGETS, logits)
+    expected += 0.3 * 9 * _cross_entropy(soft / soft.sum(axis=1, keepdims=True), logits / 3)
+    assert float(fitter.step(IMAGES, TARGETS, RATE)[0]) == pytest.approx(expected, rel=1e-5)

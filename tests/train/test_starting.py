@@ -11,7 +11,8 @@ from tiny_training import RECIPE, epochs_of, stop_in_the_second, stripes, with_t
 
 from feredge import data
 from feredge.errors import RunError
-from feredge.export.reopening import start
+from feredge.export.folding import fold_norms
+from feredge.export.reopening import trained
 from feredge.recipe import Network
 from feredge.run import RunFolder
 from feredge.train import load_model, train
@@ -25,7 +26,7 @@ def test_it_begins_as_the_network_it_starts_from(finished: RunFolder) -> None:
     """Guards the normalizations that are put back: whatever images tell their statistics, the answers stay."""
     images = data.split(stripes(), RECIPE.data).train.images
     core = build_core(RECIPE.network, size=16, classes=7)
-    begun = start(finished.path)
+    begun = trained(finished.path)
     begin(core, begun, begun.classes, images[:40])
     expected = load_model(finished).predict(images[..., None], verbose=0)
     # Each normalization divides and multiplies by the same deviation, in float32.
@@ -36,7 +37,7 @@ def test_of_other_classes_the_last_layer_is_new(finished: RunFolder) -> None:
     """Guards a network for one's own classes: what it sees is kept, what it names is not."""
     core = build_core(RECIPE.network, size=16, classes=3)
     fresh = core.get_layer("logits").get_weights()
-    begun = start(finished.path)
+    begun = trained(finished.path)
     begin(core, begun, ("a", "b", "c"), stripes().images[:40])
     np.testing.assert_array_equal(core.get_layer("logits").get_weights()[0], fresh[0])
     np.testing.assert_array_equal(core.get_layer("stem_conv").get_weights()[0], begun.weights["stem_conv"][0])
@@ -46,7 +47,7 @@ def test_an_average_starts_weights_of_places(finished: RunFolder) -> None:
     """Guards a round that learns weights of places: it begins as the average that it starts from, and not back."""
     images = stripes().images[:40]
     weighted = dataclasses.replace(RECIPE.network, pool="weighted")
-    begun, core = start(finished.path), build_core(weighted, size=16, classes=7)
+    begun, core = trained(finished.path), build_core(weighted, size=16, classes=7)
     check(core, begun)
     begin(core, begun, begun.classes, images)
     expected = load_model(finished).predict(images[..., None], verbose=0)
@@ -54,7 +55,8 @@ def test_an_average_starts_weights_of_places(finished: RunFolder) -> None:
 
     changed = core.get_layer("places").get_weights()
     changed[0] += np.arange(64, dtype=np.float32).reshape(8, 8, 1, 1) / 64
-    further = dataclasses.replace(begun, weights={**begun.weights, "places": changed})
+    core.get_layer("places").set_weights(changed)
+    further = dataclasses.replace(begun, core=fold_norms(core))
     begin(core, further, begun.classes, images)
     np.testing.assert_array_equal(core.get_layer("places").get_weights()[0], changed[0])
     with pytest.raises(RunError, match="whose pooling is an average, found a weighted one"):
@@ -63,7 +65,7 @@ def test_an_average_starts_weights_of_places(finished: RunFolder) -> None:
 
 def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_path: Path) -> None:
     """Guards fine-tuning: lower losses than of a fresh network, the same when stopped, and a record of the start."""
-    begun = start(finished.path)
+    begun = trained(finished.path)
     whole = train(MORE, stripes(), tmp_path / "whole", start=begun)
     first, fresh = (float(epochs_of(run)[0][2]) for run in (whole, finished))
     assert first < fresh and whole.figures()["started_from"] == begun.digest
@@ -73,7 +75,7 @@ def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_p
     with pytest.raises(RunError, match="belongs to another recipe or other data"):
         train(MORE, stripes(), tmp_path / "run")
     assert train(MORE, stripes(), tmp_path / "run", start=begun).figures()["weights"] == whole.figures()["weights"]
-    with pytest.raises(RunError, match=r"was trained on weights to start from [0-9a-f]{12}, found none"):
+    with pytest.raises(RunError, match=r"was trained with first weights [0-9a-f]{12}, found none"):
         train(MORE, stripes(), tmp_path / "run")
 
 
@@ -90,5 +92,5 @@ def test_another_network_is_no_start(finished: RunFolder, tmp_path: Path, networ
     """Guards half a start; nothing is begun."""
     recipe = dataclasses.replace(MORE, network=network)
     with pytest.raises(RunError, match=message):
-        train(recipe, stripes(), tmp_path / "run", start=start(finished.path))
+        train(recipe, stripes(), tmp_path / "run", start=trained(finished.path))
     assert not (tmp_path / "run").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +16,20 @@ from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError
 from feredge.export.given import settle
+from feredge.export.reopening import trained
 from feredge.keras import keras
 from feredge.recipe import Network
 from feredge.run import RunFolder
 from feredge.train import load_model, teaching, train
+from feredge.train.networks import build_core
 
 PUPIL = dataclasses.replace(
     with_training(RECIPE, epochs=2),
     augmentation=dataclasses.replace(RECIPE.augmentation, mixup=0.3, crop=12, sizes=(8, 12)),
 )
+
+WEIGHTED = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
+AVERAGE_OF_20 = build_core(RECIPE.network, size=20, classes=7)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +68,42 @@ def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: 
     results = [folder.figures() for folder in (run, whole)]
     assert results[0]["weights"] == results[1]["weights"]
     assert results[0]["soft_labels"]["sha256"] == files.sha256(labels)
-    with pytest.raises(RunError, match=r"was trained on soft labels [0-9a-f]{12}, found none"):
+    with pytest.raises(RunError, match=r"was trained with soft labels [0-9a-f]{12}, found none"):
         train(PUPIL, stripes(), tmp_path / "run")
     # Trained on crops, it takes whole images.
     assert load_model(run).input_shape == (None, 16, 16, 1)
+
+
+def test_teachers_see_what_a_pupil_sees(finished: RunFolder, tmp_path: Path) -> None:
+    """Guards learning from networks in each step, on crops that change size: they count, also after a stop."""
+    teacher = trained(finished.path)
+    whole = train(PUPIL, stripes(), tmp_path / "whole", teachers=[teacher, teacher])
+    alone = train(PUPIL, stripes(), tmp_path / "alone")
+    assert whole.figures()["teachers"] == [teacher.digest] * 2
+    with pytest.raises(KeyboardInterrupt):
+        train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher, teacher], progress=stop_in_the_second)
+    with pytest.raises(RunError, match="belongs to another recipe or other data"):
+        train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher])
+    run = train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher, teacher])
+    assert run.figures()["weights"] == whole.figures()["weights"] != alone.figures()["weights"]
+    with pytest.raises(RunError, match=r"was trained with teachers [0-9a-f]{12}, [0-9a-f]{12}, found none; choose"):
+        train(PUPIL, stripes(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("a", "b")}, "expected a teacher of angry, .*, found one of a, b"),
+        ({"core": AVERAGE_OF_20}, r"expected a teacher for images \(16, 16, 1\), found one for \(20, 20, 1\)"),
+        ({"core": WEIGHTED}, "takes training images of sides that change, found one that does not"),
+    ],
+)
+def test_another_teacher_is_refused(finished: RunFolder, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    """Guards against teachers who speak of something else."""
+    teacher = dataclasses.replace(trained(finished.path), **change)
+    with pytest.raises(RunError, match=message) as caught:
+        train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher])
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
 def _with_votes(labels: NDArray[np.int8], sure: int) -> Dataset:
