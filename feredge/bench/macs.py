@@ -1,7 +1,7 @@
 """Multiply-adds of one inference, counted from a file's own graph, apart by the arithmetic that they are done in.
 
-Convolutions and matrix products only: nothing else in these networks takes a share worth counting. Zeros count too,
-because dense kernels multiply by them.
+Convolutions, weighted poolings and matrix products only: nothing else in these networks takes a share worth counting.
+Zeros count too, because dense kernels multiply by them.
 """
 
 from __future__ import annotations
@@ -86,6 +86,9 @@ def _tflite(path: Path) -> Iterable[tuple[int, bool]]:
         elif code == operators.TRANSPOSE_CONV:
             weights, data = tensors[1], tensors[2]
             macs = math.prod(_dims(data)) * math.prod(_dims(weights)[:3])
+        elif code == operators.MUL and len(_dims(tensors[1])) == 4:  # a kernel that covers the whole picture
+            data, weights = tensors
+            macs = math.prod(output)
         elif code == operators.BATCH_MATMUL:
             data, weights = tensors[0], tensors[1]
             macs = math.prod(output) * _dims(data)[-1]

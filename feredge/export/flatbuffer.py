@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from feredge import tflite
 
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "MUL")
+"""Operators whose second input may be a kernel. That of a MUL is one where it has a value for each place."""
 IDENTIFIER = b"TFL3"
 ALIGNED = 16  # bytes; kernels read constants in vectors of as many
 
@@ -59,7 +60,12 @@ def operator_names(model: Any) -> list[str]:
 def weighted(model: Any) -> list[Any]:
     """Return the operators of a `ModelT` that have a kernel, in the graph's order."""
     pairs = zip(operator_names(model), model.subgraphs[0].operators, strict=True)
-    return [operator for kind, operator in pairs if kind in WEIGHTED]
+    tensors = model.subgraphs[0].tensors
+
+    def has_kernel(kind: str, operator: Any) -> bool:
+        return kind in WEIGHTED and (kind != "MUL" or len(tensors[operator.inputs[1]].shape) == 4)
+
+    return [operator for kind, operator in pairs if has_kernel(kind, operator)]
 
 
 def constant(model: Any, index: int) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from feredge.contract import Images
 from feredge.export import flatbuffer, ranges
 from feredge.export.integer_elu import with_integer_elus
+from feredge.export.products import with_products
 from feredge.export.rounding import Rounding, keep_sums
 from feredge.export.to_tflite import converted, set_integer
 from feredge.keras import tf
@@ -41,7 +42,7 @@ class Int8TFLite:
             rounding: of rounding.py.
         """
         self._rounding = rounding
-        self._calibrated = _calibrated(core, calibration)
+        self._calibrated = _calibrated(with_products(core), calibration)
         if method != "min-max":
             found = ranges.find(lambda: _activations(self._calibrated, calibration), method)
             self._calibrated = _with_ranges(self._calibrated, found)

@@ -10,6 +10,7 @@ from typing import Any
 from feredge.contract import Images
 from feredge.export.contents import SMALL_KERNEL
 from feredge.export.one_scale import with_one_scale
+from feredge.export.products import with_products
 from feredge.export.rounding import Rounding, with_kept_sums
 from feredge.keras import tf
 from feredge.train.networks import with_contract
@@ -46,11 +47,13 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Round
             ]
 
     integers = precision in ("dynamic-int8", "int16x8")
+    if not integers:  # `dynamic-int8` keeps every large kernel in int8, and a product has none
+        core = with_products(core)
     if integers and rounding == "kept-sums":
         core = with_kept_sums(core, smallest=SMALL_KERNEL if precision == "dynamic-int8" else 0)
     model = converted(with_contract(core), options)
     if integers and rounding == "one-scale":
-        return with_one_scale(model, to_tflite(core, "float32", calibration=calibration))
+        return with_one_scale(model, converted(with_contract(core), lambda converter: None))
     return model
 
 

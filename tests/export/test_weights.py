@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,12 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
+from feredge.bench import macs
 from feredge.errors import RecipeError
-from feredge.export import clustering, folding, integer, pruning, variants
+from feredge.export import clustering, contents, flatbuffer, folding, integer, pruning, variants
 from feredge.export.int8_tflite import Int8TFLite
+from feredge.export.to_tflite import to_tflite
 from feredge.keras import keras
 from feredge.recipe import Export, Network
-from feredge.train.networks import build_core
+from feredge.train.networks import build_core, multiply_adds
 
 KERNELS = st.dictionaries(
     st.sampled_from(["stem", "wide", "last"]),
@@ -108,6 +112,31 @@ def test_folded_networks_answer_the_same(network: Network) -> None:
     np.testing.assert_allclose(folded(images).numpy(), core(images).numpy(), atol=1e-4)
     left = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
     assert left == (3 if network.name == "course-cnn" else 0)
+
+
+def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
+    """Guards that all places and channels keep their weights, which count as kernels, and that none is convolved."""
+    core = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
+    places, calibration = core.get_layer("places"), stripes(64).batch
+    places.set_weights([np.random.default_rng(0).normal(0, 1 / 64, (8, 8, 16, 1))])
+    images = calibration[:8]
+    expected, path = core(images / np.float32(255)).numpy(), tmp_path / "model.tflite"
+    for precision, step in (("float32", 1e-6), ("float16", 2e-3), ("int8", 0.02)):  # 1/256 is a step of the last
+        if precision == "int8":
+            calibrated = Int8TFLite(core, calibration)
+            assert "places" in calibrated.layers
+            model = calibrated.quantize()
+        else:
+            model = to_tflite(core, precision, calibration=calibration)
+        kinds = flatbuffer.operator_names(flatbuffer.parse(model))
+        assert "MUL" in kinds and "DEPTHWISE_CONV_2D" not in kinds
+        np.testing.assert_allclose(integer.answers(model, images), expected, atol=step)
+        path.write_bytes(model)
+        assert sum(kernel.size for kernel in contents.read(path).kernels.values()) == sum(
+            kernel.shape.num_elements() for kernel in pruning.kernels(core).values()
+        )
+        counted = macs.count(path)
+        assert counted is not None and counted.floating + counted.integer == multiply_adds(core)
 
 
 def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
