@@ -71,9 +71,12 @@ def _tflite(path: Path) -> Iterable[tuple[int, bool]]:
     graph = model.subgraphs[0]
     operators, kinds = schema.BuiltinOperator, schema.TensorType
     integers = (kinds.INT8, kinds.UINT8, kinds.INT16)
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    computed = {*graph.inputs}
     for operator in graph.operators:
-        entry = model.operatorCodes[operator.opcodeIndex]
-        code = max(entry.builtinCode, entry.deprecatedBuiltinCode)
+        code = codes[operator.opcodeIndex]
+        if code != operators.DEQUANTIZE:  # of float16 kernels
+            computed |= {*operator.outputs}
         tensors = [graph.tensors[index] for index in operator.inputs if index >= 0]
         output = _dims(graph.tensors[operator.outputs[0]])
         if code in (operators.CONV_2D, operators.DEPTHWISE_CONV_2D):
@@ -86,8 +89,8 @@ def _tflite(path: Path) -> Iterable[tuple[int, bool]]:
         elif code == operators.TRANSPOSE_CONV:
             weights, data = tensors[1], tensors[2]
             macs = math.prod(_dims(data)) * math.prod(_dims(weights)[:3])
-        elif code == operators.MUL and len(_dims(tensors[1])) == 4:  # a kernel that covers the whole picture
-            data, weights = tensors
+        elif code == operators.MUL and operator.inputs[1] not in computed and math.prod(_dims(tensors[1])[1:3]) > 1:
+            data, weights = tensors  # weights of places
             macs = math.prod(output)
         elif code == operators.BATCH_MATMUL:
             data, weights = tensors[0], tensors[1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from feredge import tflite
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "MUL")
-"""Operators whose second input may be a kernel. That of a MUL is one where it has a value for each place."""
+"""Operators whose second input is a kernel. That of a MUL is one where it is a constant that differs by place."""
 IDENTIFIER = b"TFL3"
 ALIGNED = 16  # bytes; kernels read constants in vectors of as many
 
@@ -59,13 +59,17 @@ def operator_names(model: Any) -> list[str]:
 
 def weighted(model: Any) -> list[Any]:
     """Return the operators of a `ModelT` that have a kernel, in the graph's order."""
-    pairs = zip(operator_names(model), model.subgraphs[0].operators, strict=True)
-    tensors = model.subgraphs[0].tensors
+    graph = model.subgraphs[0]
+    pairs = [*zip(operator_names(model), graph.operators, strict=True)]
+    # float16 kernels go through a DEQUANTIZE
+    computed = {index for kind, operator in pairs if kind != "DEQUANTIZE" for index in operator.outputs}
 
-    def has_kernel(kind: str, operator: Any) -> bool:
-        return kind in WEIGHTED and (kind != "MUL" or len(tensors[operator.inputs[1]].shape) == 4)
+    def by_place(operator: Any) -> bool:
+        index = operator.inputs[1]
+        constant = index not in computed and index not in graph.inputs
+        return constant and len(shape := graph.tensors[index].shape) == 4 and shape[1] * shape[2] > 1
 
-    return [operator for kind, operator in pairs if has_kernel(kind, operator)]
+    return [operator for kind, operator in pairs if kind in WEIGHTED and (kind != "MUL" or by_place(operator))]
 
 
 def constant(model: Any, index: int) -> NDArray[Any]:

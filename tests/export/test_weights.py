@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
 from feredge.bench import macs
+from feredge.bench.figures import Macs
 from feredge.errors import RecipeError
 from feredge.export import clustering, contents, flatbuffer, folding, integer, pruning, variants
 from feredge.export.int8_tflite import Int8TFLite
@@ -137,6 +138,19 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
         )
         counted = macs.count(path)
         assert counted is not None and counted.floating + counted.integer == multiply_adds(core)
+
+
+def test_a_product_of_features_is_no_kernel(tmp_path: Path) -> None:
+    """Guards networks from elsewhere that multiply what they compute, as a swish does, or channels by constants."""
+    pixels = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, name="first")(pixels)
+    x = keras.layers.Multiply()([x, keras.layers.Activation("sigmoid")(x)]) * np.full((1, 1, 1, 4), 0.5, np.float32)
+    x = keras.layers.Dense(3, activation="softmax", name="last")(keras.layers.Flatten()(x))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(to_tflite(keras.Model(pixels, x, name="core"), "float32", calibration=stripes(8, size=8).batch))
+    assert flatbuffer.operator_names(flatbuffer.parse(path.read_bytes())).count("MUL") >= 2
+    assert len(contents.read(path).kernels) == 2
+    assert macs.count(path) == Macs(floating=6 * 6 * 4 * 9 + 6 * 6 * 4 * 3, integer=0)
 
 
 def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
