@@ -56,13 +56,22 @@ def _read_tflite(path: Path) -> Contents:
         index = operator.inputs[1]
         if index in made_by:  # float16 kernels go through a DEQUANTIZE
             index = made_by[index].inputs[0]
-        kernels[graph.tensors[index].name.decode()] = flatbuffer.constant(model, index)
+        kernels[graph.tensors[index].name.decode()] = _from_zero(model, index)
     types = [(tensor.name.decode(), flatbuffer.type_name(tensor)) for tensor in graph.tensors]
     image = graph.tensors[graph.inputs[0]]
     pixels = None
     if types[graph.inputs[0]][1] == "UINT8" and image.quantization is not None and image.quantization.scale is not None:
         pixels = np.float32(image.quantization.scale[0]), int(image.quantization.zeroPoint[0])
     return Contents(kernels, tuple(name for name, kind in types if kind.startswith("FLOAT")), pixels)
+
+
+def _from_zero(model: Any, index: int) -> NDArray[Any]:
+    """Return a kernel whose zeros are 0: of int8 ones only that of a product has a zero point other than that."""
+    values, how = flatbuffer.constant(model, index), model.subgraphs[0].tensors[index].quantization
+    if values.dtype != np.int8 or how is None or how.zeroPoint is None or len(how.zeroPoint) != 1:
+        return values
+    moved: NDArray[np.int8] = values - np.int8(how.zeroPoint[0])  # modulo 256: what differs still differs
+    return moved
 
 
 def _read_onnx(path: Path) -> Contents:

@@ -119,7 +119,9 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
     """Guards that all places and channels keep their weights, which count as kernels, and that none is convolved."""
     core = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
     places, calibration = core.get_layer("places"), stripes(64).batch
-    places.set_weights([np.random.default_rng(0).normal(0, 1 / 64, (8, 8, 16, 1))])
+    kernel = np.random.default_rng(0).normal(1 / 64, 1 / 64, (8, 8, 16, 1))  # not around 0, so int8's zero is moved
+    kernel[:4] = 0
+    places.set_weights([kernel])
     images = calibration[:8]
     expected, path = core(images / np.float32(255)).numpy(), tmp_path / "model.tflite"
     for precision, step in (("float32", 1e-6), ("float16", 2e-3), ("int8", 0.02)):  # 1/256 is a step of the last
@@ -133,9 +135,12 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
         assert "MUL" in kinds and "DEPTHWISE_CONV_2D" not in kinds
         np.testing.assert_allclose(integer.answers(model, images), expected, atol=step)
         path.write_bytes(model)
-        assert sum(kernel.size for kernel in contents.read(path).kernels.values()) == sum(
-            kernel.shape.num_elements() for kernel in pruning.kernels(core).values()
+        kernels = contents.read(path).kernels.values()
+        assert sum(values.size for values in kernels) == sum(
+            each.shape.num_elements() for each in pruning.kernels(core).values()
         )
+        (stored,) = [values for values in kernels if values.shape == (1, 8, 8, 16)]
+        assert not stored[:, :4].any() and np.count_nonzero(stored) > 0.95 * stored.size / 2
         counted = macs.count(path)
         assert counted is not None and counted.floating + counted.integer == multiply_adds(core)
 
