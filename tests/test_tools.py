@@ -54,7 +54,7 @@ def test_every_round_has_a_recipe_and_what_it_needs_before_it(tool: ModuleType) 
     most = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
     assert set(tool.NETWORKS) == set(most) <= set(tool.ROUNDS)
     for number, (name, told) in enumerate(tool.ROUNDS.items()):
-        assert set(tool.before(told)) <= set(list(tool.ROUNDS)[:number])
+        assert set(tool.needs(told)) <= set(list(tool.ROUNDS)[:number])
         assert all(tool.ROUNDS[each].recipe == told.recipe for each in tool.rounds(name))
         recipe = tool.recipe(told)
         core = build_core(recipe.network, size=recipe.data.size, classes=7)
