@@ -1,7 +1,7 @@
 """Static int8 for TensorFlow Lite: calibrated once, then quantized as often as layers are tried.
 
-The converter itself knows min-max only. It leaves what it saw in the calibrated float model, so the other methods
-write their own ranges there before its quantizer reads them.
+The converter itself knows min-max only, and not of every tensor. It leaves what it saw in the calibrated float model,
+so the ranges of ranges.py are written there before its quantizer reads them.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ class Int8TFLite:
             rounding: of rounding.py.
         """
         self._rounding = rounding
-        self._calibrated = _calibrated(with_products(core), calibration)
-        if method != "min-max":
-            found = ranges.find(lambda: _activations(self._calibrated, calibration), method)
-            self._calibrated = _with_ranges(self._calibrated, found)
+        calibrated = _calibrated(with_products(core), calibration)
+        # Also for min-max: the converter reads what goes into a sum or a product after it, and finds the result there
+        # where both share their memory (tensorflow/tensorflow#127842).
+        found = ranges.find(lambda: _activations(calibrated, calibration), method)
+        self._calibrated = _with_ranges(calibrated, found)
         self._outputs = flatbuffer.kernel_outputs(self._calibrated)
         self.layers = tuple(self._outputs)
 

@@ -145,6 +145,20 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
         assert counted is not None and counted.floating + counted.integer == multiply_adds(core)
 
 
+def test_what_goes_into_a_product_keeps_its_own_range() -> None:
+    """Guards int8's steps: a product stands in the memory of its features, where the converter took it for them."""
+    core = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
+    places, calibration = core.get_layer("places"), stripes(64).batch
+    places.set_weights([np.linspace(-10, 10, 8 * 8 * 16, dtype=np.float32).reshape(8, 8, 16, 1)])
+    features = keras.Model(core.input, places.input)(calibration / np.float32(255)).numpy()
+    parsed = flatbuffer.parse(Int8TFLite(core, calibration).quantize())
+    (at,) = np.flatnonzero([kind == "MUL" for kind in flatbuffer.operator_names(parsed)])
+    graph = parsed.subgraphs[0]
+    taken = graph.tensors[graph.operators[at].inputs[0]].quantization
+    assert taken.zeroPoint.tolist() == [-128]  # after a ReLU
+    np.testing.assert_allclose(taken.scale, features.max() / 255, rtol=1e-3)  # sums are taken in another order
+
+
 def test_a_product_of_features_is_no_kernel(tmp_path: Path) -> None:
     """Guards networks from elsewhere that multiply what they compute, as a swish does, or channels by constants."""
     pixels = keras.Input((8, 8, 1))
