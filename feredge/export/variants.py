@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from feredge import files, variant
 from feredge.data.dataset import Dataset
 from feredge.errors import RecipeError, RunError
-from feredge.export import channels, clustering, pruning
+from feredge.export import channels, clustering, pruning, ranges
 from feredge.export.finetuning import Tell, finetune
 from feredge.export.folding import fold_norms, with_gains_first, without_loose_norms
 from feredge.keras import keras, seed_everything
@@ -31,8 +33,8 @@ from feredge.variant import Variant
 
 SCHEME = "2"  # of making variants: those that were made otherwise are made again
 WITH_DROPOUT = "3"  # drawn by the step's number
-QUANTIZED_WITH_DROPOUT = "4"  # from gains moved first, which all networks with loose normalizations and dropout have
-LOOKED_AT = 8192  # training images from which the importance of channels is taken, in small batches
+QUANTIZED = "5"  # from the float network's ranges
+LOOKED_AT = 8192  # training images from which importance of channels and ranges are taken, in small batches
 LOOK = 16
 
 
@@ -109,6 +111,7 @@ class _Work:
         """Return a network after quantization-aware training, its zeros kept, and the history."""
         core = without_loose_norms(core)
         model = quantization_aware(core)
+        _begin_ranges(model, core, self._some())
         history = self._adjust(model, hold=pruning.hold_zeros(model))
         _set_pixel_range(model)
         _copy_by_name(model, core)
@@ -174,6 +177,29 @@ def _check_activations(core: Any, name: str) -> None:
             raise RecipeError(f"{name}: expected activations that integers are trained for, found ELU ({layer.name})")
 
 
+def _begin_ranges(quantized: Any, core: Any, batches: Batches) -> None:
+    """Give each activation the range that it has in the float network.
+
+    Ranges begin at -6 to 6 else, and as a moving average they still hold a quarter of that after 1,300 steps.
+    """
+    limits: dict[str, dict[str, Any]] = {}
+    for layer in quantized.layers:
+        for variable in layer.weights:
+            told = re.search("/(?:output|post_activation)_(min|max):0$", variable.name)
+            if told:
+                limits.setdefault(layer.layer.name, {})[told[1]] = variable
+    probe = keras.Model(core.input, {name: core.get_layer(name).output for name in limits})
+
+    def activations() -> Iterator[dict[str, NDArray[np.float32]]]:
+        for images, _ in batches.epoch(0):
+            yield {name: values.numpy() for name, values in probe(images / np.float32(255)).items()}
+
+    found = ranges.find(activations, "moving-average")
+    for name, variables in limits.items():
+        for variable, value in zip((variables["min"], variables["max"]), found[name], strict=True):
+            variable.assign(value)
+
+
 def _set_pixel_range(quantized: Any) -> None:
     """Let the input quantizer cover exactly [0, 1], whatever the last batches held: its scale is then 1/255."""
     (layer,) = (layer for layer in quantized.layers if layer.name == "quantize_layer")
@@ -198,8 +224,10 @@ def _file(run: RunFolder, name: str) -> Path:
 def _identity(run: RunFolder, name: str, weights: str) -> str:
     """Return a digest of all that a variant follows from; the other variants in the recipe are not among it."""
     recipe, scheme = run.recipe(), SCHEME
-    if any("Dropout" in kind for kind in run.layers().values()):
-        scheme = QUANTIZED_WITH_DROPOUT if variant.parse(name).quantized else WITH_DROPOUT
+    if variant.parse(name).quantized:
+        scheme = QUANTIZED
+    elif any("Dropout" in kind for kind in run.layers().values()):
+        scheme = WITH_DROPOUT
     alone = dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=(name,)))
     text = scheme + alone.digest("data", "training", "augmentation", "compression", "distillation") + weights
     return hashlib.sha256(text.encode()).hexdigest()
