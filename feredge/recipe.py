@@ -232,7 +232,7 @@ class Compression:
         rate: learning rate at the start of the fine-tuning, for variants whose weights are only rounded: `clustered-N`
             and `qat`.
         pruning_epochs: the passes of `pruned-N` and `channels-N`, which lose more; 0 takes `epochs`.
-        pruning_rate: their rate; 0 takes that of the training.
+        pruning_rate: their rate; 0 takes that of the training, or `rate` for a network whose weights were given.
         distillation: share of the fine-tuning's loss that is the distance to the dense network's probabilities;
             the rest is that to the labels. The temperature is that of [distillation].
     """

@@ -57,6 +57,10 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Te
     if what.quantized:
         _check_activations(dense, name)
         prepare(run, what.base, train, weights=weights, tell=tell)
+    if not run.figures().keys().isdisjoint({"read_from", "foreign"}) and not recipe.compression.pruning_rate:
+        # No normalizations hold what was read back at a training's rate, and no foreign network's rate is known.
+        compression = dataclasses.replace(recipe.compression, pruning_rate=recipe.compression.rate)
+        recipe = dataclasses.replace(recipe, compression=compression)
     seed_everything(recipe.training.seed)
     identity, unfinished = _identity(run, name, weights), run.variants / f"{name}.unfinished.npz"
     work = _Work(recipe, train, dense, tell=tell, kept=unfinished, identity=identity)

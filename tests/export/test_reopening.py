@@ -89,6 +89,19 @@ def test_files_and_their_run_start_a_training_alike(
     assert trained(Path(shipped.name)).digest == from_files.digest
 
 
+def test_variants_are_not_mended_at_the_training_rate(shipped: Path, tmp_path: Path) -> None:
+    """Guards networks whose normalizations are folded in: at such a rate the loss is soon infinite."""
+    recipe = recipe_of(shipped)
+    recipe = dataclasses.replace(
+        recipe,
+        training=dataclasses.replace(recipe.training, rate=1e4),
+        compression=Compression(("pruned-50",), epochs=1, rate=0.01),
+        export=Export((), (), calibration=64, also=("float32.onnx",)),
+    )
+    (entry,) = export(reopen(shipped, stripes(), tmp_path / "run", recipe=recipe), stripes()).entries
+    assert entry.file == "pruned-50.float32.onnx"
+
+
 def test_other_images_calibrate_and_are_named(shipped: Path, tmp_path: Path) -> None:
     """Guards a card that says a network was trained on what it was only calibrated on."""
     other = stripes(seed=4)
