@@ -9,7 +9,7 @@ import numpy as np
 from feredge.contract import Images
 from feredge.errors import RecipeError
 from feredge.keras import keras
-from feredge.train.networks import plain_clone
+from feredge.train.networks import norms_after_weights, plain_clone
 
 layers = keras.layers
 
@@ -185,21 +185,6 @@ def _line(norm: Any) -> tuple[Any, Any]:
     if norm.scale:
         gain *= norm.gamma.numpy()
     return gain, (norm.beta.numpy() if norm.center else 0.0) - norm.moving_mean.numpy() * gain
-
-
-def norms_after_weights(core: Any) -> dict[str, Any]:
-    """Return the normalizations that can be folded, by the name of the layer that they follow."""
-    pairs = {}
-    for layer in core.layers:
-        followers = [node.outbound_layer for node in layer.outbound_nodes]
-        if (
-            type(layer) in (layers.Conv2D, layers.Dense)
-            and layer.activation is keras.activations.linear
-            and len(followers) == 1
-            and type(followers[0]) is layers.BatchNormalization
-        ):
-            pairs[layer.name] = followers[0]
-    return pairs
 
 
 def _folded(layer: Any, norm: Any) -> list[Any]:

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from feredge import files, variant
 from feredge.data.dataset import Dataset
 from feredge.errors import RecipeError, RunError
-from feredge.export import channels, clustering, pruning, ranges
+from feredge.export import clustering, pruning, ranges
 from feredge.export.finetuning import Tell, finetune
 from feredge.export.folding import fold_norms, with_gains_first, without_loose_norms
 from feredge.keras import keras, seed_everything
 from feredge.recipe import Recipe
 from feredge.run import RunFolder
-from feredge.train import checkpoint, load_model
+from feredge.train import channels, checkpoint, load_model
 from feredge.train.batches import Batches
 from feredge.train.fitting import one_hot, resolve_precision
 from feredge.train.networks import plain_clone

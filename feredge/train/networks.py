@@ -142,6 +142,21 @@ def compiled(core: Any) -> Callable[[Images], NDArray[np.float32]]:
     return probabilities
 
 
+def norms_after_weights(core: Any) -> dict[str, Any]:
+    """Return the normalizations that can be folded, by the name of the layer that they follow."""
+    pairs = {}
+    for layer in core.layers:
+        followers = [node.outbound_layer for node in layer.outbound_nodes]
+        if (
+            type(layer) in (layers.Conv2D, layers.Dense)
+            and layer.activation is keras.activations.linear
+            and len(followers) == 1
+            and type(followers[0]) is layers.BatchNormalization
+        ):
+            pairs[layer.name] = followers[0]
+    return pairs
+
+
 def multiply_adds(core: Any) -> int:
     """Return the multiply-accumulate operations of convolutions and dense layers, an image."""
     kernels = {

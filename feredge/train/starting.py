@@ -2,10 +2,14 @@
 
 Exported files hold no batch normalizations, as these are folded into the kernels before them. Training wants them, so
 each is put back to change nothing: with the mean and variance of its channels, and the gain and shift that undo both.
+
+A wider network starts a narrower one with the most important of its channels. What these know is soon mended, and is
+worth many epochs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,12 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.contract import Images
+from feredge.data.dataset import Dataset
+from feredge.data.splits import stratified_sample
 from feredge.errors import RunError
 from feredge.keras import keras
+from feredge.recipe import Augmentation
+from feredge.train import channels
+from feredge.train.batches import Batches
 from feredge.train.networks import CONVOLUTION, LOGITS, NORM, PLACES, compiled, plain_clone
 
 IMAGES = 512
 """How many tell a channel's mean and variance: of 6x6 pixels each that is 18,000 values."""
+LOOKED_AT, LOOK = 8192, 16
+"""How many tell which channels matter, and how many at a time: the fewer, the more steps to compare."""
+AS_THEY_ARE = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +78,7 @@ def check_teacher(teacher: Trained, classes: tuple[str, ...], size: int, side: i
 
 
 def check(core: Any, start: Trained) -> None:
-    """Refuse a start whose layers are not those of `core`.
+    """Refuse a start whose layers are not those of `core`, as wide or wider.
 
     But for the last, which classes of one's own may change, and weights of places, which an average is a case of.
 
@@ -83,8 +95,34 @@ def check(core: Any, start: Trained) -> None:
         if not layer.name.endswith(NORM) and not new:
             expected = tuple(layer.weights[0].shape)
             found = start.weights[layer.name][0].shape if layer.name in start.weights else "none"
-            if found != expected:
-                raise RunError(f"expected to start from a network whose {layer.name} is {expected}, found {found}")
+            if found == "none" or found[:2] != expected[:2] or any(np.less(found, expected)):
+                wanted = f"{layer.name} is {expected}, or has more channels"
+                raise RunError(f"expected to start from a network whose {wanted}, found {found}")
+
+
+def narrowed(start: Trained, core: Any, train: Dataset, seed: int) -> Trained:
+    """Return a start as wide as `core`: itself, or with the most important of its channels.
+
+    Importance is by what the network itself says of training images: the labels may be of other classes.
+
+    Args:
+        start: one that `check` lets pass.
+        core: what it is to start.
+        train: the training split.
+        seed: of the choice of images.
+    """
+    if all(start.weights[name][0].shape[-1] == core.get_layer(name).weights[0].shape[-1] for name in _made(core)):
+        return start
+    some = stratified_sample(train, LOOKED_AT, seed)
+    said = compiled(start.core)(some.images)
+    answers = np.eye(said.shape[1], dtype=np.float32)[said.argmax(axis=1)]
+    batches = Batches(some.images, answers, LOOK, AS_THEY_ARE, seed)
+    return dataclasses.replace(start, core=channels.narrow_to(start.core, core, batches))
+
+
+def _made(core: Any) -> list[str]:
+    """Return the names of the convolutions of a residual network."""
+    return [layer.name for layer in core.layers if layer.name.endswith(CONVOLUTION)]
 
 
 def begin(core: Any, start: Trained, classes: tuple[str, ...], images: Images) -> None:
@@ -92,7 +130,7 @@ def begin(core: Any, start: Trained, classes: tuple[str, ...], images: Images) -
 
     Args:
         core: a residual network in float32.
-        start: one of the same layers.
+        start: one of the same layers, as wide.
         classes: what `core` is to tell apart.
         images: `uint8 (N, H, W)`, training images to take means and variances from.
     """

@@ -51,9 +51,9 @@ def train(
     same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept, or
     of the best, if the recipe's schedule says so. Where the recipe asks for repeats, they follow: see repeats.py.
     With `soft_labels`, a file of teaching.py, the network learns from them too, as `recipe.distillation` says.
-    With `start` its first weights are those of a trained network of the same layers. With `teachers` it learns from
-    what these say of every changed image, too (Beyer et al., "Knowledge distillation: A good teacher is patient and
-    consistent", 2022).
+    With `start` its first weights are those of a trained network of the same layers, which may be wider. With
+    `teachers` it learns from what these say of every changed image, too (Beyer et al., "Knowledge distillation: A good
+    teacher is patient and consistent", 2022).
 
     Raises:
         RunError: `out` belongs to something else, another process is at work there, it holds a damaged checkpoint,
@@ -206,8 +206,9 @@ class _Fit:
             checkpoint.restore(run.checkpoint, saved, self.fitter.variables)
             self.history = saved["history"]
         elif given.start is not None:
+            start = starting.narrowed(given.start, self.fitter.averaged, split, training.seed)
             some = stratified_sample(split, starting.IMAGES, training.seed)
-            starting.begin(self.fitter.averaged, given.start, split.classes, some.images)
+            starting.begin(self.fitter.averaged, start, split.classes, some.images)
             self.fitter.core.set_weights(self.fitter.averaged.get_weights())
 
     def epochs(self, progress: Progress) -> None:

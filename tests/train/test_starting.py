@@ -15,9 +15,9 @@ from feredge.export.folding import fold_norms
 from feredge.export.reopening import trained
 from feredge.recipe import Network
 from feredge.run import RunFolder
-from feredge.train import load_model, train
+from feredge.train import channels, load_model, train
 from feredge.train.networks import build_core, compiled
-from feredge.train.starting import begin, check
+from feredge.train.starting import begin, check, narrowed
 
 MORE = with_training(RECIPE, epochs=2, warmup=0.0, rate=0.01)
 
@@ -79,11 +79,43 @@ def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_p
         train(MORE, stripes(), tmp_path / "run")
 
 
+def test_a_wider_network_starts_a_narrower_one(finished: RunFolder, tmp_path: Path) -> None:
+    """Guards which channels are taken over, of other classes too: not those that are silent, all others as they are."""
+    wide = load_model(finished).get_layer("core")
+    for name in ("stage1_block1_1_norm", "stage2_block1_1_norm"):
+        norm = wide.get_layer(name)
+        gain, shift, *statistics = norm.get_weights()
+        loud = np.arange(len(gain)) % 2
+        norm.set_weights([gain * loud, shift * loud, *statistics])
+    begun = dataclasses.replace(trained(finished.path), core=fold_norms(wide))
+    faces = data.split(stripes(), RECIPE.data).train
+    slim = fold_norms(build_core(RECIPE.network, size=16, classes=3))
+    inner = {"stage1_block1_1_conv": 4, "stage2_block1_1_conv": 8}
+    core = channels.narrowed(slim, inner)
+    check(core, begun)
+    found = narrowed(begun, core, faces, seed=1)
+    assert {name: found.weights[name][0].shape[-1] for name in inner} == inner
+    np.testing.assert_allclose(compiled(found.core)(faces.images), compiled(begun.core)(faces.images), atol=1e-5)
+    assert narrowed(begun, slim, faces, seed=1) is begun
+
+    thin = dataclasses.replace(MORE, network=dataclasses.replace(RECIPE.network, stem=6, channels=(6, 12)))
+    run = train(thin, stripes(), tmp_path / "thin", start=begun)
+    assert run.figures()["started_from"] == begun.digest
+    assert load_model(run).get_layer("core").get_layer("stem_conv").weights[0].shape == (3, 3, 1, 6)
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (dataclasses.replace(RECIPE.network, stem=4), r"whose stem_conv is \(3, 3, 1, 4\), found \(3, 3, 1, 8\)"),
-        (dataclasses.replace(RECIPE.network, blocks=(1, 2)), r"stage2_block2_1_conv is \(3, 3, 16, 16\), found none"),
+        (
+            dataclasses.replace(RECIPE.network, stem=16, channels=(16, 16)),
+            r"whose stem_conv is \(3, 3, 1, 16\), or has more channels, found \(3, 3, 1, 8\)",
+        ),
+        (dataclasses.replace(RECIPE.network, stem=4), r"stage1_block1_shortcut_conv is \(1, 1, 4, 8\), .* found none"),
+        (
+            dataclasses.replace(RECIPE.network, blocks=(1, 2)),
+            r"stage2_block2_1_conv is \(3, 3, 16, 16\), .* found none",
+        ),
         (dataclasses.replace(RECIPE.network, repeat=3), "expected a residual network of plain gray"),
         (Network(name="study-2022-ann"), "expected a residual network of plain gray to start from another"),
     ],

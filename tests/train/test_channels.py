@@ -10,9 +10,9 @@ import pytest
 from tiny_training import RECIPE, stripes
 
 from feredge.errors import RecipeError
-from feredge.export import channels
 from feredge.keras import keras, seed_everything
 from feredge.recipe import Network
+from feredge.train import channels
 from feredge.train.batches import Batches
 from feredge.train.fitting import one_hot
 from feredge.train.networks import build_core, multiply_adds

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import RecipeError
-from feredge.export.folding import norms_after_weights
 from feredge.keras import keras, tf
 from feredge.train.batches import Batches
-from feredge.train.networks import multiply_adds
+from feredge.train.networks import multiply_adds, norms_after_weights
 
 layers = keras.layers
 
@@ -143,7 +142,25 @@ def remove_channels(core: Any, share: float, batches: Batches) -> Any:
         RecipeError: a layer that is not known, or more than can be removed.
     """
     found = layout(core)
-    kept = choose(core, found, importance(core, found, batches), share)
+    return _without(core, found, choose(core, found, importance(core, found, batches), share))
+
+
+def narrow_to(core: Any, narrow: Any, batches: Batches) -> Any:
+    """Return a copy of `core` with as many channels as `narrow` has, the most important of its own.
+
+    Args:
+        core: as above.
+        narrow: a network of the same layers, with no more channels in any.
+        batches: as above.
+    """
+    found = layout(core)
+    scores = importance(core, found, batches)
+    sizes = {group: narrow.get_layer(group.made_by[0]).output_shape[-1] for group in found.groups}
+    return _without(core, found, _most_important(scores, sizes))
+
+
+def _without(core: Any, found: Layout, kept: Kept) -> Any:
+    """Return a copy of `core` with the channels `kept` and no others."""
     slim = narrowed(core, {name: len(found.outputs(name, kept)) for group in kept for name in group.made_by})
     for layer in core.layers:
         weights = layer.get_weights()
@@ -233,6 +250,11 @@ def choose(core: Any, found: Layout, scores: dict[Group, NDArray[np.float64]], s
                 f"expected at most {math.floor(100 * most)}% of the multiply-adds to remove with channels"
             )
         sizes[best] = (sizes[best] - 1) // STEP * STEP
+    return _most_important(scores, sizes)
+
+
+def _most_important(scores: dict[Group, NDArray[np.float64]], sizes: dict[Group, int]) -> Kept:
+    """Return so many channels of each group, in their order."""
     return {
         group: np.sort(np.argsort(-scores[group], kind="stable")[:size]).astype(np.int64)
         for group, size in sizes.items()
