@@ -40,7 +40,7 @@ def main() -> None:
     images = rng.integers(0, 256, (count, size, size), np.uint8)
     targets = one_hot(rng.integers(0, 7, count).astype(np.int8), 7)
     how = dataclasses.replace(recipe.augmentation, erase=0.25)  # the most that a recipe asks for
-    batches = Batches(images, targets, recipe.training.batch, how, seed=1)
+    batches = Batches(images, targets, recipe.training.batch, how, 1, recipe.training.epochs)
     precision = resolve_precision(recipe.training.precision)
     fitter = Fitter(recipe.network, recipe.training, precision, batch=batches.shape, classes=7)
     ready = list(batches.epoch(0))

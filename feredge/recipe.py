@@ -199,9 +199,11 @@ class Augmentation:
             Beta(mixup, mixup); 0 mixes none (Zhang et al., "mixup", 2018). Of a teacher, the logits are mixed.
         crop: train on random squares of so many pixels, which costs less; 0 on whole images. Figures are of whole
             images. Only the residual network takes images of any size.
+        whole: so many last epochs show whole images for all that, as tests do: a network that has seen squares only
+            knows these less well (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
         sizes: height and width that these squares, or whole images, are shrunk to, each for an equal part of the
-            epochs, the smallest first: what is learnt early needs few pixels, and costs less (progressive learning,
-            Tan and Le, "EfficientNetV2", 2021). Empty shrinks none.
+            other epochs, the smallest first: what is learnt early needs few pixels, and costs less (progressive
+            learning, Tan and Le, "EfficientNetV2", 2021). Empty shrinks none.
         interpolation: between pixels, where an image is moved. `linear` blurs, and a network that has seen nothing
             else knows sharp images less well; `cubic` hardly does.
     """
@@ -216,6 +218,7 @@ class Augmentation:
     shear: float = added(0.0)
     mixup: float = added(0.0)
     crop: int = added(0)
+    whole: int = added(0)
     sizes: tuple[int, ...] = added(())
     interpolation: Literal["linear", "cubic"] = added("linear")
 

@@ -140,6 +140,7 @@ def _augmentation_rules(augmentation: Augmentation) -> Rules:
         (0.0 <= augmentation.zoom < 1.0, "augmentation.zoom from 0 to under 1"),
         (0.0 <= augmentation.shear <= 80.0, "augmentation.shear from 0 to 80"),
         (augmentation.mixup >= 0.0, "augmentation.mixup of at least 0"),
+        (augmentation.whole >= 0, "augmentation.whole of at least 0"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Batches:
             then has one shape. A data set smaller than one batch is one batch.
         augmentation: what is done to the images.
         seed: of order and augmentation.
-        epochs: of the whole training, which `augmentation.sizes` divide among them.
+        epochs: of the whole training, whose last ones are `augmentation.whole`; `augmentation.sizes` divide the others.
     """
 
     images: Images
@@ -49,15 +50,27 @@ class Batches:
 
     @property
     def shape(self) -> tuple[int, int | None, int | None, int]:
-        """Shape of every batch of images, `(B, H, W, 1)`; None where `augmentation.sizes` change it."""
-        _, height, width = self.images.shape
-        sides = (self.augmentation.crop or height, self.augmentation.crop or width)
-        return (min(self.size, len(self.images)), *((None, None) if self.augmentation.sizes else sides), 1)
+        """Shape of a batch of images in the first epoch, `(B, H, W, 1)`; None where `augmentation.sizes` change it."""
+        return self.shape_in(0)
+
+    def shape_in(self, epoch: int) -> tuple[int, int | None, int | None, int]:
+        """Return `shape` in an epoch: the last ones may show whole images."""
+        how, (_, height, width) = self._how(epoch), self.images.shape
+        sides = (how.crop or height, how.crop or width)
+        return (min(self.size, len(self.images)), *((None, None) if how.sizes else sides), 1)
 
     def side(self, epoch: int) -> int:
         """Return the height and width that images of an epoch are shrunk to; 0 where they are not."""
-        sizes = self.augmentation.sizes
-        return sizes[min(epoch * len(sizes) // self.epochs, len(sizes) - 1)] if sizes else 0
+        sizes, epochs = self.augmentation.sizes, self._squares
+        return sizes[min(epoch * len(sizes) // epochs, len(sizes) - 1)] if sizes and epoch < epochs else 0
+
+    @property
+    def _squares(self) -> int:
+        """Epochs before those that show whole images."""
+        return self.epochs - self.augmentation.whole
+
+    def _how(self, epoch: int) -> Augmentation:
+        return self.augmentation if epoch < self._squares else dataclasses.replace(self.augmentation, crop=0)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
         """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and their targets."""
@@ -69,7 +82,7 @@ class Batches:
         count = self.shape[0]
         chosen = order[number * count : (number + 1) * count]
         rng = np.random.default_rng((self.seed, _CHANGES, epoch, number))
-        images = augment(self.images[chosen], self.augmentation, rng, self.side(epoch))
+        images = augment(self.images[chosen], self._how(epoch), rng, self.side(epoch))
         targets = self.targets[chosen]
         if self.augmentation.mixup:
             images, targets = mix(images, targets, self.augmentation.mixup, rng)

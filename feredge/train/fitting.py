@@ -70,7 +70,7 @@ class Fitter:
             network: which.
             training: how it is fitted.
             precision: of the step's products.
-            batch: shape of the images of a step; None for sides that change.
+            batch: shape of the images of a step; None for sides that change. `expect` takes another.
             classes: outputs.
             size: height and width of whole images, where a step's are only parts of them.
             distillation: how teachers' logits are learnt.
@@ -89,21 +89,14 @@ class Fitter:
             self.averaged = build_core(network, size=size, classes=classes, channels=network.repeat)
             plain = network.repeat == 1 and standard == (0.0, 1.0)
             self.kept = self.averaged if plain else build_core(network, size=size, classes=classes)
-        self._teachers = [_to_logits(plain_clone(teacher.core, precision, side=batch[1])) for teacher in teachers]
         self.averaged.set_weights(self.core.get_weights())
-        if network.name == "residual":
-            self._features = keras.Model(self.core.input, self.core.get_layer(POOL).output)
         self._best = [tf.Variable(weight) for weight in self.averaged.weights] if keep_best else []
         self._optimizer = make_optimizer(training)
         self._optimizer.build(self.core.trainable_variables)
         self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
-        signature = [
-            tf.TensorSpec(batch, tf.uint8),
-            tf.TensorSpec((batch[0], 2, classes) if soft_labels else (batch[0], classes), tf.float32),
-            tf.TensorSpec((), tf.float32),
-        ]
-        # Sides that change are a graph each: one graph for all of them takes a tenth more time.
-        self.step = tf.function(self._step, input_signature=None if None in batch else signature)
+        self._asked, self._precision, self._classes = teachers, precision, classes
+        self._shape: tuple[int | None, ...] = ()
+        self.expect(batch)
 
     @property
     def variables(self) -> dict[str, list[Any]]:
@@ -115,6 +108,22 @@ class Fitter:
             "iteration": [self._iteration],
             "best": self._best,
         }
+
+    def expect(self, batch: tuple[int | None, ...]) -> None:
+        """Take images of the shape `batch` from the next step on, with the same weights."""
+        if batch == self._shape:
+            return
+        self._shape = batch
+        self._teachers = [_to_logits(plain_clone(each.core, self._precision, side=batch[1])) for each in self._asked]
+        if self._network.name == "residual":
+            self._features = _of_side(keras.Model(self.core.input, self.core.get_layer(POOL).output), batch[1])
+        signature = [
+            tf.TensorSpec(batch, tf.uint8),
+            tf.TensorSpec((batch[0], *[2] * self._soft_labels, self._classes), tf.float32),
+            tf.TensorSpec((), tf.float32),
+        ]
+        # Sides that change are a graph each: one graph for all of them takes a tenth more time.
+        self.step = tf.function(self._step, input_signature=None if None in batch else signature)
 
     def refresh(self) -> None:
         """Give `kept` what `averaged` has learnt."""
@@ -202,6 +211,14 @@ class Fitter:
 def _to_logits(core: Any) -> Any:
     """Return the network up to its logits."""
     return keras.Model(core.input, core.get_layer(LOGITS).output)
+
+
+def _of_side(model: Any, side: int | None) -> Any:
+    """Return the same layers, with the same variables, for images of another height and width."""
+    if side == model.input_shape[1]:
+        return model
+    pixels = keras.Input((side, side, model.input_shape[-1]))
+    return keras.models.clone_model(model, input_tensors=pixels, clone_function=lambda layer: layer)
 
 
 def dropped(features: Any, share: float, noise_shape: Any = None, *, seed: int, place: int, step: Any) -> Any:

@@ -217,6 +217,7 @@ class _Fit:
         for epoch in range(len(self.history), self.recipe.training.epochs):
             if self._verdict.stop:
                 break
+            self.fitter.expect(self.batches.shape_in(epoch))
             started = time.perf_counter()
             rate, loss, accuracy = self._steps(epoch, told)
             seconds = time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_sizes_divide_the_epochs_among_them() -> None:
     assert [batches.side(epoch) for epoch in range(7)] == [8, 8, 8, 10, 10, 12, 12]
     assert [next(batches.epoch(epoch))[0].shape for epoch in (2, 3, 6)] == [(2, s, s, 1) for s in (8, 10, 12)]
     assert batches.shape == (2, None, None, 1) and _batches().side(0) == 0
+
+
+def test_the_last_epochs_show_whole_images() -> None:
+    """Guards the images that tests show: no squares, nothing shrunk, and the sizes divide the other epochs."""
+    ending = Augmentation(sizes=(8, 12), crop=14, whole=2)
+    images = np.zeros((5, 16, 16), np.uint8)
+    batches = Batches(images, np.eye(5, dtype=np.float32), 2, ending, seed=1, epochs=6)
+    assert [next(batches.epoch(epoch))[0].shape[1] for epoch in range(6)] == [8, 8, 12, 12, 16, 16]
+    squares = dataclasses.replace(batches, augmentation=Augmentation(crop=14, whole=2))
+    shapes = [squares.shape_in(epoch) for epoch in range(6)]
+    assert shapes == [(2, 14, 14, 1)] * 4 + [(2, 16, 16, 1)] * 2
+    assert shapes == [next(squares.epoch(epoch))[0].shape for epoch in range(6)]
 
 
 def test_an_error_in_the_thread_reaches_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,18 @@ def test_dropout_is_drawn_from_the_steps_number() -> None:
     assert not np.array_equal(fitter._logits(IMAGES).numpy(), first)
 
 
+def test_images_of_another_size_train_the_same_weights() -> None:
+    """Guards whole images after squares: a step on them is that of a network built for them."""
+    squares = Fitter(NETWORK, RECIPE.training, "float32", batch=(8, 10, 10, 1), classes=3, size=12)
+    squares.expect(BATCH)
+    built = Fitter(NETWORK, RECIPE.training, "float32", batch=BATCH, classes=3)
+    assert _step(squares) == _step(built)
+    assert weights_digest(squares.core) == weights_digest(built.core)
+    assert weights_digest(squares.averaged) == weights_digest(built.averaged)
+    squares.expect((8, 10, 10, 1))
+    assert np.isfinite(float(squares.step(IMAGES[:, 1:11, 1:11], TARGETS, RATE)[0]))
+
+
 PUBLISHED = Network(name="study-2022-cnn")
 LARGER = np.random.default_rng(0).integers(0, 256, (8, 26, 26, 1), np.uint8)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiny_training import RECIPE, stop_in_the_second, stripes, with_training
+from tiny_training import RECIPE, epochs_of, stop_in_the_second, stripes, with_training
 
 from feredge import data, files
 from feredge.data.dataset import Dataset
@@ -72,6 +72,24 @@ def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: 
         train(PUPIL, stripes(), tmp_path / "run")
     # Trained on crops, it takes whole images.
     assert load_model(run).input_shape == (None, 16, 16, 1)
+
+
+def test_the_last_epochs_show_whole_images(finished: RunFolder, tmp_path: Path) -> None:
+    """Guards the step's change of size between two epochs, for a teacher too, and a stop in the later one."""
+    squares = dataclasses.replace(RECIPE.augmentation, crop=15)
+    pupil = dataclasses.replace(
+        with_training(RECIPE, epochs=2),
+        network=dataclasses.replace(RECIPE.network, pool="weighted"),
+        augmentation=dataclasses.replace(squares, whole=1),
+    )
+    teacher = trained(finished.path)
+    whole = train(pupil, stripes(), tmp_path / "whole", teachers=[teacher])
+    with pytest.raises(KeyboardInterrupt):
+        train(pupil, stripes(), tmp_path / "run", teachers=[teacher], progress=stop_in_the_second)
+    run = train(pupil, stripes(), tmp_path / "run", teachers=[teacher])
+    assert run.figures()["weights"] == whole.figures()["weights"]
+    other = train(dataclasses.replace(pupil, augmentation=squares), stripes(), tmp_path / "other", teachers=[teacher])
+    assert epochs_of(other)[0] == epochs_of(whole)[0] and epochs_of(other)[1] != epochs_of(whole)[1]
 
 
 def test_teachers_see_what_a_pupil_sees(finished: RunFolder, tmp_path: Path) -> None:
