@@ -4,12 +4,13 @@ Exported files hold no batch normalizations, as these are folded into the kernel
 each is put back to change nothing: with the mean and variance of its channels, and the gain and shift that undo both.
 
 A wider network starts a narrower one with the most important of its channels. What these know is soon mended, and is
-worth many epochs.
+worth many epochs. A deeper one begins with further blocks that change nothing yet.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,6 +32,8 @@ IMAGES = 512
 """How many tell a channel's mean and variance: of 6x6 pixels each that is 18,000 values."""
 LOOKED_AT, LOOK = 8192, 16
 """How many tell which channels matter, and how many at a time: the fewer, the more steps to compare."""
+LATER_BLOCK, SECOND = re.compile(r"stage[0-9]+_block(?!1_)[0-9]+_"), "_2_"
+"""How names begin in blocks whose shortcut has no layer, and what stands in those of a block's second convolution."""
 AS_THEY_ARE = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
 
 
@@ -80,7 +83,8 @@ def check_teacher(teacher: Trained, classes: tuple[str, ...], size: int, side: i
 def check(core: Any, start: Trained) -> None:
     """Refuse a start whose layers are not those of `core`, as wide or wider.
 
-    But for the last, which classes of one's own may change, and weights of places, which an average is a case of.
+    But for the last, which classes of one's own may change, weights of places, which an average is a case of, and
+    blocks after the first of a stage.
 
     Raises:
         RunError: what was expected and what found.
@@ -92,6 +96,7 @@ def check(core: Any, start: Trained) -> None:
         raise RunError("expected to start from a network whose pooling is an average, found a weighted one")
     for layer in layers.values():
         new = layer.name == LOGITS or (layer.name == PLACES and PLACES not in start.weights)
+        new |= layer.name not in start.weights and LATER_BLOCK.match(layer.name) is not None
         if not layer.name.endswith(NORM) and not new:
             expected = tuple(layer.weights[0].shape)
             found = start.weights[layer.name][0].shape if layer.name in start.weights else "none"
@@ -111,18 +116,14 @@ def narrowed(start: Trained, core: Any, train: Dataset, seed: int) -> Trained:
         train: the training split.
         seed: of the choice of images.
     """
-    if all(start.weights[name][0].shape[-1] == core.get_layer(name).weights[0].shape[-1] for name in _made(core)):
+    shared = [layer for layer in core.layers if layer.name.endswith(CONVOLUTION) and layer.name in start.weights]
+    if all(start.weights[layer.name][0].shape == layer.weights[0].shape for layer in shared):
         return start
     some = stratified_sample(train, LOOKED_AT, seed)
     said = compiled(start.core)(some.images)
     answers = np.eye(said.shape[1], dtype=np.float32)[said.argmax(axis=1)]
     batches = Batches(some.images, answers, LOOK, AS_THEY_ARE, seed)
     return dataclasses.replace(start, core=channels.narrow_to(start.core, core, batches))
-
-
-def _made(core: Any) -> list[str]:
-    """Return the names of the convolutions of a residual network."""
-    return [layer.name for layer in core.layers if layer.name.endswith(CONVOLUTION)]
 
 
 def begin(core: Any, start: Trained, classes: tuple[str, ...], images: Images) -> None:
@@ -136,11 +137,17 @@ def begin(core: Any, start: Trained, classes: tuple[str, ...], images: Images) -
     """
     for norm in [layer for layer in core.layers if layer.name.endswith(NORM)]:  # each after those it depends on
         convolution = core.get_layer(norm.name.removesuffix(NORM) + CONVOLUTION)
-        kernel, bias = start.weights[convolution.name]
-        convolution.set_weights([kernel])
-        values = compiled(keras.Model(core.input, convolution.output))(images).reshape(-1, len(bias)).astype(np.float64)
+        added = convolution.name not in start.weights
+        if not added:
+            convolution.set_weights(start.weights[convolution.name][:1])
+        values = compiled(keras.Model(core.input, convolution.output))(images).astype(np.float64)
+        values = values.reshape(-1, values.shape[-1])
         mean, variance = values.mean(axis=0), values.var(axis=0)
-        norm.set_weights([np.sqrt(variance + norm.epsilon), mean + bias, mean, variance])
+        if added:  # without its second convolution a block is nothing but its shortcut
+            gain, shift = np.full_like(mean, 0.0 if SECOND in norm.name else 1.0), np.zeros_like(mean)
+        else:
+            gain, shift = np.sqrt(variance + norm.epsilon), mean + start.weights[convolution.name][1]
+        norm.set_weights([gain, shift, mean, variance])
     if PLACES in start.weights:
         core.get_layer(PLACES).set_weights(start.weights[PLACES])
     if start.classes == classes:

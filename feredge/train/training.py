@@ -51,9 +51,9 @@ def train(
     same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept, or
     of the best, if the recipe's schedule says so. Where the recipe asks for repeats, they follow: see repeats.py.
     With `soft_labels`, a file of teaching.py, the network learns from them too, as `recipe.distillation` says.
-    With `start` its first weights are those of a trained network of the same layers, which may be wider. With
-    `teachers` it learns from what these say of every changed image, too (Beyer et al., "Knowledge distillation: A good
-    teacher is patient and consistent", 2022).
+    With `start` its first weights are those of a trained network of the same layers, which may be wider and
+    have other numbers of blocks. With `teachers` it learns from what these say of every changed image, too (Beyer et
+    al., "Knowledge distillation: A good teacher is patient and consistent", 2022).
 
     Raises:
         RunError: `out` belongs to something else, another process is at work there, it holds a damaged checkpoint,

@@ -104,6 +104,24 @@ def test_a_wider_network_starts_a_narrower_one(finished: RunFolder, tmp_path: Pa
     assert load_model(run).get_layer("core").get_layer("stem_conv").weights[0].shape == (3, 3, 1, 6)
 
 
+def test_further_blocks_change_nothing_yet(finished: RunFolder) -> None:
+    """Guards a deeper start: the same answers, from blocks that a gradient reaches, and back without them."""
+    images = stripes().images[:40]
+    begun, deeper = trained(finished.path), dataclasses.replace(RECIPE.network, blocks=(2, 3))
+    core = build_core(deeper, size=16, classes=7)
+    check(core, begun)
+    begin(core, begun, begun.classes, images)
+    expected = load_model(finished).predict(images[..., None], verbose=0)
+    np.testing.assert_allclose(compiled(core)(images), expected, atol=1e-4)  # as above
+    gain, shift, mean, variance = core.get_layer("stage2_block3_1_norm").get_weights()
+    assert (gain == 1).all() and (shift == 0).all() and mean.all() and (variance > 0).all()
+
+    shallow, again = build_core(RECIPE.network, size=16, classes=7), dataclasses.replace(begun, core=fold_norms(core))
+    check(shallow, again)
+    begin(shallow, again, begun.classes, images)
+    np.testing.assert_allclose(compiled(shallow)(images), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
@@ -113,8 +131,8 @@ def test_a_wider_network_starts_a_narrower_one(finished: RunFolder, tmp_path: Pa
         ),
         (dataclasses.replace(RECIPE.network, stem=4), r"stage1_block1_shortcut_conv is \(1, 1, 4, 8\), .* found none"),
         (
-            dataclasses.replace(RECIPE.network, blocks=(1, 2)),
-            r"stage2_block2_1_conv is \(3, 3, 16, 16\), .* found none",
+            dataclasses.replace(RECIPE.network, channels=(8, 16, 16), blocks=(1, 1, 1)),
+            r"stage3_block1_1_conv is \(3, 3, 16, 16\), .* found none",
         ),
         (dataclasses.replace(RECIPE.network, repeat=3), "expected a residual network of plain gray"),
         (Network(name="study-2022-ann"), "expected a residual network of plain gray to start from another"),
