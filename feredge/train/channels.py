@@ -150,13 +150,12 @@ def narrow_to(core: Any, narrow: Any, batches: Batches) -> Any:
 
     Args:
         core: as above.
-        narrow: a network of the same layers, with no more channels in any.
+        narrow: a network of some of the same layers, with no more channels in any.
         batches: as above.
     """
-    found = layout(core)
-    scores = importance(core, found, batches)
-    sizes = {group: narrow.get_layer(group.made_by[0]).output_shape[-1] for group in found.groups}
-    return _without(core, found, _most_important(scores, sizes))
+    found, wanted = layout(core), {layer.name: layer.output_shape[-1] for layer in narrow.layers[1:]}
+    sizes = {group: min(wanted.get(name, group.size) for name in group.made_by) for group in found.groups}
+    return _without(core, found, _most_important(importance(core, found, batches), sizes))
 
 
 def _without(core: Any, found: Layout, kept: Kept) -> Any:

@@ -120,6 +120,8 @@ def test_further_blocks_change_nothing_yet(finished: RunFolder) -> None:
     check(shallow, again)
     begin(shallow, again, begun.classes, images)
     np.testing.assert_allclose(compiled(shallow)(images), expected, atol=1e-4)
+    thin = build_core(dataclasses.replace(RECIPE.network, stem=6, channels=(6, 12)), size=16, classes=7)
+    begin(thin, narrowed(again, thin, data.split(stripes(), RECIPE.data).train, seed=1), begun.classes, images)
 
 
 @pytest.mark.parametrize(
