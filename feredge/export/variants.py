@@ -34,8 +34,6 @@ from feredge.variant import Variant
 SCHEME = "2"  # of making variants: those that were made otherwise are made again
 WITH_DROPOUT = "3"  # drawn by the step's number
 QUANTIZED = "5"  # from the float network's ranges
-LOOKED_AT = 8192  # training images from which importance of channels and ranges are taken, in small batches
-LOOK = 16
 
 
 def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Tell) -> None:
@@ -108,8 +106,10 @@ class _Work:
     def _some(self) -> Batches:
         """Return small batches of some of the images, from all over the source: folders are in order of the classes."""
         every, seed = self._batches, self._recipe.training.seed
-        chosen = np.random.default_rng(seed).permutation(len(every.images))[:LOOKED_AT]
-        return dataclasses.replace(every, images=every.images[chosen], targets=every.targets[chosen], size=LOOK)
+        chosen = np.random.default_rng(seed).permutation(len(every.images))[: channels.LOOKED_AT]
+        return dataclasses.replace(
+            every, images=every.images[chosen], targets=every.targets[chosen], size=channels.LOOK
+        )
 
     def quantize(self, core: Any) -> tuple[checkpoint.Variables, NDArray[np.float64]]:
         """Return a network after quantization-aware training, its zeros kept, and the history."""

@@ -20,6 +20,8 @@ from feredge.train.networks import multiply_adds, norms_after_weights
 
 layers = keras.layers
 
+LOOKED_AT, LOOK = 8192, 16
+"""Training images that importance is taken from, and how many at a time: squares of few images' sums tell more."""
 STEP = 8
 EACH = (  # leave the channels what they are: as many, in their order
     layers.BatchNormalization,

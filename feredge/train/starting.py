@@ -30,8 +30,6 @@ from feredge.train.networks import CONVOLUTION, LOGITS, NORM, PLACES, compiled, 
 
 IMAGES = 512
 """How many tell a channel's mean and variance: of 6x6 pixels each that is 18,000 values."""
-LOOKED_AT, LOOK = 8192, 16
-"""How many tell which channels matter, and how many at a time: the fewer, the more steps to compare."""
 LATER_BLOCK, SECOND = re.compile(r"stage[0-9]+_block(?!1_)[0-9]+_"), "_2_"
 """How names begin in blocks whose shortcut has no layer, and what stands in those of a block's second convolution."""
 AS_THEY_ARE = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
@@ -119,10 +117,10 @@ def narrowed(start: Trained, core: Any, train: Dataset, seed: int) -> Trained:
     shared = [layer for layer in core.layers if layer.name.endswith(CONVOLUTION) and layer.name in start.weights]
     if all(start.weights[layer.name][0].shape == layer.weights[0].shape for layer in shared):
         return start
-    some = stratified_sample(train, LOOKED_AT, seed)
+    some = stratified_sample(train, channels.LOOKED_AT, seed)
     said = compiled(start.core)(some.images)
     answers = np.eye(said.shape[1], dtype=np.float32)[said.argmax(axis=1)]
-    batches = Batches(some.images, answers, LOOK, AS_THEY_ARE, seed)
+    batches = Batches(some.images, answers, channels.LOOK, AS_THEY_ARE, seed)
     return dataclasses.replace(start, core=channels.narrow_to(start.core, core, batches))
 
 
