@@ -7,14 +7,19 @@
   inference", 2020).
 * `entropy`: the interval whose int8 histogram diverges least from what was seen (Migacz, "8-bit inference with
   TensorRT", 2017).
+
+The last bits of what is seen depend on the CPU. A range ends on the next coarser number, so that no file does.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from feredge.errors import VerificationError
 
 Activations = Iterable[dict[str, NDArray[np.float32]]]
 Ranges = dict[str, tuple[float, float]]
@@ -24,6 +29,7 @@ OUTER = 1e-4  # share of the values that a percentile range leaves out on either
 BINS = 2048
 LEVELS = 128  # of |value| in int8
 STRIDE = 16  # thresholds that entropy tries are so many bins apart
+KEPT_BITS = 8  # of a range's ends: they move outwards by less than one of int8's 128 steps
 
 
 def find(activations: Callable[[], Activations], method: str) -> Ranges:
@@ -32,12 +38,17 @@ def find(activations: Callable[[], Activations], method: str) -> Ranges:
     Args:
         activations: called once, or twice where `method` counts values: gives batches of each tensor's values by name.
         method: as above.
+
+    Raises:
+        VerificationError: values that are not finite.
     """
     seen: Ranges = {}
     averaged: Ranges = {}
     for batch in activations():
         for name, values in batch.items():
             low, high = float(values.min()), float(values.max())
+            if not math.isfinite(high - low):
+                raise VerificationError(f"{name}: expected finite values to calibrate on, found {low} to {high}")
             least, most = seen.get(name, (low, high))
             seen[name] = min(least, low), max(most, high)
             before = averaged.get(name, (low, high))
@@ -48,7 +59,14 @@ def find(activations: Callable[[], Activations], method: str) -> Ranges:
         choose = _percentile if method == "percentile" else _entropy
         counts = _histograms(activations, seen)
         found = {name: choose(counts[name], *seen[name]) for name in seen}
-    return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in found.items()}
+    return {name: (_outwards(min(low, 0.0)), _outwards(max(high, 0.0))) for name, (low, high) in found.items()}
+
+
+def _outwards(end: float) -> float:
+    """Return the next number of `KEPT_BITS` bits, from `end` away from 0."""
+    mantissa, exponent = math.frexp(end)
+    steps = math.ldexp(mantissa, KEPT_BITS)
+    return math.ldexp(math.floor(steps) if end < 0 else math.ceil(steps), exponent - KEPT_BITS)
 
 
 def _histograms(activations: Callable[[], Activations], seen: Ranges) -> dict[str, NDArray[np.int64]]:

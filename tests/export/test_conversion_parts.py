@@ -14,7 +14,7 @@ from tiny_training import stripes
 
 from feredge import data
 from feredge.data.dataset import Splits
-from feredge.errors import DataError, RecipeError, RunError
+from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import calibration, ranges, rounding
 from feredge.export.to_onnx import _symmetric
 from feredge.recipe import DataView
@@ -133,3 +133,19 @@ def test_ranges_hold_zero(method: str) -> None:
     batches = [{"x": np.linspace(2, 3, 512, dtype=np.float32), "flat": np.zeros(9, np.float32)}]
     found = ranges.find(lambda: batches, method)
     assert found["x"][0] == 0 and 2.5 < found["x"][1] <= 3.001 and found["flat"] == (0, 0)
+
+
+@given(st.floats(0, 1e30), st.floats(0, 1e30))
+def test_ranges_end_on_coarse_numbers(below: float, above: float) -> None:
+    """Guards files from the last bits of what they were calibrated on, and its extremes from being cut off."""
+    found = ranges.find(lambda: [{"x": np.array([-below, above])}], "min-max")["x"]
+    for end, seen in zip(found, (-below, above), strict=True):
+        assert abs(seen) <= abs(end) <= abs(seen) * (1 + 1 / 128) and end * seen >= 0
+        assert np.frexp(end)[0] * 256 % 1 == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
+    """Guards a network that overflows: no range covers that."""
+    with pytest.raises(VerificationError, match=f"x: expected finite values to calibrate on, found .*{value}"):
+        ranges.find(lambda: [{"x": np.array([0.5, value], np.float32)}], "min-max")
