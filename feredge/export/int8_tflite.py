@@ -37,14 +37,14 @@ class Int8TFLite:
 
         Args:
             core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
-            calibration: `uint8 (N, H, W, C)`, which must hold the values 0 and 255.
+            calibration: `uint8 (N, H, W, C)`, the first of which must hold the values 0 and 255.
             method: of ranges.py.
             rounding: of rounding.py.
         """
         self._rounding = rounding
-        calibrated = _calibrated(with_products(core), calibration)
-        # Also for min-max: the converter reads what goes into a sum or a product after it, and finds the result there
-        # where both share their memory (tensorflow/tensorflow#127842).
+        # The converter's own ranges are replaced, so that it sees one image only: it reads what goes into a sum or a
+        # product after it, and finds the result there where both share their memory (tensorflow/tensorflow#127842).
+        calibrated = _calibrated(with_products(core), calibration[:1])
         found = ranges.find(lambda: _activations(calibrated, calibration), method)
         self._calibrated = _with_ranges(calibrated, found)
         self._outputs = flatbuffer.kernel_outputs(self._calibrated)

@@ -156,7 +156,7 @@ def test_what_goes_into_a_product_keeps_its_own_range() -> None:
     graph = parsed.subgraphs[0]
     taken = graph.tensors[graph.operators[at].inputs[0]].quantization
     assert taken.zeroPoint.tolist() == [-128]  # after a ReLU
-    np.testing.assert_allclose(taken.scale, features.max() / 255, rtol=1e-3)  # sums are taken in another order
+    np.testing.assert_allclose(taken.scale, features.max() / 255, rtol=1e-2)  # a range ends on the next of 8 bits
 
 
 def test_a_product_of_features_is_no_kernel(tmp_path: Path) -> None:
