@@ -75,7 +75,7 @@ class Fitter:
             size: height and width of whole images, where a step's are only parts of them.
             distillation: how teachers' logits are learnt.
             soft_labels: whether targets hold a teacher's logits.
-            teachers: networks that are asked about the images of each step, and about their mirror images.
+            teachers: networks that are asked about the images of each step, or their mirror images, in turn.
             standard: mean and standard deviation by which pixels in [0, 1] are standardised.
             keep_best: make room for the best epoch's weights, for `remember` and `recall`.
         """
@@ -185,9 +185,13 @@ class Fitter:
         return tf.cast(x, tf.float32)
 
     def _told(self, images: Any) -> Any:
-        """Return the teachers' mean logits, `float32 (B, classes)`."""
+        """Return the teachers' mean logits, `float32 (B, classes)`, of the images and their mirror images in turn.
+
+        Both in every step would teach the same on average, and teachers are often larger than their pupil.
+        """
         x = tf.cast(images, tf.float32) / 255.0
-        said = [tf.cast(teacher(side), tf.float32) for teacher in self._teachers for side in (x, x[:, :, ::-1])]
+        side = tf.where(self._iteration % 2 == 0, x, x[:, :, ::-1])
+        said = [tf.cast(teacher(side), tf.float32) for teacher in self._teachers]
         return tf.add_n(said) / len(said) if said else None
 
     def _channels(self, pixels: Any) -> Any:

@@ -201,18 +201,15 @@ def test_distillation_weighs_labels_and_teacher() -> None:
 
 
 def test_networks_teach_what_they_see_in_a_step() -> None:
-    """Guards the distance to the mean logits of the teachers, of image and mirror image, and its share of the loss."""
+    """Guards the distance to the teachers' mean logits, of images and mirror images in turn, and its share of loss."""
     how = Distillation(temperature=3.0, teacher_weight=0.3)
-    teachers, means = [], []
-    for seed in (5, 6):
-        core = _fitter(seed=seed).core
-        teachers.append(Trained(core, ("a", "b", "c"), ""))
-        say = compiled(core)
-        means.append(sum(np.log(say(side[..., 0]).astype(np.float64)) for side in (IMAGES, IMAGES[:, :, ::-1])) / 2)
+    teachers = [Trained(_fitter(seed=seed).core, ("a", "b", "c"), "") for seed in (5, 6)]
     training = dataclasses.replace(RECIPE.training, label_smoothing=0.0)
     fitter = Fitter(NETWORK, training, "float32", batch=BATCH, classes=3, distillation=how, teachers=teachers)
-    logits = fitter._logits(IMAGES).numpy().astype(np.float64)
-    soft = np.exp(sum(means) / 2 / 3)
-    expected = 0.7 * _cross_entropy(TARGETS, logits)
-    expected += 0.3 * 9 * _cross_entropy(soft / soft.sum(axis=1, keepdims=True), logits / 3)
-    assert float(fitter.step(IMAGES, TARGETS, RATE)[0]) == pytest.approx(expected, rel=1e-5)
+    for side in (IMAGES, IMAGES[:, :, ::-1], IMAGES):
+        said = [np.log(compiled(teacher.core)(side[..., 0]).astype(np.float64)) for teacher in teachers]
+        logits = fitter._logits(IMAGES).numpy().astype(np.float64)
+        soft = np.exp(sum(said) / 2 / 3)
+        expected = 0.7 * _cross_entropy(TARGETS, logits)
+        expected += 0.3 * 9 * _cross_entropy(soft / soft.sum(axis=1, keepdims=True), logits / 3)
+        assert float(fitter.step(IMAGES, TARGETS, RATE)[0]) == pytest.approx(expected, rel=1e-5)
