@@ -284,7 +284,8 @@ class Export:
         opset: of ONNX files; tf2onnx writes at most 18.
         also: further files, each `<precision>.<format>`: `float16.onnx`.
         method: how calibration makes a range of what it saw; see export/ranges.py.
-        reduce_range: 7 bits for int8 kernels in ONNX: x86 CPUs without VNNI add products in 16 bits, which overflow.
+        full_range: 8 bits for int8 kernels in ONNX, not 7: x86 CPUs without VNNI add two products in 16 bits, which
+            overflow then, and such a file's answers are wrong there.
         keep_float: layers that int8 files leave in float32, by their Keras names.
         max_drop: percentage points of validation accuracy that an int8 file may lose; where it loses more, layers
             are put back to float32, the worst first. 0 sets no bound.
@@ -297,7 +298,7 @@ class Export:
     opset: int = 17
     also: tuple[str, ...] = added(())
     method: Literal["min-max", "moving-average", "percentile", "entropy"] = added("min-max")
-    reduce_range: bool = added(False)
+    full_range: bool = added(False)
     keep_float: tuple[str, ...] = added(())
     max_drop: float = added(0.0)
     licence: str = added("")

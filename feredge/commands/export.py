@@ -30,7 +30,7 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 @click.option("--calibration", type=click.IntRange(1), metavar="N", help="Calibrate on N images.  [default: 512]")
 @click.option("--calibrate-on", metavar="PATH", help="Calibrate on these images, not on the training split.")
 @click.option("--method", type=click.Choice(METHODS), help="How calibration chooses ranges.  [default: min-max]")
-@click.option("--reduce-range", is_flag=True, help="7-bit kernels in int8 ONNX, for x86 CPUs without VNNI.")
+@click.option("--full-range", is_flag=True, help="8-bit kernels in int8 ONNX: wrong on x86 CPUs without VNNI.")
 @click.option("--keep-float", multiple=True, metavar="LAYER", help="Leave this layer of int8 files in float32.")
 @click.option(
     "--max-drop",
@@ -99,8 +99,8 @@ def say_exported(run: RunFolder, manifest: Manifest) -> None:
 def _settings(settings: Export, **asked: Any) -> Export | None:
     """Return the recipe's export settings with those that were asked for; None where none was."""
     changes = {key: asked[key] for key in ("calibration", "method", "max_drop", "licence") if asked[key] is not None}
-    if asked["reduce_range"]:
-        changes["reduce_range"] = True
+    if asked["full_range"]:
+        changes["full_range"] = True
     if asked["keep_float"]:
         changes["keep_float"] = asked["keep_float"]
     if asked["everything"] and asked["only"]:

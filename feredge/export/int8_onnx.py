@@ -35,7 +35,7 @@ class Int8Onnx:
         calibration: Images,
         *,
         method: str = "min-max",
-        reduce_range: bool = False,
+        full_range: bool = False,
         rounding: Rounding = "kept-sums",
     ) -> None:
         """Calibrate.
@@ -44,17 +44,17 @@ class Int8Onnx:
             graph: what `core_graph` returned.
             calibration: `uint8 (N, H, W, C)`.
             method: of ranges.py.
-            reduce_range: give kernels 7 bits.
+            full_range: give kernels 8 bits, not 7.
             rounding: of rounding.py.
         """
         self._prepared = _prepared(graph)
-        self._reduce_range, self._per_channel = reduce_range, rounding != "one-scale"
+        self._reduce_range, self._per_channel = not full_range, rounding != "one-scale"
         self._ranges = ranges.find(lambda: _activations(self._prepared, calibration), method)
         for name in _pixel_tensors(self._prepared.graph):  # whatever the images hold: raw pixels are the integers
             self._ranges[name] = 0.0, 1.0
         nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
-        levels = REDUCED_LEVELS if reduce_range else LEVELS
+        levels = LEVELS if full_range else REDUCED_LEVELS
         self._rounded = _rounded(self._prepared.graph, levels) if rounding == "kept-sums" else {}
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:

@@ -45,7 +45,7 @@ def calibrated(
     from feredge.export.to_onnx import core_graph
 
     graph = core_graph(core, opset=settings.opset)
-    return Int8Onnx(graph, images, method=settings.method, reduce_range=settings.reduce_range, rounding=rounding)
+    return Int8Onnx(graph, images, method=settings.method, full_range=settings.full_range, rounding=rounding)
 
 
 def answers(model: bytes, images: Images) -> Probabilities:
