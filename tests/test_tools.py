@@ -17,6 +17,7 @@ from feredge.artifact import Manifest
 from feredge.bench import Results
 from feredge.data import drawn
 from feredge.errors import ArtifactError
+from feredge.export import contents
 from feredge.progress import quiet
 from feredge.runtime import DEFAULT_MODEL, open_artifact
 from feredge.train.networks import build_core
@@ -114,3 +115,11 @@ def test_shipped_models_are_those_that_were_measured() -> None:
         assert entries <= {row.sha256 for row in rows if row.accuracy is not None and row.latency}
         shipped |= entries
     assert files.sha256(DEFAULT_MODEL) in shipped
+
+
+def test_shipped_integers_do_not_overflow() -> None:
+    """Guards answers on x86 CPUs without VNNI, where two products of bytes are added in 16 bits."""
+    for path in [*(TOOLS.parent / "models").glob("*/*.int8.onnx"), DEFAULT_MODEL]:
+        kernels = contents.read(path).kernels.values()
+        assert kernels
+        assert all(kernel.dtype == np.int8 and 2 * 255 * np.abs(kernel.astype(int)).max() < 2**15 for kernel in kernels)

@@ -258,7 +258,7 @@ def test_each_method_makes_files_that_agree(
 
 
 def test_fewer_bits_for_kernels(graph: Any) -> None:
-    """Guards against overflow on x86 CPUs without VNNI: 7 bits in the file, so that two products fit in 16 bits with their sign; sums are kept."""
+    """Guards against overflow on x86 CPUs without VNNI: two products fit in 16 bits with their sign; sums are kept."""
     reduced = onnx.load_from_string(Int8Onnx(graph, CHOSEN[:8]).quantize()).graph
     kernels = {
         tensor.name: numpy_helper.to_array(tensor) for tensor in reduced.initializer if tensor.name.endswith("_i")
