@@ -187,7 +187,7 @@ class Fitter:
     def _told(self, images: Any) -> Any:
         """Return the teachers' mean logits, `float32 (B, classes)`, of the images and their mirror images in turn.
 
-        Both in every step would teach the same on average, and teachers are often larger than their pupil.
+        Both in every step would teach nearly the same on average, and teachers are often larger than their pupil.
         """
         x = tf.cast(images, tf.float32) / 255.0
         side = tf.where(self._iteration % 2 == 0, x, x[:, :, ::-1])
