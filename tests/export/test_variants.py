@@ -89,7 +89,7 @@ def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path:
     """Guards the third way that a converter stores a kernel; a scale a channel would show here."""
     core = variants.open_core(compressed[0], "clustered-12", weights=_weights(compressed))
     path, few = tmp_path / f"x.{suffix}", dict[Rounding, bool]()
-    ways: tuple[Rounding, ...] = ("one-scale", "nearest")
+    ways: tuple[Rounding, ...] = ("one-scale", "kept-sums")
     for rounding in ways:
         if suffix == "tflite":
             model = to_tflite.to_tflite(core, "dynamic-int8", calibration=stripes(8).batch, rounding=rounding)
@@ -100,7 +100,7 @@ def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path:
         kernels = contents.read(path).kernels.values()
         assert any(kernel.dtype == np.int8 for kernel in kernels)
         few[rounding] = all(len(np.unique(kernel)) <= 12 for kernel in kernels)
-    assert few == {"one-scale": True, "nearest": False}
+    assert few == {"one-scale": True, "kept-sums": False}
 
 
 @pytest.mark.parametrize("precision", ["dynamic-int8", "int16x8"])
