@@ -26,7 +26,8 @@ REDUCED_LEVELS = 64  # onnxruntime's int8 in 7 bits
 
 def of_variant(what: Variant) -> Rounding:
     """Return how the kernels of a variant are rounded."""
-    return "one-scale" if what.kind == "clustered" else "kept-sums"  # so that a cluster's equal weights stay equal
+    # With a scale for each channel, the equal weights of a cluster would not stay equal.
+    return "one-scale" if what.kind == "clustered" else "kept-sums"
 
 
 def with_kept_sums(core: Any, *, smallest: int = 0) -> Any:
