@@ -43,7 +43,7 @@ def runtimes(folder: Path) -> str:
         if isinstance(one, dict)
     )
     lead = (
-        f"Every file in every runtime for its format, on {value.get('images', 'some')} calibration images: the share "
+        f"Every file in every runtime for its format, on {value.get('images', 'some')} validation images: the share "
         "named as the float network names it, and the largest difference of a probability."
     )
     grid = table(("file", *names), rows, style="heat")
