@@ -12,7 +12,7 @@ import pytest
 
 import feredge
 
-HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich'}"
+HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich', 'jinja2'}"
 
 ORDER = (
     *("errors", "console", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
