@@ -95,7 +95,7 @@ class Commands(click.Group):
 
 def _show_controls(error: click.ClickException) -> None:
     """Write out control characters in what click prints itself: shells fill in the names of any files."""
-    error.message = visible(error.message)
+    error.message = visible(error.message)  # type: ignore[misc]  # final for subclasses only
 
 
 def _fail(message: str, code: int) -> NoReturn:
