@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from click.core import ParameterSource
 
 from feredge.commands.predicting import PREDICTOR, bar, open_predictor, write_table
 from feredge.commands.shared import PATH, SKIP
+from feredge.console import echo, echo_json, visible, write_data
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _submission(
         bar() as progress,
     ):
         rows = submit(predictor, data, submission, skip_bad_rows=skip_bad_rows, progress=progress)
-    click.echo(f"{rows:,} rows: {submission}")
+    echo(f"{rows:,} rows: {submission}")
 
 
 def _pictures(
@@ -154,22 +154,23 @@ def _answers(predictor: Predictor, pictures: list[str], find: bool, margin: floa
 
 
 def _say_lines(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
-    width = min(60, max(map(len, pictures)))
-    longest = max(map(len, classes))
+    width = min(60, max(len(visible(picture)) for picture in pictures))
+    longest = max(len(visible(name)) for name in classes)
     failed = named = 0
     for picture, answer in answers:
+        name = visible(picture)
         if isinstance(answer, PictureError):
             failed += 1
-            click.echo(f"error: {answer}", err=True)
+            echo(f"error: {answer}", err=True)
         elif not answer:
-            click.echo(f"{picture:<{width}}  no face found")
+            echo(f"{name:<{width}}  no face found")
         else:
             named += len(answer)
         for face in [] if isinstance(answer, PictureError) else answer:
             box = "" if face.box is None else "  at {},{}  {}x{}".format(*face.box)
-            click.echo(f"{picture:<{width}}  {face.label:<{longest}}  {face.confidence:6.1%}{box}")
+            echo(f"{name:<{width}}  {visible(face.label):<{longest}}  {face.confidence:6.1%}{box}")
     if failed < len(pictures) and not named:
-        click.echo("no face found in any; where each picture is one face, say so with --face", err=True)
+        echo("no face found in any; where each picture is one face, say so with --face", err=True)
     return failed
 
 
@@ -179,18 +180,18 @@ def _say_json(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[s
         bad = isinstance(answer, PictureError)
         failed += bad
         faces = [] if bad else [face.to_dict() for face in answer]
-        click.echo(json.dumps({"picture": picture, "faces": faces, "error": str(answer) if bad else None}))
+        echo_json({"picture": picture, "faces": faces, "error": str(answer) if bad else None})
     return failed
 
 
 def _say_csv(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
     from feredge.label.table import columns, lines, to_csv
 
-    click.echo(to_csv([columns(classes)]), nl=False)
+    write_data(to_csv([columns(classes)]))
     failed = 0
     for picture, answer in answers:
         failed += isinstance(answer, PictureError)
-        click.echo(lines(picture, answer, len(classes)), nl=False)
+        write_data(lines(picture, answer, len(classes)))
     return failed
 
 
@@ -209,7 +210,7 @@ def _video(
     with bar() as progress:
         done = follow(predictor, video, tracker=tracker, pace=pace, each=each, progress=progress, **options)
     short = f" of {video.count:,} promised" if done.frames < 0.9 * video.count else ""
-    click.echo(f"{done.frames:,} frames{short}, {done.looked:,} looked into, {done.faces:,} faces followed", err=True)
+    echo(f"{done.frames:,} frames{short}, {done.looked:,} looked into, {done.faces:,} faces followed", err=True)
 
 
 def _say_changes() -> Callable[[Frame], None]:
@@ -220,8 +221,6 @@ def _say_changes() -> Callable[[Frame], None]:
         for tracked in frame.faces:
             if last.get(tracked.number) != tracked.face.label:
                 last[tracked.number] = tracked.face.label
-                click.echo(
-                    f"{frame.time:9.2f} s  face {tracked.number}  {tracked.face.label}  {tracked.face.confidence:.1%}"
-                )
+                echo(f"{frame.time:9.2f} s  face {tracked.number}  {tracked.face.label}  {tracked.face.confidence:.1%}")
 
     return say
