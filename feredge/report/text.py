@@ -56,6 +56,8 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
         table.add_row(*map(Text, cells), style=style)
     text = io.StringIO()
     console = Console(file=text, width=width, force_terminal=True, highlight=False, legacy_windows=False)
+    if choice.row is None:
+        console.print(Text(" ".join(choice.steps), style="bold red"))
     console.print(table)
     for row in results.rows:
         if row.failure:
@@ -70,11 +72,12 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
 def to_markdown(results: Results) -> str:
     """Return the table as Markdown, with what it was measured on below it."""
     shown = _shown(results)
+    choice = choose(results)
     lines = [
+        *([] if choice.row else [f"**{' '.join(choice.steps)}**", ""]),
         "| " + " | ".join(column.title for column in shown) + " |",
         "| " + " | ".join("---" if column.key in ("file", "verdict") else "---:" for column in shown) + " |",
     ]
-    choice = choose(results)
     for row in results.rows:
         ships = choice.row is not None and row.name == choice.row.name
         cells = [_cell(row, column.key, column.text(row)).replace("|", "\\|") for column in shown]
