@@ -34,6 +34,7 @@ DIGEST_FILE = "sha256.txt"
 MANIFEST_FILE = "manifest.json"
 RUNTIMES_FILE = "runtimes.json"  # what every runtime made of every file
 LAYERS_FILE = "layers.json"  # what int8 costs in each layer, where somebody asked
+PROBES_FILE = "probes.npz"  # every file's answers on fixed pictures
 OPERATORS_FILE = "operators.config"  # what `.ort` files need of a reduced build
 SCHEMA = 1
 
@@ -127,17 +128,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that one export wrote, in one folder."""
+    """Everything that one export wrote, in one folder.
+
+    Attributes:
+        probes: SHA-256 of the stored answers, PROBES_FILE; empty where there are none.
+    """
 
     entries: tuple[Entry, ...]
+    probes: str = ""
 
     def write(self, folder: Path) -> Path:
         """Write `manifest.json`, atomically and after every file it names. Return its path."""
         for entry in self.entries:
-            _check_bytes(folder / entry.file, entry)
+            check_bytes(folder / entry.file, entry.sha256)
         path = folder / MANIFEST_FILE
         rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
-        files.write_json(path, {"schema": SCHEMA, "artifacts": rows})
+        probes = {"probes": self.probes} if self.probes else {}
+        files.write_json(path, {"schema": SCHEMA, **probes, "artifacts": rows})
         return path
 
     @classmethod
@@ -172,8 +179,8 @@ class Manifest:
             raise ArtifactError(f"{path}: expected a whole manifest, found one without {error}") from error
         if check:
             for entry in entries:
-                _check_bytes(folder / entry.file, entry)
-        return cls(entries)
+                check_bytes(folder / entry.file, entry.sha256)
+        return cls(entries, str(value.get("probes", "")))
 
 
 def entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str, Any] | None = None) -> Entry:
@@ -181,12 +188,13 @@ def entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str,
     return Entry(path.name, files.sha256(path), path.stat().st_size, card, verification, facts or {})
 
 
-def _check_bytes(path: Path, entry: Entry) -> None:
+def check_bytes(path: Path, sha256: str) -> None:
+    """Raise ArtifactError unless a file stands at `path` and has this digest."""
     if not path.is_file():
         raise ArtifactError(f"{path}: expected the file that the manifest names, found none")
     found = files.sha256(path)
-    if found != entry.sha256:
-        raise ArtifactError(f"{path}: expected SHA-256 {entry.sha256[:12]}, found {found[:12]}")
+    if found != sha256:
+        raise ArtifactError(f"{path}: expected SHA-256 {sha256[:12]}, found {found[:12]}")
 
 
 def parse_card(text: str, where: str) -> Card:

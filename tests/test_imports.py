@@ -17,7 +17,7 @@ HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxrunti
 ORDER = (
     *("errors", "console", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
     *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
-    *("recipe", "recipes", "data", "run", "predictions", "plots", "keras", "train", "export"),
+    *("recipe", "recipes", "data", "run", "predictions", "plots", "inspection", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
 )
 """From the ground up: a room imports only what stands before it. `commands` is cli.py too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,12 @@ def measure_here(
     no_faces: bool,
     out: Path | None,
     arm: tuple[str, ...],
+    check_data: Callable[[str], None],
 ) -> Results:
-    """Measure the targets here, write results and page, and show them."""
+    """Measure the targets here, write results and page, and show them.
+
+    `check_data` gets the SHA-256 of the data that were read, before anything is measured, and raises to refuse them.
+    """
     from feredge import report
     from feredge.bench import Asked, compare, effort, gather, write
     from feredge.run import RunFolder
@@ -118,6 +122,7 @@ def measure_here(
         out.mkdir(parents=True, exist_ok=True)  # a wrong place is told before hours of measuring
     with bars() as progress:
         found = gather(targets, data, asked, progress=progress)
+        check_data(found.groups[0].splits.test.digest)
         results, evidence = compare(
             found.groups, hard, recipe=found.recipe, notes=found.notes, again=command_line(), progress=progress
         )

@@ -73,13 +73,13 @@ def trained(
         echo(f"{dataset.skipped} bad rows skipped", err=True)
     if leave_out is not None:
         dataset = hold_back(dataset, read_rows(leave_out))
-    from feredge.export import reopening
-    from feredge.train import train
-
-    start = None if start_from is None else reopening.trained(start_from)
-    asked = [reopening.trained(teacher) for teacher in teachers]
     out = out or Path("runs") / resolved.name
-    with bars() as progress:
+    with bars("opening TensorFlow") as progress:
+        from feredge.export import reopening
+        from feredge.train import train
+
+        start = None if start_from is None else reopening.trained(start_from)
+        asked = [reopening.trained(teacher) for teacher in teachers]
         run = train(resolved, dataset, out, soft_labels=soft_labels, start=start, teachers=asked, progress=progress)
     test = run.figures().get("test")  # of a handful of images none are left to test on
     found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"

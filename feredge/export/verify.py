@@ -69,7 +69,7 @@ def verify(path: Path, card: Card, images: Images, reference: Probabilities, *, 
     if runner.card != card:
         raise VerificationError(f"{name}: expected the card that was written, found another inside the file")
     figures = _measure_outputs(runner, card, images, reference, name)
-    figures |= _measure_kernels(path, card, name)
+    figures |= measure_kernels(path, card, name)
     return figures
 
 
@@ -121,7 +121,12 @@ def _check_probabilities(outputs: Probabilities, shape: tuple[int, ...], name: s
     _within(off, STEP * shape[1], name, "probabilities that sum to 1 within {}")  # each may be rounded by a step
 
 
-def _measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
+def measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
+    """Hold the stored kernels of file `name` against its precision and variant. Needs no TensorFlow.
+
+    Raises:
+        VerificationError: kernels that are not stored as the precision says, or not as sparse as the variant says.
+    """
     inside = contents.read(path)
     check_storage(inside, card, name)
     if card.precision == "int8":

@@ -1,0 +1,1 @@
+"""What is inside a model file, and what it answers. No TensorFlow."""
