@@ -25,9 +25,9 @@ pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
 from feredge.predictor import Face
+from feredge.serve.limits import Limits
 from feredge.serve.metrics import Metrics
 from feredge.serve.processes import Plan
-from feredge.serve.request import Limits
 
 PICTURE = cv2.imencode(".png", faces(1)[0])[1].tobytes()
 
@@ -79,7 +79,7 @@ def gone(processes: set[int], seconds: float = 30.0) -> bool:
 
 
 def answered(port: int) -> int:
-    found = re.search(r'^feredge_requests_total\{status="200"\} (\d+)$', ask(port, "/metrics")[1], re.M)
+    found = re.search(r'^feredge_requests_total\{status="200"\} (\d+)\.0$', ask(port, "/metrics")[1], re.M)
     return int(found[1]) if found else 0
 
 
@@ -166,16 +166,16 @@ def test_rows_are_summed_and_taken_over() -> None:
     text = Metrics(classes, rows, 1).to_text()
     assert text == first.to_text()
     for line in (
-        'feredge_requests_total{status="200"} 2',
-        'feredge_requests_total{status="503"} 1',
-        'feredge_request_seconds_bucket{le="0.001"} 0',
-        'feredge_request_seconds_bucket{le="0.0025"} 2',
-        'feredge_request_seconds_bucket{le="10.0"} 2',
-        'feredge_request_seconds_bucket{le="+Inf"} 3',
-        "feredge_pictures_total 6",
-        "feredge_pictures_waiting 5",
+        'feredge_requests_total{status="200"} 2.0',
+        'feredge_requests_total{status="503"} 1.0',
+        'feredge_request_seconds_bucket{le="0.001"} 0.0',
+        'feredge_request_seconds_bucket{le="0.0025"} 2.0',
+        'feredge_request_seconds_bucket{le="10.0"} 2.0',
+        'feredge_request_seconds_bucket{le="+Inf"} 3.0',
+        "feredge_pictures_total 6.0",
+        "feredge_pictures_waiting 5.0",
         "feredge_batch_seconds_total 1.0",
-        'feredge_faces_total{label="b"} 6',
+        'feredge_faces_total{label="b"} 6.0',
     ):
         assert line in text.splitlines()
     assert 'label="a"' not in text
@@ -186,4 +186,4 @@ def test_labels_are_escaped() -> None:
     name = 'so\\ "so"\n'
     metrics = Metrics((name,))
     metrics.batch(1, 0.5, [[Face(name, 1.0, (1.0,), (name,))]])
-    assert r'feredge_faces_total{label="so\\ \"so\"\n"} 1' in metrics.to_text().splitlines()
+    assert r'feredge_faces_total{label="so\\ \"so\"\n"} 1.0' in metrics.to_text().splitlines()
