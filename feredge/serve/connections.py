@@ -30,6 +30,7 @@ SWEEP_SECONDS = 0.5
 DESCRIPTOR_RESERVE = 64  # file descriptors for all but connections
 # Requests under way beyond the pictures that may wait: those whose bodies are still coming in.
 UNFINISHED_REQUESTS = 64
+PIPELINE_REQUESTS = 64  # that may wait behind one on a connection; uvicorn would read on for ever
 REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 
 
@@ -90,18 +91,21 @@ class ConnectionGuard:
         self.writes: dict[LimitedConnection, float] = {}
         self._sweeping = False
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop, connections: set[LimitedConnection]) -> None:
         """Begin to look for deadlines that have passed."""
         if not self._sweeping:
             self._sweeping = True
-            loop.call_later(SWEEP_SECONDS, self._sweep, loop)
+            loop.call_later(SWEEP_SECONDS, self._sweep, loop, connections)
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _sweep(self, loop: asyncio.AbstractEventLoop, connections: set[LimitedConnection]) -> None:
         now = time.monotonic()
+        for connection in connections:
+            if connection.transport.is_closing():  # it waits for the client to take what was written, without a limit
+                self.writes.setdefault(connection, now + self.limits.body_seconds)
         for waiting in (self.headers, self.writes):
             for connection in [one for one, deadline in _until(waiting, now)]:
                 connection.expire(slow_reader=waiting is self.writes)
-        loop.call_later(SWEEP_SECONDS, self._sweep, loop)
+        loop.call_later(SWEEP_SECONDS, self._sweep, loop, connections)
 
 
 def _until(waiting: dict[LimitedConnection, float], now: float) -> Any:
@@ -142,7 +146,7 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         guard, limits = self.guard, self.guard.limits
-        guard.start(self.loop)
+        guard.start(self.loop, self.connections)
         if len(self.connections) > guard.connections:
             if not guard.headers:
                 transport.abort()  # all others are in the middle of a request
@@ -189,6 +193,8 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
             self.refuse(431)
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= PIPELINE_REQUESTS:
+            raise ValueError("too many requests at once")  # the parser stops, and uvicorn answers 400 and closes
         self.in_headers = False
         guard = self.guard
         guard.headers.pop(self, None)
@@ -219,7 +225,7 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.guard.writes[self] = time.monotonic() + self.guard.limits.body_seconds
+        self.guard.writes.setdefault(self, time.monotonic() + self.guard.limits.body_seconds)
 
     def resume_writing(self) -> None:
         self.guard.writes.pop(self, None)
@@ -231,6 +237,8 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
         self.guard.writes.pop(self, None)
         if slow_reader or not self.header_bytes:
             self.transport.abort()
+        elif self.cycle is not None and not self.cycle.response_complete:  # reading is paused behind that request
+            self.guard.headers[self] = time.monotonic() + self.guard.limits.header_seconds
         else:
             self.refuse(408)
 
