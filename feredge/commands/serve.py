@@ -25,12 +25,16 @@ from feredge.errors import RunError
 @click.option("--max-megapixels", type=click.FloatRange(0.001), default=25.0, show_default=True, help="Of a picture.")
 @click.option("--max-pictures", type=click.IntRange(1), default=64, show_default=True, help="In a request.")
 @click.option("--queue", type=click.IntRange(1), default=256, show_default=True, help="Pictures that may wait.")
-@click.option("--max-waiting-mb", type=click.FloatRange(0.001), help="Of requests under way.  [default: see docs]")
-@click.option("--max-waiting-megapixels", type=click.FloatRange(0.001), help="That may wait.  [default: see docs]")
+@click.option("--max-waiting-mb", type=click.FloatRange(0.001), help="Under way.  [default: 4 requests a process]")
+@click.option(
+    "--max-waiting-megapixels", type=click.FloatRange(0.001), help="That wait.  [default: 4 requests a process]"
+)
 @click.option("--header-seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="To send headers.")
 @click.option("--body-seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="To send a body.")
 @click.option("--max-connections", type=click.IntRange(1), default=4096, show_default=True, help="Open at once.")
-@click.option("--max-connections-per-address", type=click.IntRange(1), help="Of one client.  [default: no limit]")
+@click.option(
+    "--max-connections-per-address", type=click.IntRange(1, 65535), help="Of one client.  [default: no limit]"
+)
 @click.option("--proxy", metavar="ADDRESS", help="Of a proxy whose X-Forwarded-For names the client.")
 @click.option("--cors", "origins", metavar="ORIGIN", multiple=True, help="Whose pages may use the service; * for all.")
 def command(

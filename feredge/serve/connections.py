@@ -39,7 +39,7 @@ class AddressCounts:
 
     Each process writes a row of its own in shared memory, and all rows are summed: no lock is needed. A slot is chosen
     by a keyed hash of the address; two addresses that fall into one slot count as one, which a client cannot bring
-    about without the key.
+    about without the key. Of IPv6 the first 64 bits count, as a client commonly has all addresses of such a network.
 
     Args:
         key: the same in all processes, secret.
@@ -55,7 +55,7 @@ class AddressCounts:
             self._own[slot] = 0
 
     def _slot(self, address: str) -> int:
-        digest = hashlib.blake2b(address.encode(), key=self._key, digest_size=2).digest()
+        digest = hashlib.blake2b(_network(address), key=self._key, digest_size=2).digest()
         return int.from_bytes(digest, "little") % ADDRESS_SLOTS
 
     def add(self, address: str, limit: int) -> bool:
@@ -69,6 +69,15 @@ class AddressCounts:
     def remove(self, address: str) -> None:
         """Count one connection less."""
         self._own[self._slot(address)] -= 1
+
+
+def _network(address: str) -> bytes:
+    """Return the bytes by which an address is counted."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:  # a transport without a peer
+        return address.encode()
+    return parsed.packed if parsed.version == 4 or parsed.ipv4_mapped else parsed.packed[:8]
 
 
 class ConnectionGuard:

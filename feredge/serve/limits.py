@@ -80,7 +80,7 @@ def service_limits(
         ("waiting bytes", waiting_bytes, limits.bytes),
         ("waiting pixels", waiting_pixels, limits.request_pixels),
     ):
-        least = -(-request * 4 * processes // 3)  # large requests leave a quarter of a budget to small ones
+        least = -(-request * 4 // 3) * processes  # large requests leave a quarter of a budget to small ones
         if said is not None and said < least:
             raise RunError(f"expected at least {least:,} {name} for {processes} processes, found {said:,}")
         totals[name.replace(" ", "_")] = said or 4 * request * processes

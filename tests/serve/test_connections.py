@@ -196,6 +196,8 @@ def test_addresses_are_counted_over_processes() -> None:
     assert second.add("192.0.2.1", 2)
     second.remove("192.0.2.1")
     assert first.add("192.0.2.1", 2)
+    assert first.add("2001:db8::1", 1) and not first.add("2001:db8::2", 1) and first.add("2001:db8:1::1", 1)
+    assert first.add("::ffff:192.0.2.8", 1) and first.add("::ffff:192.0.2.9", 1)
 
 
 def test_unfinished_bodies_share_a_budget(serving: Serving) -> None:
