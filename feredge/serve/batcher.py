@@ -26,12 +26,12 @@ class Batcher:
     """Takes pictures in an event loop, answers them in threads.
 
     A thread that becomes free takes its share of what is waiting then, up to CHUNK pictures, and answers it as one
-    batch: alone, a picture never waits for others; under load, batches grow by themselves. Large pictures have one
-    thread of their own, where each is decoded by itself: no ordinary picture waits behind them.
+    batch: alone, a picture never waits for others; under load, batches grow by themselves. Large pictures have
+    as many threads of their own, where each is answered by itself: no ordinary picture waits behind them.
 
     Args:
         predictor: what answers; each thread runs it by itself.
-        threads: how many for ordinary pictures.
+        threads: how many for ordinary pictures, and as many for large ones.
         limits: of pictures and pixels that are accepted and not yet answered.
         find, margin: as `Predictor.stream` takes them.
         metrics: what counts batches.
@@ -50,7 +50,7 @@ class Batcher:
         self._queue: Jobs = queue.SimpleQueue()
         self._large: Jobs = queue.SimpleQueue()
         self._began: dict[int, float] = {}  # when each thread that is at work began its batch
-        lanes = [(self._queue, CHUNK)] * threads + [(self._large, 1)]
+        lanes = [(self._queue, CHUNK), (self._large, 1)] * threads
         self._workers = threads
         self._threads = [
             threading.Thread(target=self._work, args=lane, name="feredge-serve", daemon=True) for lane in lanes
@@ -93,7 +93,7 @@ class Batcher:
         """Answer what is waiting, then end the threads."""
         for _ in range(self._workers):
             self._queue.put(None)
-        self._large.put(None)
+            self._large.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -138,3 +138,4 @@ class Batcher:
                 future.set_result(answer)
             else:
                 future.set_exception(answer)
+                future.exception()  # a request takes the first only; of the others asyncio would log all they say

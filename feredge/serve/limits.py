@@ -8,7 +8,7 @@ from typing import Any
 from feredge.errors import RunError
 
 SMALL_BODY = 65_536  # bytes; uvicorn holds as many a connection before anybody reads them
-SMALL_PICTURE = 1_000_000  # pixels; decoded in milliseconds
+SMALL_PICTURE = 400_000  # pixels: a webcam's 640 x 480, not a photograph
 ADDRESS_SLOTS = 4096  # counters of client addresses, in each process
 
 
