@@ -15,7 +15,7 @@ import feredge
 HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich'}"
 
 ORDER = (
-    *("errors", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
+    *("errors", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
     *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
     *("recipe", "recipes", "data", "run", "predictions", "plots", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
