@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,9 +142,12 @@ def _pictures(
     annotate: Path | None,
 ) -> None:
     from feredge.label.draw import Folder
-    from feredge.label.sources import list_pictures
+    from feredge.label.sources import describe_left_out, list_pictures
 
-    pictures = list_pictures(paths, lists=lists, without=annotate)
+    left_out = Counter[str]()
+    pictures = list_pictures(paths, lists=lists, without=annotate, left_out=left_out)
+    if left_out:
+        click.echo(describe_left_out(left_out), err=True)
     folder = Folder(annotate, pictures) if annotate else None
     if table is not None and str(table) != "-":
         write_table(predictor, pictures, table, find=find, margin=margin, each=folder.add if folder else None)

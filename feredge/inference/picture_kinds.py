@@ -15,7 +15,11 @@ from feredge.errors import PictureError
 from feredge.inference.netpbm import scale_to_bytes
 
 PICTURE_SUFFIXES = frozenset(
-    ".png .apng .jpg .jpeg .jpe .jfif .bmp .gif .webp .tif .tiff .pgm .ppm .pbm .pnm .pam .avif .heic .heif".split()
+    f".{name}"
+    for name in (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "bmp", "gif", "webp", "tif", "tiff"),
+        *("pgm", "ppm", "pbm", "pnm", "pam", "avif", "heic", "heif"),
+    )
 )
 """Files of folders that are taken as pictures, in lower case. HEIC needs pillow-heif."""
 
