@@ -12,10 +12,11 @@ import pytest
 
 import feredge
 
-HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich'}"
+HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich', 'jinja2'}"
 
 ORDER = (
-    *("errors", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
+    *("errors", "console", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped"),
+    *("pictures",),
     *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
     *("recipe", "recipes", "data", "run", "predictions", "plots", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),

@@ -10,6 +10,7 @@ import click
 
 from feredge.commands.measuring import HOW_HARD, WHAT, Cores, measure_here, named
 from feredge.commands.shared import DATA_AGAIN, PATH, bars, options, show
+from feredge.console import echo
 
 if TYPE_CHECKING:
     from feredge.bench import Results
@@ -110,7 +111,7 @@ def _measure_there(
     page = run.path / f"report-{device.address.name}.html"
     report.write_html(results, page)
     show(results, page)
-    click.echo(f"results: {results_file(run, device)}")
+    echo(f"results: {results_file(run, device)}")
     return results
 
 
@@ -120,7 +121,7 @@ def _hold(results: Results, before: Results, max_drop: float, max_slower: float)
 
     verdict = compare(results, before, max_drop=max_drop, max_slower=max_slower)
     for line in (*verdict.notes, *verdict.worse):
-        click.echo(line)
+        echo(line)
     if verdict.worse:
         sys.exit(1)
-    click.echo(f"gate: no file got worse, of {verdict.files}")
+    echo(f"gate: no file got worse, of {verdict.files}")

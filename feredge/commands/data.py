@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from feredge.commands.shared import AS_JSON, PATH, SKIP
+from feredge.console import echo, echo_json, echo_lines
 
 if TYPE_CHECKING:
     from feredge.data import Dataset
@@ -42,9 +42,12 @@ def info(path: str, picture: Path | None, as_json: bool, class_names: str, skip_
     if picture:  # first, because a name that is no picture's is refused
         room.write_one_of_each(dataset, picture)
     found = room.info(dataset)
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
+    if as_json:
+        echo_json(found.to_json(), indent=2)
+    else:
+        echo_lines(found.to_text())
     if picture:
-        click.echo(f"one face of each class: {picture}", err=as_json)
+        echo(f"one face of each class: {picture}", err=as_json)
 
 
 @command.command("check")
@@ -57,7 +60,10 @@ def check(path: str, as_json: bool, class_names: str, skip_bad_rows: bool) -> No
     from feredge import data as room
 
     findings = room.check(_load(path, class_names, skip_bad_rows))
-    click.echo(json.dumps(findings.to_json(), indent=2) if as_json else findings.to_text())
+    if as_json:
+        echo_json(findings.to_json(), indent=2)
+    else:
+        echo_lines(findings.to_text())
 
 
 def _load(path: str, class_names: str, skip_bad_rows: bool) -> Dataset:

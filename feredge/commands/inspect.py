@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from feredge.commands.shared import AS_JSON, PATH, note_unread
+from feredge.console import echo, echo_json
 
 
 @click.command("inspect")
@@ -22,14 +23,14 @@ def command(model: Path, as_json: bool) -> None:
     found = _read(model)
     note_unread()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo_json(found, indent=2)
         return
     width = max(map(len, found))
     for name, value in found.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         if isinstance(value, dict):
             shown = json.dumps(value)
-        click.echo(f"{name.replace('_', ' '):{width}}  {shown}")
+        echo(f"{name.replace('_', ' '):{width}}  {shown}")
 
 
 def _read(model: Path) -> dict[str, Any]:

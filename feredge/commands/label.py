@@ -9,6 +9,7 @@ import click
 
 from feredge.commands.predicting import PREDICTOR, open_predictor, write_table
 from feredge.commands.shared import PATH
+from feredge.console import echo
 
 
 @click.command("label")
@@ -45,7 +46,7 @@ def command(
     left_out = Counter[str]()
     names = list_pictures(pictures, lists=lists, left_out=left_out)
     if left_out:
-        click.echo(describe_left_out(left_out), err=True)
+        echo(describe_left_out(left_out), err=True)
     with open_predictor(model, threads, yunet) as predictor:
         run = None
         if engine == "ray":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from click.core import ParameterSource
 
 from feredge.commands.predicting import PREDICTOR, bar, open_predictor, write_table
 from feredge.commands.shared import PATH, SKIP
+from feredge.console import echo, echo_json, visible, write_data
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _submission(
         bar() as progress,
     ):
         rows = submit(predictor, data, submission, skip_bad_rows=skip_bad_rows, progress=progress)
-    click.echo(f"{rows:,} rows: {submission}")
+    echo(f"{rows:,} rows: {submission}")
 
 
 def _pictures(
@@ -147,7 +147,7 @@ def _pictures(
     left_out = Counter[str]()
     pictures = list_pictures(paths, lists=lists, without=annotate, left_out=left_out)
     if left_out:
-        click.echo(describe_left_out(left_out), err=True)
+        echo(describe_left_out(left_out), err=True)
     folder = Folder(annotate, pictures) if annotate else None
     if table is not None and str(table) != "-":
         write_table(predictor, pictures, table, find=find, margin=margin, each=folder.add if folder else None)
@@ -165,22 +165,23 @@ def _answers(predictor: Predictor, pictures: list[str], find: bool, margin: floa
 
 
 def _say_lines(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
-    width = min(60, max(map(len, pictures)))
-    longest = max(map(len, classes))
+    width = min(60, max(len(visible(picture)) for picture in pictures))
+    longest = max(len(visible(name)) for name in classes)
     failed = named = 0
     for picture, answer in answers:
+        name = visible(picture)
         if isinstance(answer, PictureError):
             failed += 1
-            click.echo(f"error: {answer}", err=True)
+            echo(f"error: {answer}", err=True)
         elif not answer:
-            click.echo(f"{picture:<{width}}  no face found")
+            echo(f"{name:<{width}}  no face found")
         else:
             named += len(answer)
         for face in [] if isinstance(answer, PictureError) else answer:
             box = "" if face.box is None else "  at {},{}  {}x{}".format(*face.box)
-            click.echo(f"{picture:<{width}}  {face.label:<{longest}}  {face.confidence:6.1%}{box}")
+            echo(f"{name:<{width}}  {visible(face.label):<{longest}}  {face.confidence:6.1%}{box}")
     if failed < len(pictures) and not named:
-        click.echo("no face found in any; where each picture is one face, say so with --face", err=True)
+        echo("no face found in any; where each picture is one face, say so with --face", err=True)
     return failed
 
 
@@ -190,18 +191,18 @@ def _say_json(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[s
         bad = isinstance(answer, PictureError)
         failed += bad
         faces = [] if bad else [face.to_dict() for face in answer]
-        click.echo(json.dumps({"picture": picture, "faces": faces, "error": str(answer) if bad else None}))
+        echo_json({"picture": picture, "faces": faces, "error": str(answer) if bad else None})
     return failed
 
 
 def _say_csv(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
     from feredge.label.table import columns, lines, to_csv
 
-    click.echo(to_csv([columns(classes)]), nl=False)
+    write_data(to_csv([columns(classes)]))
     failed = 0
     for picture, answer in answers:
         failed += isinstance(answer, PictureError)
-        click.echo(lines(picture, answer, len(classes)), nl=False)
+        write_data(lines(picture, answer, len(classes)))
     return failed
 
 
@@ -220,7 +221,7 @@ def _video(
     from feredge.label.video import Every, HoldRate, Video
 
     assert source is not None
-    video = Video(source, reconnect=reconnect, notice=lambda line: click.echo(line, err=True))
+    video = Video(source, reconnect=reconnect, notice=lambda line: echo(line, err=True))
     pace = HoldRate() if hold_rate or (video.live and not skip) else Every(skip + 1)
     tracker = Tracker() if smooth is None else Tracker(smoothing=smooth)
     each = None if options["table"] or options["show"] else _say_changes()
@@ -233,7 +234,7 @@ def _video(
         parts.append(f"ended at {done.seconds:.1f} s of {video.duration:.1f} s")
     if video.lost:
         parts.append("the stream broke off and did not come back")
-    click.echo(", ".join(parts), err=True)
+    echo(", ".join(parts), err=True)
 
 
 def _say_changes() -> Callable[[Frame], None]:
@@ -244,8 +245,6 @@ def _say_changes() -> Callable[[Frame], None]:
         for tracked in frame.faces:
             if last.get(tracked.number) != tracked.face.label:
                 last[tracked.number] = tracked.face.label
-                click.echo(
-                    f"{frame.time:9.2f} s  face {tracked.number}  {tracked.face.label}  {tracked.face.confidence:.1%}"
-                )
+                echo(f"{frame.time:9.2f} s  face {tracked.number}  {tracked.face.label}  {tracked.face.confidence:.1%}")
 
     return say

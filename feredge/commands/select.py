@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from feredge.commands.shared import PATH
+from feredge.console import echo, visible
 
 
 @click.command("select")
@@ -30,13 +31,13 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
     results = Results.read(RunFolder.open(run).results if run.is_dir() else run)
     found = select(results, budget, device=Results.read(device) if device else None)
     if found.winner is None:
-        click.echo("nothing fits")
+        echo("nothing fits")
     else:
         row = found.winner
         drop = f", drop {row.drop.pp:+.2f} pp" if row.drop else ""
-        click.echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}")
-    width = max((len(row.name) for row, _ in found.others), default=0)
+        echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}")
+    width = max((len(visible(row.name)) for row, _ in found.others), default=0)
     for row, reason in found.others:
-        click.echo(f"  {row.name:{width}}  {reason}")
+        echo(f"  {visible(row.name):{width}}  {reason}")
     if found.winner is None:
         sys.exit(1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from feredge.commands.predicting import PREDICTOR, open_predictor
+from feredge.console import echo
 from feredge.errors import RunError
 
 
@@ -68,7 +69,7 @@ def command(
             raise RunError(f"{host}:{port}: expected an address to serve at ({error.strerror})") from error
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listeners[0].getsockname()[1]}"
-        say = partial(click.echo, err=True)
+        say = partial(echo, err=True)
         started = partial(say, f"serving {predictor.path.name} at {address} (Ctrl-C ends)")
         if count == 1:
             # uvicorn raises either signal again when it is through

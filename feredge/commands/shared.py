@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feredge.console import echo, echo_styled, progress_display, visible
+
 if TYPE_CHECKING:
     from feredge.bench import Results
     from feredge.progress import Progress
@@ -52,23 +54,22 @@ def bars() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _lines()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Display
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    display = Display(*columns, console=Console(stderr=True))
+    display = progress_display(*columns)
     tasks: dict[str, Any] = {}
 
     def progress(task: str, done: float, total: float, note: str = "") -> None:
+        task, note = visible(task), visible(note)
         if task not in tasks:
             display.start()  # not before: a display without bars would leave an empty line above an error
             tasks[task] = display.add_task(task, total=total, note=note)
@@ -90,7 +91,7 @@ def _lines() -> Progress:
         if not finished and (done >= total or now - last >= LINE_EVERY):
             shown[task] = now, done >= total
             steps = f"{round(done, 1):.9g}/{total:.9g}"
-            click.echo(f"{time.strftime('%H:%M:%S')}  {task} {steps}  {note}".rstrip(), err=True)
+            echo(f"{time.strftime('%H:%M:%S')}  {task} {steps}  {note}".rstrip(), err=True)
 
     return progress
 
@@ -98,12 +99,12 @@ def _lines() -> Progress:
 def note_unread() -> None:
     """Say on standard error that the weights in a file were not looked at, where what reads them is not there."""
     if importlib.util.find_spec("onnx") is None:
-        click.echo("the weights were not looked at: that needs pip install 'feredge[workshop]'", err=True)
+        echo("the weights were not looked at: that needs pip install 'feredge[workshop]'", err=True)
 
 
 def show(results: Results, page: Path) -> None:
     """Print the table, and where the page is."""
     from feredge import report
 
-    click.echo(report.to_terminal(results))  # leaves the colours out where nobody sees them
-    click.echo(f"report: {page.absolute()}")
+    echo_styled(report.to_terminal(results))  # leaves the colours out where nobody sees them
+    echo(f"report: {page.absolute()}")

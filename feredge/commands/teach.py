@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from feredge.commands.shared import LEAVE_OUT, PATH, bars
+from feredge.console import echo
 
 
 @click.command("teach")
@@ -38,4 +39,4 @@ def command(runs: tuple[Path, ...], votes: Path | None, data: str | None, leave_
         labels = teaching.teach(folders, dataset, progress=progress)
     labels.write(out)
     speakers = [f"{len(folders)} network{'s' * (len(folders) > 1)}"] * bool(folders) + ["people's votes"] * bool(votes)
-    click.echo(f"soft labels: {len(labels.rows)} images by {' and '.join(speakers)}, {out}")
+    echo(f"soft labels: {len(labels.rows)} images by {' and '.join(speakers)}, {out}")

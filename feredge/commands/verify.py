@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from feredge.commands.shared import PATH, note_unread
+from feredge.console import echo
 
 
 @click.command("verify")
@@ -22,6 +23,6 @@ def command(folder: Path) -> None:
     run = RunFolder(folder)
     manifest = recheck(run.artifacts if run.manifest.is_file() else folder)
     for entry in manifest.entries:
-        click.echo(f"{entry.sha256[:12]}  {entry.file}")
-    click.echo(f"verified: {len(manifest.entries)} files")
+        echo(f"{entry.sha256[:12]}  {entry.file}")
+    echo(f"verified: {len(manifest.entries)} files")
     note_unread()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from feredge import files
+from feredge.console import visible
 from feredge.contract import Images
 from feredge.data.dataset import NO_LABEL, Dataset
 from feredge.data.usage import ORDER, TESTS, TRAINING
@@ -66,7 +67,7 @@ class Info:
         splits = list(self.counts)
         classes = list(self.counts[splits[0]])
         rows = [["", *(split or "images" for split in splits)]]
-        rows += [[name, *(f"{self.counts[split][name]:,}" for split in splits)] for name in classes]
+        rows += [[visible(name), *(f"{self.counts[split][name]:,}" for split in splits)] for name in classes]
         if any(self.unlabelled.values()):
             rows.append(["unlabelled", *(f"{self.unlabelled[split]:,}" for split in splits)])
         totals = (sum(self.counts[split].values()) + self.unlabelled[split] for split in splits)
@@ -75,7 +76,7 @@ class Info:
         height, width = self.size
         return "\n".join(
             [
-                f"{self.source}: {self.images:,} images of {width} x {height}",
+                f"{visible(self.source)}: {self.images:,} images of {width} x {height}",
                 f"SHA-256 {self.digest}",
                 *(["with FER+ votes"] if self.votes else []),
                 *([f"{self.skipped:,} bad rows skipped"] if self.skipped else []),
