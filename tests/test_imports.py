@@ -15,7 +15,8 @@ import feredge
 HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich', 'jinja2'}"
 
 ORDER = (
-    *("errors", "console", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
+    *("errors", "console", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped"),
+    *("pictures",),
     *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
     *("recipe", "recipes", "data", "run", "predictions", "plots", "inspection", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),

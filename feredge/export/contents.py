@@ -92,8 +92,24 @@ def _read_onnx(path: Path) -> Contents:
     node = consumer(graph, graph.input[0].name)
     while node.op_type in LAYOUT:
         node = consumer(graph, node.output[0])
-    pixels = scale_and_zero(graph, node) if node.op_type == "DequantizeLinear" else None
+    pixels = scale_and_zero(graph, node) if node.op_type == "DequantizeLinear" else _float_scale(graph, node, known)
     return Contents(kernels, (), pixels)
+
+
+def _float_scale(graph: Any, node: Any, known: dict[str, Any]) -> tuple[np.float32, int] | None:
+    """Return the factor of `Mul(Cast(pixels), factor)` and zero, as `scale_pixels` writes it; None for other nodes.
+
+    An int8 file begins so where its first layer stays in float: elementwise normalizations have no int8 kernel.
+    """
+    from onnx import numpy_helper
+
+    if node.op_type != "Cast":
+        return None
+    product = consumer(graph, node.output[0])
+    factors = [numpy_helper.to_array(known[name]) for name in product.input if name in known]
+    if product.op_type != "Mul" or len(factors) != 1 or factors[0].size != 1:
+        return None
+    return np.float32(factors[0].item()), 0
 
 
 def consumer(graph: Any, name: str) -> Any:
