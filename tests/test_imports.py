@@ -15,8 +15,8 @@ import feredge
 HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich'}"
 
 ORDER = (
-    *("errors", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
-    *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
+    *("errors", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
+    *("contract", "artifact", "runtime", "workers", "faces", "predictor", "inspection"),
     *("recipe", "recipes", "data", "run", "predictions", "plots", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
 )

@@ -77,7 +77,7 @@ def _stranger(folder: Path) -> None:
     [
         (lambda folder: (folder / "dense.int8.onnx").unlink(), "dense.int8.onnx: expected"),
         (lambda folder: (folder / "dense.int8.onnx").write_bytes(b"x"), "dense.int8.onnx: expected SHA-256"),
-        (lambda folder: _truncated(folder, "dense.int8.onnx"), "dense.int8.onnx: onnxruntime cannot load"),
+        (lambda folder: _truncated(folder, "dense.int8.onnx"), "dense.int8.onnx: expected an ONNX model"),
         (lambda folder: _truncated(folder, "dense.int8.tflite"), "dense.int8.tflite: expected a feredge card"),
         (_change_in("card", variant="qat"), "dense.int8.onnx: expected the card"),
         (_change(bytes=1), "dense.int8.onnx: expected 1 bytes"),

@@ -1,0 +1,1 @@
+"""Looking into model files, whoever wrote them: what opens one does so in a process of its own."""
