@@ -49,6 +49,7 @@ def command(
     for name in ("fastapi", "uvicorn"):
         if find_spec(name) is None:
             raise RunError("this command needs FastAPI and uvicorn: pip install 'feredge[serve]'")
+    from feredge.inspection.opening import try_open
     from feredge.pictures import OPENCV_LIMIT
     from feredge.runtime import cores
     from feredge.serve.processes import Plan, listen, run, run_many
@@ -60,6 +61,7 @@ def command(
         raise click.UsageError(f"expected --queue of at least --processes times --max-pictures, {count * max_pictures}")
     limits = Limits(int(max_mb * 1e6), int(max_megapixels * 1e6), min(max_pictures, queue), queue)
     os.environ[OPENCV_LIMIT] = str(limits.pixels)
+    try_open(model, yunet)
     with open_predictor(model, 1, yunet) as predictor:
         plan = Plan(predictor.path, yunet, max(1, wide // count), not face, margin / 100, limits)
         try:

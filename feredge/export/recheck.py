@@ -9,6 +9,7 @@ import numpy as np
 
 from feredge.artifact import Entry, Manifest
 from feredge.errors import ArtifactError, VerificationError
+from feredge.inspection.child import Child
 from feredge.runtime import open_checked
 
 SEED = 20_131  # of the pictures that a file is run on
@@ -20,7 +21,8 @@ def recheck(folder: Path) -> Manifest:
     Needs onnxruntime, and LiteRT where there are `.tflite` files; not TensorFlow.
 
     Raises:
-        ArtifactError: no manifest, or a file that is missing, damaged, cannot be run, or says something else.
+        ArtifactError: no manifest, or a file that is missing, damaged, cannot be run, crashes or hangs what runs it,
+            or says something else.
         VerificationError: a file that is not what its precision says, or gives one answer to everything.
     """
     manifest = Manifest.read(folder)
@@ -30,9 +32,16 @@ def recheck(folder: Path) -> Manifest:
     for path in sorted(folder.iterdir()):
         if path.suffix in (".tflite", ".onnx", ".ort") and path.name not in known:
             raise ArtifactError(f"{path}: expected files that the manifest names, found another")
-    for entry in manifest.entries:
-        _recheck(folder / entry.file, entry)
+    with Child() as child:
+        for entry in manifest.entries:
+            child.call(_recheck_file, folder / entry.file, folder=folder, file=entry.file)
     return manifest
+
+
+def _recheck_file(folder: str, file: str) -> None:
+    """Check one file; run in a child process, because a manifest tells nobody who wrote it."""
+    entry = next(entry for entry in Manifest.read(Path(folder), check=False).entries if entry.file == file)
+    _recheck(Path(folder) / file, entry)
 
 
 def _recheck(path: Path, entry: Entry) -> None:

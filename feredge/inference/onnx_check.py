@@ -17,10 +17,10 @@ DOMAINS = frozenset(
 )
 """Operator sets whose code is onnxruntime's own."""
 REFUSED_OPERATORS = frozenset(
-    # loops and branches; searches, which loop too; what runs code or compiled graphs from outside of the file
-    ("Loop", "If", "Scan", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch")
-    + ("EPContext", "PythonOp", "PythonOpGrad", "TritonOp", "ATen"),
+    "Loop If Scan SequenceMap BeamSearch GreedySearch Sampling WhisperBeamSearch "
+    "EPContext PythonOp PythonOpGrad TritonOp ATen".split()
 )
+"""What loops, branches or searches, and what runs code or compiled graphs from outside of the file."""
 DEPTH_LIMIT = 32
 """Graphs within graphs."""
 METADATA_LIMIT = 1 << 20
@@ -153,7 +153,9 @@ def _read_metadata(model: bytes, span: tuple[int, int], entries: dict[str, str])
     for number, value in _fields(model, *span):
         if isinstance(value, tuple) and number in (1, 2):
             if value[1] - value[0] > METADATA_LIMIT:
-                raise ArtifactError(f"expected metadata of at most {METADATA_LIMIT:,} bytes, found {value[1] - value[0]:,}")
+                raise ArtifactError(
+                    f"expected metadata of at most {METADATA_LIMIT:,} bytes, found {value[1] - value[0]:,}"
+                )
             key, text = (_text(model, value), text) if number == 1 else (key, _text(model, value))
     entries[key] = f"{entries[key]}\n{text}" if key in entries else text
 

@@ -96,6 +96,8 @@ def check_ort(model: bytes) -> dict[str, str]:
         raise ArtifactError("expected one graph of dense weights, found graphs inside of nodes, or sparse weights")
     limit = graph.get("max_node_index", 0)
     edges = graph.get("node_edges", [])
-    if any(node.get("index", 0) >= limit for node in nodes) or any(edge.get("node_index", 0) >= limit for edge in edges):
+    if any(node.get("index", 0) >= limit for node in nodes) or any(
+        edge.get("node_index", 0) >= limit for edge in edges
+    ):
         raise ArtifactError(f"expected nodes under {limit}, found one beyond")
     return {entry.get("key", ""): entry.get("value", "") for entry in parsed.get("metadata", [])}

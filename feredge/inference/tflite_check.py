@@ -123,9 +123,7 @@ def _check_operators(reader: FlatbufferReader, graph: Table, buffers: list[Table
             raise ArtifactError(f"{name}: expected tensors in the order of their computation, found another")
         ready.update(outputs)
         single = [index for place, index in inputs.items() if place not in rule.per_channel]
-        _check_scales(
-            rule, [tensors[at] for at in inputs.values()], [tensors[at] for at in (*single, *outputs)], name
-        )
+        _check_scales(rule, [tensors[at] for at in inputs.values()], [tensors[at] for at in (*single, *outputs)], name)
         _check_options(reader, operator, rule, name)
 
 

@@ -123,7 +123,12 @@ SCHEMA = {
     "Concatenation": (("axis", "i"), ("activation", "b")),
     "Activation": (("activation", "b"), ("pot_scale_int16", "?")),
     "Resize": (("align_corners", "?"), ("half_pixel_centers", "?")),
-    "ResizeBilinear": (("height", "refused"), ("width", "refused"), ("align_corners", "?"), ("half_pixel_centers", "?")),
+    "ResizeBilinear": (
+        ("height", "refused"),
+        ("width", "refused"),
+        ("align_corners", "?"),
+        ("half_pixel_centers", "?"),
+    ),
     "Reshape": (("new_shape", "[i]"),),
     "Block": (("block_size", "i"),),
     "Gather": (("axis", "i"), ("batch_dims", "i")),
@@ -178,11 +183,15 @@ OPERATORS = {
     1: OperatorRule("AVERAGE_POOL_2D", _ONE, options_type=5, options="Pool2D"),
     2: OperatorRule("CONCATENATION", _MANY, options_type=10, options="Concatenation"),
     3: OperatorRule("CONV_2D", (2, 3), options_type=1, options="Conv2D", optional=2, per_channel=(1, 2)),
-    4: OperatorRule("DEPTHWISE_CONV_2D", (2, 3), options_type=2, options="DepthwiseConv2D", optional=2, per_channel=(1, 2)),
+    4: OperatorRule(
+        "DEPTHWISE_CONV_2D", (2, 3), options_type=2, options="DepthwiseConv2D", optional=2, per_channel=(1, 2)
+    ),
     5: OperatorRule("DEPTH_TO_SPACE", _ONE, options_type=94, options="Block"),
     6: OperatorRule("DEQUANTIZE", _ONE, options_type=38, per_channel=(0,)),
     8: OperatorRule("FLOOR", _ONE),
-    9: OperatorRule("FULLY_CONNECTED", (2, 3), options_type=8, options="FullyConnected", optional=2, per_channel=(1, 2)),
+    9: OperatorRule(
+        "FULLY_CONNECTED", (2, 3), options_type=8, options="FullyConnected", optional=2, per_channel=(1, 2)
+    ),
     11: OperatorRule("L2_NORMALIZATION", _ONE, options_type=12, options="Activation"),
     14: OperatorRule("LOGISTIC", _ONE),
     17: OperatorRule("MAX_POOL_2D", _ONE, options_type=5, options="Pool2D"),
@@ -215,7 +224,9 @@ OPERATORS = {
     59: OperatorRule("NEG", _ONE, options_type=42),
     60: OperatorRule("PADV2", _THREE, options_type=43),
     65: OperatorRule("SLICE", _THREE, options_type=48),
-    67: OperatorRule("TRANSPOSE_CONV", (3, 4), options_type=49, options="TransposeConv", optional=3, per_channel=(1, 3)),
+    67: OperatorRule(
+        "TRANSPOSE_CONV", (3, 4), options_type=49, options="TransposeConv", optional=3, per_channel=(1, 3)
+    ),
     70: OperatorRule("EXPAND_DIMS", _TWO, options_type=52),
     73: OperatorRule("LOG", _ONE),
     74: OperatorRule("SUM", _TWO, options_type=27, options="Reducer"),
@@ -223,11 +234,13 @@ OPERATORS = {
     76: OperatorRule("RSQRT", _ONE),
     77: OperatorRule("SHAPE", _ONE, options_type=55, options="Shape"),
     78: OperatorRule("POW", _TWO, options_type=56),
+    81: OperatorRule("REDUCE_PROD", _TWO, options_type=27, options="Reducer"),
     82: OperatorRule("REDUCE_MAX", _TWO, options_type=27, options="Reducer"),
     83: OperatorRule("PACK", _MANY, options_type=59, options="Pack"),
     88: OperatorRule("UNPACK", _ONE, (1, 64), options_type=64, options="Unpack"),
     89: OperatorRule("REDUCE_MIN", _TWO, options_type=27, options="Reducer"),
     92: OperatorRule("SQUARE", _ONE, options_type=66),
+    94: OperatorRule("FILL", _TWO, options_type=68),
     97: OperatorRule("RESIZE_NEAREST_NEIGHBOR", _TWO, options_type=74, options="Resize"),
     98: OperatorRule("LEAKY_RELU", _ONE, options_type=75, options="LeakyRelu"),
     99: OperatorRule("SQUARED_DIFFERENCE", _TWO, options_type=76),
@@ -244,9 +257,8 @@ OPERATORS = {
 """Operators that may stand in an artifact, by their number: arithmetic on tensors, without loops, state or strings."""
 
 MOVES_ONLY = frozenset(
-    ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "CAST", "CONCATENATION", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "PACK")
-    + ("PAD", "RESHAPE", "SHAPE", "SLICE", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SQUEEZE", "STRIDED_SLICE")
-    + ("TRANSPOSE", "UNPACK", "MIRROR_PAD"),
+    "BATCH_TO_SPACE_ND BROADCAST_TO CAST CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS FILL GATHER MIRROR_PAD PACK PAD "
+    "RESHAPE SHAPE SLICE SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SQUEEZE STRIDED_SLICE TRANSPOSE UNPACK".split()
 )
 """Operators that do not compute: 8- and 16-bit integers of all others must have a scale."""
 RESCALED = frozenset(("ADD", "SUB", "SQUARED_DIFFERENCE"))

@@ -16,6 +16,7 @@ from typing import Any
 from feredge.errors import FeredgeError, one_line
 from feredge.inspection.limits import set_limits
 
+
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Do what `request` says; return `result`, or `error` and `text`."""
     try:

@@ -161,7 +161,7 @@ def test_what_cannot_be_measured_is_one_line(workshop: Workshop, tmp_path: Path)
         (tmp_path / "nowhere", "expected a run folder, a folder of exported files or a model file, found none"),
         (tmp_path / "letter.txt", "found another file"),
         (tmp_path, "found another folder"),
-        (damaged, "cannot load it"),
+        (damaged, "expected an ONNX model"),
         (three, "answers with 3 classes, expected 7"),
     ):
         with pytest.raises(ArtifactError) as caught:
