@@ -26,9 +26,10 @@ STRING_LIMIT = 1 << 20
 """Bytes of a name or a text."""
 _UINT32, _INT32, _UINT16 = struct.Struct("<I"), struct.Struct("<i"), struct.Struct("<H")
 _SCALARS = {code: struct.Struct(f"<{code}") for code in "?bBhHiIqQfd"}
-_DTYPES = {
-    code: np.dtype(name)
-    for code, name in zip("?bBhHiIqQfd", "u1 i1 u1 <i2 <u2 <i4 <u4 <i8 <u8 <f4 <f8".split(), strict=True)
+_DTYPES = {code: np.dtype(f"<{code}") for code in "bBhHiIfd"} | {
+    "?": np.dtype("u1"),  # a byte from anywhere is no bool
+    "q": np.dtype("<i8"),
+    "Q": np.dtype("<u8"),
 }
 
 
@@ -96,7 +97,7 @@ class FlatbufferReader:
 
     def _follow(self, at: int) -> int:
         """Return the position that the offset at `at` leads to."""
-        offset = self._scalar(_UINT32, at)
+        offset: int = self._scalar(_UINT32, at)
         if not offset:
             raise ArtifactError(f"expected an offset at byte {at}, found 0")
         return at + offset

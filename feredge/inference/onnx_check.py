@@ -16,10 +16,10 @@ DOMAINS = frozenset(
     ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"),
 )
 """Operator sets whose code is onnxruntime's own."""
-REFUSED_OPERATORS = frozenset(
-    "Loop If Scan SequenceMap BeamSearch GreedySearch Sampling WhisperBeamSearch "
-    "EPContext PythonOp PythonOpGrad TritonOp ATen".split()
-)
+REFUSED_OPERATORS = frozenset((
+    "Loop", "If", "Scan", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch",
+    "EPContext", "PythonOp", "PythonOpGrad", "TritonOp", "ATen",
+))  # fmt: skip
 """What loops, branches or searches, and what runs code or compiled graphs from outside of the file."""
 DEPTH_LIMIT = 32
 """Graphs within graphs."""

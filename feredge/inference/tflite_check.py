@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError
 from feredge.inference.flatbuffer_reader import FlatbufferReader, Table
@@ -60,13 +61,13 @@ def check_tflite(model: bytes) -> None:
 
 
 def _check_tensor(tensor: Table, buffers: list[Table], name: str) -> None:
-    shape = tensor.get("shape", np.empty(0, np.int32))
+    shape: NDArray[np.int32] = tensor.get("shape", np.empty(0, np.int32))
     kind, index = tensor.get("type", 0), tensor.get("buffer", 0)
     if kind not in TYPE_BYTES or tensor.get("is_variable"):
         raise ArtifactError(f"{name}: expected a constant or computed tensor of numbers, found type {kind}")
     if len(shape) > RANK_LIMIT or (shape < 1).any():
         raise ArtifactError(f"{name}: expected up to {RANK_LIMIT} axes from 1 up, found {shape.tolist()!s:.60}")
-    signature = tensor.get("shape_signature", shape)
+    signature: NDArray[np.int32] = tensor.get("shape_signature", shape)
     if len(signature) != len(shape) or not ((signature == shape) | (signature == -1)).all():
         raise ArtifactError(f"{name}: expected a signature of the shape {shape.tolist()}, found {signature.tolist()}")
     size = math.prod(shape.tolist()) * TYPE_BYTES[kind]
@@ -124,6 +125,9 @@ def _check_operators(reader: FlatbufferReader, graph: Table, buffers: list[Table
         ready.update(outputs)
         single = [index for place, index in inputs.items() if place not in rule.per_channel]
         _check_scales(rule, [tensors[at] for at in inputs.values()], [tensors[at] for at in (*single, *outputs)], name)
+        ends = tensors[inputs[0]], tensors[outputs[0]]
+        if rule.name == "DEQUANTIZE" and not np.array_equal(*(tensor.get("shape", ()) for tensor in ends)):
+            raise ArtifactError(f"{name}: expected an output of its input's shape, found another")
         _check_options(reader, operator, rule, name)
 
 

@@ -256,10 +256,11 @@ OPERATORS = {
 }
 """Operators that may stand in an artifact, by their number: arithmetic on tensors, without loops, state or strings."""
 
-MOVES_ONLY = frozenset(
-    "BATCH_TO_SPACE_ND BROADCAST_TO CAST CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS FILL GATHER MIRROR_PAD PACK PAD "
-    "RESHAPE SHAPE SLICE SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SQUEEZE STRIDED_SLICE TRANSPOSE UNPACK".split()
-)
+MOVES_ONLY = frozenset((
+    "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CAST", "CONCATENATION", "DEPTH_TO_SPACE", "EXPAND_DIMS",
+    "FILL", "GATHER", "MIRROR_PAD", "PACK", "PAD", "RESHAPE", "SHAPE", "SLICE", "SPACE_TO_BATCH_ND",
+    "SPACE_TO_DEPTH", "SPLIT", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK",
+))  # fmt: skip
 """Operators that do not compute: 8- and 16-bit integers of all others must have a scale."""
 RESCALED = frozenset(("ADD", "SUB", "SQUARED_DIFFERENCE"))
 """Operators whose inputs are brought to a scale of their own, which must not be far from the output's."""

@@ -152,7 +152,7 @@ class Child:
         process.wait()
         for stream in (process.stdin, process.stdout, self._errors):
             with contextlib.suppress(OSError):  # of a request half written
-                stream.close()
+                cast(Any, stream).close()
 
     def __enter__(self) -> Self:
         return self
