@@ -71,6 +71,12 @@ class Predictor:
         predictor = Predictor()
         predictor("face.png").label
 
+    The file is opened in this process. Before its runtime sees it, its structure is checked: sizes, offsets and names
+    of a flatbuffer, operators on a list for TFLite, onnxruntime's own and neither loops nor branches for ONNX, no
+    weights in other files, cards of at most 1 MB. What is trusted is the runtime: that its kernels keep to the tensors
+    they are handed, and that the network needs no more memory and time than there are. `feredge inspect FILE` opens
+    a file of unknown origin in a process with limits.
+
     Args:
         model: an `.onnx`, `.ort` or `.tflite` file with a feredge card inside; or an exported folder, of which
             the first int8 file is taken (ONNX before TFLite, then the other precisions); or a name of `feredge

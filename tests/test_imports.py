@@ -16,8 +16,7 @@ HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxrunti
 
 ORDER = (
     *("errors", "console", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped"),
-    *("pictures",),
-    *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
+    *("pictures", "contract", "artifact", "runtime", "workers", "faces", "predictor"),
     *("recipe", "recipes", "data", "run", "predictions", "plots", "inspection", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
 )

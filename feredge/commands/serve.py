@@ -77,6 +77,7 @@ def command(
         proxy = proxy and str(ip_address(proxy))
     except ValueError as error:
         raise click.UsageError(f"expected an IP address for --proxy, found {proxy!r}") from error
+    from feredge.inspection.opening import try_open
     from feredge.pictures import OPENCV_LIMIT
     from feredge.runtime import cores
     from feredge.serve.limits import service_limits
@@ -100,6 +101,7 @@ def command(
         body_seconds=body_seconds,
     )
     os.environ[OPENCV_LIMIT] = str(limits.pixels)
+    try_open(model, yunet)
     with open_predictor(model, 1, yunet) as predictor:
         plan = Plan(predictor.path, yunet, max(1, wide // count), not face, margin / 100, limits, origins, proxy)
         try:

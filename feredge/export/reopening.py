@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import recipes, settings, shipped
-from feredge.artifact import MANIFEST_FILE, Entry, Manifest
+from feredge.artifact import MANIFEST_FILE, Entry, Manifest, read_card
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
 from feredge.recipe import Recipe
@@ -128,6 +128,7 @@ def _source(folder: Path) -> Entry:
 def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     import onnx
 
+    read_card(path)  # refuses weights in other files, which onnx would follow
     graph = onnx.load(path).graph
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
