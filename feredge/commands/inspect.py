@@ -16,7 +16,7 @@ from feredge.console import echo, echo_json
 @click.argument("model", type=PATH)
 @AS_JSON
 def command(model: Path, as_json: bool) -> None:
-    """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime that loads it.
+    """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime seen to answer it.
 
     MODEL is a file, an exported folder or a name, as --model of other commands takes it.
     """

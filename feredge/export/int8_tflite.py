@@ -57,6 +57,7 @@ class Int8TFLite:
         quantized = mlir_quantize(
             _rounded(self._calibrated, keep_float) if self._rounding == "kept-sums" else self._calibrated,
             disable_per_channel=self._rounding == "one-scale",
+            disable_per_channel_for_dense_layers=True,
             input_data_type=tf.uint8,
             output_data_type=tf.uint8,
             denylisted_nodes=[self._outputs[layer] for layer in keep_float],

@@ -128,7 +128,7 @@ def test_inspect_shows_the_oldest_runtime(folder: Path) -> None:
     """Guards what a person with an old device asks: will it load?"""
     done = CliRunner().invoke(main, ["inspect", str(folder / "dense.int8.onnx"), "--json"])
     found = json.loads(done.output)
-    assert found["oldest_runtime"] == "onnxruntime 1.12" and found["opset"] == 17 and found["precision"] == "int8"
+    assert found["oldest_runtime"] == "onnxruntime 1.12.0" and found["opset"] == 17 and found["precision"] == "int8"
     assert found["multiply_adds"] > found["weights"] > 1000 and 0 < found["gzip_bytes"] < found["bytes"]
     assert "licence" in found
 
