@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import io
 import sys
 from typing import Any, NoReturn
 
@@ -16,6 +15,7 @@ import click
 
 import feredge
 from feredge.commands.shared import MARK
+from feredge.console import echo, visible
 from feredge.errors import FeredgeError, one_line
 
 GOES_ON = ("export", "run", "train")  # after Ctrl-C, always; of others, where they set MARK in their context
@@ -46,6 +46,14 @@ COMMANDS = {  # the modules of `feredge.commands`, with one line of help: what t
 class Commands(click.Group):
     """A command group that turns the errors users cause into one line and the right exit code."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the options before a command's name."""
+        try:
+            return super().make_context(*arguments, **options)
+        except click.ClickException as error:
+            _show_controls(error)
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every command's name."""
         return list(COMMANDS)
@@ -64,10 +72,11 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            _show_controls(error)
+            raise
         except FeredgeError as error:
             _fail(str(error), error.exit_code)
         except ModuleNotFoundError as error:
@@ -84,8 +93,13 @@ class Commands(click.Group):
             _fail("stopped" + "; the same command goes on from here" * bool(goes_on), 130)
 
 
+def _show_controls(error: click.ClickException) -> None:
+    """Write out control characters in what click prints itself: shells fill in the names of any files."""
+    error.message = visible(error.message)  # type: ignore[misc]  # final for subclasses only
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    echo(f"error: {message}", err=True)
     sys.exit(code)
 
 

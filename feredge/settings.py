@@ -15,6 +15,10 @@ from feredge.errors import RecipeError
 
 MOST = 80
 """Characters of a wrong value that a message shows."""
+LONGEST = 65_536
+"""Characters of a text: a command line with hundreds of files has fewer."""
+DEEPEST = 16
+"""Tables and lists in each other, where a field takes any value."""
 LARGEST = 2**63 - 1
 """TOML's whole numbers end there, while Python reads any, and cannot turn all of them into floats."""
 
@@ -66,7 +70,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return read(hint, value, where)  # type: ignore[arg-type]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any or (origin is types.UnionType and value is None):
+    if hint is Any:
+        return _plain(value, where)
+    if origin is types.UnionType and value is None:
         return value
     if origin is types.UnionType:  # with None
         return _value(arguments[0], value, where)
@@ -78,14 +84,36 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_value(arguments[0], item, where) for item in _expect(list, "a list", value, where))
     if origin is dict:
         table = _expect(dict, "a table", value, where)
-        return {key: _value(arguments[1], item, f"{where}: {key}") for key, item in table.items()}
+        return {_text(key, where): _value(arguments[1], item, f"{where}: {key}") for key, item in table.items()}
     if type(value) is int and abs(value) > LARGEST:
         raise RecipeError(f"{where}: expected a number of 64 bits, found one of {value.bit_length()}")
     if hint is float and type(value) is int:
         value = float(value)
     _expect(hint, hint.__name__, value, where)
+    if hint is str:
+        _text(value, where)
     if hint is float and not math.isfinite(value):
         raise RecipeError(f"{where}: expected a finite number, found {value!r}")
+    return value
+
+
+def _plain(value: Any, where: str, depth: int = 0) -> Any:
+    """Return a value of any type, whose texts and numbers are sound all the way down."""
+    if depth > DEEPEST:
+        raise RecipeError(f"{where}: expected at most {DEEPEST} tables or lists in each other, found more")
+    if isinstance(value, dict):
+        return {_text(key, where): _plain(item, f"{where}: {key}", depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, where, depth + 1) for item in value]
+    return _value(type(value), value, where) if type(value) in (str, int, float) else value
+
+
+def _text(value: str, where: str) -> str:
+    """Return a text that can be written as UTF-8 and is of a sensible length."""
+    if len(value) > LONGEST:
+        raise RecipeError(f"{where}: expected at most {LONGEST:,} characters, found {len(value):,}")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise RecipeError(f"{where}: expected text, found half a character in {value!a:.{MOST}}")
     return value
 
 

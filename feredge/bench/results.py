@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,13 @@ from feredge.bench.figures import (
 )
 from feredge.errors import RecipeError, ResultsError
 
+ALL_SLOWED = "the clock was held down in every round"
+"""Why a row has no valid latency, in the words of every verdict."""
 SCHEMA = 1
+DIGEST = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[\w.+-]{0,80}")
+LARGEST_FILE = 256_000_000
+"""Bytes of a results file; those of 44 files on 3,589 images have 0.3 million."""
 Kind = Literal["float", "artifact", "baseline"]
 
 
@@ -158,13 +165,24 @@ class Row:
         found = self.at(1)
         return found.inference if found else None
 
+    @property
+    def valid_headline(self) -> Timing | None:
+        """The headline in the rounds whose clock was not held down; None where there are none: what verdicts use."""
+        found = self.at(1)
+        return found.valid if found else None
+
+    @property
+    def all_slowed(self) -> bool:
+        """Whether the headline was measured, and the clock held down in every round of it."""
+        return self.headline is not None and self.valid_headline is None
+
     def at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
         return next((latency for latency in self.latency if latency.threads == threads), None)
 
     def times(self, other: Row) -> float | None:
-        """Return how many times the time of `other` this takes, by headline medians; None where one is not known."""
-        mine, base = self.headline, other.headline
+        """Return how many times the time of `other` this takes, by medians of valid rounds; None where unknown."""
+        mine, base = self.valid_headline, other.valid_headline
         return mine.median / base.median if mine and base and mine.median and base.median else None
 
 
@@ -215,7 +233,8 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the schema's number."""
-        return {"schema": SCHEMA, **json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))}
+        text = json.dumps(dataclasses.asdict(self), allow_nan=False, ensure_ascii=False)
+        return {"schema": SCHEMA, **json.loads(text.encode("utf-8", "replace"))}  # names of files need not be text
 
     @classmethod
     def from_json(cls, value: Any, *, where: str = "results") -> Results:
@@ -238,12 +257,41 @@ class Results:
         if len(self.data.images) != len(self.data.classes):
             found = f"{len(self.data.images)} for {len(self.data.classes)} classes"
             raise ResultsError(f"{where}: data: expected a number of images for each class, found {found}")
+        if not DIGEST.fullmatch(self.data.digest):
+            raise ResultsError(f"{where}: data: digest: expected 64 hexadecimal digits, found {self.data.digest!r:.80}")
         for row in self.rows:
+            self._check_row(row, f"{where}: {row.name!r:.80}")
             for timing in (found.inference for found in row.latency):
                 least = min((timing.median, timing.p95, *(part.median for part in timing.rounds)))
                 if not timing.rounds or least <= 0:
                     found = f"{len(timing.rounds)} rounds and {least:g} ms"
                     raise ResultsError(f"{where}: {row.name}: expected rounds of more than 0 ms, found {found}")
+
+    def _check_row(self, row: Row, where: str) -> None:
+        """Raise ResultsError for a digest, a name, a share or a table that no benchmark writes."""
+
+        def expect(right: bool, words: str, found: object) -> None:
+            if not right:
+                raise ResultsError(f"{where}: expected {words}, found {found!r:.80}")
+
+        expect(bool(DIGEST.fullmatch(row.sha256)), "a sha256 of 64 hexadecimal digits", row.sha256)
+        for name in (row.format, row.variant, row.precision, row.judged):
+            expect(bool(NAME.fullmatch(name)), "letters, digits and .+- in a name", name)
+        expect(row.bytes >= 0 and all(count >= 0 for count in self.images(row)), "counts from 0 up", row.bytes)
+        classes = len(self.classes(row))
+        expect(len(self.images(row)) == classes, "a number of images for each class", len(self.images(row)))
+        if row.accuracy:
+            shares = row.accuracy.accuracy, row.accuracy.low, row.accuracy.high
+            expect(all(0 <= share <= 1 for share in shares), "an accuracy from 0 to 1", shares)
+            expect(len(row.accuracy.recall) == classes, "a recall of each class", len(row.accuracy.recall))
+        if row.drop:
+            drop = row.drop
+            expect(all(-100 <= pp <= 100 for pp in (drop.pp, drop.low, drop.high)), "a drop of at most 100 pp", drop.pp)
+            expect(len(drop.recall) == classes, "a change of each class's recall", len(drop.recall))
+            square = [len(line) for line in drop.flips]
+            expect(square == [classes] * classes, "as many rows and columns of flips as classes", square)
+            for flip in drop.flipped:
+                expect(len(flip) == 4 and all(0 <= label < classes for label in flip[1:]), "a flip of classes", flip)
 
     def write(self, path: Path) -> None:
         """Write `results.json`, whole or not at all."""
@@ -253,7 +301,11 @@ class Results:
     def read(cls, path: Path) -> Results:
         """Read a results file; ResultsError when it is missing or something else."""
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                text = file.read(LARGEST_FILE + 1)
+            if len(text) > LARGEST_FILE:
+                raise ResultsError(f"{path}: expected results of at most {LARGEST_FILE / 1e6:.0f} MB, found more")
+            value = json.loads(text.decode("utf-8"))
         except OSError as error:
             raise ResultsError(f"{path}: expected results, cannot be read ({error.strerror})") from error
         except (ValueError, RecursionError) as error:

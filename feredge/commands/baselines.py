@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from feredge.commands.shared import AS_JSON, DATA, PATH, SKIP, bars
+from feredge.console import echo, echo_json, echo_styled, rendered, visible
 
 if TYPE_CHECKING:
     from feredge.baselines import Reproduction
@@ -33,22 +33,22 @@ def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad
 
     for id in only:
         baselines.system(id)  # before the data are read: a typo is told at once
-    dataset = load(data, skip_bad_rows=skip_bad_rows)
-    with bars() as progress:
+    with bars("reading the data") as progress:
+        dataset = load(data, skip_bad_rows=skip_bad_rows)
         results = baselines.reproduce(dataset, only or None, cache=out, progress=progress)
     rows = [result.to_json() for result in results]
     files.write_json(out / RESULTS_FILE, rows)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows, indent=2)
     else:
         _show(results)
-        click.echo(f"results: {(out / RESULTS_FILE).absolute()}")
+        echo(f"results: {(out / RESULTS_FILE).absolute()}")
 
 
 def _show(results: list[Reproduction]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("system", "figure", "published", "here", "fit", "size", box=box.SIMPLE_HEAD, show_edge=False)
     for result in results:
@@ -57,11 +57,11 @@ def _show(results: list[Reproduction]) -> None:
             if name in result.measured:
                 ours = f"{result.measured[name]:.2%}"
                 theirs = f"{result.published[name]:.2%}" if name in result.published else "-"
-                table.add_row("" if not beside else result.id, label, theirs, ours, *beside)
+                table.add_row(Text("" if not beside else visible(result.id)), label, theirs, ours, *beside)
                 beside = []
-    Console().print(table)
+    echo_styled(rendered(table))
     for note, ids in _notes(results).items():
-        click.echo(f"{', '.join(ids)}: {note}")
+        echo(f"{', '.join(ids)}: {note}")
 
 
 def _notes(results: list[Reproduction]) -> dict[str, list[str]]:

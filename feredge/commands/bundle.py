@@ -8,6 +8,7 @@ import click
 
 from feredge.commands.measuring import HOW_HARD, named
 from feredge.commands.shared import DATA_AGAIN, PATH, bars
+from feredge.console import echo
 
 
 @click.command("bundle")
@@ -37,4 +38,4 @@ def command(
     dataset = folder.load_data(data)
     with bars() as progress:
         bundle(folder, dataset, out, hard=hard, progress=progress)
-    click.echo(f"bundle: {out}, {out.stat().st_size / 1e6:.1f} MB; on the device: python {out.name}")
+    echo(f"bundle: {out}, {out.stat().st_size / 1e6:.1f} MB; on the device: python {out.name}")

@@ -10,6 +10,7 @@ import click
 
 from feredge.artifact import EVERY_FILE
 from feredge.commands.shared import PATH, bars
+from feredge.console import echo
 from feredge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
     recipe = recipes.load(folder.recipe_file, changes=changes) if changes else None
     settings, variants = _settings((recipe or folder.recipe()).export, **asked), asked["variants"]
     own = load(calibrate_on, size=folder.recipe().data.size) if calibrate_on else None
-    from feredge.export import export
+    with bars("opening TensorFlow") as progress:
+        from feredge.export import export
 
-    with bars() as progress:
         manifest = export(
             folder, dataset, recipe=recipe, settings=settings, variants=variants, calibrate_on=own, progress=progress
         )
@@ -85,15 +86,15 @@ def say_exported(run: RunFolder, manifest: Manifest) -> None:
         if entry.card.float_layers:
             drop = entry.verification.get("validation_drop")
             lost = "" if drop is None else f", {drop:+.2f} pp on the validation images"
-            click.echo(f"{entry.file}: in float32: {', '.join(entry.card.float_layers)}{lost}")
+            echo(f"{entry.file}: in float32: {', '.join(entry.card.float_layers)}{lost}")
     calibrated = [
         entry.verification["calibration_images"]
         for entry in manifest.entries
         if "calibration_images" in entry.verification
     ]
     if calibrated and min(calibrated) < 100:
-        click.echo(f"warning: calibrated on only {min(calibrated)} images, expected at least 100", err=True)
-    click.echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
+        echo(f"warning: calibrated on only {min(calibrated)} images, expected at least 100", err=True)
+    echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
 
 
 def _settings(settings: Export, **asked: Any) -> Export | None:

@@ -9,30 +9,34 @@ from typing import Any
 import click
 
 from feredge.commands.shared import AS_JSON, PATH, note_unread
+from feredge.console import echo, echo_json
 
 
 @click.command("inspect")
 @click.argument("model", type=PATH)
 @AS_JSON
 def command(model: Path, as_json: bool) -> None:
-    """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime that loads it.
+    """Show what a model file says of itself: classes, input, weights, size, and the oldest runtime seen to answer it.
 
     MODEL is a file, an exported folder or a name, as --model of other commands takes it.
     """
-    found = _read(model)
+    from feredge.inspection.child import run
+
+    found = run(_read, model, model=model)
     note_unread()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo_json(found, indent=2)
         return
     width = max(map(len, found))
     for name, value in found.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         if isinstance(value, dict):
             shown = json.dumps(value)
-        click.echo(f"{name.replace('_', ' '):{width}}  {shown}")
+        echo(f"{name.replace('_', ' '):{width}}  {shown}")
 
 
-def _read(model: Path) -> dict[str, Any]:
+def _read(model: str) -> dict[str, Any]:
+    """Return what is printed; run in a child process, because nobody knows who wrote the file."""
     from feredge import files
     from feredge.bench import macs
     from feredge.runtime import open_checked

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import click
 
 from feredge.commands.shared import AS_JSON, DATA_AGAIN, PATH
+from feredge.console import echo, echo_json, visible
 from feredge.errors import RunError
+from feredge.progress import heartbeat
 
 
 @click.command("layers")
@@ -27,22 +29,24 @@ def command(run: Path, data: str | None, variant: str, kind: Literal["onnx", "tf
     """
     from feredge import files
     from feredge.artifact import LAYERS_FILE
-    from feredge.export.layers import layer_table
     from feredge.run import RunFolder
 
     folder = RunFolder.open(run, trained=True)
     path = folder.artifacts / LAYERS_FILE
     before = _known(path)
-    rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
+    with heartbeat("layers: opening TensorFlow, then running each layer in int8"):
+        from feredge.export.layers import layer_table
+
+        rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
     files.write_json(path, {**before, f"{variant}.int8.{kind}": rows})
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows, indent=2)
         return
-    width = max(len(row["layer"]) for row in rows)
-    click.echo(f"{'layer':{width}}  output MSE   dB  alone: MSE   dB")
+    width = max(len(visible(row["layer"])) for row in rows)
+    echo(f"{'layer':{width}}  output MSE   dB  alone: MSE   dB")
     for row in rows:
         output, alone = (_decibels(row[key]) for key in ("sqnr_db", "alone_sqnr_db"))
-        click.echo(f"{row['layer']:{width}}  {row['mse']:10.2e} {output}  {row['alone_mse']:10.2e} {alone}")
+        echo(f"{visible(row['layer']):{width}}  {row['mse']:10.2e} {output}  {row['alone_mse']:10.2e} {alone}")
 
 
 def _known(path: Path) -> dict[str, Any]:

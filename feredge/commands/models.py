@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from feredge.commands.shared import AS_JSON
+from feredge.console import echo, echo_json, visible
 
 
 @click.command("models")
@@ -19,11 +19,11 @@ def command(as_json: bool) -> None:
 
     rows = [_about(name, place) for name, place in shipped.models().items()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows, indent=2)
         return
     for row in rows:
         right = f"{row['accuracy']:.2%} of {row['images']:,} test images" if "accuracy" in row else ""
-        click.echo(f"{row['name']:<8} {row['bytes'] / 1e3:7,.0f} KB  {right:<28} {row['file']}")
+        echo(f"{visible(row['name']):<8} {row['bytes'] / 1e3:7,.0f} KB  {right:<28} {row['file']}")
 
 
 def _about(name: str, place: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from feredge.commands.shared import DATA_AGAIN, PATH, bars
+from feredge.console import echo
 
 
 @click.command("pictures")
@@ -24,4 +25,4 @@ def command(run: Path, data: str | None) -> None:
     dataset = folder.load_data(data)
     with bars() as progress:
         drawn = draw(folder, dataset, progress=progress)
-    click.echo(f"{len(drawn)} files: {folder.pictures}")
+    echo(f"{len(drawn)} files: {folder.pictures}")

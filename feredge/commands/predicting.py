@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feredge.commands.shared import MARK, PATH, options
+from feredge.console import echo, progress_bar
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def write_table(predictor: Predictor, pictures: list[str], table: Path, **option
     with bar() as progress:
         state = label(predictor, pictures, table, progress=progress, **options)
     failed = f", {state.failed:,} could not be used" if state.failed else ""
-    click.echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
+    echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
     if state.failed == state.pictures:
         raise PictureError("expected pictures, none could be used; the table says why")
 
@@ -78,9 +78,7 @@ def bar() -> Iterator[Progress]:
     def progress(task: str, done: float, total: float, note: str = "") -> None:
         nonlocal shown
         if shown is None:
-            length = int(total) or None
-            hidden = not sys.stderr.isatty()
-            shown = click.progressbar(length=length, label=task, file=sys.stderr, show_pos=True, hidden=hidden)
+            shown = progress_bar(task, int(total) or None)
             shown.__enter__()
         shown.update(int(done) - shown.pos)
 

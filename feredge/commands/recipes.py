@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from feredge.console import echo
+
 
 @click.command("recipes")
 def command() -> None:
@@ -11,4 +13,4 @@ def command() -> None:
     from feredge import recipes
 
     for name in recipes.names():
-        click.echo(name)
+        echo(name)

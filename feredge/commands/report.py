@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from feredge.commands.shared import DATA_AGAIN, NO_FACES, PATH, show
+from feredge.console import echo, echo_lines, echo_styled, write_data
 from feredge.errors import DataError, ResultsError, RunError
 
 if TYPE_CHECKING:
@@ -36,21 +37,23 @@ def command(runs: tuple[Path, ...], form: str | None, html: Path | None, data: s
         raise click.UsageError("--html writes a page, --markdown and --csv print: expected one of them")
     tables = [Results.read(RunFolder(path).results if path.is_dir() else path) for path in runs]
     if len(tables) > 1:
-        click.echo(report.to_comparison(tables))
+        echo_lines(report.to_comparison(tables))
         if html:
             report.write_comparison(tables, html)
-            click.echo(f"report: {html.absolute()}")
+            echo(f"report: {html.absolute()}")
         return
     results, page = tables[0], html or (RunFolder(runs[0]).report if runs[0].is_dir() else None)
-    if form:
-        click.echo((report.to_markdown if form == "markdown" else report.to_csv)(results), nl=form == "markdown")
+    if form == "csv":
+        write_data(report.to_csv(results).encode("utf-8", "surrogateescape"))
+    elif form == "markdown":
+        echo_lines(report.to_markdown(results))
     elif page:
         faces = None if no_faces else _faces(results, runs[0], data)
         pictures = runs[0] if runs[0].is_dir() else runs[0].parent
         report.write_html(results, page, pictures=pictures, faces=faces)
         show(results, page)
     else:
-        click.echo(report.to_terminal(results))
+        echo_styled(report.to_terminal(results))
 
 
 def _faces(results: Results, run: Path, data: str | None) -> dict[int, str] | None:
@@ -72,6 +75,6 @@ def _faces(results: Results, run: Path, data: str | None) -> dict[int, str] | No
     except (DataError, RunError) as error:
         if data is not None:
             raise
-        click.echo(f"the page has no faces: {error}", err=True)
+        echo(f"the page has no faces: {error}", err=True)
         return None
     return report.faces(results, [dataset])

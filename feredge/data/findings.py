@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feredge.console import visible
 from feredge.data.dataset import NO_LABEL, Dataset
 from feredge.data.duplicates import NEAR, constant, first_twins, near_pairs
 from feredge.data.folders import file_names
@@ -100,7 +101,7 @@ class Findings:
             f"{len(self.conflicts):,} of them with conflicting labels" + _examples(self.conflicts),
             f"{len(self.constant):,} constant images" + _listed([_name(image) for image in self.constant], ", ", ": "),
         ]
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
 
 def check(dataset: Dataset) -> Findings:

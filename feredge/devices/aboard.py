@@ -7,7 +7,6 @@ Corrupted copies are left out: what they show of a file's numbers does not depen
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from feredge.bench.subjects import Group, artifact_subjects, float_subject
 from feredge.bench.summary import Judged, sum_up
 from feredge.bench.trial import Trial
 from feredge.bench.words import percent
+from feredge.console import echo, echo_lines, progress_line, visible
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError
@@ -38,13 +38,14 @@ SCHEMA = 1
 def main(folder: str, out: Path, progress_file: str | None) -> None:
     """Measure the bundle unpacked in `folder`; write `out` last, and its evidence beside it as `.npz`."""
     if progress_file is None:
-        results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=_say)
+        results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=progress_line)
     else:
         with Path(progress_file).open("a", encoding="utf-8") as file:
             results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=_Lines(file))
     harness.write(results, evidence, out)
     if progress_file is None:
-        print(_summary(results), f"results: {out}", sep="\n")
+        echo_lines(_summary(results))
+        echo(f"results: {out}")
 
 
 def measure_bundle(
@@ -111,15 +112,6 @@ class _Lines:
         self._file.flush()
 
 
-def _say(task: str, done: float, total: float, note: str = "") -> None:
-    """Show progress on standard error: in one line of a terminal, else only what is done."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{task}: {done:.0f} of {total:.0f} {note}" + ("\n" if done == total else ""))
-    elif done == total:
-        sys.stderr.write(f"{task}: done\n")
-    sys.stderr.flush()
-
-
 def _summary(results: Results) -> str:
     """Return a plain line a row: no package for tables stands on a device."""
     lines = [f"{'file':<32} accuracy %   drop pp   median ms"]
@@ -127,5 +119,6 @@ def _summary(results: Results) -> str:
         accuracy = percent(row.accuracy)
         drop = f"{row.drop.pp:+.2f}" if row.drop else ""
         median = f"{row.headline.median:.3f}" if row.headline else ""
-        lines.append(f"{row.name:<32} {accuracy:>10} {drop:>9} {median:>11}  {row.failure or ''}".rstrip())
+        line = f"{visible(row.name):<32} {accuracy:>10} {drop:>9} {median:>11}  {row.failure or ''}"
+        lines.append(visible(line.rstrip()))
     return "\n".join(lines)

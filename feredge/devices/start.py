@@ -6,6 +6,7 @@ feredge takes gets to say so.
 
 import argparse
 import importlib.util
+import os
 import shutil
 import signal
 import sys
@@ -44,6 +45,9 @@ def main() -> int:
             aboard.main(folder, out, options.progress)
         except FeredgeError as error:
             return fail(str(error))
+    except BrokenPipeError:  # whoever read the output wants no more; the results are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, zipfile.BadZipFile) as error:
         return fail(f"expected to measure a whole bundle, found {error}")
     except KeyboardInterrupt:
@@ -54,8 +58,9 @@ def main() -> int:
 
 
 def fail(message: str, code: int = 2) -> int:
-    """Say why not; return the exit code."""
-    sys.stderr.write(f"error: {message}\n")
+    """Say why not, control characters written out; return the exit code. `feredge.console` is too new for it."""
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+    sys.stderr.write(f"error: {shown}\n")
     return code
 
 

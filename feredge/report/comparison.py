@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from feredge.bench.results import Results, Row
 from feredge.bench.words import clocked, percent, signed
 from feredge.errors import ResultsError
+from feredge.report.text import code_span, plain_text
 
 
 def to_comparison(several: Sequence[Results]) -> str:
@@ -32,15 +33,17 @@ def to_comparison(several: Sequence[Results]) -> str:
         for results, row in zip(several[1:], rows[1:], strict=True):
             gain = gained(several[0], rows[0], results, row) if rows[0] and row else None
             cells += ["" if gain is None else signed(gain), _slower(rows[0], row)]
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        code = code_span(name).replace("|", "\\|")
+        lines.append(f"| {code} | " + " | ".join(cells) + " |")
     lines.append("")
     for letter, results in zip(letters, several, strict=True):
         machine, data = results.machine, results.data
-        lines.append(
-            f"* {letter}: {results.recipe.get('name', 'a run')}, {data.source} (SHA-256 {data.digest[:12]}, "
+        measured = (
+            f"{letter}: {results.recipe.get('name', 'a run')}, {data.source} (SHA-256 {data.digest[:12]}, "
             f"{data.total:,} test images), {machine.cpu}, {machine.cores} cores, {results.effort.name} benchmark, "
             f"{results.measured[:10]}"
         )
+        lines.append(f"* {plain_text(measured)}")
     return "\n".join(lines) + "\n"
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from feredge.artifact import LAYERS_FILE, RUNTIMES_FILE
-from feredge.report.markup import breakable, line, scroll, section, table
+from feredge.report.templates import render
 
 
 def layers(folder: Path) -> str:
@@ -20,14 +19,14 @@ def layers(folder: Path) -> str:
         for file, rows in _read(folder / LAYERS_FILE).items()
         if isinstance(rows, list)
     }
-    parts = "".join(f"<h3>{breakable(file)}</h3>{_layer_table(file, rows)}" for file, rows in found.items() if rows)
-    if not parts:
+    tables = [(file, _layer_rows(rows)) for file, rows in found.items() if rows]
+    if not tables:
         return ""
     lead = (
         "What int8 costs in each layer, worst first: the bar and “alone” are the error of the probabilities when only "
         "this layer is in int8; “output” is the error of the layer's own output in the int8 file."
     )
-    return section("layers", "Where int8 loses", parts, lead=lead)
+    return render("layers.html", lead=lead, tables=tables)
 
 
 def runtimes(folder: Path) -> str:
@@ -37,55 +36,46 @@ def runtimes(folder: Path) -> str:
     if not isinstance(artifacts, dict) or not artifacts:
         return ""
     names = list(dict.fromkeys(name for one in artifacts.values() if isinstance(one, dict) for name in one))
-    rows = (
-        line(file, *(_answer(one.get(name)) for name in names))
-        for file, one in artifacts.items()
-        if isinstance(one, dict)
-    )
+    rows = [
+        (file, [_answer(one.get(name)) for name in names]) for file, one in artifacts.items() if isinstance(one, dict)
+    ]
     lead = (
-        f"Every file in every runtime for its format, on {value.get('images', 'some')} calibration images: the share "
+        f"Every file in every runtime for its format, on {value.get('images', 'some')} validation images: the share "
         "named as the float network names it, and the largest difference of a probability."
     )
-    grid = table(("file", *names), rows, style="heat")
-    return section("runtimes", "The same file elsewhere", scroll("Runtimes", grid), lead=lead)
+    return render("runtimes.html", lead=lead, names=names, rows=rows)
 
 
-def _layer_table(file: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _layer_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     errors = [error for row in rows if (error := _number(row.get("alone_mse"))) and error > 0]
     most, least = (max(errors), min(errors)) if errors else (1.0, 1.0)
 
-    def bar(value: Any) -> str:
+    def width(value: Any) -> float:
         error = _number(value)
-        width = 0.0
-        if error and error > 0:
-            width = 8 + 90 * (math.log(error / least) / math.log(most / least) if most > least else 1.0)
-        mark = f'<i class="whisker bar" style="left:0;width:{width:.1f}%"></i>' if width else ""
-        return f'<td class="lane" aria-hidden="true">{mark}</td>'
+        if not error or error <= 0:
+            return 0.0
+        return 8 + 90 * (math.log(error / least) / math.log(most / least) if most > least else 1.0)
 
-    headings = ("layer", "error alone (logarithmic)", "alone MSE", "alone dB", "output MSE", "output dB")
-    lines = (
-        line(
-            str(row["layer"]),
-            bar(row.get("alone_mse")),
-            *(_text(row.get(key), pattern) for key, pattern in _COLUMNS),
-        )
+    return [
+        {
+            "layer": str(row["layer"]),
+            "width": width(row.get("alone_mse")),
+            "cells": [_text(row.get(key), pattern) for key, pattern in _COLUMNS],
+        }
         for row in rows
-    )
-    return scroll(f"Layers of {file}", table(headings, lines, style="lanes"))
+    ]
 
 
 _COLUMNS = (("alone_mse", "{:.1e}"), ("alone_sqnr_db", "{:.0f}"), ("mse", "{:.1e}"), ("sqnr_db", "{:.0f}"))
 
 
-def _answer(found: Any) -> str:
+def _answer(found: Any) -> dict[str, str]:
     if not isinstance(found, dict):
-        return ""
+        return {}
     if "failed" in found:
-        return f'<span class="pill failed" title="{escape(str(found["failed"]))}">failed</span>'
+        return {"failed": str(found["failed"])}
     agreement, gap = _number(found.get("agreement")), _number(found.get("max_difference"))
-    if agreement is None or gap is None:
-        return ""
-    return f"{agreement:.1%} <small>{gap:.1g}</small>"
+    return {} if agreement is None or gap is None else {"agreement": f"{agreement:.1%}", "gap": f"{gap:.1g}"}
 
 
 def _text(value: Any, pattern: str) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feredge import files
 from feredge.bench.results import Results, Row
+from feredge.console import visible
 from feredge.report import sections
 from feredge.report.choice import Choice, choose, comparable, pareto
 from feredge.report.conversion import layers, runtimes
 from feredge.report.damage import damage, robustness
 from feredge.report.faces import shown
-from feredge.report.markup import document, resource, section
+from feredge.report.templates import as_html, render, resource
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 PICTURES = (
     ("curves.png", "Training curves: loss and accuracy over the epochs"),
@@ -41,27 +44,25 @@ def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[in
     """Return the report page."""
     choice = choose(results)
     front = pareto(row for row in results.rows if row.kind == "artifact")
-    parts = {
-        "script": resource("page.js"),
-        "data": _embedded(_payload(results, choice, front, faces or {})),
-        "masthead": sections.masthead(results),
-        "verdict": sections.verdict(results, choice),
-        "table": sections.figures(results, choice, front),
-        "damage": damage(results, choice),
-        "robustness": robustness(results),
-        "conversion": layers(pictures / "artifacts") + runtimes(pictures / "artifacts") if pictures else "",
-        "steadiness": sections.steadiness(results),
-        "training": _training(pictures) if pictures else "",
-        "evidence": sections.evidence(results),
-    }
-    page = resource("page.html")
-    # One pass, so that a value that looks like a placeholder stays as it is.
-    pieces = page.split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        key, _, rest = piece.partition("}}")
-        filled.append(parts[key] + rest)
-    return document(f"{sections.title(results)} on {results.data.source}", "".join(filled))
+    return render(
+        "report.html",
+        title=f"{sections.title(results)} on {results.data.source}",
+        style=as_html(resource("page.css")),
+        script=as_html(resource("page.js")),
+        data=_embedded(_payload(results, choice, front, faces or {})),
+        masthead=sections.masthead(results),
+        verdict=sections.verdict(results, choice),
+        table=sections.figures(results, choice, front),
+        parts=(
+            damage(results, choice),
+            robustness(results),
+            layers(pictures / "artifacts") if pictures else "",
+            runtimes(pictures / "artifacts") if pictures else "",
+            sections.steadiness(results),
+            _training(pictures) if pictures else "",
+            sections.evidence(results),
+        ),
+    )
 
 
 def _payload(results: Results, choice: Choice, front: set[str], faces: Mapping[int, str]) -> dict[str, Any]:
@@ -118,19 +119,24 @@ def _point(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
     }
 
 
-def _embedded(value: Any) -> str:
+def _embedded(value: Any) -> Markup:
     """Return JSON that may stand inside a script element: no text in it can end the element or open a comment."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return as_html(json.dumps(_visible(value), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+
+
+def _visible(value: Any) -> Any:
+    """Write out control characters as the page's HTML does, by whose names the script looks rows up."""
+    if isinstance(value, str):
+        return visible(value, lines=True)
+    if isinstance(value, dict):
+        return {_visible(key): _visible(item) for key, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _training(folder: Path) -> str:
-    figures = []
-    for name, words in PICTURES:
-        path = folder / name
-        if path.is_file():
-            source = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-            picture = f'<img src="{source}" alt="{escape(words)}">'
-            figures.append(f"<figure>{picture}<figcaption>{escape(words)}</figcaption></figure>")
-    if not figures:
-        return ""
-    return section("training", "How it was trained", f'<div class="pictures">{"".join(figures)}</div>')
+    figures = [
+        (words, base64.b64encode((folder / name).read_bytes()).decode("ascii"))
+        for name, words in PICTURES
+        if (folder / name).is_file()
+    ]
+    return render("training.html", figures=figures) if figures else ""

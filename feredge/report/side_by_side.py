@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
 from feredge import files
 from feredge.bench.figures import NOISY_FROM
@@ -15,7 +15,7 @@ from feredge.bench.words import clocked, percent, signed
 from feredge.report import sections
 from feredge.report.choice import choose, counted
 from feredge.report.comparison import gained, lettered, matched
-from feredge.report.markup import breakable, document, line, scroll, section, table
+from feredge.report.templates import as_html, render, resource
 
 NARROWEST = 1.1
 """Ratio that the axis of ratios reaches at least, either way."""
@@ -36,23 +36,25 @@ def to_page(several: Sequence[Results]) -> str:
     names = matched(several)
     letters = lettered(several)
     first = several[0]
-    body = ""
+    against = []
     for letter, other in list(zip(letters, several, strict=True))[1:]:
         pairs = _pairs(names, first, other)
-        body += section(
-            f"against-{letter}",
-            f"{letter} against A",
-            _summary(pairs, first, other, letter) + _lanes(pairs, first, other, letter),
-        )
-    title = f"{len(several)} results side by side"
-    kinds = " · ".join(
+        words, cautions = _summary(pairs, first, other, letter)
+        lanes = _lanes(pairs, first, other, letter)
+        against.append({"letter": letter, "words": words, "cautions": cautions, **lanes})
+    kinds = (
         f"{letter}: {sections.title(one)}, {one.machine.cpu}" for letter, one in zip(letters, several, strict=True)
     )
-    return document(
-        title,
-        f'<header><p class="kicker">feredge comparison</p><h1>{title}</h1><p class="facts">{escape(kinds)}</p></header>'
-        f"<main>{body}{_choices(letters, several)}{_machines(letters, several)}</main>"
-        "<footer><p>Written by feredge. This page needs no network.</p></footer>\n",
+    return render(
+        "comparison.html",
+        title=f"{len(several)} results side by side",
+        kinds=" · ".join(kinds),
+        style=as_html(resource("page.css")),
+        script="",
+        letters=letters,
+        against=against,
+        choices=list(zip(letters, map(choose, several), strict=True)),
+        machines=_facts(several),
     )
 
 
@@ -61,7 +63,7 @@ def _pairs(names: Sequence[str], first: Results, other: Results) -> list[Pair]:
     return [(name, before[name], after[name]) for name in names if name in before and name in after]
 
 
-def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
+def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> tuple[str, list[str]]:
     """Return the outcome in a few sentences, and why it may not hold."""
     ratios = {pair[0]: ratio for pair in pairs if (ratio := pair[2].times(pair[1])) is not None}
     words = [f"In both: {counted(len(pairs))}."]
@@ -91,15 +93,14 @@ def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str)
         cautions.append(
             f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_FROM:.0%}."
         )
-    found = "".join(f'<p class="caution">{escape(caution)}</p>' for caution in cautions)
-    return f'<p class="lead">{escape(" ".join(words))}</p>{found}'
+    return " ".join(words), cautions
 
 
 def _same_file(pair: Pair) -> bool:
     return pair[1].sha256 == pair[2].sha256
 
 
-def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
+def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> dict[str, Any]:
     # Baselines may be fitted anew, and so differ more than any file does.
     ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].times(pair[1])) is not None]
     reach = max([NARROWEST, *ratios, *(1 / ratio for ratio in ratios)]) ** 1.08
@@ -107,49 +108,23 @@ def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -
     def place(ratio: float) -> float:
         return min(max(50 + 50 * math.log(ratio) / math.log(reach), 1.0), 99.0)
 
-    band = f'<i class="band" style="left:{place(1 / 1.05):.2f}%;width:{place(1.05) - place(1 / 1.05):.2f}%"></i>'
-
-    def row(pair: Pair) -> str:
+    def row(pair: Pair) -> dict[str, Any]:
         name, a, b = pair
         ratio = b.times(a)
-        marks, text = "", ""
-        if ratio is not None:
-            left, right = sorted((50.0, place(ratio)))
-            marks = f'<i class="whisker" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
-            marks += f'<i class="dot" style="left:{place(ratio):.2f}%"></i>'
-            text = f"{ratio:.2f}"
-        kind = "kept" if ratio is None or 1 / 1.05 <= ratio <= 1.05 else "lost" if ratio > 1 else "won"
-        lane = f'<td class="lane {kind}" aria-hidden="true">{band}<i class="zero" style="left:50%"></i>{marks}</td>'
         gain = gained(first, a, other, b)
         cells = (clocked(a.headline), clocked(b.headline), percent(a.accuracy), percent(b.accuracy))
-        return line(name, lane, text, *cells, "" if gain is None else signed(gain))
+        return {
+            "name": name,
+            "kind": "kept" if ratio is None or 1 / 1.05 <= ratio <= 1.05 else "lost" if ratio > 1 else "won",
+            "place": None if ratio is None else place(ratio),
+            "cells": ("" if ratio is None else f"{ratio:.2f}", *cells, "" if gain is None else signed(gain)),
+        }
 
     headings = (
         *("file", f"← {letter} faster · slower →", f"{letter} / A"),
         *("A ms", f"{letter} ms", "A %", f"{letter} %", "pp"),
     )
-    return scroll(f"{letter} against A", table(headings, map(row, pairs), style="lanes"))
-
-
-def _choices(letters: Sequence[str], several: Sequence[Results]) -> str:
-    found = []
-    for letter, results in zip(letters, several, strict=True):
-        choice = choose(results)
-        name = f"<code>{breakable(choice.row.name)}</code>" if choice.row else "nothing"
-        found.append(f"<li><b>{letter}</b> {name} <span>{escape(' '.join(choice.steps))}</span></li>")
-    return section("choices", "What each would ship", f'<ul class="others wide">{"".join(found)}</ul>')
-
-
-def _machines(letters: Sequence[str], several: Sequence[Results]) -> str:
-    """Return what each was measured on; a line whose entries differ is marked."""
-    found = []
-    for name, values in _facts(several):
-        differs = len(set(values)) > 1
-        mark = ' <span class="mark noisy">differs</span>' if differs else ""
-        cells = "".join(f"<td>{escape(value)}</td>" for value in values)
-        found.append(f'<tr><th scope="row">{escape(name)}{mark}</th>{cells}</tr>')
-    grid = table(("", *letters), found, style="keys wrap")
-    return section("machines", "Machines and data", scroll("Machines and data", grid))
+    return {"headings": headings, "band": (place(1 / 1.05), place(1.05)), "rows": [row(pair) for pair in pairs]}
 
 
 def _facts(several: Sequence[Results]) -> list[tuple[str, list[str]]]:

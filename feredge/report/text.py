@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import re
 import shutil
 
 from feredge.bench.results import Results, Row
 from feredge.bench.words import clocked
+from feredge.console import rendered, visible
 from feredge.report.choice import choose
 from feredge.report.table import Column, columns
 
@@ -24,7 +25,6 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     Needs rich, of feredge[workshop].
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -32,7 +32,7 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     narrow = width < NARROW
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
     shown = [column for column in _shown(results) if not (narrow and column.key == "p90_ms")]
-    longest = max((len(row.name) for row in results.rows), default=0)
+    longest = max((len(visible(row.name)) for row in results.rows), default=0)
     for column in shown:
         words = column.key in ("file", "verdict")
         table.add_column(
@@ -46,7 +46,7 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     for row in results.rows:
         ships = choice.row is not None and row.name == choice.row.name
         style = "red" if row.failure else "bold green" if ships else "dim" if row.kind == "baseline" else ""
-        cells = [_cell(row, column.key, column.text(row)) for column in shown]
+        cells = [visible(_cell(row, column.key, column.text(row))) for column in shown]
         if narrow:
             cells = [cell.partition(" [")[0] for cell in cells]
         cells = [
@@ -54,36 +54,53 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
             for column, cell in zip(shown, cells, strict=True)
         ]
         table.add_row(*map(Text, cells), style=style)
-    text = io.StringIO()
-    console = Console(file=text, width=width, force_terminal=True, highlight=False, legacy_windows=False)
-    console.print(table)
-    for row in results.rows:
-        if row.failure:
-            console.print(Text(f"{row.name} failed: {row.failure}", style="red"))
+    failed = [row for row in results.rows if row.failure]
+    lines = [Text(visible(f"{row.name} failed: {row.failure}"), style="red") for row in failed]
     if choice.row:
-        console.print(Text(f"Ship {choice.row.name}.", style="bold green"), Text(" ".join(choice.steps)))
-    for line in (*choice.cautions, *_footnotes(results)):
-        console.print(Text(line, style="dim"))
-    return text.getvalue().rstrip("\n")
+        ship = Text(visible(f"Ship {choice.row.name}."), style="bold green")
+        lines.append(Text.assemble(ship, " ", Text(visible(" ".join(choice.steps)))))
+    lines += [Text(visible(line), style="dim") for line in (*choice.cautions, *_footnotes(results))]
+    warning = [] if choice.row else [Text(visible(" ".join(choice.steps)), style="bold red")]
+    return rendered(*warning, table, *lines, width=width)
 
 
 def to_markdown(results: Results) -> str:
     """Return the table as Markdown, with what it was measured on below it."""
     shown = _shown(results)
+    choice = choose(results)
     lines = [
+        *([] if choice.row else [f"**{plain_text(' '.join(choice.steps))}**", ""]),
         "| " + " | ".join(column.title for column in shown) + " |",
         "| " + " | ".join("---" if column.key in ("file", "verdict") else "---:" for column in shown) + " |",
     ]
-    choice = choose(results)
     for row in results.rows:
         ships = choice.row is not None and row.name == choice.row.name
-        cells = [_cell(row, column.key, column.text(row)).replace("|", "\\|") for column in shown]
-        cells[0] = f"**`{cells[0]}`**" if ships else f"`{cells[0]}`"
+        name, *cells = (_cell(row, column.key, column.text(row)) for column in shown)
+        code = code_span(name).replace("|", "\\|")
+        cells = [f"**{code}**" if ships else code, *(plain_table_cell(cell) for cell in cells)]
         lines.append("| " + " | ".join(cells) + " |")
     if choice.row:
-        lines += ["", f"**Ship `{choice.row.name}`.** " + " ".join(choice.steps)]
-    lines += ["", *(f"* {line}" for line in (*choice.cautions, *_footnotes(results)))]
+        lines += ["", f"**Ship {code_span(choice.row.name)}.** " + plain_text(" ".join(choice.steps))]
+    lines += ["", *(f"* {plain_text(line)}" for line in (*choice.cautions, *_footnotes(results)))]
     return "\n".join(lines) + "\n"
+
+
+def plain_text(text: str) -> str:
+    """Return text that Markdown shows as it is: no HTML, links, pictures, code, emphasis or lines of its own."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", visible(text))
+
+
+def plain_table_cell(text: str) -> str:
+    """Return what a table's cell shows as it is. Intervals keep their brackets, which nothing here makes a link."""
+    return re.sub(r"([\\`*<>|])", r"\\\1", visible(text))
+
+
+def code_span(text: str) -> str:
+    """Return text as code in Markdown, between more backticks than stand in it."""
+    text = visible(text)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    space = " " * (longest > 0)
+    return f"{'`' * (longest + 1)}{space}{text}{space}{'`' * (longest + 1)}"
 
 
 def _shown(results: Results) -> list[Column]:

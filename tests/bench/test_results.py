@@ -37,6 +37,11 @@ def some_results() -> Results:
     return Results({"name": "toy"}, data, machine.describe(), SMALL, "2026-01-01T00:00:00+00:00", (good, bad))
 
 
+def deep(count: int) -> list[Any]:
+    """Return lists in each other."""
+    return [deep(count - 1)] if count else []
+
+
 def timing(value: dict[str, Any]) -> dict[str, Any]:
     """Return the whole row's timing in what `to_json` gave."""
     found: dict[str, Any] = value["rows"][0]["latency"][0]["inference"]
@@ -70,6 +75,17 @@ def test_json_and_back(tmp_path: Path) -> None:
         (lambda v: v["data"].update(images=[1]), "a number of images for each class, found 1 for "),
         (lambda v: timing(v).update(rounds=[]), "expected rounds of more than 0 ms, found 0 rounds"),
         (lambda v: timing(v).update(median=0), "expected rounds of more than 0 ms, found 2 rounds and 0 ms"),
+        (lambda v: v["rows"][0].update(sha256="<script>alert(1)</script>"), "a sha256 of 64 hexadecimal digits, found"),
+        (lambda v: v["rows"][0].update(precision="x);url(//e"), "expected letters, digits and .+- in a name, found"),
+        (lambda v: v["data"].update(digest="0" * 63), "digest: expected 64 hexadecimal digits, found"),
+        (lambda v: v["machine"].update(cpu="\ud800"), "cpu: expected text, found half a character in '\\ud800'"),
+        (lambda v: v["machine"].update(cpu="x" * 70_000), "cpu: expected at most 65,536 characters, found 70,000"),
+        (lambda v: v["recipe"].update({"\udfff": 1}), "recipe: expected text, found half a character"),
+        (lambda v: v["recipe"].update(name=float("nan")), "name: expected a finite number, found nan"),
+        (lambda v: v["recipe"].update(deep=deep(40)), "expected at most 16 tables or lists in each other"),
+        (lambda v: v["rows"][0]["accuracy"].update(accuracy=1.5), "expected an accuracy from 0 to 1, found"),
+        (lambda v: v["rows"][0]["drop"].update(flips=[[1]]), "rows and columns of flips as classes, found [1]"),
+        (lambda v: v["rows"][0]["drop"].update(flipped=[[1, 0, 9, 0]]), "expected a flip of classes, found"),
         (lambda v: v["data"].update(images=[1, True]), "images: expected int, found True"),
     ],
 )

@@ -108,7 +108,9 @@ def test_a_name_that_is_no_text(feredge: Any, pictures: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(pictures / "caf") + b"\xe9.png"))
     odd.write_bytes((pictures / "face.png").read_bytes())
     done = feredge("--face", odd)
-    assert done.exit_code == 0 and b"caf\xe9.png" in done.stdout_bytes
+    assert done.exit_code == 0 and b"caf\\udce9.png" in done.stdout_bytes
+    table = feredge("--face", odd, "--csv", "-")
+    assert table.exit_code == 0 and b"caf\xe9.png" in table.stdout_bytes, "data for programs keep the name's bytes"
 
 
 def test_ctrl_c_promises_only_what_is_true(feredge: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_layers_and_runtimes_are_sections(results: Results, tmp_path: Path) -> N
     (folder / RUNTIMES_FILE).write_text(json.dumps(RUNTIMES))
     page = to_html(results, pictures=tmp_path)
     assert "stem_<wbr>&lt;conv&gt;" in page and "2.0e-05" in page and layers(folder).count("whisker bar") == 1
-    assert "99.0% <small>0.06</small>" in page and 'title="no &quot;kernel&quot;"' in page
+    assert "99.0% <small>0.06</small>" in page and 'title="no &#34;kernel&#34;"' in page
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 3}', '{"artifacts": [1]}', '{"a": [1, {"x": 2}]}'])

@@ -91,6 +91,35 @@ def test_nothing_in_the_results_becomes_markup(results: Results) -> None:
     assert text.count("<script") == 2 and text.count("</script>") == 2
 
 
+def test_no_other_script_runs(report: Path) -> None:
+    """Guards the security policy in the page: what is not the page's own script is neither run nor loaded."""
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', report.read_text(encoding="utf-8"))
+    assert policy is not None
+    assert policy[1].startswith("default-src &#39;none&#39;") and policy[1].count("sha256-") == 2
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    add = "(() => { const node = document.createElement('script'); node.textContent = 'window.evil = 1';"
+    with chromium.Page(program, report) as page:
+        assert page.complaints == []
+        assert page.run(f"{add} document.body.append(node); return window.evil === undefined }})()")
+        assert any("Content Security Policy" in complaint for complaint in page.complaints)
+
+
+def test_control_characters_are_shown(results: Results, tmp_path: Path) -> None:
+    """Guards the page against half characters, which no file can hold, and the script's look-up of such a name."""
+    rows = tuple(dataclasses.replace(row, name=f"\x1b[2J\ud800{row.name}") for row in results.rows)
+    write_html(dataclasses.replace(results, rows=rows), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "\x1b" not in text and "\\x1b[2J\\ud800" in text
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    with chromium.Page(program, tmp_path / "page.html") as page:
+        assert page.run("document.querySelectorAll('#figures tr.on').length") == 1
+        assert page.complaints == []
+
+
 def test_a_name_with_several_spaces(results: Results, tmp_path: Path) -> None:
     """Guards the script against names that a browser writes otherwise than they stand in the results."""
     program = chromium.find()
