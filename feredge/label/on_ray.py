@@ -126,13 +126,19 @@ def engine(
 
 @contextmanager
 def _sigterm_handler() -> Iterator[None]:
-    """Leave SIGTERM's handler as it is: Ray sets its own in the main thread, and ends the process without a word."""
+    """Leave SIGTERM's handler as it is: Ray sets its own in the main thread, which ends with the signal's number."""
     before = signal.getsignal(signal.SIGTERM)
+    ended = False
     try:
         yield
+    except SystemExit as error:
+        ended = error.code == signal.SIGTERM
+        raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+            if ended:
+                signal.raise_signal(signal.SIGTERM)
 
 
 def _knock(address: str | None) -> None:
