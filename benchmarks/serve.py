@@ -9,6 +9,9 @@ is on the PATH (Debian: apt-get install wrk), else Python, which takes about as 
 request is a drawn 48x48 face as PNG. Rounds of load and of the bare session (one picture at a time in one thread, and
 batches of 256 on every core) take turns. The ratio to reach is 1.5: wall time a request at full load over the bare
 cost of one picture.
+Then the same load runs beside 400 idle connections, each with half a header, and one whose headers have no end, all
+of which come back whenever the service closes them; rounds with and without them take turns. The rate to reach is 0.8
+of the undisturbed one.
 Overload is ten times as many clients as the queue holds pictures: every answer must be 200 or 503.
 """
 
@@ -27,8 +30,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -39,6 +44,8 @@ import onnxruntime
 from feredge.data.drawn import drawn
 from feredge.runtime import find_model
 
+IDLE_CONNECTIONS = 400
+HALF_HEADER = b"GET /health HTTP/1.1\r\nHost: x\r\n"
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -51,18 +58,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--load", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--attack", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.load:
         port, clients, seconds = args.load
         print(json.dumps(load(int(port), int(clients), float(seconds))))
         return
+    if args.attack:
+        attack(args.attack)
     model = find_model(args.model)
     wrk = shutil.which("wrk")
     print(f"serve: {model.name}, {CORES} cores, {args.clients} clients ({'wrk' if wrk else 'Python; wrk not found'})")
-    ratios = {}
+    ratios, disturbed = {}, {}
     for processes in args.processes:
         with serving(model, processes) as (process, port):
             ratios[processes] = measure(process.pid, port, model, processes, args, send_wrk if wrk else send)
+            disturbed[processes] = measure_disturbed(port, args, send_wrk if wrk else send)
             over = send(port, 10 * 256, args.seconds)
             print(f"  overload: {over['clients']:,} clients, answers by status {over['statuses']}, ", end="")
             wrong = over["failures"] or not {int(status) for status in over["statuses"]} <= {200, 503}
@@ -70,7 +81,10 @@ def main() -> None:
             process.terminate()
             process.wait(40)
     best = min(ratios, key=ratios.__getitem__)
-    print(f"serve: best with {best} processes: {ratios[best]:.2f} (reach 1.5)")
+    print(
+        f"serve: best with {best} processes: {ratios[best]:.2f} of the bare cost (reach at most 1.5); beside hostile "
+        f"connections {disturbed[best]:.2f} of the undisturbed rate (reach at least 0.8)"
+    )
 
 
 def measure(
@@ -96,6 +110,63 @@ def measure(
         f"{each / batched:.2f} of that in batches on every core, {batched * 1e6:.0f} us"
     )
     return each / alone
+
+
+def measure_disturbed(port: int, args: argparse.Namespace, send: Callable[..., dict]) -> float:
+    """Print what hostile connections do to the rate of ordinary requests; return its share of the undisturbed rate."""
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    wrong = 0
+    for _ in range(args.rounds):
+        for hostile in (False, True):
+            with attacking(port) if hostile else nullcontext():
+                done = send(port, args.clients, args.seconds)
+            rates[hostile].append(done["rate"])
+            wrong += done["failures"] + sum(n for status, n in done["statuses"].items() if status != "200")
+    alone, beside = statistics.median(rates[False]), statistics.median(rates[True])
+    print(
+        f"    {beside / alone:.2f} of the rate beside {IDLE_CONNECTIONS} idle connections and one with endless "
+        f"headers, {beside:,.0f} of {alone:,.0f} requests/s (reach 0.8); not answered with 200: {wrong}"
+    )
+    return beside / alone
+
+
+@contextmanager
+def attacking(port: int) -> Iterator[None]:
+    """Run the hostile connections in a process of their own."""
+    command = [sys.executable, __file__, "--attack", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "connected\n"
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def attack(port: int) -> NoReturn:
+    """Hold idle connections with half a header each, and send headers without end on one more, until killed."""
+
+    def connect() -> socket.socket:
+        one = socket.create_connection(("127.0.0.1", port), timeout=30)
+        one.sendall(HALF_HEADER)
+        return one
+
+    selector = selectors.DefaultSelector()
+    for _ in range(IDLE_CONNECTIONS):
+        selector.register(connect(), selectors.EVENT_READ)
+    endless = connect()
+    print("connected", flush=True)
+    while True:
+        try:
+            endless.sendall(b"X: " + b"a" * 1000 + b"\r\n")
+        except OSError:
+            endless.close()
+            endless = connect()
+        for key, _ in selector.select(0.01):  # closed by the service
+            one = key.fileobj
+            selector.unregister(one)
+            one.close()
+            selector.register(connect(), selectors.EVENT_READ)
 
 
 class serving:

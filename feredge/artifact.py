@@ -34,8 +34,11 @@ DIGEST_FILE = "sha256.txt"
 MANIFEST_FILE = "manifest.json"
 RUNTIMES_FILE = "runtimes.json"  # what every runtime made of every file
 LAYERS_FILE = "layers.json"  # what int8 costs in each layer, where somebody asked
+PROBES_FILE = "probes.npz"  # every file's answers on fixed pictures
 OPERATORS_FILE = "operators.config"  # what `.ort` files need of a reduced build
 SCHEMA = 1
+CARD_LIMIT = MANIFEST_LIMIT = 1 << 20
+"""Bytes, unpacked. A card has about 2,000; a manifest about 4,000 a file."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +130,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that one export wrote, in one folder."""
+    """Everything that one export wrote, in one folder.
+
+    Attributes:
+        probes: SHA-256 of the stored answers, PROBES_FILE; empty where there are none.
+    """
 
     entries: tuple[Entry, ...]
+    probes: str = ""
 
     def write(self, folder: Path) -> Path:
         """Write `manifest.json`, atomically and after every file it names. Return its path."""
         for entry in self.entries:
-            _check_bytes(folder / entry.file, entry)
+            check_bytes(folder / entry.file, entry.sha256)
         path = folder / MANIFEST_FILE
         rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
-        files.write_json(path, {"schema": SCHEMA, "artifacts": rows})
+        probes = {"probes": self.probes} if self.probes else {}
+        files.write_json(path, {"schema": SCHEMA, **probes, "artifacts": rows})
         return path
 
     @classmethod
@@ -145,11 +154,17 @@ class Manifest:
         """Read a folder's manifest; with `check`, hash every file it names.
 
         Raises:
-            ArtifactError: no manifest, one of another schema, or a file that does not fit it.
+            ArtifactError: no manifest, one of another schema or over MANIFEST_LIMIT, or a file that does not fit it.
         """
         path = folder / MANIFEST_FILE
+        if path.exists() and not path.is_file():  # a pipe would be waited on for ever
+            raise ArtifactError(f"{path}: expected a manifest, found something else than a file")
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                text = file.read(MANIFEST_LIMIT + 1)
+            if len(text) > MANIFEST_LIMIT:
+                raise ArtifactError(f"{path}: expected a manifest of at most {MANIFEST_LIMIT:,} bytes, found more")
+            value = json.loads(text.decode())
         except OSError as error:
             raise ArtifactError(f"{path}: expected a manifest, cannot be read ({error.strerror})") from error
         except (ValueError, RecursionError) as error:
@@ -172,8 +187,8 @@ class Manifest:
             raise ArtifactError(f"{path}: expected a whole manifest, found one without {error}") from error
         if check:
             for entry in entries:
-                _check_bytes(folder / entry.file, entry)
-        return cls(entries)
+                check_bytes(folder / entry.file, entry.sha256)
+        return cls(entries, str(value.get("probes", "")))
 
 
 def entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str, Any] | None = None) -> Entry:
@@ -181,12 +196,13 @@ def entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str,
     return Entry(path.name, files.sha256(path), path.stat().st_size, card, verification, facts or {})
 
 
-def _check_bytes(path: Path, entry: Entry) -> None:
+def check_bytes(path: Path, sha256: str) -> None:
+    """Raise ArtifactError unless a file stands at `path` and has this digest."""
     if not path.is_file():
         raise ArtifactError(f"{path}: expected the file that the manifest names, found none")
     found = files.sha256(path)
-    if found != entry.sha256:
-        raise ArtifactError(f"{path}: expected SHA-256 {entry.sha256[:12]}, found {found[:12]}")
+    if found != sha256:
+        raise ArtifactError(f"{path}: expected SHA-256 {sha256[:12]}, found {found[:12]}")
 
 
 def parse_card(text: str, where: str) -> Card:
@@ -198,30 +214,78 @@ def parse_card(text: str, where: str) -> Card:
     return Card.from_json(value, where=where)
 
 
-def read_tflite_card(path: Path) -> Card:
-    """Read the card inside a `.tflite` file, after holding the model against the digest beside the card.
+def read_card(path: Path) -> Card:
+    """Read the card inside a model file, after checking what the file would make its runtime do: no native code runs.
+
+    A `.tflite` file's model must be the one that the card was written for, and a flatbuffer of known operators whose
+    offsets stay inside of it (see `inference.tflite_check`); `.onnx` and `.ort` files must compute with onnxruntime's
+    own operators, without loops or branches, and hold all their weights (`inference.onnx_check`).
 
     Raises:
-        ArtifactError: a file without a card, or whose model is not the one that the card was written for. LiteRT
-            would end the process on some damaged models, so they must not reach it.
+        NoCardError: a file without a card.
+        ArtifactError: one that cannot be read, is damaged, or holds what an artifact must not.
     """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: expected a model file, cannot be read ({error.strerror})") from error
+    try:
+        text = {".tflite": _tflite_card, ".ort": _ort_card}.get(path.suffix, _onnx_card)(data)
+    except ArtifactError as error:
+        raise type(error)(f"{path}: {error}") from error
+    return parse_card(text, str(path))
+
+
+def _onnx_card(data: bytes) -> str:
+    from feredge.inference.onnx_check import check_onnx, read_onnx
+
+    contents = read_onnx(data)
+    text = _found_card(contents.metadata.get(CARD_KEY))
+    check_onnx(contents)
+    return text
+
+
+def _ort_card(data: bytes) -> str:
+    from feredge.inference.ort_check import check_ort
+
+    return _found_card(check_ort(data).get(CARD_KEY))
+
+
+def _tflite_card(data: bytes) -> str:
     import hashlib
     import io
     import zipfile
     import zlib
 
+    from feredge.inference.tflite_check import check_tflite
+
     try:
-        data = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            text = archive.read(CARD_FILE).decode()
-            digest = archive.read(DIGEST_FILE).decode()
+            text, digest = _member(archive, CARD_FILE), _member(archive, DIGEST_FILE)
             model = data[: min(info.header_offset for info in archive.infolist())]
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # all that zipfile raises for damaged archives: RuntimeError where a bit says encrypted or a later version
-        raise NoCardError(f"{path}: expected a feredge card inside the file, found none") from error
-    if hashlib.sha256(model).hexdigest() != digest:
-        raise ArtifactError(f"{path}: expected a model of SHA-256 {digest[:12]}, found a damaged one")
-    return parse_card(text, str(path))
+        raise NoCardError("expected a feredge card inside the file, found none") from error
+    found = hashlib.sha256(model).hexdigest()
+    if found != digest:
+        raise ArtifactError(f"expected a model of SHA-256 {digest[:12]!r}, found a damaged one")
+    check_tflite(model)
+    return text
+
+
+def _member(archive: Any, name: str) -> str:
+    """Return a text in a zip archive, of at most CARD_LIMIT bytes whatever the archive says of it."""
+    info = archive.getinfo(name)
+    if info.file_size > CARD_LIMIT or info.compress_type not in (0, 8):  # stored or deflated: zlib needs no memory
+        raise ArtifactError(f"expected {name} of at most {CARD_LIMIT:,} bytes, found {info.file_size:,}")
+    with archive.open(info) as file:
+        return str(file.read(CARD_LIMIT + 1).decode())
+
+
+def _found_card(text: str | None) -> str:
+    if text is None:
+        raise NoCardError("expected a feredge card inside the file, found none")
+    return text
 
 
 def append_tflite_card(model: bytes, card: Card) -> bytes:

@@ -37,9 +37,9 @@ def visible(text: str, *, lines: bool = False) -> str:
     return "".join(letter if _is_seen(letter) or (lines and letter == "\n") else _escaped(letter) for letter in text)
 
 
-def echo(text: str, err: bool = False) -> None:
+def echo(text: str, err: bool = False, *, stream: TextIO | None = None) -> None:
     """Print one line; a newline in it is written out, so that no data can look like a line of its own."""
-    _write(visible(text) + "\n", err)
+    _write(visible(text) + "\n", err, stream)
 
 
 def echo_lines(text: str, err: bool = False) -> None:
@@ -124,8 +124,8 @@ def _escaped(letter: str) -> str:
     return letter.encode("unicode-escape", "backslashreplace").decode("ascii")
 
 
-def _write(text: str, err: bool) -> None:
-    stream = sys.stderr if err else sys.stdout
+def _write(text: str, err: bool, stream: TextIO | None = None) -> None:
+    stream = stream or (sys.stderr if err else sys.stdout)
     stream.write(_encodable(text, stream))
     stream.flush()
 

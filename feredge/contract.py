@@ -55,9 +55,9 @@ class InputContract:
 
         Args:
             picture: `uint8` array `(h, w)`, `(h, w, 1)` gray, `(h, w, 3)` or `(h, w, 4)` with alpha last;
-                or a path, or the bytes, of a picture file (`read_picture` says which).
+                or whatever else `feredge.pictures.in_order` takes: a path, bytes, a picture of Pillow.
             box: `(x, y, width, height)` in pixels, wholly inside the picture, in any form that `as_box` takes.
-            color: channel order of a colour array; files are always read right.
+            color: channel order of a colour array, or `yuv420`, `nv12` planes; files are always read right.
 
         Raises:
             PictureError: empty, of another dtype or shape, unreadable, or a box outside the picture.

@@ -1,6 +1,7 @@
 """TensorFlow, set up in one place before its first import: legacy Keras, quiet logs, threads, seeds, precision.
 
 `tensorflow-model-optimization` works on Keras 2 only, hence `tf_keras`. Only train/ and export/ import this.
+A GPU that TensorFlow knows is used; `FEREDGE_GPU=0` hides it, which gives the same bits as a machine without one.
 """
 # ruff: noqa: TID251
 
@@ -30,7 +31,8 @@ def silenced() -> Iterator[None]:
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU's kernels would change results between machines
+if os.environ.get("FEREDGE_GPU") == "0":
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before the import: TensorFlow looks for GPUs once
 
 with silenced():
     import tensorflow as tf
@@ -39,6 +41,9 @@ with silenced():
 __all__ = ["has_bfloat16", "keras", "safe_to_fit", "seed_everything", "silenced", "tf"]
 
 tf.get_logger().setLevel("ERROR")
+for gpu in tf.config.list_physical_devices("GPU"):
+    tf.config.experimental.set_memory_growth(gpu, True)  # an export's workers share it
+tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 networks are what files are measured against
 
 
 def seed_everything(seed: int) -> None:

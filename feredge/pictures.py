@@ -6,17 +6,34 @@ import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import PictureError
+from feredge.inference import netpbm, picture_kinds
 
 Images: TypeAlias = NDArray[np.uint8]
-Picture: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | bytes"
+
+
+class PillowImage(Protocol):
+    """What tells a `PIL.Image.Image`, which only those have who use Pillow."""
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the pixels' type."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+
+
+Picture: TypeAlias = (
+    "NDArray[np.uint8] | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage"
+)
 Box: TypeAlias = "Sequence[float] | NDArray[Any] | Mapping[str, Any]"
-Color: TypeAlias = Literal["bgr", "rgb"]
+Color: TypeAlias = Literal["bgr", "rgb", "yuv420", "nv12"]
 
 MAX_PIXELS = 100_000_000
 """Larger picture files are refused before they are decoded: 100 million pixels take 300 MB in colour."""
@@ -53,12 +70,14 @@ def opencv() -> Any:
 def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False) -> Images:
     """Decode a picture file, or its bytes, to `uint8 (h, w)` gray or `(h, w, 3)` BGR.
 
-    The camera's orientation mark is followed, 16-bit pictures are scaled to 8, transparency is dropped, and of an
-    animation only the first picture is read. With `gray`, of a JPEG only the brightness that it stores is decoded,
-    in two thirds of the time; it is the gray of its BGR pixels, but for colours too strong for the screen.
+    The camera's orientation mark is followed, pictures of another depth are scaled to 8 bits (PGM, PPM and PAM by the
+    maximum value that they state), transparency is dropped, and of an animation only the first picture is read. HEIC
+    needs pillow-heif; AVIF an OpenCV or Pillow that was built with it. With `gray`, of a JPEG only the brightness that
+    it stores is decoded, in two thirds of the time; it is the gray of its BGR pixels, but for colours too strong for
+    the screen.
 
     Raises:
-        PictureError: missing, of another kind than PNG, JPEG, BMP, GIF, WebP, TIFF and PNM, of more than
+        PictureError: missing, of another kind than these, PNG, JPEG, BMP, GIF, WebP and TIFF, of more than
             MAX_PIXELS (found in its header, before decoding), or damaged.
     """
     cv2 = opencv()
@@ -66,17 +85,42 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False) 
     data = source if isinstance(source, bytes) else _read(source)
     size = picture_size(data)
     if size is None:
-        raise PictureError(f"{name}: expected a PNG, JPEG, BMP, GIF, WebP, TIFF or PNM picture, found {_kind(data)}")
+        raise PictureError(
+            f"{name}: expected a PNG, JPEG, BMP, GIF, WebP, TIFF, PNM, HEIC or AVIF picture, found {_kind(data)}"
+        )
     if size[0] * size[1] > MAX_PIXELS:
         raise PictureError(f"{name}: expected at most {MAX_PIXELS:,} pixels, found {size[0]} x {size[1]}")
     try:
-        how = cv2.IMREAD_GRAYSCALE if gray and data.startswith(_JPEG) else cv2.IMREAD_ANYCOLOR
-        whole = not data.startswith(_PNG) or _png_fits(data)
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how) if whole else None
+        pixels = _decode(cv2, data, gray)
     except cv2.error as error:
         raise PictureError(f"{name}: expected a whole picture, OpenCV refused it ({error.err})") from error
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from error
     if pixels is None:
         raise PictureError(f"{name}: expected a whole picture, found {len(data)} bytes that OpenCV cannot decode")
+    return pixels
+
+
+def _decode(cv2: Any, data: bytes, gray: bool) -> Images | None:
+    """Return a picture's pixels, None where it is damaged."""
+    if data.startswith(_JPEG):
+        how = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_ANYCOLOR
+        return cv2.imdecode(np.frombuffer(data, np.uint8), how)  # type: ignore[no-any-return]
+    if data.startswith(_PNG) and not _png_fits(data):
+        return None
+    if data[:1] == b"P":
+        header = netpbm.read_header(data)
+        if header.is_binary:
+            return netpbm.decode_binary(data, header)
+        if header.maxval > 255:  # OpenCV scales the values of a text file up to 255, and not beyond
+            how = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+            wide = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+            return None if wide is None else netpbm.scale_to_bytes(wide, header.maxval)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
+    if pixels is None and picture_kinds.is_heif(data):
+        pixels = picture_kinds.decode_heif(data)
+        if pixels is None:
+            raise PictureError("HEIC needs `pip install pillow-heif`, AVIF a newer OpenCV or Pillow; found neither")
     return pixels  # type: ignore[no-any-return]
 
 
@@ -86,6 +130,8 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
         for start, read in _HEADERS.items():
             if data.startswith(start):
                 return read(data)
+        if picture_kinds.is_heif(data):
+            return picture_kinds.heif_size(data)
     except (struct.error, IndexError, ValueError):
         pass  # a header that ends too early
     return None
@@ -104,16 +150,38 @@ def check_pixels(pixels: NDArray[Any]) -> None:
 
 
 def as_pixels(picture: Picture, *, gray: bool = False) -> Images:
-    """Return a picture as a checked array: an array itself, a path or bytes as `read_picture` decodes them."""
-    pixels = read_picture(picture, gray=gray) if isinstance(picture, (str, bytes, os.PathLike)) else picture
-    check_pixels(pixels)
-    return pixels
+    """Return a picture as a checked array: an array itself, any other as `in_order` reads it."""
+    return in_order(picture, "bgr", gray=gray)[0]
 
 
 def in_order(picture: Picture, color: Color, *, gray: bool = False) -> tuple[Images, Color]:
-    """Return a picture as `as_pixels` does, and its channel order: an array's is `color`, a file's always BGR."""
-    pixels = as_pixels(picture, gray=gray)
-    return pixels, color if pixels is picture else "bgr"
+    """Return a picture as a checked array, and its channel order: an array's is `color`, any other's always BGR.
+
+    Args:
+        picture: a `uint8` array, which is returned itself; a path; the bytes of a picture file, in any of Python's
+            types for them or in a file opened for reading; or a picture of Pillow.
+        color: channel order of a colour array; or `yuv420`, `nv12` for the planes of a camera's frame, which
+            `picture_kinds.from_yuv` describes and which come back as BGR.
+        gray: as `read_picture` takes it.
+
+    Raises:
+        PictureError: no picture; or a gray array `(h, w)` that looks like YUV planes (as
+            `picture_kinds.looks_like_yuv` says). The same array as `(h, w, 1)` is taken as gray.
+    """
+    if isinstance(picture, np.ndarray):
+        check_pixels(picture)
+        if color in picture_kinds.YUV_CONVERSIONS:
+            return picture_kinds.from_yuv(picture, color, opencv()), "bgr"
+        if picture.ndim == 2 and picture_kinds.looks_like_yuv(picture):
+            raise PictureError(
+                f"expected a gray picture (h, w), found {picture.shape} like a camera's YUV420 planes; "
+                f'pass color="yuv420", or the gray picture as (h, w, 1)'
+            )
+        return picture, color
+    if isinstance(picture, (str, bytes, os.PathLike)):
+        return read_picture(picture, gray=gray), "bgr"
+    read = picture_kinds.read_memory(picture, MAX_PIXELS)
+    return read if isinstance(read, np.ndarray) else read_picture(read, gray=gray), "bgr"
 
 
 def as_box(box: Box) -> tuple[int, int, int, int]:
@@ -278,15 +346,12 @@ def _tiff(data: bytes) -> tuple[int, int]:
     return sizes[256], sizes[257]
 
 
-def _pnm(data: bytes) -> tuple[int, int]:
-    sizes = _PNM.match(data, 2, 1024)
-    if sizes is None:
-        raise ValueError("no size behind blanks and comments")
-    return int(sizes[1]), int(sizes[2])
+def _netpbm(data: bytes) -> tuple[int, int]:
+    header = netpbm.read_header(data)
+    return header.width, header.height
 
 
 _FILL = re.compile(rb"\xff+")
-_PNM = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d+)\s(?:\s|#[^\r\n]*[\r\n])*(\d+)\s")
 _HEADERS = {
     _PNG: _png,
     _JPEG: _jpeg,
@@ -296,5 +361,5 @@ _HEADERS = {
     b"RIFF": _webp,
     b"II*\0": _tiff,
     b"MM\0*": _tiff,
-    **{f"P{kind}".encode(): _pnm for kind in range(1, 7)},
+    **{f"P{kind}".encode(): _netpbm for kind in range(1, 8)},
 }

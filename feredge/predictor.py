@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import weakref
@@ -70,6 +71,12 @@ class Predictor:
         predictor = Predictor()
         predictor("face.png").label
 
+    The file is opened in this process. Before its runtime sees it, its structure is checked: sizes, offsets and names
+    of a flatbuffer, operators on a list for TFLite, onnxruntime's own and neither loops nor branches for ONNX, no
+    weights in other files, cards of at most 1 MB. What is trusted is the runtime: that its kernels keep to the tensors
+    they are handed, and that the network needs no more memory and time than there are. `feredge inspect FILE` opens
+    a file of unknown origin in a process with limits.
+
     Args:
         model: an `.onnx`, `.ort` or `.tflite` file with a feredge card inside; or an exported folder, of which
             the first int8 file is taken (ONNX before TFLite, then the other precisions); or a name of `feredge
@@ -124,14 +131,15 @@ class Predictor:
 
         Args:
             picture: a picture of one face, of any size: `uint8` array `(h, w)`, `(h, w, 1)` gray, `(h, w, 3)`,
-                `(h, w, 4)` with alpha last; or the path or the bytes of a picture file.
+                `(h, w, 4)` with alpha last; or the path of a picture file, its bytes (also `bytearray`,
+                `memoryview`, `io.BytesIO`), or a picture of Pillow.
             box: where the face is, in any form that `feredge.pictures.as_box` takes; without one the whole picture
                 is the face.
             margin: share by which the square around `box` is enlarged, 0.1 for 10 %.
-            color: channel order of a colour array.
+            color: channel order of a colour array; `yuv420` or `nv12` for a camera's planes `(h * 3/2, w)`.
 
         Raises:
-            PictureError: a picture or box that is none.
+            PictureError: a picture or box that is none, or YUV planes that are not called so.
             ArtifactError: closed, or the network failed.
         """
         runner = self._runner or self._reopen()
@@ -152,7 +160,7 @@ class Predictor:
             PictureError: one of them is no picture; its place is named.
             ArtifactError: closed, or the network failed.
         """
-        if isinstance(pictures, (str, bytes, os.PathLike)):
+        if isinstance(pictures, (str, bytes, bytearray, memoryview, io.IOBase, os.PathLike)):
             raise PictureError("expected many pictures, found one path or the bytes of one")
         pictures = list(pictures)
         apart = not all(isinstance(picture, np.ndarray) for picture in pictures)

@@ -24,6 +24,8 @@ class DataView:
         seed: of every random split.
         classes: those to keep, in the order of the network's outputs; `name = a + b` makes one of several.
             Empty keeps all.
+        class_names: `source` keeps the data set's names; `fer2013` takes its classes 0 to 6, or by other usual names
+            (anger, happiness), as FER2013's, before `classes` chooses among them.
         first: keep only so many training images of each class, the first in the source; 0 keeps all.
         split: `given` takes the source's splits, `merged` all its test splits together as one test; `random`
             divides rows anew, as scikit-learn's `train_test_split` does.
@@ -39,6 +41,7 @@ class DataView:
     drop_duplicates: bool = True
     seed: int = 1
     classes: tuple[str, ...] = added(())
+    class_names: Literal["source", "fer2013"] = added("source")
     first: int = added(0)
     split: Literal["given", "merged", "random"] = added("given")
     of: Literal["training", "all"] = added("training")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files, shipped
-from feredge.artifact import CARD_KEY, MANIFEST_FILE, Card, Entry, Manifest, parse_card, read_tflite_card
+from feredge.artifact import MANIFEST_FILE, Card, Entry, Manifest, read_card
 from feredge.contract import Images
-from feredge.errors import ArtifactError, NoCardError, one_line
+from feredge.errors import ArtifactError, one_line
 from feredge.tflite import TFLiteGraph, litert, litert_interpreter
 
 Probabilities = NDArray[np.float32]
@@ -44,19 +44,16 @@ class OnnxRunner:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         optimize: bool = True,
     ) -> None:
+        self.card = read_card(path)
         self.path = path
         try:
             self._session = onnx_session(str(path), threads=threads, providers=providers, optimize=optimize)
-            text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
             self._input = self._session.get_inputs()[0].name
             self._outputs = [self._session.get_outputs()[0].name]
         except ArtifactError:
             raise
         except Exception as error:  # onnxruntime raises bare pybind types, one per status code
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from error
-        if text is None:
-            raise NoCardError(f"{path}: expected a feredge card inside the file, found none")
-        self.card = parse_card(text, str(path))
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
@@ -71,7 +68,7 @@ class LiteRTRunner:
 
     def __init__(self, path: Path, *, threads: int = 1, xnnpack: bool = True) -> None:
         litert(path)  # what is missing is told before what may be wrong with the file
-        self.card = read_tflite_card(path)
+        self.card = read_card(path)
         self.path = path
         self._lock = threading.Lock()
         try:

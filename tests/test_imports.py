@@ -15,9 +15,9 @@ import feredge
 HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich', 'jinja2'}"
 
 ORDER = (
-    *("errors", "console", "linux", "files", "progress", "settings", "variant", "tflite", "shipped", "pictures"),
-    *("contract", "artifact", "runtime", "workers", "faces", "predictor"),
-    *("recipe", "recipes", "data", "run", "predictions", "plots", "keras", "train", "export"),
+    *("errors", "console", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped"),
+    *("pictures", "contract", "artifact", "runtime", "workers", "faces", "predictor"),
+    *("recipe", "recipes", "data", "run", "predictions", "plots", "inspection", "keras", "train", "export"),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
 )
 """From the ground up: a room imports only what stands before it. `commands` is cli.py too."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 pytest.importorskip("tensorflow")
+
+
+@pytest.mark.parametrize(("setting", "visible"), [("", "0"), ("0", "-1")])
+def test_a_gpu_is_seen_unless_it_is_switched_off(setting: str, visible: str) -> None:
+    """Guards the setting: nothing hides a GPU in silence, and the user's own choice of one stands."""
+    code = "import feredge.keras, os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0", "FEREDGE_GPU": setting}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == visible
+
 
 STEP = """
 import numpy as np

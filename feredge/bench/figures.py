@@ -5,7 +5,8 @@ Times are milliseconds, sizes bytes, accuracies shares from 0 to 1, drops percen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, replace
 from typing import Literal
 
 P99_FROM = 662
@@ -101,6 +102,27 @@ class Latency:
     def invalid(self) -> tuple[int, ...]:
         """The rounds, from 1 up, in which something held the clock down."""
         return tuple(number for number, found in enumerate(self.conditions, start=1) if found.slowed)
+
+    @property
+    def valid(self) -> Timing | None:
+        """The inference in the valid rounds alone; None where the clock was held down in all of them.
+
+        Results keep a summary a round and no samples: the quantiles are those of the rounds, in the middle.
+        """
+        if not self.invalid:
+            return self.inference
+        rounds = tuple(one for at, one in enumerate(self.inference.rounds, start=1) if at not in self.invalid)
+        if not rounds:
+            return None
+        medians = [one.median for one in rounds]
+        return replace(
+            self.inference,
+            count=sum(one.count for one in rounds),
+            median=statistics.median(medians),
+            p90=statistics.median(one.p90 for one in rounds),
+            spread=max(medians) / max(min(medians), 1e-6) - 1,
+            rounds=rounds,
+        )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from feredge.contract import Images, InputContract
 from feredge.errors import ArtifactError, one_line
+from feredge.inspection.external_data import external_files
 from feredge.runtime import Probabilities, onnx_session
 from feredge.tflite import TFLiteGraph, litert_interpreter
 
@@ -104,6 +105,7 @@ def open_foreign(path: Path, *, threads: int = 1, **options: Any) -> Any:
 
 class _Onnx:
     def __init__(self, path: Path, threads: int) -> None:
+        external_files(path)  # onnxruntime would read any file that the model names
         try:
             self._session = onnx_session(str(path), threads=threads)
         except Exception as error:  # onnxruntime raises bare pybind types, one per status code

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feredge.bench.results import Machine, Results, Row
+from feredge.bench.results import ALL_SLOWED, Machine, Results, Row
 from feredge.bench.words import percent
 from feredge.errors import ResultsError
 
@@ -50,6 +50,9 @@ def compare(now: Results, before: Results, *, max_drop: float, max_slower: float
         raise ResultsError("the earlier results: expected files of the same names, found none")
     clock = _Clock(now, before)
     worse, notes = [], list(clock.notes)
+    slowed = [new.name for old, new in pairs if new is not None and (old.all_slowed or new.all_slowed)]
+    if slowed:
+        notes.insert(0, f"gate: {ALL_SLOWED} of {', '.join(slowed)}: these latencies were not compared")
     for old, new in pairs:
         if new is None:
             worse.append(f"{old.name}: was measured before, is not there now")
@@ -109,7 +112,7 @@ class _Clock:
 
     def slower(self, old: Row, new: Row, allowed: float) -> str:
         """Return in words that a file got slower than is allowed; nothing if it did not, or nobody can tell."""
-        was, now, times = old.headline, new.headline, new.times(old)
+        was, now, times = old.valid_headline, new.valid_headline, new.times(old)
         if was is None or now is None or times is None:
             return ""
         ratios = {}

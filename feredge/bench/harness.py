@@ -16,9 +16,10 @@ from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort, Results
 from feredge.bench.subjects import Group, run_subjects
 from feredge.bench.summary import Judged, sum_up
-from feredge.bench.trial import Trial
+from feredge.bench.trial import PATIENCE, Trial
 from feredge.data.dataset import Dataset
-from feredge.errors import ResultsError
+from feredge.errors import ArtifactError, ResultsError
+from feredge.inspection.external_data import digest_and_size
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -30,6 +31,7 @@ def compare(
     recipe: dict[str, object],
     notes: Sequence[str] = (),
     again: str = "",
+    patience: float = PATIENCE,
     progress: Progress = quiet,
 ) -> tuple[Results, dict[str, NDArray[np.generic]]]:
     """Measure every subject of every group, whose names must differ; the results' data are the first group's.
@@ -37,20 +39,35 @@ def compare(
     A file that crashes, hangs or gives nonsense is a row with its `failure`, and the others go on. A group without a
     float model is measured against its first file in float32.
 
+    Args:
+        patience: seconds that a file may take to open, and beyond the work asked of it, before it counts as hanging.
+
     Returns:
         The results, and the evidence behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
         `ROW/labels` of rows that are judged on other images; and `ROW/THREADS/ROUND`, quantiles of that round's
         inference times in nanoseconds, as many as summary.QUANTILES.
     """
     here = replace(machine.describe(), peaks=peaks())
-    keys = [[(files.sha256(one.path), one.path.stat().st_size) for one in group.subjects] for group in groups]
+    keys = [[_key(one.path) for one in group.subjects] for group in groups]
     panels = [
-        Panel([Trial(subject) for subject in group.subjects], group.splits.test.batch, group.splits.test.classes)
+        Panel(
+            [Trial(subject, patience, failure=subject.failure or None) for subject in group.subjects],
+            group.splits.test.batch,
+            group.splits.test.classes,
+        )
         for group in groups
     ]
     effort = measure_panels(panels, effort, progress=progress)
     judged = [Judged(group, panel.trials, known) for group, panel, known in zip(groups, panels, keys, strict=True)]
     return sum_up(judged, effort, here, recipe=recipe, notes=notes, again=again)
+
+
+def _key(path: Path) -> tuple[str, int]:
+    """Return a file's SHA-256 and bytes, with the files that hold its weights where it can be opened at all."""
+    try:
+        return digest_and_size(path)
+    except ArtifactError:  # its trial says why
+        return files.sha256(path), path.stat().st_size
 
 
 def peaks() -> dict[str, float]:

@@ -67,7 +67,7 @@ def measure_panels(panels: Sequence[Panel], effort: Effort, *, progress: Progres
         seen = made[digest]
         for trial in panel.trials:
             sight[trial.subject.name] = seen
-            if trial.subject.classes != panel.classes:
+            if trial.failure is None and trial.subject.classes != panel.classes:
                 found = ", ".join(trial.subject.classes)
                 trial.failure = f"expected the classes {', '.join(panel.classes)}, found {found}"
 

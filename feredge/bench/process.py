@@ -57,7 +57,7 @@ class Worker:
         try:
             while True:
                 self._answers.put(wire.receive(cast(BinaryIO, self._process.stdout)))
-        except (EOFError, OSError, ValueError):
+        except Exception:  # it is gone, or a file that it opened makes it write nonsense
             self._answers.put(None)
 
     def ask(

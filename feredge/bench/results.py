@@ -28,6 +28,8 @@ from feredge.bench.figures import (
 )
 from feredge.errors import RecipeError, ResultsError
 
+ALL_SLOWED = "the clock was held down in every round"
+"""Why a row has no valid latency, in the words of every verdict."""
 SCHEMA = 1
 DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[\w.+-]{0,80}")
@@ -163,13 +165,24 @@ class Row:
         found = self.at(1)
         return found.inference if found else None
 
+    @property
+    def valid_headline(self) -> Timing | None:
+        """The headline in the rounds whose clock was not held down; None where there are none: what verdicts use."""
+        found = self.at(1)
+        return found.valid if found else None
+
+    @property
+    def all_slowed(self) -> bool:
+        """Whether the headline was measured, and the clock held down in every round of it."""
+        return self.headline is not None and self.valid_headline is None
+
     def at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
         return next((latency for latency in self.latency if latency.threads == threads), None)
 
     def times(self, other: Row) -> float | None:
-        """Return how many times the time of `other` this takes, by headline medians; None where one is not known."""
-        mine, base = self.headline, other.headline
+        """Return how many times the time of `other` this takes, by medians of valid rounds; None where unknown."""
+        mine, base = self.valid_headline, other.valid_headline
         return mine.median / base.median if mine and base and mine.median and base.median else None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from feredge.artifact import read_tflite_card
+from feredge.artifact import read_card
 from feredge.contract import Images
 from feredge.errors import ArtifactError
 from feredge.runtime import LiteRTRunner, Probabilities
@@ -77,7 +77,7 @@ class MicroRunner:
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        read_tflite_card(path)  # a damaged model would end the process
+        read_card(path)  # a damaged model would end the process
         runtime = importlib.import_module("tflite_micro").runtime
         try:
             self._interpreter: Any = runtime.Interpreter.from_file(str(path))

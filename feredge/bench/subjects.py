@@ -32,6 +32,7 @@ class Subject:
         classes: as the file orders them; other classes than those it is judged on are a failure.
         options: what the opener is called with beside path and threads; plain values.
         runtime: where it is another than the format's own.
+        failure: why it cannot be measured, where that was seen before anything was.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Subject:
     classes: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     runtime: str = ""
+    failure: str = ""
 
     @classmethod
     def of(

@@ -8,6 +8,7 @@ is judged on those.
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,18 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import settings
-from feredge.artifact import MANIFEST_FILE, Card, Manifest
+from feredge.artifact import MANIFEST_FILE, Card, Manifest, read_card
 from feredge.bench import foreign
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.subjects import Group, Subject, artifact_subjects, baseline_subjects, beside, run_subjects
-from feredge.bench.trial import OPENING
+from feredge.bench.trial import PATIENCE
 from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, DataError, NoCardError, RecipeError
 from feredge.progress import Progress, quiet
 from feredge.recipe import DataView
 from feredge.run import RunFolder
-from feredge.runtime import open_artifact
 
 SUFFIXES = (".onnx", ".ort", ".tflite")
 EXPECTED = "expected a run folder, a folder of exported files or a model file"
@@ -44,6 +44,7 @@ class Asked:
         classes: of files without a card, or whose card names none of the data's: `happy`, or `name = a + b`.
         low, high: what black and white are to foreign files.
         baselines: whether to fit and measure the classical baselines on the first run's images.
+        timeout: seconds in which a file must open and answer.
     """
 
     also: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class Asked:
     low: float = 0.0
     high: float = 1.0
     baselines: bool = True
+    timeout: float = PATIENCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +86,15 @@ class Gathered:
 def gather(paths: Sequence[Path], source: str | None, asked: Asked, *, progress: Progress = quiet) -> Gathered:
     """Find out what the paths hold, and read the data once for each size of image.
 
+    A file that crashes, hangs or cannot be opened while it is looked at is a subject with its `failure`, beside others
+    that can be measured.
+
     Args:
         source: the data; those of the first run if not given.
 
     Raises:
-        ArtifactError: a path that holds nothing to measure, or a file whose classes the data do not have.
+        ArtifactError: a path that holds nothing to measure, a file whose classes the data do not have, or none that
+            can be opened.
         RunError: a run that was trained on other data.
         DataError: no data, or no labelled test images.
     """
@@ -102,8 +108,13 @@ def gather(paths: Sequence[Path], source: str | None, asked: Asked, *, progress:
     if not networks:
         raise ArtifactError(f"{', '.join(map(str, paths))}: expected runs or model files, found none")
     networks = list(_named_apart(networks))
+    failed = [network for network in networks if network.subjects[0].failure]
+    if len(failed) == len(networks):
+        raise ArtifactError(f"{failed[0].subjects[0].path}: {failed[0].subjects[0].failure}")
     groups, fitted = [], not asked.baselines
     for network in networks:
+        if network in failed:
+            continue
         dataset = shelf.dataset(network.view.size)
         splits, unique = shelf.test(network.view, network.run)
         subjects = list(network.subjects)
@@ -115,8 +126,17 @@ def gather(paths: Sequence[Path], source: str | None, asked: Asked, *, progress:
         if network.made_from not in (dataset.digest, None):
             notes.append(f"{network.name} was trained on other data, which may hold the images it is judged on here.")
         groups.append(Group(tuple(subjects), splits, unique, network.name if len(networks) > 1 else ""))
+    groups += [_beside(groups[0], network) for network in failed]
     is_run = len(networks) == 1 and networks[0].run is not None
-    return Gathered(tuple(groups), tuple(dict.fromkeys(notes)), networks[0].recipe, is_run)
+    recipe = next(network.recipe for network in networks if network not in failed)
+    return Gathered(tuple(groups), tuple(dict.fromkeys(notes)), recipe, is_run)
+
+
+def _beside(group: Group, failed: Network) -> Group:
+    """Return the group of a file that cannot be opened: it is judged, as far as that goes, on another's images."""
+    contract, classes = group.subjects[0].contract, group.splits.test.classes
+    subjects = (replace(one, contract=contract, classes=classes) for one in failed.subjects)
+    return Group(tuple(subjects), group.splits, group.unique, failed.name)
 
 
 class _Shelf:
@@ -179,34 +199,57 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
 
 def _file(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:
     try:
-        card = open_artifact(path).card
-    except NoCardError:
-        if path.suffix not in foreign.SUFFIXES:
-            raise
-        return _foreign(path, shelf, asked, notes)
+        card = read_card(path)
+    except NoCardError as error:
+        return _foreign(path, shelf, asked, notes) if path.suffix in foreign.SUFFIXES else _unopened(path, error)
+    except ArtifactError as error:
+        return _unopened(path, error)
     view = _view(card, str(path), shelf, asked)
     return Network(path.name, (Subject.of(card, path),), view, None, card.recipe, card.source.get("data"))
+
+
+def _unopened(path: Path, error: Exception) -> Network:
+    """Return a file that cannot be measured. Reports travel, so no folder of this machine goes with its reason."""
+    reason = str(error).replace(str(path.absolute()), path.name).replace(str(path), path.name)
+    subject = Subject(
+        name=path.name,
+        kind="artifact",
+        format=path.suffix[1:],
+        variant="foreign",
+        precision="float32",
+        path=path,
+        opener=foreign.OPENER,
+        contract=InputContract(),
+        classes=(),
+        failure=reason.removeprefix(f"{path.name}: "),
+    )
+    return Network(path.name, (subject,), DataView())
 
 
 def _foreign(path: Path, shelf: _Shelf, asked: Asked, notes: list[str]) -> Network:
     """Ask the file, in a process of its own, what it takes and gives."""
     options = {"low": asked.low, "high": asked.high}
+    deadline = time.monotonic() + asked.timeout
     with Worker(threads=1) as worker:
+
+        def ask(do: str, **arguments: Any) -> dict[str, Any]:
+            return worker.ask(do, timeout=max(deadline - time.monotonic(), 0.1), **arguments)[0]
+
         try:
-            worker.ask(
+            ask(
                 "open",
-                timeout=OPENING,
                 opener=foreign.OPENER,
                 path=str(path.absolute()),
                 threads=1,
                 options=options,
                 contract={},
                 classes=0,
+                limited=True,
             )
-            found, _ = worker.ask("signature", timeout=OPENING)
-            macs, _ = worker.ask("macs", timeout=OPENING, path=str(path.absolute()))
+            found = ask("signature")
+            macs = ask("macs", path=str(path.absolute()))
         except WorkerFailure as error:
-            raise ArtifactError(f"{path}: expected a model that can be opened ({error})") from error
+            return _unopened(path, error)
     contract = InputContract(**found["contract"])
     view = DataView(size=contract.height, classes=asked.classes)
     classes = tuple(view.groups) or shelf.dataset(view.size).classes

@@ -20,7 +20,7 @@ from feredge.contract import Images
 CHUNK = 64
 """Images that are sent through a file at once when only its answers count."""
 OPENING = 300.0
-"""Seconds that a runtime may take to import and to load a file."""
+"""Seconds that TensorFlow or scikit-learn may take to import and to load a file."""
 BESIDE = 10.0
 """Seconds, at most, whose shares go to what is timed beside the headline: whole calls, batches, further threads."""
 PATIENCE = 60.0
@@ -78,9 +78,11 @@ class Trial:
     def open(self, worker: Worker, threads: int) -> float:
         """Load the file in `worker`, which is this trial's from now on; return the seconds it took."""
         subject, self.worker, self.fresh = self.subject, worker, True
+        foreign = subject.kind == "artifact"  # perhaps: it is not known who wrote it
         answer, _ = worker.ask(
             "open",
-            timeout=OPENING,
+            timeout=self.patience if foreign else max(self.patience, OPENING),
+            limited=foreign,
             opener=subject.opener,
             path=str(subject.path.absolute()),
             threads=threads,

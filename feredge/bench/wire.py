@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LENGTH = struct.Struct("<I")
+_HEADER_LIMIT = 64 << 20  # bytes: the longest says where thousands of arrays begin
 
 
 def send(stream: BinaryIO, message: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
@@ -29,8 +30,11 @@ def send(stream: BinaryIO, message: Mapping[str, Any], arrays: Mapping[str, NDAr
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read one message; EOFError when the other end is gone."""
-    header = json.loads(_read(stream, _LENGTH.unpack(_read(stream, _LENGTH.size))[0]))
+    """Read one message; EOFError when the other end is gone, ValueError for a header of no sensible length."""
+    (length,) = _LENGTH.unpack(_read(stream, _LENGTH.size))
+    if length > _HEADER_LIMIT:
+        raise ValueError(f"expected a header of at most {_HEADER_LIMIT} bytes, found {length}")
+    header = json.loads(_read(stream, length))
     arrays = {}
     for name, dtype, shape in header["arrays"]:
         kind = np.dtype(dtype)

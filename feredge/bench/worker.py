@@ -23,8 +23,12 @@ from feredge import linux
 from feredge.bench import wire
 from feredge.contract import Images, InputContract
 from feredge.errors import ArtifactError, FeredgeError, PictureError
+from feredge.inspection.limits import set_limits
 
 Arrays = dict[str, NDArray[Any]]
+
+MEMORY_LIMIT = 4 << 30
+"""Bytes of address space that a worker may always take: libraries map more than they use."""
 
 
 def timed(call: Callable[[Any], Any], inputs: Sequence[Any], *, seconds: float, runs: int) -> NDArray[np.int64]:
@@ -65,10 +69,23 @@ class Server:
         return result
 
     def open(
-        self, opener: str, path: str, threads: int, options: dict[str, Any], contract: dict[str, int], classes: int
+        self,
+        opener: str,
+        path: str,
+        threads: int,
+        options: dict[str, Any],
+        contract: dict[str, int],
+        classes: int,
+        limited: bool = False,
     ) -> tuple[dict[str, Any], Arrays]:
-        """Load `path` by the function or class that `opener` names, `module:name`; say how long it took."""
+        """Load `path` by the function or class that `opener` names, `module:name`; say how long it took.
+
+        With `limited` the process takes no more address space than the machine has memory to spare.
+        """
         self._contract, self._classes = InputContract(**contract), classes
+        if limited:
+            free = linux.sizes(linux.MEMORY).get("MemAvailable", MEMORY_LIMIT)
+            set_limits(memory_bytes=max(MEMORY_LIMIT, free))
         module, _, name = opener.partition(":")
         begin = time.perf_counter_ns()
         self._runner = getattr(importlib.import_module(module), name)(Path(path), threads=threads, **options)

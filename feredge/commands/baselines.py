@@ -33,8 +33,8 @@ def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad
 
     for id in only:
         baselines.system(id)  # before the data are read: a typo is told at once
-    dataset = load(data, skip_bad_rows=skip_bad_rows)
-    with bars() as progress:
+    with bars("reading the data") as progress:
+        dataset = load(data, skip_bad_rows=skip_bad_rows)
         results = baselines.reproduce(dataset, only or None, cache=out, progress=progress)
     rows = [result.to_json() for result in results]
     files.write_json(out / RESULTS_FILE, rows)

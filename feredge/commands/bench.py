@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,16 +71,20 @@ def command(
     from feredge.run import RunFolder
 
     before = Results.read(against) if against else None
-    if before and len(targets) == 1 and RunFolder(targets[0]).data_file.is_file():
-        check_data(before.data.digest, RunFolder(targets[0]).data()["digest"], str(against))  # before measuring
+
+    def check_baseline(digest: str) -> None:
+        """Refuse results on other data than those that were read, before hours of measuring."""
+        if before:
+            check_data(before.data.digest, digest, str(against))
+
     if not device:
-        results = measure_here(targets, data, arm=arm or (), **here)
+        results = measure_here(targets, data, arm=arm or (), check_data=check_baseline, **here)
     else:
         if len(targets) > 1 or here["also"] or here["classes"] or here["out"]:
             raise click.UsageError("--device takes one run, and no --also, --classes or --out")
         hard = HowHard(named(here["quick"], here["strict"]), here["threads"] or (), here["batches"] or ())
         folder = RunFolder.open(targets[0], trained=True, exported=True)
-        results = _measure_there(folder, data, hard, device, python, ssh_option, arm or ())
+        results = _measure_there(folder, data, hard, device, python, ssh_option, arm or (), check_baseline)
     if before:
         _hold(results, before, max_drop, max_slower)
 
@@ -92,17 +97,20 @@ def _measure_there(
     python: str,
     ssh_option: tuple[str, ...],
     arm: tuple[str, ...],
+    check_data: Callable[[str], None],
 ) -> Results:
     from feredge import report
     from feredge.bench.subjects import artifact_subjects
     from feredge.data import split
     from feredge.devices.counting import add_counts
-    from feredge.devices.remote import bench_on, results_file
+    from feredge.devices.remote import ask_needs, bench_on, results_file
     from feredge.devices.ssh import Address, Device
 
     device = Device(Address.parse(text), python, ssh_option)
-    dataset = run.load_data(data)
-    with bars() as progress:
+    with bars(f"asking {device.address}") as progress:
+        ask_needs(device)  # before anything is prepared for it
+        dataset = run.load_data(data)
+        check_data(dataset.digest)
         results = bench_on(device, run, dataset, hard=hard, progress=progress)
         if arm:
             images = split(dataset, run.recipe().data).test.batch

@@ -71,9 +71,9 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
     recipe = recipes.load(folder.recipe_file, changes=changes) if changes else None
     settings, variants = _settings((recipe or folder.recipe()).export, **asked), asked["variants"]
     own = load(calibrate_on, size=folder.recipe().data.size) if calibrate_on else None
-    from feredge.export import export
+    with bars("opening TensorFlow") as progress:
+        from feredge.export import export
 
-    with bars() as progress:
         manifest = export(
             folder, dataset, recipe=recipe, settings=settings, variants=variants, calibrate_on=own, progress=progress
         )

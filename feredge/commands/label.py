@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from feredge.commands.predicting import PREDICTOR, open_predictor, write_table
 from feredge.commands.shared import PATH
+from feredge.console import echo
 
 
 @click.command("label")
@@ -35,13 +37,18 @@ def command(
 
     PICTURES are files and folders. Stopped in any way, the same command goes on where it was.
     """
-    from feredge.label.sources import list_pictures
+    from feredge import files
+    from feredge.label.sources import describe_left_out, list_pictures
 
     if engine != "ray" and (address or workers):
         raise click.UsageError(f"{'--address' if address else '--workers'} goes with --engine ray")
     if engine == "ray" and threads:
         raise click.UsageError("--threads goes with --engine threads; with ray each process takes one")
-    names = list_pictures(pictures, lists=lists)
+    files.check_target(table)  # before pictures are looked for, which takes long in large folders
+    left_out = Counter[str]()
+    names = list_pictures(pictures, lists=lists, left_out=left_out)
+    if left_out:
+        echo(describe_left_out(left_out), err=True)
     with open_predictor(model, threads, yunet) as predictor:
         run = None
         if engine == "ray":

@@ -11,6 +11,7 @@ import click
 from feredge.commands.shared import AS_JSON, DATA_AGAIN, PATH
 from feredge.console import echo, echo_json, visible
 from feredge.errors import RunError
+from feredge.progress import heartbeat
 
 
 @click.command("layers")
@@ -28,13 +29,15 @@ def command(run: Path, data: str | None, variant: str, kind: Literal["onnx", "tf
     """
     from feredge import files
     from feredge.artifact import LAYERS_FILE
-    from feredge.export.layers import layer_table
     from feredge.run import RunFolder
 
     folder = RunFolder.open(run, trained=True)
     path = folder.artifacts / LAYERS_FILE
     before = _known(path)
-    rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
+    with heartbeat("layers: opening TensorFlow, then running each layer in int8"):
+        from feredge.export.layers import layer_table
+
+        rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
     files.write_json(path, {**before, f"{variant}.int8.{kind}": rows})
     if as_json:
         echo_json(rows, indent=2)

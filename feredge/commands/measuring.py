@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,14 @@ WHAT = options(
     click.option("--classes", help="Of files without a card, in their order: 'happy, low = sad + fear'"),
     click.option("--pixels", type=Range(), default="0..1", show_default=True, help="Black and white to such files."),
     click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(1),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="A file that does not open or answer within it is a row that says so.",
+    ),
     NO_FACES,
     click.option("--out", type=PATH, help="Folder for the results.  [default: RUN, else ./bench]"),
 )
@@ -102,24 +110,36 @@ def measure_here(
     classes: str | None,
     pixels: tuple[float, float],
     no_baselines: bool,
+    timeout: float,
     no_faces: bool,
     out: Path | None,
     arm: tuple[str, ...],
+    check_data: Callable[[str], None],
 ) -> Results:
-    """Measure the targets here, write results and page, and show them."""
+    """Measure the targets here, write results and page, and show them.
+
+    `check_data` gets the SHA-256 of the data that were read, before anything is measured, and raises to refuse them.
+    """
     from feredge import report
     from feredge.bench import Asked, compare, effort, gather, write
     from feredge.run import RunFolder
 
     hard = effort(named(quick, strict), threads=threads or (), batches=batches or ())
     words = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
-    asked = Asked(also or (), words, *pixels, baselines=not no_baselines)
+    asked = Asked(also or (), words, *pixels, baselines=not no_baselines, timeout=timeout)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # a wrong place is told before hours of measuring
     with bars() as progress:
         found = gather(targets, data, asked, progress=progress)
+        check_data(found.groups[0].splits.test.digest)
         results, evidence = compare(
-            found.groups, hard, recipe=found.recipe, notes=found.notes, again=command_line(), progress=progress
+            found.groups,
+            hard,
+            recipe=found.recipe,
+            notes=found.notes,
+            again=command_line(),
+            patience=timeout,
+            progress=progress,
         )
         if arm:
             from feredge.devices.counting import add_counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ HOW = {"model", "threads", "yunet", "face", "margin"}
 MOVING = HOW | {"table", "out", "show", "smooth", "skip", "hold_rate"}
 FITS = {  # what each kind of work looks at; it would pass over anything else without a word
     "pictures": HOW | {"pictures", "lists", "as_json", "table", "annotate"},
-    "--video": MOVING | {"video"},
+    "--video": MOVING | {"video", "reconnect"},
     "--camera": MOVING | {"camera"},
     "--data": {"pictures", "model", "threads", "data", "submission", "skip_bad_rows"},
 }
@@ -36,7 +37,7 @@ FITS = {  # what each kind of work looks at; it would pass over anything else wi
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a picture on a line of its own.")
 @click.option("--csv", "table", type=PATH, help="Write a table: .csv; of pictures also .parquet, or - to print it.")
 @click.option("--annotate", type=PATH, metavar="FOLDER", help="Write copies with boxes and labels into this folder.")
-@click.option("--video", metavar="FILE", help="Follow the faces in a video instead.")
+@click.option("--video", metavar="FILE", help="Follow the faces in a video, or a stream's address, instead.")
 @click.option("--data", type=PATH, metavar="CSV", help="Name the faces in a FER2013 csv; PICTURES is a model then.")
 @click.option("--submission", type=PATH, metavar="CSV", help="Write id,emotion for every row of --data.")
 @SKIP
@@ -47,6 +48,13 @@ FITS = {  # what each kind of work looks at; it would pass over anything else wi
 @click.option("--show", is_flag=True, help="Show the video in a window; q ends.")
 @click.option("--smooth", type=click.FloatRange(0), metavar="SECONDS", help="Average over time.  [default: 0.5]")
 @click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Skip N frames after each look.")
+@click.option(
+    "--reconnect",
+    type=click.FloatRange(0),
+    default=30.0,
+    metavar="SECONDS",
+    help="Try a network stream that broke off again for so long.  [default: 30]",
+)
 @click.option("--hold-rate", is_flag=True, help="Skip frames wherever looking is slower than the video.")
 def command(
     pictures: tuple[str, ...],
@@ -134,9 +142,12 @@ def _pictures(
     annotate: Path | None,
 ) -> None:
     from feredge.label.draw import Folder
-    from feredge.label.sources import list_pictures
+    from feredge.label.sources import describe_left_out, list_pictures
 
-    pictures = list_pictures(paths, lists=lists, without=annotate)
+    left_out = Counter[str]()
+    pictures = list_pictures(paths, lists=lists, without=annotate, left_out=left_out)
+    if left_out:
+        echo(describe_left_out(left_out), err=True)
     folder = Folder(annotate, pictures) if annotate else None
     if table is not None and str(table) != "-":
         write_table(predictor, pictures, table, find=find, margin=margin, each=folder.add if folder else None)
@@ -196,21 +207,34 @@ def _say_csv(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[st
 
 
 def _video(
-    predictor: Predictor, source: str | int | None, *, smooth: float | None, skip: int, hold_rate: bool, **options: Any
+    predictor: Predictor,
+    source: str | int | None,
+    *,
+    smooth: float | None,
+    skip: int,
+    hold_rate: bool,
+    reconnect: float = 0.0,
+    **options: Any,
 ) -> None:
     from feredge.label.follow import follow
     from feredge.label.track import Tracker
     from feredge.label.video import Every, HoldRate, Video
 
     assert source is not None
-    video = Video(source)
+    video = Video(source, reconnect=reconnect, notice=lambda line: echo(line, err=True))
     pace = HoldRate() if hold_rate or (video.live and not skip) else Every(skip + 1)
     tracker = Tracker() if smooth is None else Tracker(smoothing=smooth)
     each = None if options["table"] or options["show"] else _say_changes()
     with bar() as progress:
         done = follow(predictor, video, tracker=tracker, pace=pace, each=each, progress=progress, **options)
-    short = f" of {video.count:,} promised" if done.frames < 0.9 * video.count else ""
-    echo(f"{done.frames:,} frames{short}, {done.looked:,} looked into, {done.faces:,} faces followed", err=True)
+    parts = [f"{done.frames:,} frames", f"{done.looked:,} looked into", f"{done.faces:,} faces followed"]
+    if done.damaged:
+        parts.append(f"{done.damaged:,} damaged and left out")
+    if done.seconds < 0.9 * video.duration - 1 / video.rate:
+        parts.append(f"ended at {done.seconds:.1f} s of {video.duration:.1f} s")
+    if video.lost:
+        parts.append("the stream broke off and did not come back")
+    echo(", ".join(parts), err=True)
 
 
 def _say_changes() -> Callable[[Frame], None]:

@@ -24,9 +24,9 @@ def command(context: click.Context, /, recipe: str, quick: bool, no_faces: bool,
     RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped.
     """
     folder, dataset = trained(recipe, **settings)
-    from feredge.export import export
+    with bars("opening TensorFlow") as progress:
+        from feredge.export import export
 
-    with bars() as progress:
         manifest = export(folder, dataset, progress=progress)
     say_exported(folder, manifest)
     from feredge.bench import standing

@@ -21,16 +21,20 @@ from feredge.console import echo, visible
 def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device: Path | None) -> None:
     """Choose the file that fits a budget, and say why each other lost.
 
-    RUN is a run folder or a results file. Ends with code 1 where nothing fits.
+    RUN is a run folder or a results file. Ends with code 1 where nothing fits. Rounds in which the clock was
+    held down take no part; where all were, nothing is chosen.
     """
     from feredge.bench import Results
+    from feredge.bench.results import ALL_SLOWED
     from feredge.report.budget import Budget, select
     from feredge.run import RunFolder
 
     budget = Budget(max_drop, max_kb, max_ms_p90)
     results = Results.read(RunFolder.open(run).results if run.is_dir() else run)
     found = select(results, budget, device=Results.read(device) if device else None)
-    if found.winner is None:
+    if found.all_slowed:
+        echo(f"{ALL_SLOWED}: no latency is valid, nothing is chosen; measure again")
+    elif found.winner is None:
         echo("nothing fits")
     else:
         row = found.winner

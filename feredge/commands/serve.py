@@ -7,6 +7,7 @@ import signal
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -25,6 +26,18 @@ from feredge.errors import RunError
 @click.option("--max-megapixels", type=click.FloatRange(0.001), default=25.0, show_default=True, help="Of a picture.")
 @click.option("--max-pictures", type=click.IntRange(1), default=64, show_default=True, help="In a request.")
 @click.option("--queue", type=click.IntRange(1), default=256, show_default=True, help="Pictures that may wait.")
+@click.option("--max-waiting-mb", type=click.FloatRange(0.001), help="Under way.  [default: 4 requests a process]")
+@click.option(
+    "--max-waiting-megapixels", type=click.FloatRange(0.001), help="That wait.  [default: 4 requests a process]"
+)
+@click.option("--header-seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="To send headers.")
+@click.option("--body-seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="To send a body.")
+@click.option("--max-connections", type=click.IntRange(1), default=4096, show_default=True, help="Open at once.")
+@click.option(
+    "--max-connections-per-address", type=click.IntRange(1, 65535), help="Of one client.  [default: no limit]"
+)
+@click.option("--proxy", metavar="ADDRESS", help="Of a proxy whose X-Forwarded-For names the client.")
+@click.option("--cors", "origins", metavar="ORIGIN", multiple=True, help="Whose pages may use the service; * for all.")
 def command(
     host: str,
     port: int,
@@ -38,6 +51,14 @@ def command(
     max_megapixels: float,
     max_pictures: int,
     queue: int,
+    max_waiting_mb: float | None,
+    max_waiting_megapixels: float | None,
+    header_seconds: float,
+    body_seconds: float,
+    max_connections: int,
+    max_connections_per_address: int | None,
+    proxy: str | None,
+    origins: tuple[str, ...],
 ) -> None:
     """Serve predictions over HTTP: POST a picture to /predict, or open the page.
 
@@ -45,24 +66,44 @@ def command(
     as many requests as one, and each takes about 80 MB more. Without --processes there is one a core, as long as each
     can hold the largest request (with the other defaults: up to 4). A single request is answered by one process.
 
+    docs/serving.md says what each limit is for, and how a proxy adds TLS and authentication.
+
     Ctrl-C or SIGTERM ends it after the requests that came in are answered.
     """
-    for name in ("fastapi", "uvicorn"):
+    for name in ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"):
         if find_spec(name) is None:
-            raise RunError("this command needs FastAPI and uvicorn: pip install 'feredge[serve]'")
+            raise RunError(f"this command needs {name}: pip install 'feredge[serve]'")
+    try:
+        proxy = proxy and str(ip_address(proxy))
+    except ValueError as error:
+        raise click.UsageError(f"expected an IP address for --proxy, found {proxy!r}") from error
+    from feredge.inspection.opening import try_open
     from feredge.pictures import OPENCV_LIMIT
     from feredge.runtime import cores
+    from feredge.serve.limits import service_limits
     from feredge.serve.processes import Plan, listen, run, run_many
-    from feredge.serve.request import Limits
 
     wide = threads or cores()
     count = processes or max(1, min(wide, queue // max_pictures))
     if count > 1 and count * max_pictures > queue:
         raise click.UsageError(f"expected --queue of at least --processes times --max-pictures, {count * max_pictures}")
-    limits = Limits(int(max_mb * 1e6), int(max_megapixels * 1e6), min(max_pictures, queue), queue)
+    limits = service_limits(
+        count,
+        bytes=int(max_mb * 1e6),
+        pixels=int(max_megapixels * 1e6),
+        pictures=min(max_pictures, queue),
+        waiting=queue,
+        waiting_bytes=None if max_waiting_mb is None else int(max_waiting_mb * 1e6),
+        waiting_pixels=None if max_waiting_megapixels is None else int(max_waiting_megapixels * 1e6),
+        connections=max_connections,
+        connections_per_address=max_connections_per_address,
+        header_seconds=header_seconds,
+        body_seconds=body_seconds,
+    )
     os.environ[OPENCV_LIMIT] = str(limits.pixels)
+    try_open(model, yunet)
     with open_predictor(model, 1, yunet) as predictor:
-        plan = Plan(predictor.path, yunet, max(1, wide // count), not face, margin / 100, limits)
+        plan = Plan(predictor.path, yunet, max(1, wide // count), not face, margin / 100, limits, origins, proxy)
         try:
             listeners = listen(host, port, count)
         except OSError as error:

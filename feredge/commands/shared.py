@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feredge.console import echo, echo_styled, progress_display, visible
+from feredge.progress import heartbeat
 
 if TYPE_CHECKING:
     from feredge.bench import Results
-    from feredge.progress import Progress
+    from feredge.progress import Heartbeat, Progress
 
 LINE_EVERY = 30.0  # seconds between a task's lines in a log
 MARK = "feredge.goes_on"  # set in the context by a command that goes on where it was after Ctrl-C
@@ -49,40 +50,45 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @contextmanager
-def bars() -> Iterator[Progress]:
-    """Give a Progress that shows one bar a task on standard error; where that is no terminal, lines for a log."""
-    if not sys.stderr.isatty():
-        yield _lines()
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def bars(activity: str = "preparing") -> Iterator[Progress]:
+    """Give a Progress that shows one bar a task on standard error; where that is no terminal, lines for a log.
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    display = progress_display(*columns)
-    tasks: dict[str, Any] = {}
+    Where nothing is printed for 10 s, a line says what is going on: `activity` before the first task.
+    """
+    with heartbeat(activity) as beat:
+        if not sys.stderr.isatty():
+            yield _lines(beat)
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    def progress(task: str, done: float, total: float, note: str = "") -> None:
-        task, note = visible(task), visible(note)
-        if task not in tasks:
-            display.start()  # not before: a display without bars would leave an empty line above an error
-            tasks[task] = display.add_task(task, total=total, note=note)
-        display.update(tasks[task], completed=done, total=total, note=note)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        display = progress_display(*columns)
+        tasks: dict[str, Any] = {}
 
-    try:
-        yield progress
-    finally:
-        if tasks:
-            display.stop()
+        def progress(task: str, done: float, total: float, note: str = "") -> None:
+            task, note = visible(task), visible(note)
+            if task not in tasks:
+                beat.stop()  # the bars' own clocks tick
+                display.start()  # not before: a display without bars would leave an empty line above an error
+                tasks[task] = display.add_task(task, total=total, note=note)
+            display.update(tasks[task], completed=done, total=total, note=note)
+
+        try:
+            yield progress
+        finally:
+            if tasks:
+                display.stop()
 
 
-def _lines() -> Progress:
+def _lines(beat: Heartbeat) -> Progress:
     """Return a Progress that prints a line when a task begins, every half minute, and when it is done."""
     shown: dict[str, tuple[float, bool]] = {}
 
@@ -92,6 +98,7 @@ def _lines() -> Progress:
             shown[task] = now, done >= total
             steps = f"{round(done, 1):.9g}/{total:.9g}"
             echo(f"{time.strftime('%H:%M:%S')}  {task} {steps}  {note}".rstrip(), err=True)
+            beat.printed(task)
 
     return progress
 

@@ -33,9 +33,9 @@ def command(runs: tuple[Path, ...], votes: Path | None, data: str | None, leave_
     dataset = folders[0].load_data(data, votes=votes) if folders else load(str(data), votes=votes)
     if leave_out is not None:
         dataset = hold_back(dataset, read_rows(leave_out))
-    from feredge.train import teaching
+    with bars("opening TensorFlow") as progress:
+        from feredge.train import teaching
 
-    with bars() as progress:
         labels = teaching.teach(folders, dataset, progress=progress)
     labels.write(out)
     speakers = [f"{len(folders)} network{'s' * (len(folders) > 1)}"] * bool(folders) + ["people's votes"] * bool(votes)

@@ -64,22 +64,27 @@ def trained(
 ) -> tuple[RunFolder, Dataset]:
     """Train as the options of TRAINING say, and print how well. Return the run and its data."""
     from feredge import recipes
-    from feredge.data import hold_back, load, read_rows
+    from feredge.data import hold_back, info, left_out_line, load, only_tested_line, read_rows
 
     changes += ("data.drop_duplicates=false",) * keep_duplicates
     resolved = recipes.load(recipe, changes=changes)  # before the slow imports: a typo is told at once
     dataset = load(data, size=resolved.data.size, skip_bad_rows=skip_bad_rows)
     if dataset.skipped:
         echo(f"{dataset.skipped} bad rows skipped", err=True)
+    counts = info(dataset)
+    if counts.left_out:
+        echo(left_out_line(counts.left_out), err=True)
+    if counts.only_tested:
+        echo(only_tested_line(counts.only_tested), err=True)
     if leave_out is not None:
         dataset = hold_back(dataset, read_rows(leave_out))
-    from feredge.export import reopening
-    from feredge.train import train
-
-    start = None if start_from is None else reopening.trained(start_from)
-    asked = [reopening.trained(teacher) for teacher in teachers]
     out = out or Path("runs") / resolved.name
-    with bars() as progress:
+    with bars("opening TensorFlow") as progress:
+        from feredge.export import reopening
+        from feredge.train import train
+
+        start = None if start_from is None else reopening.trained(start_from)
+        asked = [reopening.trained(teacher) for teacher in teachers]
         run = train(resolved, dataset, out, soft_labels=soft_labels, start=start, teachers=asked, progress=progress)
     test = run.figures().get("test")  # of a handful of images none are left to test on
     found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"

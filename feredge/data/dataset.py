@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Dataset:
         source: the path it was read from, as given.
         votes: `uint8 (N, 10)`, FER+ votes, where they were asked for.
         skipped: bad rows that were left out because the caller said so.
+        left_out: files of a folder that are no pictures, and links that lead back, counted by suffix or kind.
         held_back: `int64 (M,)`, which of `rows` neither train nor choose: pictures of a test set that is elsewhere.
     """
 
@@ -39,6 +40,7 @@ class Dataset:
     source: str
     votes: NDArray[np.uint8] | None = None
     skipped: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     held_back: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:

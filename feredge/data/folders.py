@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,8 @@ from feredge.contract import CLASSES, Images, InputContract
 from feredge.data.dataset import Dataset
 from feredge.data.usage import as_usage
 from feredge.errors import DataError, PictureError
+from feredge.inference.picture_kinds import PICTURE_SUFFIXES
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
 ALIASES = {
     "angry": ("anger",),
     "disgust": ("disgusted",),
@@ -29,7 +30,8 @@ ALIASES = {
 WORKERS = min(4, os.cpu_count() or 1)  # OpenCV decodes beside Python's lock
 BATCH = 256  # pictures a task
 
-_FER2013 = {name: name for name in CLASSES} | {alias: name for name, others in ALIASES.items() for alias in others}
+FER2013_NAMES = {name: name for name in CLASSES} | {alias: name for name, others in ALIASES.items() for alias in others}
+"""Class names of FER2013, by any name in lower case."""
 
 
 class _File(NamedTuple):
@@ -50,15 +52,16 @@ def read_folder(root: Path, *, size: int, skip_bad_pictures: bool = False) -> Da
     """Read class folders, below folders of splits or not; pictures of any size and colour become `size` x `size` gray.
 
     Folders that are FER2013's seven classes, under any of their usual names, get its names and order. Others are
-    taken as they are, in alphabetical order. Files of other kinds, and names that start with a dot or an
-    underscore, are left alone.
+    taken as they are, in alphabetical order. A class's pictures may lie in folders below its own, also linked ones.
+    Files of other kinds are counted in `Dataset.left_out`; names that start with a dot or an underscore are left alone.
 
     Raises:
         DataError: no class folders, an empty one, or an unreadable picture, named; with `skip_bad_pictures` the
             latter is left out instead.
     """
+    left_out = Counter[str]()
     try:
-        listed = sorted(_files(root), key=lambda file: file.path.relative_to(root).as_posix())
+        listed = sorted(_files(root, left_out), key=lambda file: file.path.relative_to(root).as_posix())
         pictures = list(_read_all(listed, InputContract(size, size)))
     except OSError as error:
         raise DataError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
@@ -83,37 +86,69 @@ def read_folder(root: Path, *, size: int, skip_bad_pictures: bool = False) -> Da
         digest=digest.hexdigest(),
         source=str(root),
         skipped=len(listed) - len(kept),
+        left_out=dict(sorted(left_out.items())),
     )
 
 
 def file_names(root: Path) -> list[str]:
     """Return the folder's pictures in the order of `Dataset.rows`, as paths below `root`."""
-    return sorted(file.path.relative_to(root).as_posix() for file in _files(root))
+    return sorted(file.path.relative_to(root).as_posix() for file in _files(root, Counter()))
 
 
-def _files(root: Path) -> Iterator[_File]:
+def _files(root: Path, left_out: Counter[str]) -> Iterator[_File]:
     """Yield every picture with its split and class folder."""
     folders = _subfolders(root)
     usages = {folder: as_usage(folder.name) for folder in folders}
     if not any(usages.values()):
-        yield from _class_files(root, folders, "")
+        yield from _class_files(root, folders, "", left_out)
         return
     for folder, usage in usages.items():
         if not usage:
             raise DataError(f"{folder}: expected only folders of splits (train, test, val) beside each other")
-        yield from _class_files(folder, _subfolders(folder), usage)
+        yield from _class_files(folder, _subfolders(folder), usage, left_out)
 
 
-def _class_files(parent: Path, folders: list[Path], usage: str) -> Iterator[_File]:
+def _class_files(parent: Path, folders: list[Path], usage: str, left_out: Counter[str]) -> Iterator[_File]:
     if not folders:
         raise DataError(
             f"{parent}: expected class folders ({', '.join(CLASSES[:3])}, ...) or train/ and test/, found none"
         )
     for folder in folders:
-        paths = [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+        paths = list(_pictures(folder, set(folder.resolve().parents), left_out))
         if not paths:
             raise DataError(f"{folder}: expected pictures of this class, found none")
+        if all(path.parent != folder for path in paths) and _holds_classes(folder, alone=len(folders) == 1):
+            below = ", ".join(sorted(path.name for path in _subfolders(folder))[:3])
+            raise DataError(
+                f"{folder}: expected pictures of one class, found the folders {below}; name {folder} itself"
+            )
         yield from (_File(path, usage, folder.name) for path in paths)
+
+
+def _pictures(folder: Path, walked: set[Path], left_out: Counter[str]) -> Iterator[Path]:
+    """Yield a class's pictures at any depth, each folder's once however often links lead to it, and none above it."""
+    place = folder.resolve()
+    if place in walked:
+        left_out["linked folders walked before"] += 1
+        return
+    walked.add(place)
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _pictures(path, walked, left_out)
+        elif path.suffix.lower() in PICTURE_SUFFIXES:
+            if path.is_file():
+                yield path
+            else:
+                left_out["broken links"] += 1
+        else:
+            left_out[path.suffix.lower() or "files without a suffix"] += 1
+
+
+def _holds_classes(folder: Path, *, alone: bool) -> bool:
+    """Return whether a folder that only holds folders is a data set itself, as archives unpack to, and no class."""
+    names = [path.name for path in _subfolders(folder)]
+    known = [as_usage(name) or name.strip().lower() in FER2013_NAMES for name in names]
+    return any(known) or (alone and len(names) > 1)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -126,7 +161,7 @@ def _visible(folder: Path) -> Iterable[Path]:
 
 def _label(folders: list[str]) -> tuple[list[int], tuple[str, ...]]:
     """Return each file's label, and the class names."""
-    known = {folder: _FER2013.get(folder.strip().lower(), "") for folder in set(folders)}
+    known = {folder: FER2013_NAMES.get(folder.strip().lower(), "") for folder in set(folders)}
     if set(known.values()) == set(CLASSES):
         return [CLASSES.index(known[folder]) for folder in folders], CLASSES
     classes = tuple(sorted(known))

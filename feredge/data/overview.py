@@ -12,7 +12,7 @@ from feredge import files
 from feredge.console import visible
 from feredge.contract import Images
 from feredge.data.dataset import NO_LABEL, Dataset
-from feredge.data.usage import ORDER
+from feredge.data.usage import ORDER, TESTS, TRAINING
 from feredge.errors import DataError
 
 TILE = 144  # pixels a side that a face is shown at
@@ -30,6 +30,7 @@ class Info:
         unlabelled: images without a label, by split.
         skipped: bad rows or pictures that were left out.
         votes: whether FER+ votes came with it.
+        left_out: files of a folder that are no pictures, by suffix.
     """
 
     source: str
@@ -40,6 +41,22 @@ class Info:
     unlabelled: dict[str, int]
     skipped: int
     votes: bool
+    left_out: dict[str, int]
+
+    @property
+    def only_tested(self) -> tuple[str, ...]:
+        """The classes that stand in a test split and not among the training images."""
+        trained = [split for split in self.counts if split in TRAINING]
+        if not trained:
+            return ()
+        classes = self.counts[trained[0]]
+        tested = [split for split in self.counts if split in TESTS]
+        return tuple(
+            name
+            for name in classes
+            if any(self.counts[split][name] for split in tested)
+            and not any(self.counts[split][name] for split in trained)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as plain values."""
@@ -63,9 +80,21 @@ class Info:
                 f"SHA-256 {self.digest}",
                 *(["with FER+ votes"] if self.votes else []),
                 *([f"{self.skipped:,} bad rows skipped"] if self.skipped else []),
+                *([left_out_line(self.left_out)] if self.left_out else []),
+                *([only_tested_line(self.only_tested)] if self.only_tested else []),
                 *(_aligned(row, widths) for row in rows),
             ]
         )
+
+
+def only_tested_line(names: tuple[str, ...]) -> str:
+    """Return the warning that no network can learn these classes."""
+    return f"no training images of {', '.join(names)}, which the test split has"
+
+
+def left_out_line(counts: dict[str, int]) -> str:
+    """Return which files of a folder are no pictures, by suffix."""
+    return "left out: " + ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
 
 
 def _aligned(row: list[str], widths: list[int]) -> str:
@@ -91,6 +120,7 @@ def info(dataset: Dataset) -> Info:
         unlabelled={split: int((labels[split] == NO_LABEL).sum()) for split in splits},
         skipped=dataset.skipped,
         votes=dataset.votes is not None,
+        left_out=dataset.left_out,
     )
 
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from feredge.contract import CLASSES
 from feredge.data.dataset import NO_LABEL, Dataset
+from feredge.data.folders import FER2013_NAMES
 from feredge.data.usage import TRAINING
 from feredge.errors import DataError
 from feredge.recipe import DataView
@@ -19,11 +21,34 @@ def select(dataset: Dataset, view: DataView) -> Dataset:
     Raises:
         DataError: a class that the data set has no image of.
     """
+    if view.class_names == "fer2013":
+        dataset = fer2013_classes(dataset)
     if view.groups:
         dataset = _regroup(dataset, view.groups)
     if view.first:
         dataset = dataset.take(_first(dataset, view.first))
     return dataset
+
+
+def fer2013_classes(dataset: Dataset) -> Dataset:
+    """Return `dataset` with its classes called as FER2013 calls them, in FER2013's order, those that are there.
+
+    Classes may be called by FER2013's numbers, 0 (angry) to 6 (neutral), or by other usual names (anger, happiness).
+
+    Raises:
+        DataError: a class that is none of FER2013's, such as contempt.
+    """
+    numbers = {str(label): name for label, name in enumerate(CLASSES)}
+    names = [FER2013_NAMES.get(name.strip().lower()) or numbers.get(name.strip()) for name in dataset.classes]
+    for name, known in zip(dataset.classes, names, strict=True):
+        if known is None:
+            raise DataError(
+                f"{dataset.source}: expected classes of FER2013 (0 to 6, or {', '.join(CLASSES)}), found {name!r}; "
+                f"data.classes leaves classes out"
+            )
+    classes = tuple(name for name in CLASSES if name in names)
+    labels = np.array([*(classes.index(str(name)) for name in names), NO_LABEL], np.int8)  # NO_LABEL is the last
+    return replace(dataset, labels=labels[dataset.labels], classes=classes)
 
 
 def _regroup(dataset: Dataset, groups: dict[str, tuple[str, ...]]) -> Dataset:

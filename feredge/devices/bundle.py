@@ -29,7 +29,7 @@ from feredge.errors import ArtifactError, DataError
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
-SOURCES = ("*.py", "bench/*.py", "data/*.py", "devices/*.py", "recipes/*.py")
+SOURCES = ("*.py", "bench/*.py", "data/*.py", "devices/*.py", "inference/*.py", "inspection/*.py", "recipes/*.py")
 """What a device runs of feredge; its needs are numpy and onnxruntime. LiteRT and OpenCV are used where they are."""
 
 

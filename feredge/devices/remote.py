@@ -55,10 +55,7 @@ def bench_on(
         FeredgeError: what `bundle` raises.
     """
     with tempfile.TemporaryDirectory(prefix="feredge-") as name:
-        try:
-            check_needs(device, device.ask("look", FOLDER))
-        except ConnectionLost as error:
-            raise DeviceError(f"{device.address}: expected a host that answers, found none ({error})") from error
+        ask_needs(device)
         packed = bundle(run, dataset, Path(name) / "bench.zip", hard=hard, progress=progress)
         digest = files.sha256(packed)
         visit = _Visit(device, f"{FOLDER}-{digest[:16]}", digest, patience, progress)
@@ -93,6 +90,14 @@ FOLDER = ".feredge-bench"
 def results_file(run: RunFolder, device: Device) -> Path:
     """Return where the results of a device stand."""
     return run.path / f"results-{device.address.name}.json"
+
+
+def ask_needs(device: Device) -> None:
+    """Raise DeviceError unless the device answers and has what a bundle needs."""
+    try:
+        check_needs(device, device.ask("look", FOLDER))
+    except ConnectionLost as error:
+        raise DeviceError(f"{device.address}: expected a host that answers, found none ({error})") from error
 
 
 def check_needs(device: Device, found: dict[str, object]) -> None:
@@ -185,8 +190,11 @@ class _Visit:
         while True:
             try:
                 return work()
-            except ConnectionLost:
-                if time.monotonic() + pause - self._heard > self._patience:
+            except ConnectionLost as error:
+                away = time.monotonic() - self._heard
+                if away + pause > self._patience:
                     raise
+                task = f"{self._device.address} is lost, trying again"
+                self._progress(task, min(away, self._patience - 1e-3), self._patience, str(error))
             time.sleep(pause)
             pause = min(2 * pause, 10.0)

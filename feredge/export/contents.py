@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError
-from feredge.export import flatbuffer
+from feredge.inspection import flatbuffer
 
 ONNX_WEIGHTED = ("Conv", "Gemm", "MatMul")
 LAYOUT = ("Reshape", "Transpose")  # may stand between the input and the first layer: tf2onnx goes from NHWC to NCHW
@@ -41,7 +41,7 @@ class Contents:
 def read(path: Path) -> Contents:
     """Return the contents of a `.tflite`, `.onnx` or `.ort` file that its runtime loads."""
     if path.suffix == ".ort":
-        from feredge.export import ort_format
+        from feredge.inspection import ort_format
 
         return Contents(ort_format.kernels(path), (), None)
     return _read_tflite(path) if path.suffix == ".tflite" else _read_onnx(path)
@@ -92,8 +92,24 @@ def _read_onnx(path: Path) -> Contents:
     node = consumer(graph, graph.input[0].name)
     while node.op_type in LAYOUT:
         node = consumer(graph, node.output[0])
-    pixels = scale_and_zero(graph, node) if node.op_type == "DequantizeLinear" else None
+    pixels = scale_and_zero(graph, node) if node.op_type == "DequantizeLinear" else _float_scale(graph, node, known)
     return Contents(kernels, (), pixels)
+
+
+def _float_scale(graph: Any, node: Any, known: dict[str, Any]) -> tuple[np.float32, int] | None:
+    """Return the factor of `Mul(Cast(pixels), factor)` and zero, as `scale_pixels` writes it; None for other nodes.
+
+    An int8 file begins so where its first layer stays in float: elementwise normalizations have no int8 kernel.
+    """
+    from onnx import numpy_helper
+
+    if node.op_type != "Cast":
+        return None
+    product = consumer(graph, node.output[0])
+    factors = [numpy_helper.to_array(known[name]) for name in product.input if name in known]
+    if product.op_type != "Mul" or len(factors) != 1 or factors[0].size != 1:
+        return None
+    return np.float32(factors[0].item()), 0
 
 
 def consumer(graph: Any, name: str) -> Any:

@@ -70,9 +70,10 @@ def convert(job: Job) -> Done:
 
 def _with_card(model: bytes, card: Card, suffix: str) -> bytes:
     if suffix == ".tflite":
+        from feredge.export.fixed_batch import with_fixed_batch
         from feredge.export.tflite_metadata import with_metadata
 
-        return artifact.append_tflite_card(with_metadata(model, card), card)
+        return artifact.append_tflite_card(with_metadata(with_fixed_batch(model), card), card)
     import onnx
 
     from feredge.export.to_onnx import with_card

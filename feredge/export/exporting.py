@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from feredge import data, files, recipes
-from feredge.artifact import MANIFEST_FILE, OPERATORS_FILE, RUNTIMES_FILE, WRITTEN, Card, Entry, Manifest
+from feredge.artifact import MANIFEST_FILE, OPERATORS_FILE, PROBES_FILE, RUNTIMES_FILE, WRITTEN, Card, Entry, Manifest
 from feredge.contract import Images, InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, RecipeError
@@ -22,6 +22,7 @@ from feredge.export.conversion import INTEGER, convert, start_worker
 from feredge.export.job import Job
 from feredge.export.runtimes import IMAGES as RUNTIME_IMAGES
 from feredge.export.to_ort import required_operators
+from feredge.inspection.probes import add_probes
 from feredge.progress import Progress, quiet
 from feredge.recipe import Export, Recipe
 from feredge.run import RunFolder
@@ -49,7 +50,8 @@ def export(
 
     An export whose manifest stands, fits its files, and was made of the same weights by the same recipe is left
     as it is. One that was stopped goes on after its last fine-tuned variant. Beside the manifest stand
-    `runtimes.json`, what every runtime made of every file, and `operators.config`, what `.ort` files need.
+    `runtimes.json`, what every runtime made of every file; `operators.config`, what `.ort` files need; and
+    `probes.npz`, every file's answers on fixed pictures.
 
     Args:
         run: a trained run.
@@ -75,7 +77,7 @@ def export(
     cards = _cards(run, recipe, calibrate_on)
     standing = _standing(run, cards)
     if standing is not None and adopted == known:
-        return standing
+        return standing if standing.probes else add_probes(run.artifacts, standing)
     run.check_data(dataset)
     _check_layers(run, recipe.export.keep_float)
     splits = data.split(dataset, recipe.data)
@@ -98,9 +100,7 @@ def export(
         except BaseException:
             _clear(run.artifacts, keep=cards)  # workers that were ended leave their temporary files
             raise
-        manifest = Manifest(tuple(entries[name] for name in cards))
-        manifest.write(run.artifacts)
-        return manifest
+        return add_probes(run.artifacts, Manifest(tuple(entries[name] for name in cards)))
 
 
 def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...]) -> Recipe:
@@ -162,7 +162,7 @@ def _clear(folder: Path, *, keep: Collection[str]) -> None:
 
     Those are not only the manifest's: an export that failed or was killed left files that none names.
     """
-    for name in (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE):
+    for name in (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE, PROBES_FILE):
         (folder / name).unlink(missing_ok=True)
     for kind in WRITTEN:
         for path in folder.glob(f"*.{kind}"):  # the hidden ones too, which are unfinished

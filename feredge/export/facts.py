@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import ArtifactError
-from feredge.export import flatbuffer
 from feredge.export.contents import Contents
+from feredge.inspection import flatbuffer
+from feredge.inspection.oldest_runtime import measured
 
 # From onnxruntime's table of releases: the first that implements an ONNX opset, each of which also reads the IR
 # version that came with it.
@@ -36,9 +37,19 @@ def of_network(core: Any) -> dict[str, int]:
 def oldest_runtime(path: Path) -> dict[str, Any]:
     """Return `oldest_runtime` and the versions inside the file that it follows from.
 
+    It is the oldest release that was seen to answer such a file rightly. Where an operator was never measured, it is
+    what the format's makers say and is marked so.
+
     Raises:
         ArtifactError: not a file of the format that its name says.
     """
+    versions, name, stated = _stated(path)
+    version = measured(path)
+    return {**versions, "oldest_runtime": f"{name} {version}" if version else f"{name} {stated} (not measured)"}
+
+
+def _stated(path: Path) -> tuple[dict[str, Any], str, str]:
+    """Return the versions inside a file, its runtime's name, and the oldest release that should load it."""
     if path.suffix == ".tflite":
         model = flatbuffer.parse(path.read_bytes())
         told = [item for item in model.metadata or [] if item.name == b"min_runtime_version"]
@@ -46,12 +57,12 @@ def oldest_runtime(path: Path) -> dict[str, Any]:
         oldest = raw.rstrip(b"\0").decode() or "1.0.0"
         if any(tensor.type == INT16 for tensor in model.subgraphs[0].tensors):
             oldest = INT16_SINCE  # the converter notes the operators' versions of before it quantized them
-        return {"schema": int(model.version), "oldest_runtime": f"TensorFlow Lite {oldest}"}
+        return {"schema": int(model.version)}, "TensorFlow Lite", oldest
     if path.suffix == ".ort":
-        from feredge.export.ort_format import open_session
+        from feredge.inspection.ort_format import open_session
 
         version = open_session(path).OrtVersion().decode()
-        return {"ort_format": version, "oldest_runtime": f"onnxruntime {FIRST_WITH_ORT_FORMAT.get(version, '?')}"}
+        return {"ort_format": version}, "onnxruntime", FIRST_WITH_ORT_FORMAT.get(version, "?")
     import onnx
 
     try:
@@ -59,8 +70,5 @@ def oldest_runtime(path: Path) -> dict[str, Any]:
         opset = max(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
     except Exception as error:
         raise ArtifactError(f"{path}: expected an ONNX model, found none") from error
-    return {
-        "opset": opset,
-        "ir_version": int(model.ir_version),
-        "oldest_runtime": f"onnxruntime {ONNXRUNTIME.get(opset, '?')}",
-    }
+    versions = {"opset": opset, "ir_version": int(model.ir_version)}
+    return versions, "onnxruntime", ONNXRUNTIME.get(opset, "?")

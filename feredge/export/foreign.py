@@ -14,6 +14,8 @@ from feredge import data, files
 from feredge.contract import Images
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
+from feredge.inspection.child import run
+from feredge.inspection.limits import TENSORFLOW
 from feredge.recipe import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
 
@@ -72,6 +74,7 @@ def take_in(
     from feredge.export.foreign_layers import as_core
     from feredge.export.given import settle
 
+    run(_try_open, path, limits=TENSORFLOW, path=path)
     network = open_network(path)
     _check_shapes(network, given, classes, path)
     core = as_core(network, size=given.height, low=given.low, high=given.high)
@@ -88,6 +91,13 @@ def take_in(
     source = path if path.is_file() else path / "saved_model.pb"
     origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(given)}
     return settle(core, recipe, dataset, out, foreign=origin)
+
+
+def _try_open(path: str) -> None:
+    """Open a file in a child process: what crashes or hangs its readers does it there."""
+    from feredge.export.foreign_file import open_network
+
+    open_network(Path(path))
 
 
 def _check_shapes(network: Any, given: Input, classes: tuple[str, ...], path: Path) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.contract import Images
-from feredge.export import flatbuffer, ranges
+from feredge.export import ranges
 from feredge.export.integer_elu import with_integer_elus
 from feredge.export.products import with_products
 from feredge.export.rounding import Rounding, keep_sums
 from feredge.export.to_tflite import converted, set_integer
+from feredge.inspection import flatbuffer
 from feredge.keras import tf
 
 BATCH = 32  # images whose extremes a moving average takes together
@@ -57,6 +58,7 @@ class Int8TFLite:
         quantized = mlir_quantize(
             _rounded(self._calibrated, keep_float) if self._rounding == "kept-sums" else self._calibrated,
             disable_per_channel=self._rounding == "one-scale",
+            disable_per_channel_for_dense_layers=True,
             input_data_type=tf.uint8,
             output_data_type=tf.uint8,
             denylisted_nodes=[self._outputs[layer] for layer in keep_float],

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from feredge.errors import VerificationError
-from feredge.export import pruning
 from feredge.export.contents import Contents
 from feredge.variant import parse
 
@@ -43,6 +42,8 @@ def check_size(inside: Contents, core: Any, name: str) -> None:
     Raises:
         VerificationError: another number.
     """
+    from feredge.export import pruning  # late: `check` is run where there is no TensorFlow
+
     expected = sum(kernel.shape.num_elements() for kernel in pruning.kernels(core).values())
     found = sum(values.size for values in inside.kernels.values())
     if found != expected:

@@ -16,6 +16,7 @@ from feredge.artifact import Card
 from feredge.contract import Images
 from feredge.errors import VerificationError
 from feredge.export import contents, promises
+from feredge.export.fixed_batch import check_fixed_batch
 from feredge.runtime import Probabilities, Runner, open_artifact
 
 BATCH = 64
@@ -60,16 +61,19 @@ def verify(path: Path, card: Card, images: Images, reference: Probabilities, *, 
 
     Raises:
         VerificationError: another card; an output of another shape, not finite, or not probabilities; an answer
-            that depends on the batch; all images in one class; outside the precision's tolerance; kernels that
-            are not stored as the precision says, or not as sparse as the variant says.
+            that depends on the batch; a TFLite file without a fixed batch of one; all images in one class;
+            outside the precision's tolerance; kernels that are not stored as the precision says, or not as sparse
+            as the variant says.
     """
     count = SLOW.get(card.precision, len(images))
     images, reference = images[:count], reference[:count]
     runner = open_artifact(path)
     if runner.card != card:
         raise VerificationError(f"{name}: expected the card that was written, found another inside the file")
+    if path.suffix == ".tflite":
+        check_fixed_batch(path.read_bytes(), name)
     figures = _measure_outputs(runner, card, images, reference, name)
-    figures |= _measure_kernels(path, card, name)
+    figures |= measure_kernels(path, card, name)
     return figures
 
 
@@ -121,7 +125,12 @@ def _check_probabilities(outputs: Probabilities, shape: tuple[int, ...], name: s
     _within(off, STEP * shape[1], name, "probabilities that sum to 1 within {}")  # each may be rounded by a step
 
 
-def _measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
+def measure_kernels(path: Path, card: Card, name: str) -> dict[str, Any]:
+    """Hold the stored kernels of file `name` against its precision and variant. Needs no TensorFlow.
+
+    Raises:
+        VerificationError: kernels that are not stored as the precision says, or not as sparse as the variant says.
+    """
     inside = contents.read(path)
     check_storage(inside, card, name)
     if card.precision == "int8":

@@ -21,16 +21,27 @@ from feredge.predictor import Predictor
 from feredge.progress import Progress, quiet
 
 CODES = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}
+LONGEST_GAP = 600.0  # seconds for which one frame is repeated
 Sink = Callable[[Frame], Any]
 
 
 @dataclass(frozen=True)
 class Followed:
-    """What came out of a video; `faces` counts the numbers that were given."""
+    """What came out of a video.
+
+    Attributes:
+        frames: those that were decoded.
+        looked: those in which faces were looked for.
+        faces: numbers that were given.
+        seconds: when the last frame is shown.
+        damaged: packets that could not be decoded, with good frames behind them.
+    """
 
     frames: int
     looked: int
     faces: int
+    seconds: float = 0.0
+    damaged: int = 0
 
 
 def follow(
@@ -52,13 +63,15 @@ def follow(
     Args:
         predictor, video, find, margin, tracker, pace: as `feredge.label.video.watch` takes them.
         table: csv file, one row a face and frame looked into.
-        out: video file (.mp4, .avi, .mkv) of the same frames with boxes and labels; sound is left out.
+        out: video file (.mp4, .avi, .mkv) of the same frames with boxes and labels, at the rate that the source says:
+            where frames come faster or slower, some are left out or repeated, so that each is shown at its time.
+            Sound is left out.
         show: show it in a window as it goes; the key q ends.
         each: called with each frame.
         progress: called with the frames done, where the video says how many it has.
 
-    A camera goes on until Ctrl-C, or q in its window, and what was written until then stands. The files of a video
-    that was stopped are not kept.
+    A camera or a live stream goes on until Ctrl-C, or q in its window, and what was written until then stands. The
+    files of a video that was stopped are not kept.
 
     Raises:
         PictureError: a video, table or window that cannot be written or opened; a video that would take the place of
@@ -67,6 +80,7 @@ def follow(
     if out is not None and files.same(out, str(video.source)):
         raise PictureError(f"{out}: expected another file than the video itself")
     frames = looked = 0
+    seconds = 0.0
     numbers: set[int] = set()
     with ExitStack() as stack:
         sinks: list[Sink] = [] if each is None else [each]
@@ -78,18 +92,18 @@ def follow(
             sinks.append(stack.enter_context(_window(str(video.source))))
         try:
             for frame in watch(predictor, video, find=find, margin=margin, tracker=tracker, pace=pace):
-                frames, looked = frames + 1, looked + frame.looked
+                frames, looked, seconds = frames + 1, looked + frame.looked, frame.time
                 numbers.update(tracked.number for tracked in frame.faces)
                 if any(sink(frame) is False for sink in sinks):
                     break
                 if video.count:
                     progress("frames", min(frames, video.count), video.count)
         except KeyboardInterrupt:
-            if not video.live:
+            if not video.live or not frames:
                 raise
         if not frames:
             raise PictureError(f"{video.source}: expected a video, found no frame that OpenCV can decode")
-    return Followed(frames, looked, len(numbers))
+    return Followed(frames, looked, len(numbers), seconds, video.damaged)
 
 
 @contextmanager
@@ -112,34 +126,68 @@ def _table(path: Path, classes: tuple[str, ...]) -> Iterator[Sink]:
 
 @contextmanager
 def _video(path: Path, rate: float) -> Iterator[Sink]:
-    cv2 = opencv()
     if path.suffix not in CODES:
         raise PictureError(f"{path}: expected a video that ends in {', '.join(CODES)}")
-    writer: Any = None
-    written = 0
     with files.replacing(path) as temporary:
-
-        def add(frame: Frame) -> None:
-            nonlocal writer, written
-            pixels = annotate(frame.pixels, [tracked.face for tracked in frame.faces])
-            if writer is None:
-                size = pixels.shape[1], pixels.shape[0]
-                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*CODES[path.suffix]), rate, size)
-                if not writer.isOpened():
-                    raise PictureError(f"{path}: expected a video of {size[0]}x{size[1]}, OpenCV cannot write it")
-            writer.write(pixels)
-            written += 1
-
+        writer = _ConstantRate(path, temporary, rate)
         try:
-            yield add
+            yield writer.add
         finally:
-            if writer is not None:
-                writer.release()
+            writer.close()
         # OpenCV says nothing of a full disk, neither while it writes nor at the end.
-        if (found := _count(temporary)) != written or not written:
+        if (readable := _count(temporary)) != writer.written or not readable:
             raise PictureError(
-                f"{path}: expected a video of {written} frames, {found} can be read back; is the disk full?"
+                f"{path}: expected a video of {writer.written} frames, {readable} can be read back; is the disk full?"
             )
+
+
+class _ConstantRate:
+    """Writes a video of one rate, in which every frame stands at its own time.
+
+    Attributes:
+        written: frames in the file. A frame waits until the time of the next is known.
+    """
+
+    def __init__(self, path: Path, temporary: Path, rate: float) -> None:
+        self.written = 0
+        self._path, self._temporary, self._rate = path, temporary, rate
+        self._writer: Any = None
+        self._waiting: Any = None
+        self._offset = 0.0  # seconds between the source's times and the file's
+        self._size = (0, 0)
+
+    def add(self, frame: Frame) -> None:
+        pixels = annotate(frame.pixels, [tracked.face for tracked in frame.faces])
+        if self._writer is None:
+            self._open(pixels.shape[1], pixels.shape[0])
+            self._offset = frame.time
+        if (pixels.shape[1], pixels.shape[0]) != self._size:  # OpenCV would leave it out
+            pixels = opencv().resize(pixels, self._size, interpolation=opencv().INTER_AREA)
+        place = round((frame.time - self._offset) * self._rate)
+        if place - self.written > LONGEST_GAP * self._rate:  # hours of a still picture: the source's clock has jumped
+            self._offset = frame.time - (self.written + 1) / self._rate
+            place = self.written + 1
+        self._write_until(place)
+        self._waiting = pixels
+
+    def _open(self, width: int, height: int) -> None:
+        cv2 = opencv()
+        code = cv2.VideoWriter.fourcc(*CODES[self._path.suffix])
+        self._size = width, height
+        self._writer = cv2.VideoWriter(str(self._temporary), code, self._rate, self._size)
+        if not self._writer.isOpened():
+            raise PictureError(f"{self._path}: expected a video of {width}x{height}, OpenCV cannot write it")
+
+    def _write_until(self, place: int) -> None:
+        while self._waiting is not None and self.written < place:
+            self._writer.write(self._waiting)
+            self.written += 1
+
+    def close(self) -> None:
+        """Write the last frame."""
+        if self._writer is not None:
+            self._write_until(self.written + 1)
+            self._writer.release()
 
 
 def _count(path: Path) -> int:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from feredge.bench.figures import Timing
-from feredge.bench.results import Results, Row
+from feredge.bench.results import ALL_SLOWED, Results, Row
 from feredge.errors import ResultsError
 from feredge.report.choice import smallest_of_fastest
 
@@ -34,14 +34,21 @@ class Budget:
 
 @dataclass(frozen=True)
 class Selection:
-    """The winner, None where nothing fits, and of every other artifact why it was not taken."""
+    """The winner, None where nothing fits, and of every other artifact why it was not taken.
+
+    Attributes:
+        all_slowed: no file was timed in a round whose clock was not held down, so that none can be chosen.
+    """
 
     winner: Row | None
     others: tuple[tuple[Row, str], ...]
+    all_slowed: bool = False
 
 
 def select(results: Results, budget: Budget, *, device: Results | None = None) -> Selection:
     """Take what fits the budget; of that what is within 10% of the fastest by its median; of that the smallest.
+
+    Rounds in which the clock was held down take no part.
 
     Args:
         results: of a run: accuracy, drop and size, and latency where no `device` is given.
@@ -57,12 +64,15 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     clocks = {row.sha256: row for row in _artifacts(device or results)}
     if not any(row.sha256 in clocks for row in rows):
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
-    clocked = ((row, row if device is None else clocks.get(row.sha256)) for row in rows)
-    timed = {row.name: clock.headline if clock else None for row, clock in clocked}
-    reasons = {row.name: _misses(row, timed[row.name], budget) for row in rows}
+    clocked = {row.name: row if device is None else clocks.get(row.sha256) for row in rows}
+    timed = {name: clock.valid_headline if clock else None for name, clock in clocked.items()}
+    slowed = {name for name, clock in clocked.items() if clock and clock.all_slowed}
+    reasons = {row.name: _misses(row, timed[row.name], budget, slowed=row.name in slowed) for row in rows}
     fitting = [row for row in rows if not reasons[row.name]]
     if not fitting:
-        return Selection(None, tuple((row, "; ".join(reasons[row.name])) for row in rows))
+        return Selection(
+            None, tuple((row, "; ".join(reasons[row.name])) for row in rows), bool(slowed) and not any(timed.values())
+        )
     medians = {row.name: found.median for row in fitting if (found := timed[row.name])}
     winner, quick, fastest = smallest_of_fastest(fitting, lambda row: medians[row.name])
     others = []
@@ -83,7 +93,7 @@ def _artifacts(results: Results) -> list[Row]:
     return [row for row in results.rows if row.kind == "artifact" and not row.runtime]
 
 
-def _misses(row: Row, timed: Timing | None, budget: Budget) -> list[str]:
+def _misses(row: Row, timed: Timing | None, budget: Budget, *, slowed: bool) -> list[str]:
     if row.failure is not None:
         return [f"could not be measured ({row.failure})"]
     found = []
@@ -94,7 +104,9 @@ def _misses(row: Row, timed: Timing | None, budget: Budget) -> list[str]:
         found.append(f"loses {row.drop.pp:.3f} pp {interval}, allowed {budget.drop:g}")
     if row.bytes > budget.kilobytes * 1000:
         found.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.kilobytes:g}")
-    if timed is None:
+    if slowed:
+        found.append(ALL_SLOWED)
+    elif timed is None:
         found.append("was not timed at one thread")
     elif timed.p90 > budget.p90:
         found.append(f"p90 {timed.p90:.3f} ms, allowed {budget.p90:g}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from feredge.bench.figures import NOISY_FROM
-from feredge.bench.results import Results, Row
+from feredge.bench.results import ALL_SLOWED, Results, Row
 from feredge.bench.words import percent
 
 Picked = tuple[Row, list[Row], list[str]]
@@ -34,6 +34,8 @@ class Choice:
 def choose(results: Results) -> Choice:
     """Choose by these rules, among files in their format's own runtime.
 
+    Rounds in which the clock was held down decide nothing; where all were, so does the file.
+
     0. Of several networks, take those whose best file is within the 95% interval of the most accurate file, on the
        same images; of these, the one whose choice is fastest.
     1. Keep the files that are equivalent to the float model within the margin. If there are none, those without
@@ -44,10 +46,16 @@ def choose(results: Results) -> Choice:
     """
     candidates = [row for row in results.rows if row.kind == "artifact" and not row.runtime]
     measured = [row for row in candidates if _whole(row)]
-    failed = len(candidates) - len(measured)
+    slowed = sum(row.all_slowed for row in candidates)
+    failed = len(candidates) - len(measured) - slowed
+    if not measured and slowed:
+        reason = f"No latency is valid: {ALL_SLOWED} of {counted(slowed)}. Measure again on a machine that stays cool."
+        return Choice(None, (reason,), (), _cautions(results, None))
     if not measured:
         return Choice(None, ("No file could be measured whole.",), (), ())
     steps = [f"{counted(len(measured))} measured" + (f", {failed} failed" if failed else "") + "."]
+    if slowed:
+        steps.append(f"{counted(slowed)} left out: {ALL_SLOWED}.")
     networks: dict[str, list[Row]] = {}
     for row in measured:
         networks.setdefault(row.network, []).append(row)
@@ -123,9 +131,10 @@ def pareto(rows: Iterable[Row]) -> set[str]:
 
 
 def median(row: Row) -> float:
-    """Return a whole row's median latency at one thread, in ms."""
-    assert row.headline is not None
-    return row.headline.median
+    """Return a whole row's median latency at one thread, in valid rounds, in ms."""
+    timing = row.valid_headline
+    assert timing is not None
+    return timing.median
 
 
 def share(row: Row) -> float:
@@ -135,7 +144,7 @@ def share(row: Row) -> float:
 
 
 def _whole(row: Row) -> bool:
-    return row.failure is None and row.accuracy is not None and row.headline is not None
+    return row.failure is None and row.accuracy is not None and row.valid_headline is not None
 
 
 def _keep_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], str]:
@@ -192,7 +201,7 @@ def _others(best: Row, kept: Sequence[Row], measured: Sequence[Row]) -> tuple[tu
     return tuple(found)
 
 
-def _cautions(results: Results, best: Row) -> tuple[str, ...]:
+def _cautions(results: Results, best: Row | None) -> tuple[str, ...]:
     found = []
     if results.effort.name == "quick":
         found.append(
@@ -204,14 +213,14 @@ def _cautions(results: Results, best: Row) -> tuple[str, ...]:
     if noisy:
         found.append(
             f"The machine was noisy: the rounds of {counted(len(noisy))} differ by more than {NOISY_FROM:.0%}"
-            + (", those of the chosen one too." if best.name in noisy else ", not those of the chosen one.")
+            + (", those of the chosen one too." if best and best.name in noisy else ", not those of the chosen one.")
         )
     slowed = {row.name: row.slowed for row in results.rows if row.slowed}
     if slowed:
         reasons = ", ".join(sorted({reason for row in slowed.values() for reason in row}))
         found.append(
-            f"The clock was held down ({reasons}) in rounds of {counted(len(slowed))}: these rounds are invalid"
-            + (", some of the chosen one too." if best.name in slowed else ", none of the chosen one.")
+            f"The clock was held down ({reasons}) in rounds of {counted(len(slowed))}: these rounds decided nothing"
+            + (", some of the chosen one too." if best and best.name in slowed else ", none of the chosen one.")
         )
     load = results.machine.load
     if load is not None and load > BUSY_FROM:

@@ -54,22 +54,25 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
             for column, cell in zip(shown, cells, strict=True)
         ]
         table.add_row(*map(Text, cells), style=style)
-    lines = [Text(visible(f"{row.name} failed: {row.failure}"), style="red") for row in results.rows if row.failure]
+    failed = [row for row in results.rows if row.failure]
+    lines = [Text(visible(f"{row.name} failed: {row.failure}"), style="red") for row in failed]
     if choice.row:
         ship = Text(visible(f"Ship {choice.row.name}."), style="bold green")
         lines.append(Text.assemble(ship, " ", Text(visible(" ".join(choice.steps)))))
     lines += [Text(visible(line), style="dim") for line in (*choice.cautions, *_footnotes(results))]
-    return rendered(table, *lines, width=width)
+    warning = [] if choice.row else [Text(visible(" ".join(choice.steps)), style="bold red")]
+    return rendered(*warning, table, *lines, width=width)
 
 
 def to_markdown(results: Results) -> str:
     """Return the table as Markdown, with what it was measured on below it."""
     shown = _shown(results)
+    choice = choose(results)
     lines = [
+        *([] if choice.row else [f"**{plain_text(' '.join(choice.steps))}**", ""]),
         "| " + " | ".join(column.title for column in shown) + " |",
         "| " + " | ".join("---" if column.key in ("file", "verdict") else "---:" for column in shown) + " |",
     ]
-    choice = choose(results)
     for row in results.rows:
         ships = choice.row is not None and row.name == choice.row.name
         name, *cells = (_cell(row, column.key, column.text(row)) for column in shown)

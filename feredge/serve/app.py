@@ -2,13 +2,18 @@
 
     POST /predict          body: one picture file               -> {"faces": [...]}
     POST /predict          multipart/form-data, many files      -> {"pictures": [{"faces": [...]} or {"error": ...}]}
+    POST /predict          application/json {"picture": BASE64} -> {"faces": [...]}
+    POST /predict          application/json {"pictures": [BASE64, ...]} -> {"pictures": [...]}
     POST /predict?face=1   each picture is one face; face=0 looks for faces
     GET  /health           the model and its classes
     GET  /metrics          Prometheus text
     GET  /                 the page
 
+HEAD is answered where GET is.
+
 Answers: 413 for a request or picture that is too large, 415 for what is no picture file by its header, 422 for a
-damaged picture, 400 for a broken request, 408 for one that comes too slowly, 503 when too many pictures wait.
+damaged picture, 400 for a broken request, 408 for one that comes too slowly, 431 for headers that are too large,
+503 when too much is under way.
 No picture is stored or sent on.
 """
 
@@ -16,8 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +31,16 @@ from typing import Any
 from fastapi import FastAPI, Request, Response  # type: ignore[import-not-found]
 from fastapi.responses import HTMLResponse, PlainTextResponse  # type: ignore[import-not-found]
 from starlette.exceptions import HTTPException  # type: ignore[import-not-found]
+from starlette.middleware.cors import CORSMiddleware  # type: ignore[import-not-found]
 
 import feredge
 from feredge.predictor import Predictor
 from feredge.serve.batcher import Batcher
+from feredge.serve.limits import SMALL_BODY, Budget, Limits
 from feredge.serve.metrics import Metrics
-from feredge.serve.request import Limits, Receive, answer
+from feredge.serve.request import Receive, answer
 
+LOG = logging.getLogger("uvicorn.error")  # which uvicorn sends to stderr
 PAGE = Path(__file__).parent / "page.html"
 
 Headers = list[tuple[bytes, bytes]]
@@ -63,7 +72,9 @@ def create_app(
     margin: float = 0.0,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
-) -> FastAPI:
+    origins: Sequence[str] = (),
+    heartbeat: Callable[[Batcher], Awaitable[None]] | None = None,
+) -> Any:
     """Return the service as an ASGI application; it closes the Predictor at its end.
 
     Args:
@@ -73,18 +84,24 @@ def create_app(
         margin: share by which the square around each found face is enlarged.
         limits: `Limits()` unless given.
         metrics: where this process counts, beside others; counters of its own unless given.
+        origins: of pages elsewhere whose scripts may use the service (CORS); "*" for all.
+        heartbeat: runs beside the service, from its start to its end.
     """
     limits = limits or Limits()
     metrics = metrics or Metrics(predictor.classes)
+    bodies = Budget(limits.waiting_bytes, SMALL_BODY)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         app.state.batcher = Batcher(
-            predictor, threads=threads, waiting=limits.waiting, find=find, margin=margin, metrics=metrics
+            predictor, threads=threads, limits=limits, find=find, margin=margin, metrics=metrics
         )
+        beating = heartbeat and asyncio.ensure_future(heartbeat(app.state.batcher))
         try:
             yield
         finally:
+            if beating:
+                beating.cancel()
             await asyncio.to_thread(app.state.batcher.close)
             predictor.close()
 
@@ -93,12 +110,17 @@ def create_app(
         began = time.perf_counter()
         status, headers = 500, [(b"content-type", b"application/json")]
         try:
-            body = await answer(scope, receive, app.state.batcher, limits)
+            body = await answer(scope, receive, app.state.batcher, limits, bodies)
             status = 200
         except HTTPException as error:
             status, body = error.status_code, json.dumps({"error": error.detail}).encode()
             if status == 503:
                 headers.append((b"retry-after", b"1"))
+            headers += [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
+        except Exception as error:
+            # One line, escaped: what an error says may hold what a client sent.
+            LOG.error("POST /predict: %s", ascii(f"{type(error).__name__}: {error}"))
+            body = b'{"error": "internal error"}'
         finally:
             metrics.request(status, time.perf_counter() - began)
         headers.append((b"content-length", b"%d" % len(body)))
@@ -134,9 +156,18 @@ def create_app(
     app.predict = predict
     # For the schema, and where the service is mounted below another path.
     app.add_api_route("/predict", routed, methods=["POST"], response_class=Response)
-    app.add_api_route("/health", health)
-    app.add_api_route("/metrics", show_metrics, response_class=PlainTextResponse)
-    app.add_api_route("/", page, response_class=HTMLResponse)
+    for path, route, response in (
+        ("/health", health, None),
+        ("/metrics", show_metrics, PlainTextResponse),
+        ("/", page, HTMLResponse),
+    ):
+        options = {"response_class": response} if response else {}
+        app.add_api_route(path, route, **options)
+        app.add_api_route(path, route, methods=["HEAD"], include_in_schema=False, **options)  # type: ignore[arg-type]
+    if origins:
+        return CORSMiddleware(
+            app, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["content-type"]
+        )
     return app
 
 

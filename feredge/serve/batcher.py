@@ -10,49 +10,63 @@ from collections.abc import Sequence
 
 from feredge.errors import FeredgeError, PictureError
 from feredge.predictor import CHUNK, Face, Predictor
+from feredge.serve.limits import SMALL_PICTURE, Budget, Limits
 from feredge.serve.metrics import Metrics
 
 Answer = list[Face] | PictureError
+Job = tuple[bytes, int, bool, asyncio.Future[Answer]]  # a picture, its pixels, whether to look for faces
+Jobs = queue.SimpleQueue[Job | None]
 
 
 class BusyError(FeredgeError):
-    """More pictures are waiting than the service holds."""
+    """More pictures or pixels are waiting than the service holds."""
 
 
 class Batcher:
     """Takes pictures in an event loop, answers them in threads.
 
     A thread that becomes free takes its share of what is waiting then, up to CHUNK pictures, and answers it as one
-    batch: alone, a picture never waits for others; under load, batches grow by themselves.
+    batch: alone, a picture never waits for others; under load, batches grow by themselves. Large pictures have
+    as many threads of their own, where each is answered by itself: no ordinary picture waits behind them.
 
     Args:
         predictor: what answers; each thread runs it by itself.
-        threads: how many.
-        waiting: most pictures that are accepted and not yet answered.
+        threads: how many for ordinary pictures, and as many for large ones.
+        limits: of pictures and pixels that are accepted and not yet answered.
         find, margin: as `Predictor.stream` takes them.
         metrics: what counts batches.
     """
 
     def __init__(
-        self, predictor: Predictor, *, threads: int, waiting: int, find: bool, margin: float, metrics: Metrics
+        self, predictor: Predictor, *, threads: int, limits: Limits, find: bool, margin: float, metrics: Metrics
     ) -> None:
         self._predictor = predictor
         self._find = find
         self._margin = margin
-        self._limit = waiting
+        self._limit = limits.waiting
+        self._pixels = Budget(limits.waiting_pixels, SMALL_PICTURE)
         self._metrics = metrics
         self._open = 0  # accepted and not yet answered; only the event loop's thread changes it
-        self._queue: queue.SimpleQueue[tuple[bytes, bool, asyncio.Future[Answer]] | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name="feredge-serve", daemon=True) for _ in range(threads)]
+        self._queue: Jobs = queue.SimpleQueue()
+        self._large: Jobs = queue.SimpleQueue()
+        self._began: dict[int, float] = {}  # when each thread that is at work began its batch
+        lanes = [(self._queue, CHUNK), (self._large, 1)] * threads
+        self._workers = threads
+        self._threads = [
+            threading.Thread(target=self._work, args=lane, name="feredge-serve", daemon=True) for lane in lanes
+        ]
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
-    async def answer(self, pictures: Sequence[bytes], *, face: bool | None = None) -> list[Answer]:
+    async def answer(
+        self, pictures: Sequence[bytes], pixels: Sequence[int], *, face: bool | None = None
+    ) -> list[Answer]:
         """Return an answer for each picture, in their order.
 
         Args:
             pictures: the bytes of picture files.
+            pixels: of each picture, as its header states them.
             face: whether each picture is one face; None as the service was started.
 
         Raises:
@@ -60,58 +74,68 @@ class Batcher:
         """
         if self._open + len(pictures) > self._limit:
             raise BusyError(f"expected at most {self._limit} pictures at once; try again later")
+        total = sum(pixels)
+        if not self._pixels.take(total, total):
+            raise BusyError("expected fewer pixels at once; try again later")
         find = self._find if face is None else not face
         futures = [self._loop.create_future() for _ in pictures]
         self._open += len(futures)
         self._metrics.waiting(self._open)
-        for picture, future in zip(pictures, futures, strict=True):
-            self._queue.put((picture, find, future))
+        for picture, size, future in zip(pictures, pixels, futures, strict=True):
+            (self._queue if size <= SMALL_PICTURE else self._large).put((picture, size, find, future))
         return [await future for future in futures]
+
+    def busy_seconds(self) -> float:
+        """Return how long the longest batch under way has taken so far; 0 where no thread is at work."""
+        return time.perf_counter() - min(self._began.copy().values(), default=time.perf_counter())
 
     def close(self) -> None:
         """Answer what is waiting, then end the threads."""
-        for _ in self._threads:
+        for _ in range(self._workers):
             self._queue.put(None)
+            self._large.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
+    def _work(self, jobs_waiting: Jobs, batch: int) -> None:
+        thread = threading.get_ident()
+        while (first := jobs_waiting.get()) is not None:
             jobs = [first]
-            share = min(CHUNK, 1 + self._queue.qsize() // len(self._threads))
+            share = min(batch, 1 + jobs_waiting.qsize() // self._workers)
             while len(jobs) < share:
                 try:
-                    job = self._queue.get_nowait()
+                    job = jobs_waiting.get_nowait()
                 except queue.Empty:
                     break
                 if job is None:
-                    self._queue.put(None)  # the end of a thread, for later
+                    jobs_waiting.put(None)  # the end of a thread, for later
                     break
                 jobs.append(job)
             for find in (False, True):
-                if part := [(picture, future) for picture, wanted, future in jobs if wanted is find]:
+                if part := [job for job in jobs if job[2] is find]:
+                    self._began[thread] = time.perf_counter()
                     self._answer(part, find)
+                    del self._began[thread]
 
-    def _answer(self, jobs: list[tuple[bytes, asyncio.Future[Answer]]], find: bool) -> None:
+    def _answer(self, jobs: list[Job], find: bool) -> None:
         began = time.perf_counter()
         answers: Sequence[Answer | Exception]
         try:
-            answers = self._predictor.answer([picture for picture, _ in jobs], find=find, margin=self._margin)
+            answers = self._predictor.answer([job[0] for job in jobs], find=find, margin=self._margin)
         except Exception as error:  # each request gets it; the thread must go on
             answers = [error] * len(jobs)
-        futures = [future for _, future in jobs]
-        self._loop.call_soon_threadsafe(self._deliver, futures, answers, time.perf_counter() - began)
+        self._loop.call_soon_threadsafe(self._deliver, jobs, answers, time.perf_counter() - began)
 
-    def _deliver(
-        self, futures: list[asyncio.Future[Answer]], answers: Sequence[Answer | Exception], seconds: float
-    ) -> None:
-        self._open -= len(futures)
-        self._metrics.batch(len(futures), seconds, answers)
+    def _deliver(self, jobs: list[Job], answers: Sequence[Answer | Exception], seconds: float) -> None:
+        self._open -= len(jobs)
+        self._metrics.batch(len(jobs), seconds, answers)
         self._metrics.waiting(self._open)
-        for future, answer in zip(futures, answers, strict=True):
-            if future.cancelled():
+        for (_, pixels, _, future), answer in zip(jobs, answers, strict=True):
+            self._pixels.release(pixels)
+            if future.done():  # cancelled
                 continue
             if isinstance(answer, (list, PictureError)):
                 future.set_result(answer)
             else:
                 future.set_exception(answer)
+                future.exception()  # a request takes the first only; of the others asyncio would log all they say

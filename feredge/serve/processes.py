@@ -1,11 +1,19 @@
-"""One service of many processes: they share a port, a limit and counters; one that dies is started again."""
+"""One service of many processes: they share a port, limits and counters; one that dies or hangs is replaced.
+
+Each process counts up a number in shared memory once a second, unless its event loop or a batch hangs. The first
+process, which serves nothing itself, kills one whose number stands still. A service of one process has nobody who
+watches it: whoever needs that runs two, or lets systemd or a container's health check ask for /health.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
+import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +24,14 @@ from typing import Any
 
 from feredge.errors import FeredgeError, RunError
 from feredge.predictor import Predictor
+from feredge.serve.limits import ADDRESS_SLOTS, Limits
 from feredge.serve.metrics import Metrics
-from feredge.serve.request import Limits
 from feredge.workers import end_with_parent
 
 GRACE = 30  # seconds to answer what came in, before a process ends
+BEAT_SECONDS = 1.0
+HANG_SECONDS = 6.0  # without a beat, after which a process is replaced
+BATCH_SECONDS = 60.0  # of one batch, after which a process beats no more
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Plan:
         threads: that answer side by side, in each process.
         find, margin: as `Predictor.stream` takes them.
         limits: of one process.
+        origins: of pages elsewhere whose scripts may use the service.
+        proxy: address of a proxy that is trusted to name its clients.
     """
 
     model: Path
@@ -41,10 +54,12 @@ class Plan:
     find: bool
     margin: float
     limits: Limits
+    origins: tuple[str, ...] = ()
+    proxy: str | None = None
 
     def share(self, count: int) -> Plan:
-        """Return the plan of one of `count` processes, which together hold as many pictures as this one."""
-        return replace(self, limits=replace(self.limits, waiting=self.limits.waiting // count))
+        """Return the plan of one of `count` processes, which together hold as much as this one."""
+        return replace(self, limits=self.limits.share(count))
 
 
 def listen(host: str, port: int, processes: int) -> list[socket.socket]:
@@ -65,32 +80,56 @@ def listen(host: str, port: int, processes: int) -> list[socket.socket]:
     return [socket.create_server(address, family=family, reuse_port=True) for _ in range(processes)]
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Memory that all processes of a service share; each writes its own row.
+
+    Attributes:
+        counters: of `Metrics`.
+        addresses: of `AddressCounts`.
+        beats: one number a process.
+        key: of `AddressCounts`.
+    """
+
+    counters: Any
+    addresses: Any
+    beats: Any
+    key: bytes
+
+
 def run(
     plan: Plan,
     listener: socket.socket,
     predictor: Predictor,
     *,
-    metrics: Metrics | None = None,
+    shared: Shared | None = None,
+    row: int = 0,
     started: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve in this process until it is told to end by SIGINT or SIGTERM; `started` is called when it answers."""
     import uvicorn  # type: ignore[import-not-found,import-untyped]
 
     from feredge.serve.app import create_app
+    from feredge.serve.connections import AddressCounts, ConnectionGuard, server_config
+
+    async def beat(batcher: Any) -> None:
+        while shared:
+            if batcher.busy_seconds() < BATCH_SECONDS:
+                shared.beats[row] += 1
+            await asyncio.sleep(BEAT_SECONDS)
 
     app = create_app(
-        predictor, threads=plan.threads, find=plan.find, margin=plan.margin, limits=plan.limits, metrics=metrics
+        predictor,
+        threads=plan.threads,
+        find=plan.find,
+        margin=plan.margin,
+        limits=plan.limits,
+        metrics=Metrics(predictor.classes, shared.counters, row) if shared else None,
+        origins=plan.origins,
+        heartbeat=beat,
     )
-    config = uvicorn.Config(
-        app,
-        log_level="error",  # a warning for each 503 would make overload worse
-        access_log=False,
-        timeout_graceful_shutdown=GRACE,
-        # Beyond this uvicorn answers 503 by itself: bodies that are coming in take memory too.
-        limit_concurrency=plan.limits.waiting + 64,
-        server_header=False,
-        ws="none",
-    )
+    addresses = AddressCounts(shared.key, shared.addresses, row) if shared else None
+    config = server_config(app, ConnectionGuard(plan.limits, addresses, plan.proxy), GRACE)
 
     class Server(uvicorn.Server):  # type: ignore[misc]
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -115,7 +154,7 @@ def run_many(
         listeners: as `listen` returns them.
         classes: the network's.
         started: called when all processes answer.
-        say: called with a line when a process died and another was started.
+        say: called with a line when a process died or hung and another was started.
 
     Raises:
         RunError: a process that ended before it could serve, at the start or in another's place, as the next would.
@@ -123,14 +162,20 @@ def run_many(
     # Not forked: this process may have threads, and macOS forbids it.
     spawn = multiprocessing.get_context("spawn")
     count = len(listeners)
-    rows = spawn.RawArray("d", count * Metrics.width(classes))
+    shared = Shared(
+        spawn.RawArray("d", count * Metrics.width(classes)),
+        spawn.RawArray("H", count * ADDRESS_SLOTS),
+        spawn.RawArray("Q", count),
+        os.urandom(16),
+    )
+    watch = Watch(shared.beats)
     share = plan.share(count)
     processes: dict[int, BaseProcess] = {}
     starting: dict[int, Any] = {}  # where those that do not serve yet will say that they do
 
     def start(row: int) -> None:
         ready, tell = spawn.Pipe(duplex=False)
-        process = spawn.Process(target=_work, args=(share, listeners[row], rows, row, tell))
+        process = spawn.Process(target=_work, args=(share, listeners[row], shared, row, tell))
         process.start()
         tell.close()
         processes[row], starting[row] = process, ready
@@ -141,7 +186,7 @@ def run_many(
                 start(row)
             first = True
             while told not in connection.wait(
-                [told, *starting.values(), *(one.sentinel for one in processes.values())]
+                [told, *starting.values(), *(one.sentinel for one in processes.values())], BEAT_SECONDS
             ):
                 for row, ready in list(starting.items()):
                     if ready.poll():
@@ -151,6 +196,10 @@ def run_many(
                 if first and not starting:
                     first = False
                     started()
+                for row in watch.hung(set(processes) - set(starting)):
+                    say(f"process {processes[row].pid} hung for {HANG_SECONDS:g} seconds")
+                    processes[row].kill()  # it would not hear SIGTERM
+                    processes[row].join()
                 for row, process in list(processes.items()):
                     if process.exitcode is not None:
                         say(f"process {process.pid} ended with {process.exitcode}; another takes its place")
@@ -163,6 +212,36 @@ def run_many(
             for process in processes.values():
                 process.join(GRACE + 10)
                 process.kill()
+
+
+class Watch:
+    """Which processes of a service count no more.
+
+    Args:
+        beats: one number a process, which each counts up.
+    """
+
+    def __init__(self, beats: Any) -> None:
+        self._beats = beats
+        self._seen: dict[int, tuple[int, float]] = {}  # by process: its number, and since when
+        self._checked = 0.0
+
+    def hung(self, rows: set[int]) -> list[int]:
+        """Return those of `rows` whose number has stood still for HANG_SECONDS; called about once a second."""
+        now = time.monotonic()
+        if now - self._checked > HANG_SECONDS / 2:
+            self._seen.clear()  # this process itself stood still, and may have stopped all
+        self._checked = now
+        for row in set(self._seen) - rows:
+            del self._seen[row]
+        for row in rows:
+            beat = self._beats[row]
+            if row not in self._seen or self._seen[row][0] != beat:
+                self._seen[row] = (beat, now)
+        late = [row for row in rows if now - self._seen[row][1] > HANG_SECONDS]
+        for row in late:
+            del self._seen[row]
+        return late
 
 
 def _failure(ready: Any) -> str | None:
@@ -191,7 +270,7 @@ def _signals() -> Iterator[socket.socket]:
         tell.close()
 
 
-def _work(plan: Plan, listener: socket.socket, rows: Any, row: int, tell: Any) -> None:
+def _work(plan: Plan, listener: socket.socket, shared: Shared, row: int, tell: Any) -> None:
     """Be one process of a service."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one passes SIGTERM on
     end_with_parent()  # without it a killed service would go on, and hold its port
@@ -200,5 +279,4 @@ def _work(plan: Plan, listener: socket.socket, rows: Any, row: int, tell: Any) -
     except FeredgeError as error:
         tell.send(str(error))
         return
-    metrics = Metrics(predictor.classes, rows, row)
-    run(plan, listener, predictor, metrics=metrics, started=lambda: tell.send(None))
+    run(plan, listener, predictor, shared=shared, row=row, started=lambda: tell.send(None))

@@ -133,6 +133,8 @@ def _train_once(
     splits = data.split(dataset, recipe.data)
     if len(np.unique(splits.train.labels)) < 2:
         found = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
+        if splits.dropped:
+            found += f"; {splits.dropped:,} were left out as duplicates of test or validation images"
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
     if recipe.schedule.validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")

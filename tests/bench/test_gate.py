@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feredge.bench import latency
-from feredge.bench.figures import Accuracy, Instructions, Latency
+from feredge.bench.figures import Accuracy, Condition, Instructions, Latency, Reading
 from feredge.bench.gate import compare
 from feredge.bench.results import Data, Machine, Results, Row
 from feredge.errors import ResultsError
@@ -120,3 +120,15 @@ def test_other_images_of_the_same_data_are_refused() -> None:
     assert worse(here, here) == []
     with pytest.raises(ResultsError, match="expected the same test images"):
         worse(here, there)
+
+
+def test_slowed_rounds_are_not_compared() -> None:
+    """Guards against a file called slower because the machine was hot in every round."""
+    cool, hot = row("a.onnx", 700, 1.0), row("a.onnx", 700, 2.0)
+    quiet = Reading("", None, ())
+    (timed,) = hot.latency
+    slowed = dataclasses.replace(timed, conditions=(Condition(quiet, quiet, ("throttled",)),) * 5)
+    assert compare(results(hot), results(cool), max_drop=0.5, max_slower=1.1).worse
+    hot = dataclasses.replace(hot, latency=(slowed,))
+    found = compare(results(hot), results(cool), max_drop=0.5, max_slower=1.1)
+    assert not found.worse and "held down in every round of a.onnx" in found.notes[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_what_cannot_be_measured_is_one_line(workshop: Workshop, tmp_path: Path)
         (tmp_path / "nowhere", "expected a run folder, a folder of exported files or a model file, found none"),
         (tmp_path / "letter.txt", "found another file"),
         (tmp_path, "found another folder"),
-        (damaged, "cannot load it"),
+        (damaged, "expected an ONNX model"),
         (three, "answers with 3 classes, expected 7"),
     ):
         with pytest.raises(ArtifactError) as caught:
@@ -169,6 +170,42 @@ def test_what_cannot_be_measured_is_one_line(workshop: Workshop, tmp_path: Path)
         assert words in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(DataError, match="--data"):
         gather([three], None, Asked())
+
+
+def test_a_file_that_hangs_or_cannot_be_opened_is_a_row(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the benchmark against one file: it goes on within a bounded time, and says why there are no figures."""
+    (tmp_path / "hangs.onnx").write_bytes((folder / "dense.float32.onnx").read_bytes().replace(b"feredge", b"another"))
+    (tmp_path / "bad.tflite").write_bytes(b"not a model")
+    monkeypatch.setattr(foreign, "OPENER", "toy_runners:hang")
+    begin = time.monotonic()
+    paths = [folder, tmp_path / "hangs.onnx", tmp_path / "bad.tflite"]
+    found = gather(paths, DATA, Asked(baselines=False, timeout=3))
+    assert time.monotonic() - begin < 60
+    results, _ = compare(found.groups, SMALL, recipe=found.recipe)
+    rows = {row.name: row for row in results.rows}
+    assert len(rows) == 4 and sum(row.failure is None for row in results.rows) == 2
+    assert "no answer within" in str(rows["hangs.onnx"].failure) and rows["bad.tflite"].failure
+    assert not any(str(tmp_path) in str(row.failure) for row in results.rows)
+    with pytest.raises(ArtifactError, match="no answer within"):
+        gather([tmp_path / "hangs.onnx"], DATA, Asked(timeout=1))
+
+
+def test_weights_in_another_file_are_counted(tmp_path: Path, folder: Path, workshop: Workshop) -> None:
+    """Guards the size of a file that torch.onnx.export splits, and refuses weights from outside of its folder."""
+    import onnx
+
+    path = foreign_onnx(tmp_path / "peer.onnx", workshop, low=0, high=1)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="peer.data", size_threshold=0)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "peer.onnx").write_bytes(path.read_bytes().replace(b"peer.data", b"../peer.d"))
+    found = gather([folder, path, tmp_path / "sub" / "peer.onnx"], DATA, Asked())
+    results, _ = compare(found.groups, SMALL, recipe=found.recipe)
+    row, refused = results.rows[2:]
+    assert row.failure is None
+    assert row.bytes == path.stat().st_size + (tmp_path / "peer.data").stat().st_size > 2304 * 7 * 4
+    assert "expected weights in the model's own folder" in str(refused.failure)
 
 
 def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,3 +75,8 @@ class OneThread(Linear):
         if threads != 1:
             raise RuntimeError("one thread\nonly")
         super().__init__(path)
+
+
+def hang(path: Path, *, threads: int = 1, **options: float) -> None:
+    """Never open."""
+    time.sleep(600)

@@ -17,6 +17,10 @@ from feredge.bench.results import Data, Machine, Results, Row
 from feredge.cli import main
 from feredge.commands import bench, measuring
 from feredge.contract import CLASSES
+from feredge.data import load
+from feredge.errors import ResultsError
+
+NANO = Path(__file__).parents[2] / "models" / "nano"
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def results() -> Results:
     timing = latency.summarize([np.full(40, 200_000)] * 5)
     labels = np.arange(70) % 7
     found = accuracy(np.eye(7, dtype=np.float32)[labels], labels)
-    row = Row("a.onnx", "artifact", "onnx", "a", "int8", "ab", 1, accuracy=found)
+    row = Row("a.onnx", "artifact", "onnx", "a", "int8", "ab" * 32, 1, accuracy=found)
     row = replace(row, latency=(Latency(1, timing, None, None, ()),))
     machine = Machine("a CPU", "x86_64", (), 2, 1, "performance", "Linux", {}, 0.0)
     data = Data("faces", "cd" * 32, CLASSES, (10,) * 7, 0, 0)
@@ -64,14 +68,29 @@ def test_other_results_are_refused_with_2(results: Results, tmp_path: Path, monk
     replace(results, data=replace(results.data, digest="ef" * 32)).write(path)
     done = held(path, results, monkeypatch)
     assert done.exit_code == 2 and "expected results on data of SHA-256 cdcd" in done.output
-    (tmp_path / "run").mkdir()
-    about = {"digest": "01" * 32, "classes": list(results.data.classes), "skipped_rows": 0}
-    (tmp_path / "run" / "data.json").write_text(json.dumps(about))
-    monkeypatch.setattr(bench, "measure_here", lambda *targets, **options: pytest.fail("it was measured"))
-    done = CliRunner().invoke(main, ["bench", str(tmp_path / "run"), "--against", str(path)])
-    assert done.exit_code == 2 and f"{path}: expected results on data of SHA-256 0101" in done.output
     done = held(tmp_path / "no.json", results, monkeypatch)
     assert done.exit_code == 2 and "cannot be read" in done.output and done.output.count("\n") == 1
+
+
+def test_the_gate_compares_with_the_data_that_were_read(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a model that is judged on other data than it was trained on: what was read counts, before measuring."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise ResultsError("measuring begins")
+
+    monkeypatch.setattr("feredge.bench.compare", stop)
+    monkeypatch.chdir(tmp_path)
+    path, read = tmp_path / "before.json", load("drawn:70").digest
+    call = ["bench", str(NANO), "--data", "drawn:70", "--no-baselines", "--against", str(path)]
+    replace(results, data=replace(results.data, digest=read)).write(path)
+    done = CliRunner().invoke(main, call)
+    assert "measuring begins" in done.stderr
+    results.write(path)
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2
+    assert f"{path}: expected results on data of SHA-256 {read[:12]}, found cdcdcdcdcdcd" in done.stderr
 
 
 def test_the_command_in_a_report_names_no_folder_of_this_machine(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from feredge.contract import CLASSES, Images, InputContract
-from feredge.data import load
+from feredge.data import info, load
 from feredge.errors import DataError
 
 EDITION = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
@@ -147,3 +147,41 @@ def test_a_class_beside_the_splits(tmp_path: Path) -> None:
     put(tmp_path / "extra" / "a" / "1.png")
     with pytest.raises(DataError, match=r"extra: expected only folders of splits"):
         load(tmp_path)
+
+
+def test_pictures_below_a_class_folder(tmp_path: Path) -> None:
+    """Guards folders of subjects, links, and suffixes that OpenCV reads as well; what is no picture is counted."""
+    for name in ("cat", "dog"):
+        put(tmp_path / "data" / name / "a.png")
+        put(tmp_path / "data" / name / "subject" / "b.png")
+        (tmp_path / "data" / name / "c.jfif").write_bytes((tmp_path / "data" / name / "a.png").read_bytes())
+        (tmp_path / "data" / name / "notes.txt").touch()
+        (tmp_path / "data" / name / "broken.png").symlink_to("nowhere")
+        put(tmp_path / "elsewhere" / name / "d.png")
+        (tmp_path / "data" / name / "link").symlink_to(tmp_path / "elsewhere" / name)
+        (tmp_path / "data" / name / "up").symlink_to(tmp_path / "data")
+    dataset = load(tmp_path / "data")
+    assert np.bincount(dataset.labels).tolist() == [4, 4]
+    assert dataset.left_out == {".txt": 2, "broken links": 2, "linked folders walked before": 2}
+    assert "left out: 2 .txt, 2 broken links" in info(dataset).to_text()
+
+
+@pytest.mark.parametrize("inner", ["train/happy", "happy", "cat"])
+def test_a_folder_too_high(tmp_path: Path, inner: str) -> None:
+    """Guards an archive unpacked into a folder of its own: its classes must not become one."""
+    put(tmp_path / "archive" / inner / "a.png")
+    put(tmp_path / "archive" / inner.replace("train", "test").replace("cat", "dog") / "b.png")
+    if inner == "happy":
+        put(tmp_path / "archive" / "sad" / "b.png")
+    with pytest.raises(DataError, match="archive: expected pictures of one class, found the folders"):
+        load(tmp_path)
+
+
+def test_a_class_in_the_test_split_only(tmp_path: Path) -> None:
+    """No network can learn it, and every one would be blamed for it."""
+    for name in ("cat", "dog"):
+        put(tmp_path / "train" / name / "a.png")
+    for name in ("cat", "cow", "dog"):
+        put(tmp_path / "test" / name / "a.png")
+    counts = info(load(tmp_path))
+    assert counts.only_tested == ("cow",) and "no training images of cow" in counts.to_text()

@@ -164,3 +164,34 @@ def test_too_few_images_for_the_shares() -> None:
     with pytest.raises(DataError, match="expected enough images for a split") as caught:
         split(dataset, _view(split="random", stratified=True))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (("0", "1", "2", "3", "4", "5", "6"), CLASSES),
+        (("anger", "happiness", "sadness"), ("angry", "happy", "sad")),
+        (("3", "Anger"), ("angry", "happy")),
+    ],
+)
+def test_classes_of_fer2013_by_other_names(names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    """Guards labels in the alphabet's order: numbers and synonyms become FER2013's classes in FER2013's order."""
+    labels = np.arange(len(names), dtype=np.int8)
+    images = np.zeros((len(names), 4, 4), np.uint8)
+    usage, rows = np.full(len(names), "train"), np.arange(len(names))
+    dataset = Dataset(images, labels, usage, rows, names, "digest", "source")
+    named = select(dataset, DataView(class_names="fer2013"))
+    assert named.classes == classes
+    wanted = {"0": "angry", "3": "happy", "Anger": "angry", "anger": "angry", "happiness": "happy", "sadness": "sad"}
+    for before, label in zip(names, named.labels, strict=True):
+        assert named.classes[label] == wanted.get(before, CLASSES[int(before)] if before.isdigit() else "")
+    assert select(dataset, DataView()).classes == names
+
+
+def test_a_class_that_fer2013_has_not() -> None:
+    """Contempt is none of its seven, and must not become another."""
+    dataset = Dataset(
+        np.zeros((1, 4, 4), np.uint8), np.zeros(1, np.int8), np.array(["train"]), np.arange(1), ("contempt",), "", "x"
+    )
+    with pytest.raises(DataError, match="found 'contempt'"):
+        select(dataset, DataView(class_names="fer2013"))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_training import stripes
 
-from feredge import data
+from feredge import Predictor, data
 from feredge.cli import main
 from feredge.contract import CLASSES
 from feredge.errors import ArtifactError, FeredgeError, RecipeError
@@ -163,6 +163,24 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     assert figures["test"]["correct"] == int((rows.argmax(axis=1) == splits.test.labels).sum())
     named = KerasRunner(run.model, threads=None).predict(splits.test.batch).argmax(axis=1)  # the benchmark's float row
     np.testing.assert_array_equal(named, rows.argmax(axis=1))
+
+
+def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: Path, here: None) -> None:
+    """Guards networks that scale pixels themselves: that layer stays in float, behind the file's own 1/255."""
+    pixels = keras.Input((16, 16, 1))
+    body = _network()
+    flat = layers.Normalization(mean=0.5, variance=0.0625)(pixels)
+    for layer in body.layers[1:]:
+        flat = layer(flat)
+    network = keras.Model(pixels, flat)
+    network.save(tmp_path / "net.h5")
+    run = take_in(tmp_path / "net.h5", Input.parse("16x16 0..1"), CLASSES, stripes(), tmp_path / "run")
+    one = {"precisions": (), "formats": (), "also": ("int8.onnx",), "calibration": 64}
+    (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **one)).entries
+    batch = stripes().batch[:32]
+    with Predictor(run.artifacts / entry.file) as predictor:
+        answers = predictor.predict(batch)
+    assert np.abs(answers - network.predict(batch.astype(np.float32) / 255, verbose=0)).max() < 0.1
 
 
 @pytest.mark.parametrize("missing", ["--input", "--classes", "--data"])

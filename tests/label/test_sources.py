@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from feredge.errors import PictureError
-from feredge.label.sources import list_pictures
+from feredge.label.sources import describe_left_out, list_pictures
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -70,3 +71,32 @@ def test_links_do_not_lead_in_circles(tmp_path: Path) -> None:
     touch(tmp_path, "a/b.png")
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
     assert list_pictures([tmp_path]) == [str(tmp_path / "a" / "b.png")]
+
+
+def test_every_suffix_of_a_picture(tmp_path: Path) -> None:
+    """Guards pictures that browsers and phones name otherwise."""
+    names = sorted(["a.jfif", "b.JPE", "c.heic", "d.avif", "e.pam", "f.PNG", "g\nh.png"])
+    touch(tmp_path, *names)
+    assert list_pictures([tmp_path]) == [str(tmp_path / name) for name in names]
+
+
+def test_what_is_no_picture_is_counted(tmp_path: Path) -> None:
+    """Guards pictures of a kind that nobody thought of, passed over without a word."""
+    touch(tmp_path, "a.png", "b.jxl", "c.JXL", "d/e.txt", "README", ".hidden")
+    left_out = Counter[str]()
+    list_pictures([tmp_path], left_out=left_out)
+    assert left_out == {".jxl": 2, ".txt": 1, "files without a suffix": 1}
+    assert describe_left_out(left_out) == "left out: 2 .jxl, 1 files without a suffix, 1 .txt"
+    assert not describe_left_out(Counter())
+
+
+def test_linked_folders(tmp_path: Path) -> None:
+    """A link to pictures elsewhere is followed; one that leads to what was walked, or above, is counted."""
+    touch(tmp_path, "elsewhere/c.png", "in/a.png", "outside.png")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "same").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "up").symlink_to(tmp_path)
+    left_out = Counter[str]()
+    found = list_pictures([tmp_path / "in"], left_out=left_out)
+    assert found == [f"{tmp_path}/in/a.png", f"{tmp_path}/in/link/c.png"]
+    assert left_out == {"linked folders walked before": 2}

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge.bench.results import Results
+from feredge.bench.figures import Condition, Latency, Reading
+from feredge.bench.results import ALL_SLOWED, Results
 from feredge.cli import main
 from feredge.errors import ResultsError
+from feredge.report import text
 from feredge.report.budget import Budget, select
+from feredge.report.choice import choose
 
 
 def test_the_winner_fits_and_every_other_has_a_reason(results: Results) -> None:
@@ -81,3 +84,50 @@ def test_the_command_is_a_gate(results: Results, tmp_path: Path) -> None:
     code, output = run("--max-kb", "1")
     assert code == 1 and output.startswith("nothing fits")
     assert run("--max-kb", "-1")[0] == run("--device", str(tmp_path / "none.json"))[0] == 2
+
+
+def _slowed(results: Results, names: set[str], rounds: set[int]) -> Results:
+    """Return results whose clock was held down in these rounds, from 1 up, of these files, and its times tripled."""
+    quiet = Reading("performance", 50.0, ())
+
+    def change(found: Latency) -> Latency:
+        conditions = tuple(Condition(quiet, quiet, ("throttled",) if at in rounds else ()) for at in range(1, 6))
+        parts = tuple(
+            dataclasses.replace(one, median=3 * one.median, p90=3 * one.p90) if at in rounds else one
+            for at, one in enumerate(found.inference.rounds, start=1)
+        )
+        slow = dataclasses.replace(found.inference, median=3 * found.inference.median, p90=9.0, rounds=parts)
+        return dataclasses.replace(found, inference=slow, conditions=conditions)
+
+    rows = (
+        dataclasses.replace(row, latency=tuple(map(change, row.latency))) if row.name in names else row
+        for row in results.rows
+    )
+    return dataclasses.replace(results, rows=tuple(rows))
+
+
+def test_rounds_with_a_slowed_clock_decide_nothing(results: Results) -> None:
+    """Guards a cool file that was hit by heat in most rounds: the valid rounds choose it all the same."""
+    budget = Budget(drop=1.0, p90=0.6)
+    winner, shipped = select(results, budget).winner, choose(results).row
+    assert winner is not None and shipped is not None
+    hot = _slowed(results, {winner.name, shipped.name}, {1, 2, 3})
+    again, ships = select(hot, budget).winner, choose(hot).row
+    assert again is not None and again.name == winner.name
+    assert ships is not None and ships.name == shipped.name
+    gone = _slowed(results, {winner.name}, {1, 2, 3, 4, 5})
+    found = select(gone, budget)
+    assert found.winner is not None and found.winner.name != winner.name and not found.all_slowed
+    assert {row.name: reason for row, reason in found.others}[winner.name] == ALL_SLOWED
+
+
+def test_nothing_is_chosen_where_every_round_was_slowed(results: Results, tmp_path: Path) -> None:
+    """Guards a figure that no file has: select ends with 1, and it and the verdict say so before anything else."""
+    hot = _slowed(results, {row.name for row in results.rows}, {1, 2, 3, 4, 5})
+    choice = choose(hot)
+    assert choice.row is None and ALL_SLOWED in choice.steps[0]
+    assert ALL_SLOWED in text.to_markdown(hot).splitlines()[0]
+    assert ALL_SLOWED in text.to_terminal(hot).splitlines()[0]
+    hot.write(tmp_path / "results.json")
+    done = CliRunner().invoke(main, ["select", str(tmp_path / "results.json")])
+    assert done.exit_code == 1 and done.output.startswith(ALL_SLOWED)

@@ -54,13 +54,20 @@ def serving(small_onnx: Path) -> Callable[..., Any]:
     uvicorn = pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
     pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
     from feredge.serve.app import create_app
+    from feredge.serve.connections import ConnectionGuard, server_config
+    from feredge.serve.limits import Limits
 
     @contextmanager
-    def serve(predictor: Predictor | None = None, **options: Any) -> Iterator[Service]:
+    def serve(
+        predictor: Predictor | None = None, proxy: str | None = None, send_buffer: int = 0, **options: Any
+    ) -> Iterator[Service]:
         app = create_app(predictor or Predictor(small_onnx, threads=1), **{"threads": 2, "find": False, **options})
         listener = socket.socket()
+        if send_buffer:  # bytes, which accepted connections inherit
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+        guard = ConnectionGuard(options.get("limits") or Limits(), proxy=proxy)
+        server = uvicorn.Server(server_config(app, guard, 30))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:

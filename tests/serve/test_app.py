@@ -68,14 +68,15 @@ def test_many_pictures(serving: Serving, small_onnx: Path) -> None:
         )
 
 
-def test_content_with_anything_in_it(serving: Serving) -> None:
-    """Bytes that look like a boundary or a header's end inside a file do not split it."""
-    from feredge.serve.request import split_form
+def test_content_with_anything_in_it() -> None:
+    """Bytes that look like a boundary or a header's end inside a file do not split it; only files are pictures."""
+    from feredge.serve.request import form_files
 
     files = [b"a\r\n--xy\r\n\r\nb", b"", b"x--xyz", b"\r\n\r\n--xy--\r\n"]
-    body = b"preamble" + b"".join(b'\r\n--xyz\r\nA: b; filename="c"\r\n\r\n' + one for one in files)
-    body += b'\r\n--xyz\r\nContent-Disposition: form-data; name="note"\r\n\r\nno file\r\n--xyz--\r\n'
-    assert split_form('multipart/form-data; boundary="xyz"', body) == files
+    head = b'--xyz\r\ncontent-disposition: form-data; name="p"; filename="c"\r\n\r\n'
+    body = b"".join(head + one + b"\r\n" for one in files)
+    body += b'--xyz\r\nContent-Disposition: form-data; name="filename"\r\n\r\nno file\r\n--xyz--\r\n'
+    assert form_files(b'multipart/form-data; boundary="xyz"', body, 9) == files
 
 
 @pytest.mark.parametrize("box", [None, (1, 2, 30, 40)])
@@ -106,7 +107,7 @@ def bomb(width: int, height: int) -> bytes:
 )
 def test_bad_pictures(serving: Serving, body: bytes, status: int, words: str) -> None:
     """Each gets its own status and one line, and the next request works."""
-    from feredge.serve.request import Limits
+    from feredge.serve.limits import Limits
 
     with serving(limits=Limits(bytes=10_000)) as service:
         found, answer = service.post(body)
@@ -116,7 +117,7 @@ def test_bad_pictures(serving: Serving, body: bytes, status: int, words: str) ->
 
 def test_body_without_a_length(serving: Serving) -> None:
     """A body in chunks is counted as it comes, and cut off; one that lies about its length too."""
-    from feredge.serve.request import Limits
+    from feredge.serve.limits import Limits
 
     def endless() -> Iterator[bytes]:
         for _ in range(100):
@@ -132,6 +133,9 @@ def test_body_without_a_length(serving: Serving) -> None:
         assert service.ask("POST", "/predict", small, {"transfer-encoding": "chunked"})[0] == 200
 
 
+FORM_FILE = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\nb\r\n'
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [
@@ -141,12 +145,12 @@ def test_body_without_a_length(serving: Serving) -> None:
         ("multipart/form-data; boundary=x", b"--x\r\n\r\n", 400),
         ("multipart/form-data; boundary=x", b"--x--\r\n", 400),
         ("multipart/form-data; boundary=x", b'--x\r\nname="a"\r\n\r\nb\r\n--x--', 400),
-        ("multipart/form-data; boundary=x", b'--x\r\nfilename="a"\r\n\r\nb\r\n' * 3 + b"--x--", 413),
+        ("multipart/form-data; boundary=x", FORM_FILE * 3 + b"--x--", 413),
     ],
 )
 def test_bad_forms(serving: Serving, kind: str, body: bytes, status: int) -> None:
     """A form without its boundary, end or files, or with too many of them."""
-    from feredge.serve.request import Limits
+    from feredge.serve.limits import Limits
 
     with serving(limits=Limits(pictures=2)) as service:
         assert service.ask("POST", "/predict", body, {"content-type": kind})[0] == status
@@ -163,9 +167,12 @@ def test_other_requests(serving: Serving) -> None:
 
 def test_slow_client(serving: Serving) -> None:
     """Whoever sends a byte and then nothing is told so, and holds nobody up."""
-    from feredge.serve.request import Limits
+    from feredge.serve.limits import Limits
 
-    with serving(limits=Limits(seconds=0.3)) as service, socket.create_connection(("127.0.0.1", service.port)) as slow:
+    with (
+        serving(limits=Limits(body_seconds=0.3)) as service,
+        socket.create_connection(("127.0.0.1", service.port)) as slow,
+    ):
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nab")
         assert service.post(png(np.zeros((48, 48), np.uint8)))[0] == 200
         slow.settimeout(20)
@@ -184,7 +191,7 @@ class Blocked(Predictor):
 
 def test_full_queue_is_503(serving: Serving, small_onnx: Path) -> None:
     """Beyond the bound there is an answer at once, and what was accepted is still answered."""
-    from feredge.serve.request import Limits
+    from feredge.serve.limits import Limits
 
     Blocked.gate.clear()
     picture = png(np.zeros((48, 48), np.uint8))
@@ -194,7 +201,7 @@ def test_full_queue_is_503(serving: Serving, small_onnx: Path) -> None:
     ):
         accepted = [pool.submit(service.post, picture) for _ in range(8)]
         end = time.monotonic() + 30
-        while "feredge_pictures_waiting 8" not in service.ask("GET", "/metrics")[1] and time.monotonic() < end:
+        while "feredge_pictures_waiting 8.0" not in service.ask("GET", "/metrics")[1] and time.monotonic() < end:
             time.sleep(0.01)
         began = time.monotonic()
         status, answer = service.post(picture)
@@ -217,14 +224,14 @@ def test_load_is_answered_in_batches(serving: Serving, small_onnx: Path) -> None
     ):
         answers = [pool.submit(service.post, picture) for picture in pictures]
         end = time.monotonic() + 30
-        while "feredge_pictures_waiting 24" not in service.ask("GET", "/metrics")[1] and time.monotonic() < end:
+        while "feredge_pictures_waiting 24.0" not in service.ask("GET", "/metrics")[1] and time.monotonic() < end:
             time.sleep(0.01)
         Blocked.gate.set()
         found = [answer.result()[1]["faces"][0]["label"] for answer in answers]
         assert found == [face.label for face in predictor.batch(pictures)]
         text = service.ask("GET", "/metrics")[1]
-        batches = int(re.search(r"^feredge_batches_total (\d+)$", text, re.M).group(1))  # type: ignore[union-attr]
-        assert batches <= 12 and "feredge_pictures_total 24" in text
+        batches = int(re.search(r"^feredge_batches_total (\d+)\.0$", text, re.M).group(1))  # type: ignore[union-attr]
+        assert batches <= 12 and "feredge_pictures_total 24.0" in text
 
 
 def test_failing_network_is_500_and_the_service_goes_on(serving: Serving, small_onnx: Path) -> None:
@@ -238,7 +245,7 @@ def test_failing_network_is_500_and_the_service_goes_on(serving: Serving, small_
         picture = png(np.zeros((48, 48), np.uint8))
         assert [service.ask("POST", "/predict", picture)[0] for _ in range(2)] == [500, 500]
         assert service.ask("GET", "/health")[0] == 200
-        assert 'feredge_requests_total{status="500"} 2' in service.ask("GET", "/metrics")[1]
+        assert 'feredge_requests_total{status="500"} 2.0' in service.ask("GET", "/metrics")[1]
 
 
 def test_schema(serving: Serving) -> None:
@@ -253,9 +260,9 @@ def test_metrics(serving: Serving) -> None:
         service.post(png(faces(1)[0]))
         service.post(b"text")
         text = service.ask("GET", "/metrics")[1]
-    assert 'feredge_requests_total{status="200"} 1' in text and 'feredge_requests_total{status="415"} 1' in text
-    assert 'feredge_request_seconds_bucket{le="+Inf"} 2' in text and "feredge_request_seconds_count 2" in text
-    assert re.search(r'^feredge_faces_total\{label="\w+"\} 1$', text, re.M)
+    assert 'feredge_requests_total{status="200"} 1.0' in text and 'feredge_requests_total{status="415"} 1.0' in text
+    assert 'feredge_request_seconds_bucket{le="+Inf"} 2.0' in text and "feredge_request_seconds_count 2.0" in text
+    assert re.search(r'^feredge_faces_total\{label="\w+"\} 1\.0$', text, re.M)
     for line in text.splitlines():
         assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]+"\})? [0-9.e-]+', line), line
 

@@ -24,10 +24,11 @@ from device_models import faces
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
+from feredge.errors import RunError
 from feredge.predictor import Face
+from feredge.serve.limits import Limits, service_limits
 from feredge.serve.metrics import Metrics
-from feredge.serve.processes import Plan
-from feredge.serve.request import Limits
+from feredge.serve.processes import Plan, Watch
 
 PICTURE = cv2.imencode(".png", faces(1)[0])[1].tobytes()
 
@@ -79,7 +80,7 @@ def gone(processes: set[int], seconds: float = 30.0) -> bool:
 
 
 def answered(port: int) -> int:
-    found = re.search(r'^feredge_requests_total\{status="200"\} (\d+)$', ask(port, "/metrics")[1], re.M)
+    found = re.search(r'^feredge_requests_total\{status="200"\} (\d+)\.0$', ask(port, "/metrics")[1], re.M)
     return int(found[1]) if found else 0
 
 
@@ -104,6 +105,33 @@ def test_two_processes_are_one_service(small_onnx: Path) -> None:
         assert process.wait(40) == 0 and gone(last)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_hung_process_is_replaced(small_onnx: Path) -> None:
+    """Guards against a process that is there, keeps its share of the connections and answers none."""
+    with command(small_onnx, "--processes", "2") as (process, port):
+        hung = min(children(process.pid))
+        os.kill(hung, signal.SIGSTOP)
+        assert f"process {hung} hung" in process.stderr.readline()  # type: ignore[union-attr]
+        assert "another takes its place" in process.stderr.readline()  # type: ignore[union-attr]
+        assert gone({hung})
+        assert [ask(port, "/predict", PICTURE)[0] for _ in range(24)] == [200] * 24
+
+
+def test_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a number that stands still while this process looks is hung; not all, after it was stopped itself."""
+    now = 100.0
+    monkeypatch.setattr("feredge.serve.processes.time.monotonic", lambda: now)
+    beats = [0, 0]
+    watch = Watch(beats)
+    hung = []
+    for _ in range(8):
+        beats[0] += 1
+        hung += watch.hung({0, 1})
+        now += 1.0
+    assert hung == [1]
+    now += 1000
+    assert watch.hung({0, 1}) == []
 
 
 def test_killed_service_leaves_no_process(small_onnx: Path) -> None:
@@ -144,6 +172,20 @@ def test_limit_is_shared_out() -> None:
     assert [3 * plan.share(3).limits.waiting <= 256, plan.share(3).limits.waiting] == [True, 85]
 
 
+def test_each_process_can_hold_the_largest_request() -> None:
+    """Otherwise that request would be 503 for ever, though nothing else is under way."""
+    from feredge.serve.limits import Budget
+
+    limits = service_limits(3, bytes=10_000_000, pixels=25_000_000).share(3)
+    assert limits.request_pixels == 50_000_000
+    assert Budget(limits.waiting_bytes, 1).take(10_000_000, 10_000_000)
+    assert Budget(limits.waiting_pixels, 1).take(50_000_000, 50_000_000)
+    with pytest.raises(RunError, match="expected at least 40,000,002 waiting bytes for 3 processes, found 30,000,000"):
+        service_limits(3, waiting_bytes=30_000_000, bytes=10_000_000)
+    exact = service_limits(3, waiting_bytes=40_000_002, bytes=10_000_000).share(3)
+    assert Budget(exact.waiting_bytes, 1).take(10_000_000, 10_000_000)
+
+
 def test_processes_that_cannot_hold_a_request(small_onnx: Path) -> None:
     """Such a request would be 503 for ever."""
     done = subprocess.run(
@@ -166,16 +208,16 @@ def test_rows_are_summed_and_taken_over() -> None:
     text = Metrics(classes, rows, 1).to_text()
     assert text == first.to_text()
     for line in (
-        'feredge_requests_total{status="200"} 2',
-        'feredge_requests_total{status="503"} 1',
-        'feredge_request_seconds_bucket{le="0.001"} 0',
-        'feredge_request_seconds_bucket{le="0.0025"} 2',
-        'feredge_request_seconds_bucket{le="10.0"} 2',
-        'feredge_request_seconds_bucket{le="+Inf"} 3',
-        "feredge_pictures_total 6",
-        "feredge_pictures_waiting 5",
+        'feredge_requests_total{status="200"} 2.0',
+        'feredge_requests_total{status="503"} 1.0',
+        'feredge_request_seconds_bucket{le="0.001"} 0.0',
+        'feredge_request_seconds_bucket{le="0.0025"} 2.0',
+        'feredge_request_seconds_bucket{le="10.0"} 2.0',
+        'feredge_request_seconds_bucket{le="+Inf"} 3.0',
+        "feredge_pictures_total 6.0",
+        "feredge_pictures_waiting 5.0",
         "feredge_batch_seconds_total 1.0",
-        'feredge_faces_total{label="b"} 6',
+        'feredge_faces_total{label="b"} 6.0',
     ):
         assert line in text.splitlines()
     assert 'label="a"' not in text
@@ -186,4 +228,4 @@ def test_labels_are_escaped() -> None:
     name = 'so\\ "so"\n'
     metrics = Metrics((name,))
     metrics.batch(1, 0.5, [[Face(name, 1.0, (1.0,), (name,))]])
-    assert r'feredge_faces_total{label="so\\ \"so\"\n"} 1' in metrics.to_text().splitlines()
+    assert r'feredge_faces_total{label="so\\ \"so\"\n"} 1.0' in metrics.to_text().splitlines()

@@ -176,6 +176,17 @@ def test_nothing_to_learn_from(tmp_path: Path, kept: int) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_training_split_that_is_the_test_split(tmp_path: Path) -> None:
+    """Guards train/ copied to test/: why no image is left is said."""
+    test = stripes(140)
+    test = test.take(test.usage != "Training")
+    both = test.take(np.tile(np.arange(len(test)), 2))
+    usage = np.repeat(["train", "test"], len(test))
+    dataset = dataclasses.replace(both, usage=usage, rows=np.arange(len(both)))
+    with pytest.raises(DataError, match=f"found 0 images of 0; {len(test)} were left out as duplicates of test"):
+        train(RECIPE, dataset, tmp_path / "run")
+
+
 def test_images_of_another_size(tmp_path: Path) -> None:
     """Guards against training on pictures that the recipe's network does not take; no folder is made."""
     dataset: Dataset = stripes(size=20)

@@ -1,0 +1,26 @@
+"""Opening a model on trial, in a child process: what opens there opens here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feredge.inspection.child import run
+
+
+def try_open(model: Path | None, yunet: Path | None = None) -> None:
+    """Open a model, and a YuNet file, in a child process with limits, and run one picture through the model.
+
+    Raises:
+        FeredgeError: see `runtime.open_checked` and `faces.open_detector`.
+        ArtifactError: opening or running it crashes, hangs, or needs too much memory.
+    """
+    run(_open, model or "the model that comes with feredge", model=model, yunet=yunet)
+
+
+def _open(model: str | None, yunet: str | None) -> None:
+    from feredge import faces
+    from feredge.runtime import open_checked
+
+    open_checked(model)
+    if yunet is not None:
+        faces.open_detector(yunet)
