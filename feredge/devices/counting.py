@@ -44,7 +44,7 @@ def add_counts(
 
     A core on which they cannot be counted is a note that says why.
     """
-    mine = [one for one in subjects if one.opener == ARTIFACT_RUNNER and not one.options]
+    mine = [one for one in subjects if one.opener == ARTIFACT_RUNNER and not one.options and not one.failure]
     counted: dict[str, tuple[Instructions, ...]] = {}
     notes = list(results.notes)
     for core in cores:
