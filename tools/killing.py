@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,10 +135,11 @@ def _read(path: Path) -> None:
 
 def children(process: int) -> list[int]:
     """Return the processes that a service serves by: those that multiprocessing started."""
-    found = []
+    listed: list[str] = []
     for task in Path(f"/proc/{process}/task").glob("*/children"):
-        found += [int(child) for child in task.read_text().split() if b"spawn_main" in _command_line(int(child))]
-    return found
+        with suppress(OSError):  # it ended meanwhile
+            listed += task.read_text().split()
+    return [child for child in map(int, listed) if b"spawn_main" in _command_line(child)]
 
 
 def _command_line(process: int) -> bytes:
