@@ -96,7 +96,8 @@ def damaged(folder: Path) -> list[str]:
     """Return the files below a folder that are not whole. Hidden names are unfinished."""
     found = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
             try:
                 _read(path)
             except Exception as error:  # each reader has kinds of its own
