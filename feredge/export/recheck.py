@@ -12,7 +12,7 @@ from feredge.artifact import PROBES_FILE, Entry, Manifest, check_bytes
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.export.verify import measure_kernels
 from feredge.inspection.child import Child
-from feredge.inspection.probes import answer_bound, probe_answers, read_probes
+from feredge.inspection.probes import answer_bound, compare_answers, probe_answers, read_probes
 from feredge.runtime import Probabilities, open_checked
 
 
@@ -92,13 +92,12 @@ def _check_answers(path: Path, entry: Entry, stored: Probabilities | None) -> No
         raise VerificationError(f"{path}: expected answers that depend on the picture, found one for all")
     if stored is None:
         return  # reported once, for the folder
-    difference = float(np.abs(rows - stored).max())
-    bound = answer_bound(entry)
-    if not difference <= bound:  # not `>`, which would let NaN through
-        labels = int((rows.argmax(axis=1) != stored.argmax(axis=1)).sum())
+    bound = answer_bound(entry.format, entry.card.precision)
+    found = compare_answers(rows, stored, bound)
+    if not found.largest <= bound:  # not `>`, which would let NaN through
         raise VerificationError(
-            f"{path}: expected the stored answers within {bound:.2g}, found a difference of {difference:.3g} and "
-            f"another class on {labels} of {len(rows)} pictures"
+            f"{path}: expected the stored answers within {bound:.2g}, found a difference of {found.largest:.3g} and "
+            f"another class on {found.changed} of {len(rows)} pictures"
         )
 
 

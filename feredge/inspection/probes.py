@@ -12,6 +12,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files
-from feredge.artifact import PROBES_FILE, Entry, Manifest, check_bytes
+from feredge.artifact import PROBES_FILE, Manifest, check_bytes
 from feredge.contract import Images, InputContract
 from feredge.data.drawn import drawn
 from feredge.data.drawn_face import SIZE
@@ -35,15 +36,35 @@ PICTURES_MEMBER = "pictures"
 """SHA-256 of the drawn pictures, one member beside the files'."""
 
 ANSWER_BOUNDS = {
-    "float32": 1e-4,  # sums in another order: 1e-5 seen between CPUs
+    "float32": 1e-4,  # sums in another order: 1e-5 seen
     "float16": 0.02,  # where the CPU has float16 arithmetic, onnxruntime computes in it: 11 bits in every layer
-    "dynamic-int8": 0.05,  # as int8 ONNX, and each layer's scale follows from the layers before it
-    "int8": 0.03,  # without VNNI onnxruntime's 8-bit products saturate or are rounded otherwise: .01 seen
+    "dynamic-int8": 0.05,  # as int8, and each layer's scale follows from the layers before it
+    # Where an activation lies between two of its 256 steps, another kernel takes the other one, and the layers behind
+    # carry that on: .01 seen, between x86 with VNNI and arm64 as between x86 with and without.
+    "int8": 0.03,
     "int16x8": 2 / 256,  # reference kernels, integers only; the output moves in steps of 1/32768
 }
-"""Largest difference of one probability between CPUs, by precision."""
+"""Largest difference of one probability between CPUs, by precision: what feredge promises of one file's answers to
+the same pictures in the same runtime. It follows that the class is the same wherever the two most likely lie more
+than twice as far apart, because each of them moves by one bound at most."""
 TFLITE_INT8_BOUND = 2 / 256
-"""XNNPACK's int8 kernels answer alike on every CPU; its output moves in steps of 1/256."""
+"""The same for int8 TFLite: its output moves in steps of 1/256, and XNNPACK's arm64 kernels round once more than those
+for x86: one step seen."""
+
+
+@dataclass(frozen=True)
+class AnswerComparison:
+    """How far two CPUs' answers lie apart.
+
+    Attributes:
+        largest: difference of one probability.
+        changed: pictures of another class.
+        unexpected: those among them on which the bound rules it out.
+    """
+
+    largest: float
+    changed: int
+    unexpected: int
 
 
 def probe_pictures(contract: InputContract) -> Images:
@@ -59,11 +80,20 @@ def probe_pictures(contract: InputContract) -> Images:
     return np.ascontiguousarray(np.repeat(resized, channels, axis=3))
 
 
-def answer_bound(entry: Entry) -> float:
+def answer_bound(file_format: str, precision: str) -> float:
     """Return how far one probability of a file may differ between CPUs."""
-    if entry.format == "tflite" and entry.card.precision == "int8":
+    if (file_format, precision) == ("tflite", "int8"):
         return TFLITE_INT8_BOUND
-    return ANSWER_BOUNDS[entry.card.precision]
+    return ANSWER_BOUNDS[precision]
+
+
+def compare_answers(answers: Probabilities, others: Probabilities, bound: float) -> AnswerComparison:
+    """Compare two CPUs' answers to the same pictures, each `float32 (N, classes)`."""
+    changed = answers.argmax(axis=1) != others.argmax(axis=1)
+    lead = np.maximum(*(np.diff(np.sort(rows, axis=1)[:, -2:], axis=1)[:, 0] for rows in (answers, others)))
+    return AnswerComparison(
+        float(np.abs(answers - others).max()), int(changed.sum()), int((changed & (lead > 2 * bound)).sum())
+    )
 
 
 def probe_answers(runner: Runner) -> Probabilities:
