@@ -6,7 +6,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,11 @@ def follow(
             sinks.append(stack.enter_context(_video(out, video.rate)))
         if show:
             sinks.append(stack.enter_context(_window(str(video.source))))
+        # Closed before anything else ends: a thread that still decodes would abort the interpreter at its exit.
+        watched = watch(predictor, video, find=find, margin=margin, tracker=tracker, pace=pace)
+        frames_with_faces = stack.enter_context(closing(watched))
         try:
-            for frame in watch(predictor, video, find=find, margin=margin, tracker=tracker, pace=pace):
+            for frame in frames_with_faces:
                 frames, looked, seconds = frames + 1, looked + frame.looked, frame.time
                 numbers.update(tracked.number for tracked in frame.faces)
                 if any(sink(frame) is False for sink in sinks):

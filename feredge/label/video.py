@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ class Video:
         self.damaged = 0
         self.lost = False
 
-    def frames(self) -> Iterator[tuple[int, float, Images]]:
+    def frames(self) -> Generator[tuple[int, float, Images], None, None]:
         """Yield `(index, seconds, pixels)`, decoded a few frames ahead in a thread of its own."""
         ready: queue.Queue[tuple[int, float, Images] | None] = queue.Queue(AHEAD)
         stop = threading.Event()
@@ -227,7 +228,7 @@ def watch(
     margin: float = 0.0,
     tracker: Tracker | None = None,
     pace: Callable[[int, float], bool] | None = None,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Yield a video's frames with the faces in them.
 
     Args:
@@ -240,11 +241,12 @@ def watch(
     """
     tracker, pace = tracker or Tracker(), pace or Every()
     faces: tuple[Tracked, ...] = ()
-    for index, shown, pixels in video.frames():
-        if looked := pace(index, shown):
-            found = predictor.frame(pixels, margin=margin) if find else [predictor(pixels)]
-            faces = tuple(tracker.update(found, shown))
-        yield Frame(index, shown, pixels, faces, looked)
+    with closing(video.frames()) as frames:
+        for index, shown, pixels in frames:
+            if looked := pace(index, shown):
+                found = predictor.frame(pixels, margin=margin) if find else [predictor(pixels)]
+                faces = tuple(tracker.update(found, shown))
+            yield Frame(index, shown, pixels, faces, looked)
 
 
 def _drain(ready: queue.Queue[Any]) -> None:
