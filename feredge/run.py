@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,7 +229,7 @@ class RunFolder:
                 told = json.loads(archive.read("config.json"))
             (core,) = [layer for layer in told["config"]["layers"] if layer["config"]["name"] == "core"]
             return {layer["config"]["name"]: layer["class_name"] for layer in core["config"]["layers"]}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(f"{self.model}: cannot be read ({one_line(error, 120)})") from error
 
     def load_data(self, source: str | None = None, *, votes: Path | None = None) -> Dataset:

@@ -37,12 +37,14 @@ def command(
 
     PICTURES are files and folders. Stopped in any way, the same command goes on where it was.
     """
+    from feredge import files
     from feredge.label.sources import describe_left_out, list_pictures
 
     if engine != "ray" and (address or workers):
         raise click.UsageError(f"{'--address' if address else '--workers'} goes with --engine ray")
     if engine == "ray" and threads:
         raise click.UsageError("--threads goes with --engine threads; with ray each process takes one")
+    files.check_target(table)  # before pictures are looked for, which takes long in large folders
     left_out = Counter[str]()
     names = list_pictures(pictures, lists=lists, left_out=left_out)
     if left_out:

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 OLDEST = (3, 11)
@@ -48,7 +49,7 @@ def main() -> int:
     except BrokenPipeError:  # whoever read the output wants no more; the results are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
         return fail(f"expected to measure a whole bundle, found {error}")
     except KeyboardInterrupt:
         return fail("stopped", 130)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError
-from feredge.export import flatbuffer
+from feredge.inspection import flatbuffer
 
 ONNX_WEIGHTED = ("Conv", "Gemm", "MatMul")
 LAYOUT = ("Reshape", "Transpose")  # may stand between the input and the first layer: tf2onnx goes from NHWC to NCHW
@@ -41,7 +41,7 @@ class Contents:
 def read(path: Path) -> Contents:
     """Return the contents of a `.tflite`, `.onnx` or `.ort` file that its runtime loads."""
     if path.suffix == ".ort":
-        from feredge.export import ort_format
+        from feredge.inspection import ort_format
 
         return Contents(ort_format.kernels(path), (), None)
     return _read_tflite(path) if path.suffix == ".tflite" else _read_onnx(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import ArtifactError
-from feredge.export import flatbuffer
 from feredge.export.contents import Contents
+from feredge.inspection import flatbuffer
 from feredge.inspection.oldest_runtime import measured
 
 # From onnxruntime's table of releases: the first that implements an ONNX opset, each of which also reads the IR
@@ -59,7 +59,7 @@ def _stated(path: Path) -> tuple[dict[str, Any], str, str]:
             oldest = INT16_SINCE  # the converter notes the operators' versions of before it quantized them
         return {"schema": int(model.version)}, "TensorFlow Lite", oldest
     if path.suffix == ".ort":
-        from feredge.export.ort_format import open_session
+        from feredge.inspection.ort_format import open_session
 
         version = open_session(path).OrtVersion().decode()
         return {"ort_format": version}, "onnxruntime", FIRST_WITH_ORT_FORMAT.get(version, "?")

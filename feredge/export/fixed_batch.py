@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from feredge.errors import ArtifactError, VerificationError
-from feredge.export import flatbuffer
+from feredge.inspection import flatbuffer
 
 FREE = -1
 """In a reshape's constant: whatever the other axes leave."""

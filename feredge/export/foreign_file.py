@@ -1,24 +1,22 @@
 """Reading a Keras file that someone else wrote, without running anything that is in it.
 
-Lambda layers hold Python bytecode, and custom layers name code to import, so a file's own description is looked at
-before Keras sees it: every layer must be one of Keras's, and none a Lambda.
+The file is audited first (feredge.importing); what Keras then reads holds names of Keras's own objects and numbers.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from feredge.errors import ArtifactError, one_line
+from feredge.errors import ArtifactError, FeredgeError, one_line
 from feredge.export.keras3 import is_keras3, open_keras3
+from feredge.importing.audit import CONFIG_BYTES, audit_config, parse_config
+from feredge.importing.containers import audit_hdf5, unpack_keras
+from feredge.importing.saved_model import rebuild_saved_model
 from feredge.keras import keras
-
-REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
-"""Layers of Keras that run what a file brings."""
-MODELS = ("Model", "Functional", "Sequential")
 
 
 def open_network(path: Path) -> Any:
@@ -30,87 +28,49 @@ def open_network(path: Path) -> Any:
     if not path.exists():
         raise ArtifactError(f"{path}: expected a Keras file, found none")
     try:
-        described = _description(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ArtifactError(
-            f"{path}: expected a Keras model, cannot be read as one ({one_line(error, 120)})"
-        ) from error
-    for layer in described:
-        _check(layer, path)
-    try:
-        return open_keras3(path) if is_keras3(described) else keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever its readers raise
-        raise ArtifactError(f"{path}: Keras cannot read it ({one_line(error, 120)})") from error
-
-
-def _description(path: Path) -> list[Any]:
-    """Return what a file says of its network, as plain values."""
-    if path.is_dir():
-        return _saved_model(path)
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            return [json.loads(archive.read("config.json"))]
-    if path.suffix not in (".h5", ".hdf5"):
+        if path.is_dir():
+            if not (path / "saved_model.pb").is_file():
+                raise ValueError("a folder without saved_model.pb")
+            return rebuild_saved_model(path)
+        if path.suffix == ".keras":
+            return _open_keras_archive(path)
+        if path.suffix in (".h5", ".hdf5"):
+            return _open_hdf5(path)
         raise ValueError(
             f"expected .h5, .hdf5, .keras or the folder of a SavedModel, found {path.suffix or 'no suffix'}"
         )
+    except FeredgeError:
+        raise
+    except Exception as error:  # Keras, h5py and zipfile raise whatever their readers raise
+        raise ArtifactError(
+            f"{path}: expected a Keras model, cannot be read as one ({one_line(error, 120)})"
+        ) from error
+
+
+def _open_keras_archive(path: Path) -> Any:
+    """Return the network of a `.keras` file: Keras reads an archive of the audited description and weights only."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = audit_config(parse_config(unpack_keras(path, folder)), path)
+        audit_hdf5(folder / "model.weights.h5")
+        audited = folder / "audited.keras"
+        with zipfile.ZipFile(audited, "w") as archive:
+            archive.writestr("config.json", json.dumps(config))
+            archive.writestr("metadata.json", json.dumps({"keras_version": "", "date_saved": ""}))
+            archive.write(folder / "model.weights.h5", "model.weights.h5")
+        return _load(audited, config)
+
+
+def _open_hdf5(path: Path) -> Any:
     import h5py  # type: ignore[import-untyped]
 
+    audit_hdf5(path)
     with h5py.File(path, "r") as file:
-        if "model_config" not in file.attrs:
-            raise ValueError("a file of weights only, without the network")
-        text = file.attrs["model_config"]
-        return [json.loads(text.decode() if isinstance(text, bytes) else text)]
+        text = file.attrs.get("model_config")
+    if not isinstance(text, str | bytes):
+        raise ValueError(f"a file of weights only, without a description of at most {CONFIG_BYTES} bytes")
+    return _load(path, audit_config(parse_config(text), path))
 
 
-def _saved_model(folder: Path) -> list[Any]:
-    """Return the descriptions of the Keras layers in a SavedModel."""
-    if not (folder / "saved_model.pb").is_file():
-        raise ValueError("a folder without saved_model.pb")
-    metadata = folder / "keras_metadata.pb"
-    if not metadata.is_file():
-        raise ValueError("a SavedModel without its Keras layers; save the network as .keras or .h5")
-    from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata  # noqa: TID251 - reads, runs nothing
-
-    nodes = SavedMetadata.FromString(metadata.read_bytes()).nodes
-    return [json.loads(node.metadata) for node in nodes if node.identifier in ("_tf_keras_layer", "_tf_keras_model")]
-
-
-def _check(described: Any, path: Path) -> None:
-    for config in _objects(described):
-        name = str(config["class_name"])
-        plain = name.rpartition(">")[2]
-        if plain in REFUSED:
-            raise ArtifactError(f"{path}: holds a {plain} layer, whose code is not run; expected Keras's own layers")
-        known = plain in MODELS or hasattr(keras.layers, plain)
-        own = str(config.get("module") or "keras").partition(".")[0] in ("keras", "tf_keras", "tensorflow", "builtins")
-        registered = config.get("registered_name")
-        if ">" in name or not known or not own or (registered and ">" in str(registered)):
-            raise ArtifactError(
-                f"{path}: holds the custom object {name!r}, which is not run; expected Keras's own layers"
-            )
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every description of a layer or model inside `value`."""
-    if isinstance(value, dict):
-        inner = value.get("config")
-        if "class_name" in value and isinstance(inner, dict | list) and _is_layer(value):
-            yield value
-        for item in value.values():
-            yield from _objects(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _objects(item)
-
-
-def _is_layer(value: dict[str, Any]) -> bool:
-    """Tell layers from initializers and the like, which Keras looks up by name among its own and calls no code of."""
-    name = str(value["class_name"])
-    others = (keras.initializers, keras.regularizers, keras.constraints, keras.mixed_precision)
-    return not any(hasattr(place, name) for place in others) and name not in (
-        "DTypePolicy",
-        "Policy",
-        "__tuple__",
-        "__keras_tensor__",
-    )
+def _load(path: Path, config: Any) -> Any:
+    return open_keras3(path) if is_keras3(config) else keras.models.load_model(path, compile=False)

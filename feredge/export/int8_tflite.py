@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.contract import Images
-from feredge.export import flatbuffer, ranges
+from feredge.export import ranges
 from feredge.export.integer_elu import with_integer_elus
 from feredge.export.products import with_products
 from feredge.export.rounding import Rounding, keep_sums
 from feredge.export.to_tflite import converted, set_integer
+from feredge.inspection import flatbuffer
 from feredge.keras import tf
 
 BATCH = 32  # images whose extremes a moving average takes together

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from feredge.export import flatbuffer
+from feredge.inspection import flatbuffer
 
 
 def with_integer_elus(model: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.export import flatbuffer
+from feredge.inspection import flatbuffer
 
 LARGEST = 127
 

@@ -90,17 +90,17 @@ def trained(place: Path) -> Trained:
         ArtifactError: see `reopen`.
         RunError: no trained run.
     """
-    from feredge.export.folding import fold_norms
+    folder = place if place.exists() else shipped.models().get(str(place), place)
+    run = None if is_exported(folder) else RunFolder.open(folder, trained=True)
+    from feredge.export.folding import fold_norms  # late: what is not there is told before TensorFlow opens
     from feredge.train.networks import weights_digest
     from feredge.train.record import load_model
     from feredge.train.starting import Trained
 
-    folder = place if place.exists() else shipped.models().get(str(place), place)
-    if is_exported(folder):
+    if run is None:
         classes = _source(folder).card.classes
         core = _read_back(folder, recipe_of(folder), classes=len(classes))
     else:
-        run = RunFolder.open(folder, trained=True)
         core, classes = fold_norms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
     return Trained(core, classes, weights_digest(core))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from feredge.artifact import LABELS_FILE, Card
-from feredge.export import flatbuffer
+from feredge.inspection import flatbuffer
 
 ENTRY = b"TFLITE_METADATA"
 IDENTIFIER = b"M001"

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from feredge.export.ort_format import pinned
+from feredge.inspection.ort_format import pinned
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from feredge.export import flatbuffer
+from feredge.inspection import flatbuffer
 
 TABLE_FILE = Path(__file__).with_name("oldest_runtimes.json")
 DENSE = "FULLY_CONNECTED"
@@ -47,7 +47,7 @@ def operators(path: Path) -> set[str]:
     it quantizes; for `.ort` the format's version.
     """
     if path.suffix == ".ort":
-        from feredge.export.ort_format import open_session
+        from feredge.inspection.ort_format import open_session
 
         return {f"format {open_session(path).OrtVersion().decode()}"}
     if path.suffix == ".onnx":

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,16 @@ def read_probes(path: Path, classes: Mapping[str, int]) -> dict[str, Probabiliti
                 name: _member(archive, name, (PROBE_PICTURES, count), np.dtype(np.float32))
                 for name, count in classes.items()
             }
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ArtifactError(f"{path}: expected stored answers of every file, found none ({error})") from error
     if not np.array_equal(pictures, _pictures_digest()):
         raise ArtifactError(f"{path}: expected answers on this version's probe pictures, found others")

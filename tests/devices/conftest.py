@@ -78,7 +78,7 @@ def made_up_results(faces: Dataset) -> Results:
         format="onnx",
         variant="a",
         precision="int8",
-        sha256="ab",
+        sha256="ab" * 32,
         bytes=1000,
         accuracy=accuracy(np.eye(7, dtype=np.float32)[faces.labels], faces.labels),
         latency=(Latency(1, timing, None, None, (), (valid, condition, valid, valid, valid)),),

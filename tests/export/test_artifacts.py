@@ -30,7 +30,9 @@ def test_every_file_is_there_and_nothing_else(exported: Exported) -> None:
     """Guards the matrix and the names, and that no temporary file stays behind."""
     run, manifest = exported
     assert sorted(entry.file for entry in manifest.entries) == sorted(NAMES)
-    assert sorted(path.name for path in run.artifacts.iterdir()) == sorted([*NAMES, "manifest.json", "runtimes.json"])
+    assert sorted(path.name for path in run.artifacts.iterdir()) == sorted(
+        [*NAMES, "manifest.json", "probes.npz", "runtimes.json"]
+    )
     assert Manifest.read(run.artifacts) == manifest
 
 

@@ -90,7 +90,9 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
 
     manifest = export(run, stripes())
     assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "pruned-30.float32.onnx"]
-    assert _names(run) == ["manifest.json", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
+    assert _names(run) == sorted(
+        ["manifest.json", "probes.npz", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
+    )
     assert [path.stat().st_mtime_ns for path in kept] == before
 
 
@@ -142,7 +144,7 @@ def test_a_file_outside_its_tolerance_leaves_no_manifest(
     assert caught.value.exit_code == 1
     assert _names(run) == ["dense.float32.onnx"]
     export(run, stripes(), settings=Export(("float32",), ("tflite",)))
-    assert _names(run) == ["dense.float32.tflite", "manifest.json", "runtimes.json"]
+    assert _names(run) == ["dense.float32.tflite", "manifest.json", "probes.npz", "runtimes.json"]
     assert not any(check.failure for check in recheck(run.artifacts))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from feredge.errors import VerificationError
-from feredge.export import flatbuffer
 from feredge.export.fixed_batch import check_fixed_batch, with_fixed_batch
+from feredge.inspection import flatbuffer
 from feredge.keras import keras
 from feredge.tflite import TFLiteGraph, litert_interpreter
 

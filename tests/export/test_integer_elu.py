@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from tiny_training import stripes
 
-from feredge.export import flatbuffer, integer
+from feredge.export import integer
 from feredge.export.int8_tflite import Int8TFLite
+from feredge.inspection import flatbuffer
 from feredge.keras import keras
 
 

@@ -19,23 +19,13 @@ from tiny_training import stripes
 from feredge import data, files
 from feredge.artifact import Manifest
 from feredge.errors import ArtifactError, RecipeError, VerificationError
-from feredge.export import (
-    bound,
-    contents,
-    exporting,
-    flatbuffer,
-    int8_tflite,
-    integer,
-    layers,
-    runtimes,
-    to_onnx,
-    variants,
-)
+from feredge.export import bound, contents, exporting, int8_tflite, integer, layers, runtimes, to_onnx, variants
 from feredge.export.int8_onnx import Int8Onnx
 from feredge.export.int8_tflite import Int8TFLite
 from feredge.export.tflite_metadata import ENTRY, FIELDS, IDENTIFIER, LABELS_OF_AXIS
 from feredge.export.to_ort import to_ort
 from feredge.export.to_tflite import to_tflite
+from feredge.inspection import flatbuffer
 from feredge.recipe import Export
 from feredge.run import RunFolder
 from feredge.runtime import open_artifact
@@ -328,7 +318,7 @@ def test_a_moving_average_goes_by_batches(core: Any) -> None:
 
 def test_a_truncated_file_is_no_ort(tmp_path: Path) -> None:
     """Guards the reader of the format against other bytes."""
-    from feredge.export.ort_format import open_session
+    from feredge.inspection.ort_format import open_session
 
     files.write_bytes(tmp_path / "x.ort", b"nothing of the kind")
     with pytest.raises(ArtifactError, match="expected a model in ORT format"):

@@ -20,8 +20,8 @@ from feredge import files
 from feredge.artifact import MANIFEST_FILE, PROBES_FILE, Manifest, append_tflite_card, read_card
 from feredge.cli import main
 from feredge.errors import ArtifactError
-from feredge.export import flatbuffer
 from feredge.export.recheck import recheck
+from feredge.inspection import flatbuffer
 from feredge.inspection.probes import add_probes, read_probes, write_probes
 from feredge.run import RunFolder
 

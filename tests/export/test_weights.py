@@ -17,9 +17,10 @@ from tiny_training import RECIPE, stripes
 from feredge.bench import macs
 from feredge.bench.figures import Macs
 from feredge.errors import RecipeError
-from feredge.export import clustering, contents, flatbuffer, folding, integer, pruning, ranges, variants
+from feredge.export import clustering, contents, folding, integer, pruning, ranges, variants
 from feredge.export.int8_tflite import Int8TFLite
 from feredge.export.to_tflite import to_tflite
+from feredge.inspection import flatbuffer
 from feredge.keras import keras
 from feredge.recipe import Export, Network
 from feredge.train.networks import build_core, multiply_adds

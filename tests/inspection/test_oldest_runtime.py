@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from feredge.export import facts, flatbuffer
-from feredge.inspection import oldest_runtime
+from feredge.export import facts
+from feredge.inspection import flatbuffer, oldest_runtime
 
 MODELS = Path(__file__).parents[2] / "models"
 

@@ -1,0 +1,209 @@
+"""The names that a foreign Keras file may use; Keras resolves a name by importing it, so any other is refused."""
+
+from __future__ import annotations
+
+MODEL_CLASSES = frozenset({"Functional", "Model", "Sequential"})
+
+LAYER_CLASSES = frozenset(
+    [
+        "Activation",
+        "ActivityRegularization",
+        "Add",
+        "AdditiveAttention",
+        "AlphaDropout",
+        "Attention",
+        "Average",
+        "AveragePooling1D",
+        "AveragePooling2D",
+        "AveragePooling3D",
+        "BatchNormalization",
+        "Bidirectional",
+        "CenterCrop",
+        "Concatenate",
+        "Conv1D",
+        "Conv1DTranspose",
+        "Conv2D",
+        "Conv2DTranspose",
+        "Conv3D",
+        "Conv3DTranspose",
+        "ConvLSTM1D",
+        "ConvLSTM2D",
+        "ConvLSTM3D",
+        "Cropping1D",
+        "Cropping2D",
+        "Cropping3D",
+        "Dense",
+        "DepthwiseConv1D",
+        "DepthwiseConv2D",
+        "Dot",
+        "Dropout",
+        "ELU",
+        "EinsumDense",
+        "Embedding",
+        "Flatten",
+        "GRU",
+        "GRUCell",
+        "GaussianDropout",
+        "GaussianNoise",
+        "GlobalAveragePooling1D",
+        "GlobalAveragePooling2D",
+        "GlobalAveragePooling3D",
+        "GlobalMaxPooling1D",
+        "GlobalMaxPooling2D",
+        "GlobalMaxPooling3D",
+        "GroupNormalization",
+        "Identity",
+        "InputLayer",
+        "LSTM",
+        "LSTMCell",
+        "LayerNormalization",
+        "LeakyReLU",
+        "LocallyConnected1D",
+        "LocallyConnected2D",
+        "Masking",
+        "MaxPooling1D",
+        "MaxPooling2D",
+        "MaxPooling3D",
+        "Maximum",
+        "Minimum",
+        "MultiHeadAttention",
+        "Multiply",
+        "Normalization",
+        "PReLU",
+        "Permute",
+        "RNN",
+        "RandomBrightness",
+        "RandomContrast",
+        "RandomCrop",
+        "RandomFlip",
+        "RandomHeight",
+        "RandomRotation",
+        "RandomTranslation",
+        "RandomWidth",
+        "RandomZoom",
+        "ReLU",
+        "RepeatVector",
+        "Rescaling",
+        "Reshape",
+        "Resizing",
+        "SeparableConv1D",
+        "SeparableConv2D",
+        "SimpleRNN",
+        "SimpleRNNCell",
+        "Softmax",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+        "SpectralNormalization",
+        "StackedRNNCells",
+        "Subtract",
+        "ThresholdedReLU",
+        "TimeDistributed",
+        "UnitNormalization",
+        "UpSampling1D",
+        "UpSampling2D",
+        "UpSampling3D",
+        "ZeroPadding1D",
+        "ZeroPadding2D",
+        "ZeroPadding3D",
+    ]
+)
+
+INITIALIZERS = frozenset(
+    [
+        "Constant",
+        "GlorotNormal",
+        "GlorotUniform",
+        "HeNormal",
+        "HeUniform",
+        "Identity",
+        "LecunNormal",
+        "LecunUniform",
+        "Ones",
+        "Orthogonal",
+        "RandomNormal",
+        "RandomUniform",
+        "TruncatedNormal",
+        "VarianceScaling",
+        "Zeros",
+        "constant",
+        "glorot_normal",
+        "glorot_uniform",
+        "he_normal",
+        "he_uniform",
+        "identity",
+        "lecun_normal",
+        "lecun_uniform",
+        "one",
+        "ones",
+        "orthogonal",
+        "random_normal",
+        "random_uniform",
+        "normal",
+        "uniform",
+        "truncated_normal",
+        "variance_scaling",
+        "zero",
+        "zeros",
+    ]
+)
+REGULARIZERS = frozenset(
+    ["L1", "L2", "L1L2", "OrthogonalRegularizer", "l1", "l2", "l1_l2", "l1l2", "orthogonal_regularizer"]
+)
+CONSTRAINTS = frozenset(
+    ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "max_norm", "min_max_norm", "non_neg", "unit_norm"]
+)
+ACTIVATIONS = frozenset(
+    [
+        "elu",
+        "exponential",
+        "gelu",
+        "hard_sigmoid",
+        "hard_silu",
+        "hard_swish",
+        "leaky_relu",
+        "linear",
+        "log_softmax",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softmax",
+        "softplus",
+        "softsign",
+        "swish",
+        "tanh",
+    ]
+)
+DTYPE_POLICIES = frozenset({"DTypePolicy", "Policy", "FloatDTypePolicy"})
+DTYPES = frozenset(
+    ["float16", "float32", "float64", "bfloat16", "uint8", "int32", "int64", "mixed_float16", "mixed_bfloat16"]
+)
+MARKERS = frozenset({"__keras_tensor__", "__tuple__"})
+
+MODULES = frozenset(
+    {"keras"}
+    | {
+        f"{package}.{name}"
+        for package in ("keras", "tf_keras")
+        for name in (
+            "constraints",
+            "dtype_policies",
+            "engine.functional",
+            "engine.sequential",
+            "initializers",
+            "layers",
+            "mixed_precision",
+            "models",
+            "regularizers",
+            "src.engine.functional",
+            "src.engine.sequential",
+            "src.models.functional",
+            "src.models.sequential",
+            "src.ops.nn",  # what Keras 3 records of `x + y` and the like, of the same names as layers
+            "src.ops.numpy",
+        )
+    }
+)
