@@ -29,11 +29,12 @@ def folder() -> Path:
 def fetch(digest: str) -> Table | None:
     """Return the copy of the file with this SHA-256; None when there is none, or it is damaged."""
     try:
-        with np.load(_path(digest), allow_pickle=False) as arrays:
-            table = Table(arrays["images"], arrays["labels"], arrays["usage"], arrays["rows"], digest, 0)
+        arrays = files.read_npz(_path(digest))
+        rows = arrays["rows"]
+        table = Table(arrays["images"], arrays["labels"], arrays["usage"], rows, digest, len(rows))
     except Exception:  # a damaged zip archive raises all kinds of errors, and for all the answer is to parse again
         return None
-    return Table(**{**vars(table), "total": len(table.rows)}) if _fits(table) else None
+    return table if _fits(table) else None
 
 
 def store(table: Table) -> None:
