@@ -515,9 +515,7 @@ TARGETS = {
         Target("onnx", "models", 3000, ("onnxruntime",), seeds_of(".onnx"), open_models),
         Target("tflite", "models", 4000, ("LiteRT",), seeds_of(".tflite"), open_models),
         Target("ort", "models", 4000, ("onnxruntime",), seeds_of(".ort"), open_models),
-        Target(
-            "pictures", "pictures", 12_000, ("cv2.imdecode", "netpbm", "libheif"), picture_seeds, open_pictures
-        ),
+        Target("pictures", "pictures", 12_000, ("cv2.imdecode", "netpbm", "libheif"), picture_seeds, open_pictures),
         Target("http", "pictures", 6000, ("cv2.imdecode", "multipart", "base64 JSON"), http_seeds, open_service),
         Target("csv", "tables", 2500, ("csv rows",), csv_seeds, open_csv),
         Target("votes", "tables", 2000, ("votes rows",), votes_seeds, open_votes),

@@ -25,7 +25,19 @@ Mutation = Callable[[bytes, random.Random], bytes]
 NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 VALUES = (
     *(None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, -(2**63), 10**400, 0.0, 1e308, -1e-300),
-    *(float("nan"), float("inf"), "", " ", "\0", "\x1b[2J", "\ud800", "nan", "../../etc/passwd", "<script>", "x" * 5000),
+    *(
+        float("nan"),
+        float("inf"),
+        "",
+        " ",
+        "\0",
+        "\x1b[2J",
+        "\ud800",
+        "nan",
+        "../../etc/passwd",
+        "<script>",
+        "x" * 5000,
+    ),
     *([], [[]], {}, {"": None}, [0] * 1000),
 )
 """What a value in JSON is replaced by: every type, and the ends of their ranges."""
@@ -138,9 +150,13 @@ def damage_value(value: Any, chance: random.Random) -> Any:
 
 def damage_json(data: bytes, chance: random.Random) -> bytes:
     """Return JSON with changed keys or values, and now and then broken text."""
-    if chance.random() < 0.1:
+    try:
+        value = json.loads(data)
+    except ValueError:  # changed before
+        value = None
+    if value is None or chance.random() < 0.1:
         return damage_bytes(data, chance)
-    text = json.dumps(damage_value(json.loads(data), chance))
+    text = json.dumps(damage_value(value, chance))
     if chance.random() < 0.03:
         text = text.replace("{", '{"deep": ' + "[" * 5000 + "]" * 5000 + ", ", 1)
     return text.encode()
