@@ -61,9 +61,8 @@ PARSERS = {
     "Keras": [Parser("tf_keras.models:load_model"), Parser("keras.saving:load_model")],
     "npy array": [Parser("numpy.lib.format:read_array"), Parser("numpy.lib.format:read_array_header_1_0")],
     "results": [Parser("feredge.bench.results:Results._check")],
-    "typed JSON": [Parser("feredge.settings:read")],
     "manifest": [Parser("feredge.artifact:Entry.__init__")],
-    "typed TOML": [Parser("feredge.settings:read")],
+    "settings": [Parser("feredge.settings:read")],
     "multipart": [Parser("feredge.serve.request:form_files", bool)],
     "base64 JSON": [Parser("feredge.serve.request:json_pictures", lambda found: bool(found[1]))],
 }
@@ -516,16 +515,16 @@ TARGETS = {
         Target("tflite", "models", 4000, ("LiteRT",), seeds_of(".tflite"), open_models),
         Target("ort", "models", 4000, ("onnxruntime",), seeds_of(".ort"), open_models),
         Target("pictures", "pictures", 12_000, ("cv2.imdecode", "netpbm", "libheif"), picture_seeds, open_pictures),
-        Target("http", "pictures", 6000, ("cv2.imdecode", "multipart", "base64 JSON"), http_seeds, open_service),
+        Target("http", "pictures", 8000, ("cv2.imdecode", "multipart", "base64 JSON"), http_seeds, open_service),
         Target("csv", "tables", 2500, ("csv rows",), csv_seeds, open_csv),
         Target("votes", "tables", 2000, ("votes rows",), votes_seeds, open_votes),
         Target("soft-labels", "tables", 2500, ("npy array",), soft_label_seeds, open_soft_labels),
         Target("probes", "tables", 2500, ("npy array",), lambda _: {"probes.npz": probes()}, open_probes),
         Target("cache", "tables", 2500, ("npy array",), cache_seeds, open_cache),
         Target("checkpoint", "tables", 2500, ("npy array",), checkpoint_seeds, open_checkpoint),
-        Target("results", "tables", 3000, ("typed JSON", "results"), results_seeds, open_results),
-        Target("manifest", "models", 2500, ("manifest",), manifest_seeds, open_manifest),
-        Target("recipe", "tables", 2500, ("typed TOML",), recipe_seeds, open_recipe),
+        Target("results", "tables", 4000, ("settings", "results"), results_seeds, open_results),
+        Target("manifest", "models", 4000, ("manifest",), manifest_seeds, open_manifest),
+        Target("recipe", "tables", 2500, ("settings",), recipe_seeds, open_recipe),
     )
 }
 
