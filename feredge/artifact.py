@@ -10,13 +10,15 @@ a folder with a manifest is complete.
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from feredge import files
 from feredge.contract import InputContract
-from feredge.errors import ArtifactError, NoCardError
+from feredge.errors import ArtifactError, NoCardError, VerificationError
 
 FORMATS = ("tflite", "onnx", "ort")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
@@ -36,9 +38,12 @@ RUNTIMES_FILE = "runtimes.json"  # what every runtime made of every file
 LAYERS_FILE = "layers.json"  # what int8 costs in each layer, where somebody asked
 PROBES_FILE = "probes.npz"  # every file's answers on fixed pictures
 OPERATORS_FILE = "operators.config"  # what `.ort` files need of a reduced build
+NEW = ".new"  # suffix of a folder that is still being written
+PREVIOUS = ".previous"  # suffix of an earlier export's folder
 SCHEMA = 1
 CARD_LIMIT = MANIFEST_LIMIT = 1 << 20
 """Bytes, unpacked. A card has about 2,000; a manifest about 4,000 a file."""
+REASON_LENGTH = 400  # characters
 
 
 @dataclass(frozen=True)
@@ -129,15 +134,41 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A file that an export was asked for and did not write: its name, and why, in one line."""
+
+    file: str
+    reason: str
+
+    @property
+    def variant(self) -> str:
+        """`dense`, as cards have it."""
+        return self.file.split(".")[0]
+
+    @property
+    def precision(self) -> str:
+        """One of PRECISIONS."""
+        return self.file.split(".")[1]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything that one export wrote, in one folder.
 
     Attributes:
+        failures: the files that failed, none of which is in the folder.
         probes: SHA-256 of the stored answers, PROBES_FILE; empty where there are none.
     """
 
     entries: tuple[Entry, ...]
     probes: str = ""
+    failures: tuple[Failure, ...] = ()
+
+    def check_whole(self) -> Manifest:
+        """Return the manifest; VerificationError where a file failed, for callers who need all of them."""
+        for failure in self.failures:
+            raise VerificationError(f"{failure.file}: {failure.reason}")
+        return self
 
     def write(self, folder: Path) -> Path:
         """Write `manifest.json`, atomically and after every file it names. Return its path."""
@@ -146,7 +177,8 @@ class Manifest:
         path = folder / MANIFEST_FILE
         rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
         probes = {"probes": self.probes} if self.probes else {}
-        files.write_json(path, {"schema": SCHEMA, **probes, "artifacts": rows})
+        failures = {"failures": [asdict(failure) for failure in self.failures]} if self.failures else {}
+        files.write_json(path, {"schema": SCHEMA, **probes, "artifacts": rows, **failures})
         return path
 
     @classmethod
@@ -183,12 +215,38 @@ class Manifest:
                 )
                 for row in value["artifacts"]
             )
+            failures = tuple(
+                Failure(_failed_name(row["file"]), str(row["reason"])[:REASON_LENGTH])
+                for row in value.get("failures", ())
+            )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"{path}: expected a whole manifest, found one without {error}") from error
+        if both := {entry.file for entry in entries} & {failure.file for failure in failures}:
+            raise ArtifactError(f"{path}: expected files that are verified or failed, found both of {min(both)}")
         if check:
             for entry in entries:
                 check_bytes(folder / entry.file, entry.sha256)
-        return cls(entries, str(value.get("probes", "")))
+        return cls(entries, str(value.get("probes", "")), failures)
+
+
+def _failed_name(name: str) -> str:
+    variant, _, kind = name.partition(".")
+    if kind not in EVERY_FILE or not variant.replace("-", "").isalnum():
+        raise ValueError(f"a name of a failed file such as dense.int8.onnx: {name!r:.80}")
+    return name
+
+
+def unfinished(folder: Path) -> Path:
+    """Return the folder in which the next export into `folder` is written."""
+    return folder.with_name(folder.name + NEW)
+
+
+def finish_swap(folder: Path) -> None:
+    """Put a complete new export in its place, where an export was killed before it could: see export/swapping.py."""
+    # os.path, because a Path raises where a name is too long for the system
+    if not os.path.exists(folder) and os.path.isfile(unfinished(folder) / MANIFEST_FILE):  # noqa: PTH110, PTH113
+        with suppress(OSError):  # another process was first, or nothing may be written here: then none is found
+            unfinished(folder).rename(folder)
 
 
 def entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str, Any] | None = None) -> Entry:

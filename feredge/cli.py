@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -43,6 +47,33 @@ COMMANDS = {  # the modules of `feredge.commands`, with one line of help: what t
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what `docker stop`, systemd and `timeout` send. All that cleans up after Ctrl-C does after this."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM raise Terminated in the main thread meanwhile, once: `timeout` sends it twice.
+
+    Where it is handled or ignored already it stays so, and so in another thread than the main one. A command with a
+    handler of its own puts it over this one. Windows ends a process at once, whatever it has set.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class Commands(click.Group):
     """A command group that turns the errors users cause into one line and the right exit code."""
 
@@ -73,7 +104,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with _sigterm_raises():
+                return super().invoke(ctx)
         except click.ClickException as error:
             _show_controls(error)
             raise
@@ -88,9 +120,10 @@ class Commands(click.Group):
                 _fail(f"the disk is full ({error.filename or error.strerror}); nothing half-written was kept", 2)
             place = error.filename2 or error.filename or "the system"  # of a replacement, the second is the target
             _fail(f"{place}: expected a file or folder that can be used ({error.strerror or one_line(error)})", 2)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             goes_on = ctx.invoked_subcommand in GOES_ON or ctx.meta.get(MARK)
-            _fail("stopped" + "; the same command goes on from here" * bool(goes_on), 130)
+            code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+            _fail("stopped" + "; the same command goes on from here" * bool(goes_on), code)
 
 
 def _show_controls(error: click.ClickException) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from feredge import files, recipes
-from feredge.artifact import MANIFEST_FILE
+from feredge.artifact import MANIFEST_FILE, finish_swap
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
 from feredge.recipe import Recipe
@@ -188,6 +188,7 @@ class RunFolder:
             raise RunError(f"{path}: expected a run folder, found no recipe.toml and data.json")
         if trained and not run.training.is_file():
             raise RunError(f"{path}: expected a trained run; run `feredge train` first")
+        finish_swap(run.artifacts)
         if exported and not run.manifest.is_file():
             raise RunError(f"{path}: expected exported artifacts; run `feredge export {path}` first")
         return run

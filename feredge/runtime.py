@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files, shipped
-from feredge.artifact import MANIFEST_FILE, Card, Entry, Manifest, read_card
+from feredge.artifact import MANIFEST_FILE, Card, Entry, Manifest, finish_swap, read_card
 from feredge.contract import Images
 from feredge.errors import ArtifactError, one_line
 from feredge.tflite import TFLiteGraph, litert, litert_interpreter
@@ -210,12 +210,14 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
         ArtifactError: no such file, no manifest in the folder, or a file that does not fit its manifest.
     """
     path = DEFAULT_MODEL if model is None else Path(model)
+    finish_swap(path)
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
         if (named := shipped.models().get(str(model))) is None:
             missing = "it comes with an installed feredge" if model is None else "or a name of `feredge models`"
             raise ArtifactError(f"{path}: expected a model file, {missing}")
         path = named
     if path.is_dir():
+        finish_swap(path / "artifacts")
         folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
         entries = sorted(Manifest.read(folder, check=False).entries, key=_liked)
         if not entries:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,16 +54,62 @@ def test_written_files_can_be_read_by_others(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
-def test_a_sweep_takes_only_what_killed_writers_of_that_file_left(tmp_path: Path) -> None:
-    """Guards against leftovers that pile up, and against a sweep that takes another file's."""
-    writer = files.replacing(tmp_path / "a[1].part.json")
-    left = writer.__enter__()  # never left, as after a kill
-    others = [tmp_path / name for name in ("a[1].part.json", ".b.12345678.json", ".a[1].part.json")]
-    for path in others:
-        path.write_text("x")
-    assert left.exists()
-    files.sweep(tmp_path / "a[1].part.json")
-    assert sorted(tmp_path.iterdir()) == sorted(others)
+WRITER = """
+import sys, time
+from feredge import files
+with files.replacing(sys.argv[1]) as temporary:
+    print(temporary, flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Give a real process in the middle of writing `path`, and its temporary file."""
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, Path(process.stdout.readline().rstrip("\n"))
+        finally:
+            process.kill()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    """Guards against leftovers that pile up, and a writer at work against another one's cleaning."""
+    path = tmp_path / "a[1].part.json"
+    with writer(path) as (process, left):
+        files.sweep(path)
+        assert left.exists(), "its writer lives"
+        process.kill()
+        process.wait()
+        files.write_text(path, "x")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_sweep_takes_nothing_else(tmp_path: Path) -> None:
+    """Guards other targets' files, names of another pattern, links, pipes, folders and files with a second name."""
+    path = tmp_path / "a.json"
+    others = [
+        tmp_path / name for name in ("a.json", ".b.12345678.json", ".a.json", ".a.backup_1.json", ".a.1234567g.json")
+    ]
+    for other in others:
+        other.write_text("x")
+    (tmp_path / ".a.00000000.json").symlink_to(path)
+    (tmp_path / ".a.00000001.json").hardlink_to(path)
+    os.mkfifo(tmp_path / ".a.00000002.json")
+    (tmp_path / ".a.00000003.json").mkdir()
+    before = sorted(tmp_path.iterdir())
+    files.sweep(path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_umask_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards files that other threads create meanwhile: a process has one umask, and reading it means to change it."""
+    monkeypatch.setattr(os, "umask", None)
+    files.write_text(tmp_path / "a", "x")
+    with files.replacing(tmp_path / "b", private=True) as temporary:
+        temporary.write_text("x")
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
 
 
 def test_json_refuses_what_json_has_no_word_for(tmp_path: Path) -> None:

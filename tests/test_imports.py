@@ -17,11 +17,23 @@ HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxrunti
 ORDER = (
     *("errors", "console", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped"),
     *("pictures", "contract", "artifact", "runtime", "workers", "faces", "predictor"),
-    *("recipe", "recipes", "data", "run", "predictions", "plots", "inspection", "keras", "train", "export"),
+    *(
+        "recipe",
+        "recipes",
+        "data",
+        "run",
+        "predictions",
+        "plots",
+        "inspection",
+        "keras",
+        "train",
+        "importing",
+        "export",
+    ),
     *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
 )
 """From the ground up: a room imports only what stands before it. `commands` is cli.py too."""
-TENSORFLOW = ("keras", "train", "export")
+TENSORFLOW = ("keras", "train", "importing", "export")
 """Imported only by each other and by the command line."""
 OUTSIDES = {
     ("bench", "baselines"): {"baselines"},

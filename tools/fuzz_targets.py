@@ -346,6 +346,7 @@ def open_cache(folder: Path) -> Run:
 
     def run(path: Path, _: bytes) -> None:
         path.replace(name)
+        name.chmod(0o600)  # what others could have written is not opened
         if cache.fetch("ab" * 32) is None:
             raise DataError("expected a copy, found none")
 

@@ -14,7 +14,7 @@ from feredge.bench import machine
 from feredge.bench.measure import Panel, measure_panels
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.results import Effort, Results
-from feredge.bench.subjects import Group, run_subjects
+from feredge.bench.subjects import Group, Subject, run_subjects
 from feredge.bench.summary import Judged, sum_up
 from feredge.bench.trial import PATIENCE, Trial
 from feredge.data.dataset import Dataset
@@ -48,7 +48,7 @@ def compare(
         inference times in nanoseconds, as many as summary.QUANTILES.
     """
     here = replace(machine.describe(), peaks=peaks())
-    keys = [[_key(one.path) for one in group.subjects] for group in groups]
+    keys = [[key(one) for one in group.subjects] for group in groups]
     panels = [
         Panel(
             [Trial(subject, patience, failure=subject.failure or None) for subject in group.subjects],
@@ -62,12 +62,17 @@ def compare(
     return sum_up(judged, effort, here, recipe=recipe, notes=notes, again=again)
 
 
-def _key(path: Path) -> tuple[str, int]:
-    """Return a file's SHA-256 and bytes, with the files that hold its weights where it can be opened at all."""
+def key(subject: Subject) -> tuple[str, int]:
+    """Return a file's SHA-256 and bytes, with the files that hold its weights where it can be opened at all.
+
+    Of a file that was never written they are empty and 0.
+    """
+    if subject.failure and not subject.path.is_file():
+        return "", 0
     try:
-        return digest_and_size(path)
+        return digest_and_size(subject.path)
     except ArtifactError:  # its trial says why
-        return files.sha256(path), path.stat().st_size
+        return files.sha256(subject.path), subject.path.stat().st_size
 
 
 def peaks() -> dict[str, float]:
@@ -94,6 +99,6 @@ def standing(run: RunFolder, dataset: Dataset, *, quick: bool = False) -> Result
     except ResultsError:
         return None
     measured = {row.name: row.sha256 for row in results.rows if row.kind != "baseline" and not row.runtime}
-    wanted = {subject.name: files.sha256(subject.path) for subject in run_subjects(run)}
+    wanted = {subject.name: key(subject)[0] for subject in run_subjects(run)}
     fits = measured == wanted and results.data.digest == dataset.digest
     return results if fits and (quick or results.effort.name != "quick") else None

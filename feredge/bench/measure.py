@@ -41,7 +41,7 @@ def measure(
     progress: Progress = quiet,
 ) -> list[Trial]:
     """Measure every subject on `uint8 (N, H, W, 1)` test images, and return a trial for each, in their order."""
-    trials = [Trial(subject, patience) for subject in subjects]
+    trials = [Trial(subject, patience, failure=subject.failure or None) for subject in subjects]
     measure_panels([Panel(trials, images, classes)], effort, progress=progress)
     return trials
 

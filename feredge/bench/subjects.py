@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.artifact import Card, Manifest
+from feredge.artifact import MANIFEST_FILE, Card, Failure, Manifest
 from feredge.bench import runners
 from feredge.bench.results import Kind
 from feredge.contract import InputContract
 from feredge.data.dataset import Splits
+from feredge.errors import ArtifactError
 from feredge.progress import Progress
 from feredge.run import RunFolder
 
@@ -86,8 +87,25 @@ def float_subject(path: Path, contract: InputContract, classes: tuple[str, ...])
 
 
 def artifact_subjects(folder: Path) -> list[Subject]:
-    """Return every file in a folder's manifest, after holding it against its digest there."""
-    return [Subject.of(entry.card, folder / entry.file) for entry in Manifest.read(folder).entries]
+    """Return every file in a folder's manifest, after holding it against its digest there; then what failed its export.
+
+    Raises:
+        ArtifactError: a manifest that names no verified file, or that its files do not fit.
+    """
+    manifest = Manifest.read(folder)
+    if not manifest.entries:
+        raise ArtifactError(f"{folder}: expected files in its {MANIFEST_FILE}, found none")
+    card = manifest.entries[0].card
+    return [
+        *(Subject.of(entry.card, folder / entry.file) for entry in manifest.entries),
+        *(_failed(failure, card, folder) for failure in manifest.failures),
+    ]
+
+
+def _failed(failure: Failure, card: Card, folder: Path) -> Subject:
+    """Return a file that failed its export; `card` is another's of the same export."""
+    asked = replace(card, variant=failure.variant, precision=failure.precision)
+    return replace(Subject.of(asked, folder / failure.file), failure=f"its export failed: {failure.reason}")
 
 
 def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
@@ -108,7 +126,12 @@ def beside(subjects: Iterable[Subject], also: Iterable[str], notes: list[str]) -
             notes.append(f"{runtime.title} was left out: its package {runtime.needs[1]} is not installed here.")
             continue
         for subject in subjects:
-            fits = subject.kind == "artifact" and not subject.options and subject.format == runtime.format
+            fits = (
+                subject.kind == "artifact"
+                and not subject.failure
+                and not subject.options
+                and subject.format == runtime.format
+            )
             if fits and (not runtime.precisions or subject.precision in runtime.precisions):
                 name = f"{subject.name} ({runtime.title})"
                 yield replace(subject, name=name, opener=runtime.opener, runtime=runtime.title)

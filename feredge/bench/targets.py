@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import settings
-from feredge.artifact import MANIFEST_FILE, Card, Manifest, read_card
+from feredge.artifact import MANIFEST_FILE, Card, Manifest, finish_swap, read_card
 from feredge.bench import foreign
 from feredge.bench.process import Worker, WorkerFailure
 from feredge.bench.subjects import Group, Subject, artifact_subjects, baseline_subjects, beside, run_subjects
@@ -184,8 +184,6 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
     elif (path / MANIFEST_FILE).is_file():
         cards = {entry.file: entry.card for entry in Manifest.read(path).entries}
         subjects = artifact_subjects(path)
-        if not subjects:
-            raise ArtifactError(f"{path}: expected files in its {MANIFEST_FILE}, found none")
         card = cards[subjects[0].name]
         view = _view(card, str(path), shelf, asked)
         yield Network(path.name, tuple(subjects), view, None, card.recipe, card.source.get("data"))
@@ -341,5 +339,6 @@ def _named_apart(networks: Sequence[Network]) -> Iterator[Network]:
 
 def _is_run(path: Path) -> bool:
     run = RunFolder(path)
+    finish_swap(path)
     shipped = (path / MANIFEST_FILE).is_file()  # a model beside its files may keep the recipe and data of its training
     return run.recipe_file.is_file() and run.data_file.is_file() and not shipped

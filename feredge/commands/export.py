@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,11 @@ METHODS = ("min-max", "moving-average", "percentile", "entropy")
 def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on: str | None, **asked: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
 
-    The folder then holds what was written last. RUN is a run folder; or a folder of exported files, which is read back;
-    or the .h5, .hdf5 or .keras file or SavedModel of a network trained elsewhere. The last two become the run folder
-    --out.
+    The folder then holds what was written last; an earlier file that it has not remains in artifacts.previous. A file
+    that fails stops no other, is named in the manifest with its reason, and ends the command with 1.
+
+    RUN is a run folder; or a folder of exported files, which is read back; or the .h5, .hdf5 or .keras file or
+    SavedModel of a network trained elsewhere. The last two become the run folder --out.
     """
     from feredge import recipes
     from feredge.data import load
@@ -78,10 +81,12 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
             folder, dataset, recipe=recipe, settings=settings, variants=variants, calibrate_on=own, progress=progress
         )
     say_exported(folder, manifest)
+    if manifest.failures:
+        sys.exit(1)
 
 
 def say_exported(run: RunFolder, manifest: Manifest) -> None:
-    """Print what was written, which layers were left in float, and where the runtimes disagree."""
+    """Print what was written, which layers were left in float, what failed, and what remains of earlier exports."""
     for entry in manifest.entries:
         if entry.card.float_layers:
             drop = entry.verification.get("validation_drop")
@@ -94,7 +99,13 @@ def say_exported(run: RunFolder, manifest: Manifest) -> None:
     ]
     if calibrated and min(calibrated) < 100:
         echo(f"warning: calibrated on only {min(calibrated)} images, expected at least 100", err=True)
+    for failure in manifest.failures:
+        echo(f"error: {failure.file}: {failure.reason}", err=True)
     echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
+    from feredge.export.swapping import remaining
+
+    for folder, names in remaining(run.artifacts):
+        echo(f"{folder}: holds files of earlier exports that this one has not: {', '.join(names)}")
 
 
 def _settings(settings: Export, **asked: Any) -> Export | None:

@@ -38,6 +38,7 @@ def command(model: Path, as_json: bool) -> None:
 def _read(model: str) -> dict[str, Any]:
     """Return what is printed; run in a child process, because nobody knows who wrote the file."""
     from feredge import files
+    from feredge.artifact import Manifest
     from feredge.bench import macs
     from feredge.runtime import open_checked
 
@@ -64,6 +65,9 @@ def _read(model: str) -> dict[str, Any]:
         found["sparsity"] = round(inside.sparsity, 4)
     except ModuleNotFoundError:  # the readers of the formats come with the workshop
         pass
+    if Path(model).is_dir():
+        failures = Manifest.read(file.parent, check=False).failures
+        found["not_exported"] = [f"{failure.file}: {failure.reason}" for failure in failures]
     work = macs.count(file)
     if work is not None:
         found["multiply_adds"] = work.floating + work.integer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -21,7 +22,8 @@ from feredge.commands.train import TRAINING, trained
 def command(context: click.Context, /, recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
     """Train, export and benchmark in one go.
 
-    RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped.
+    RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped. A file that
+    fails its export stops nothing, and the command ends with 1.
     """
     folder, dataset = trained(recipe, **settings)
     with bars("opening TensorFlow") as progress:
@@ -36,3 +38,5 @@ def command(context: click.Context, /, recipe: str, quick: bool, no_faces: bool,
         context.invoke(bench.command, targets=(folder.path,), data=settings["data"], quick=quick, no_faces=no_faces)
     else:
         show(results, folder.report)
+    if manifest.failures:
+        sys.exit(1)

@@ -19,11 +19,17 @@ def command(folder: Path) -> None:
     FOLDER holds a manifest.json; or it is a run folder. Every file answers the 64 drawn pictures whose answers stand
     in probes.npz, within what CPUs differ by. Every bad file is named; one ends it with code 1.
     """
+    from feredge.artifact import Manifest, finish_swap
     from feredge.export.recheck import recheck
     from feredge.run import RunFolder
 
     run = RunFolder(folder)
-    checks = recheck(run.artifacts if run.manifest.is_file() else folder)
+    finish_swap(run.artifacts)
+    finish_swap(folder)
+    place = run.artifacts if run.manifest.is_file() else folder
+    checks = recheck(place)
+    for failed in Manifest.read(place, check=False).failures:
+        echo(f"not exported: {failed.file}: {failed.reason}", err=True)
     for check in checks:
         if not check.failure:
             echo(f"{check.sha256[:12]}  {check.file}")

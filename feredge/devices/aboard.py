@@ -15,7 +15,6 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import files
 from feredge.bench import harness, latency, machine
 from feredge.bench.measure import measure
 from feredge.bench.results import Effort, Results
@@ -68,7 +67,7 @@ def measure_bundle(
     here = replace(machine.describe(), peaks=harness.peaks())
     trials = measure(subjects, data["images"], classes, effort, progress=progress)
     known = _float(settings, data, classes)
-    keys = [(files.sha256(subject.path), subject.path.stat().st_size) for subject in subjects]
+    keys = [harness.key(subject) for subject in subjects]
     group = Group((known.subject, *subjects), _splits(settings, data, classes), data["unique"])
     judged = Judged(group, [known, *trials], [(settings["float"]["sha256"], settings["float"]["bytes"]), *keys])
     return sum_up([judged], effort, here, recipe=settings["recipe"])

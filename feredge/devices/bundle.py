@@ -92,7 +92,7 @@ def bundle(
         f"{PAYLOAD}/{SETTINGS}": json.dumps(settings, sort_keys=True).encode(),
         f"{PAYLOAD}/{DATA}": data.getvalue(),
         f"{PAYLOAD}/artifacts/{MANIFEST_FILE}": run.manifest.read_bytes(),
-        **{f"{PAYLOAD}/artifacts/{one.name}": one.path.read_bytes() for one in subjects[1:]},
+        **{f"{PAYLOAD}/artifacts/{one.name}": one.path.read_bytes() for one in subjects[1:] if not one.failure},
     }
     with files.replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():

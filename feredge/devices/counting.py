@@ -24,7 +24,7 @@ from feredge.bench.figures import Instructions
 from feredge.bench.results import Results
 from feredge.bench.subjects import ARTIFACT_RUNNER, Subject
 from feredge.contract import Images
-from feredge.data.cache import folder as cache_folder
+from feredge.data.cache import own_folder as cache_folder
 from feredge.devices import arm64
 from feredge.devices.bundle import sources
 from feredge.errors import DeviceError
@@ -44,7 +44,7 @@ def add_counts(
 
     A core on which they cannot be counted is a note that says why.
     """
-    mine = [one for one in subjects if one.opener == ARTIFACT_RUNNER and not one.options]
+    mine = [one for one in subjects if one.opener == ARTIFACT_RUNNER and not one.options and not one.failure]
     counted: dict[str, tuple[Instructions, ...]] = {}
     notes = list(results.notes)
     for core in cores:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from feredge import artifact, files
-from feredge.artifact import Card
-from feredge.errors import ArtifactError, FeredgeError, one_line
+from feredge.artifact import REASON_LENGTH, Card, Entry, Failure
+from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.export.bound import Made
 from feredge.export.job import Done, Job
 from feredge.export.rounding import Rounding
 from feredge.run import RunFolder
+from feredge.runtime import Probabilities
 from feredge.variant import parse
 from feredge.workers import end_with_parent
 
@@ -30,7 +31,33 @@ def start_worker() -> None:
 
 
 def convert(job: Job) -> Done:
-    """Write and verify the job's files. Each gets its name only after it has passed.
+    """Write and verify the job's files. Each gets its name only after it has passed; one that fails stops no other.
+
+    Raises:
+        RecipeError: settings that do not fit the network.
+        OSError: a full disk.
+    """
+    from feredge.train.networks import compiled
+
+    core, converter = _open(RunFolder(job.run), job)
+    reference = compiled(core)(job.images[..., 0])
+    done = Done()
+    for name, card in job.cards.items():
+        try:
+            entry, runtimes = _write_file(job, name, card, converter, core, reference)
+        except (ArtifactError, VerificationError) as error:
+            reason = one_line(error, REASON_LENGTH).removeprefix(f"{name}: ")
+            done.failures.append(Failure(name, reason))
+        else:
+            done.entries.append(entry)
+            done.runtimes[name] = runtimes
+    return done
+
+
+def _write_file(
+    job: Job, name: str, card: Card, converter: Callable[[Card], Made], core: Any, reference: Probabilities
+) -> tuple[Entry, Any]:
+    """Convert, verify and describe one file. Return its entry, and what each runtime made of it.
 
     Raises:
         ArtifactError: the converter failed; its own error is the cause.
@@ -38,34 +65,27 @@ def convert(job: Job) -> Done:
     """
     from feredge.export import contents, facts, promises, runtimes
     from feredge.export.verify import verify
-    from feredge.train.networks import compiled
 
-    folder = RunFolder(job.run)
-    core, converter = _open(folder, job)
-    reference = compiled(core)(job.images[..., 0])
-    entries, matrix = [], {}
-    for name, card in job.cards.items():
-        path = folder.artifacts / name
-        with files.replacing(path) as temporary:
-            try:
-                made = converter(card)
-                card = dataclasses.replace(card, float_layers=made.float_layers)
-                temporary.write_bytes(_with_card(made.model, card, path.suffix))
-            except FeredgeError as error:
-                raise type(error)(f"{name}: {error}") from error
-            except OSError:
-                raise
-            except Exception as error:  # the converters raise whatever their libraries do
-                raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
-            figures = verify(temporary, card, job.images, reference, name=name)
-            inside = contents.read(temporary)
-            promises.check_size(inside, core, name)
-            matrix[name] = runtimes.compare(temporary, job.images, reference)
-            about = facts.of_file(temporary, inside) | facts.of_network(core)
-        if card.precision in INTEGER:
-            figures["calibration_images"] = len(job.calibration)
-        entries.append(artifact.entry(path, card, figures | made.figures, about))
-    return Done(entries, matrix)
+    path = job.folder / name
+    with files.replacing(path) as temporary:
+        try:
+            made = converter(card)
+            card = dataclasses.replace(card, float_layers=made.float_layers)
+            temporary.write_bytes(_with_card(made.model, card, path.suffix))
+        except FeredgeError as error:
+            raise type(error)(f"{name}: {error}") from error
+        except OSError:
+            raise
+        except Exception as error:  # the converters raise whatever their libraries do
+            raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
+        figures = verify(temporary, card, job.images, reference, name=name)
+        inside = contents.read(temporary)
+        promises.check_size(inside, core, name)
+        compared = runtimes.compare(temporary, job.images, reference)
+        about = facts.of_file(temporary, inside) | facts.of_network(core)
+    if card.precision in INTEGER:
+        figures["calibration_images"] = len(job.calibration)
+    return artifact.entry(path, card, figures | made.figures, about), compared
 
 
 def _with_card(model: bytes, card: Card, suffix: str) -> bytes:

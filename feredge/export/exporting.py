@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from feredge import data, files, recipes
-from feredge.artifact import MANIFEST_FILE, OPERATORS_FILE, PROBES_FILE, RUNTIMES_FILE, WRITTEN, Card, Entry, Manifest
+from feredge.artifact import OPERATORS_FILE, RUNTIMES_FILE, Card, Manifest
 from feredge.contract import Images, InputContract
 from feredge.data.dataset import Dataset, Splits
-from feredge.errors import ArtifactError, RecipeError
-from feredge.export import calibration
+from feredge.errors import ArtifactError, RecipeError, VerificationError
+from feredge.export import calibration, swapping
 from feredge.export.conversion import INTEGER, convert, start_worker
-from feredge.export.job import Job
+from feredge.export.job import Done, Job
 from feredge.export.runtimes import IMAGES as RUNTIME_IMAGES
 from feredge.export.to_ort import required_operators
 from feredge.inspection.probes import add_probes
@@ -48,6 +48,10 @@ def export(
 ) -> Manifest:
     """Write every variant in every precision and format of the run's recipe, each verified, then the manifest.
 
+    The files are written beside the folder that stands, and take its place when all is done. A file that fails is
+    named in the manifest's `failures`, and stops no other. Whatever ends the export leaves what stood before, and an
+    old file that the new export has not remains in `artifacts.previous`.
+
     An export whose manifest stands, fits its files, and was made of the same weights by the same recipe is left
     as it is. One that was stopped goes on after its last fine-tuned variant. Beside the manifest stand
     `runtimes.json`, what every runtime made of every file; `operators.config`, what `.ort` files need; and
@@ -67,8 +71,7 @@ def export(
         RecipeError: a precision or format that cannot be written, or a drop to be bounded on the test images.
         RunError: not trained, other data than it was trained on, a recipe that trains in another way, a worker that
             died, or another process at work there; or no validation images to bound a drop on.
-        ArtifactError: a conversion failed.
-        VerificationError: a file left its tolerance. No manifest stands then.
+        VerificationError: not one file passed. What stood before stands.
     """
     run = RunFolder.open(run.path, trained=True)
     known = run.recipe()
@@ -86,21 +89,26 @@ def export(
     with run.alone():
         if adopted != known:
             run.adopt(adopted)
-        _clear(run.artifacts, keep=cards)  # not before all that was asked for has been looked at
         _prepare_variants(run, recipe, splits, cards, progress)
         few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
         note = f"calibrated on only {len(chosen)} images" if few else ""
         images = _real_images(splits, recipe)
         labelled = None if bounded is None else (bounded.batch, bounded.labels)
-        jobs = [Job(run.path, recipe.export, group, chosen, others, images, labelled) for group in _groups(cards)]
+        new = swapping.begin(run.artifacts)
+        groups = _groups(cards)
+        jobs = [Job(run.path, new, recipe.export, group, chosen, others, images, labelled) for group in groups]
         try:
-            entries, runtimes = _convert_all(run, jobs, len(cards), progress, note)
-            _write_operators(run.artifacts, cards)
-            _write_runtimes(run.artifacts, {name: runtimes[name] for name in cards}, min(RUNTIME_IMAGES, len(images)))
+            done = _convert_all(run, jobs, len(cards), progress, note)
+            manifest = _manifest(done, cards)
+            _write_operators(new, manifest)
+            _write_runtimes(new, manifest, done.runtimes, min(RUNTIME_IMAGES, len(images)))
+            swapping.carry_over(run.artifacts)
+            manifest = add_probes(new, manifest)
         except BaseException:
-            _clear(run.artifacts, keep=cards)  # workers that were ended leave their temporary files
+            swapping.abandon(run.artifacts)
             raise
-        return add_probes(run.artifacts, Manifest(tuple(entries[name] for name in cards)))
+        swapping.swap(run.artifacts)
+        return manifest
 
 
 def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...]) -> Recipe:
@@ -157,17 +165,15 @@ def _standing(run: RunFolder, cards: dict[str, Card]) -> Manifest | None:
     return manifest if same == {name: (card.source, card.recipe) for name, card in cards.items()} else None
 
 
-def _clear(folder: Path, *, keep: Collection[str]) -> None:
-    """Remove the manifest, which will no longer be true, and every model file that is not to be kept.
-
-    Those are not only the manifest's: an export that failed or was killed left files that none names.
-    """
-    for name in (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE, PROBES_FILE):
-        (folder / name).unlink(missing_ok=True)
-    for kind in WRITTEN:
-        for path in folder.glob(f"*.{kind}"):  # the hidden ones too, which are unfinished
-            if path.name not in keep:
-                path.unlink()
+def _manifest(done: Done, cards: dict[str, Card]) -> Manifest:
+    """Return what was written and what failed, in the order of `cards`; VerificationError where nothing passed."""
+    order = list(cards)
+    entries = sorted(done.entries, key=lambda entry: order.index(entry.file))
+    failures = sorted(done.failures, key=lambda failure: order.index(failure.file))
+    if not entries:
+        others = f" (and {len(failures) - 1} other files failed)" if len(failures) > 1 else ""
+        raise VerificationError(f"{failures[0].file}: {failures[0].reason}{others}")
+    return Manifest(tuple(entries), failures=tuple(failures))
 
 
 def _prepare_variants(
@@ -204,29 +210,28 @@ def _groups(cards: dict[str, Card]) -> list[dict[str, Card]]:
     return [group for _, group in sorted(groups.items(), key=lambda item: not item[0][0])]
 
 
-def _convert_all(
-    run: RunFolder, jobs: list[Job], count: int, progress: Progress, note: str
-) -> tuple[dict[str, Entry], dict[str, Any]]:
-    """Convert and verify in worker processes. Return entries, and what each runtime made of it, by file name."""
-    runtimes: dict[str, Any] = {}
-    entries: dict[str, Entry] = {}
+def _convert_all(run: RunFolder, jobs: list[Job], count: int, progress: Progress, note: str) -> Done:
+    """Convert and verify in worker processes, and return what all of them sent back."""
+    every = Done()
     progress("export", 0, count, note)
     workers = max(1, min(WORKERS, len(jobs), os.cpu_count() or 1))
     with processes(workers, start=start_worker, what=f"{run.path}: a conversion") as pool:
         for future in as_completed([pool.submit(convert, job) for job in jobs]):
             done = future.result()
-            entries |= {entry.file: entry for entry in done.entries}
-            runtimes |= done.runtimes
-            progress("export", len(entries), count, note)
-    return entries, runtimes
+            every.entries.extend(done.entries)
+            every.failures.extend(done.failures)
+            every.runtimes.update(done.runtimes)
+            progress("export", len(every.entries) + len(every.failures), count, note)
+    return every
 
 
-def _write_operators(folder: Path, cards: dict[str, Card]) -> None:
-    paths = [folder / name for name in cards if name.endswith(".ort")]
+def _write_operators(folder: Path, manifest: Manifest) -> None:
+    paths = [folder / entry.file for entry in manifest.entries if entry.format == "ort"]
     if paths:
         files.write_text(folder / OPERATORS_FILE, required_operators(paths))
 
 
-def _write_runtimes(folder: Path, found: dict[str, Any], images: int) -> None:
+def _write_runtimes(folder: Path, manifest: Manifest, found: dict[str, Any], images: int) -> None:
     value = {"schema": 1, "reference": "the variant's float network in TensorFlow", "images": images}
-    files.write_json(folder / RUNTIMES_FILE, {**value, "artifacts": found})
+    compared = {entry.file: found[entry.file] for entry in manifest.entries}
+    files.write_json(folder / RUNTIMES_FILE, {**value, "artifacts": compared})

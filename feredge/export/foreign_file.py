@@ -58,7 +58,10 @@ def _open_keras_archive(path: Path) -> Any:
             archive.writestr("config.json", json.dumps(config))
             archive.writestr("metadata.json", json.dumps({"keras_version": "", "date_saved": ""}))
             archive.write(folder / "model.weights.h5", "model.weights.h5")
-        return _load(audited, config)
+        try:
+            return _load(audited, config)
+        except Exception as error:  # Keras names the file that it read
+            raise ValueError(str(error).replace(str(audited), path.name)) from error
 
 
 def _open_hdf5(path: Path) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.artifact import Card, Entry
+from feredge.artifact import Card, Entry, Failure
 from feredge.contract import Images
 from feredge.recipe import Export
 
@@ -20,6 +20,7 @@ class Job:
 
     Attributes:
         run: the run folder.
+        folder: where the files are written.
         settings: what is written, and how.
         cards: the card of each file to write, by its name; all of one variant, and all TFLite or none.
         calibration: `uint8 (N, H, W, 1)`, of the training split.
@@ -29,6 +30,7 @@ class Job:
     """
 
     run: Path
+    folder: Path
     settings: Export
     cards: dict[str, Card]
     calibration: Images
@@ -39,7 +41,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What a worker sends back: entries of the manifest, and what each runtime made of each file."""
+    """What a worker sends back: entries and failures of the manifest, and what each runtime made of each file."""
 
-    entries: list[Entry]
-    runtimes: dict[str, Any]
+    entries: list[Entry] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    runtimes: dict[str, Any] = field(default_factory=dict)

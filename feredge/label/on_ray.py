@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +97,8 @@ def engine(
         if started:
             _knock(address)
             try:
-                ray.init(address, **({} if address else {"num_cpus": workers}), **QUIET)
+                with _sigterm_handler():
+                    ray.init(address, **({} if address else {"num_cpus": workers}), **QUIET)
             except ConnectionError as error:
                 raise RunError(f"{address}: expected a Ray cluster, found none") from error
         try:
@@ -118,6 +122,23 @@ def engine(
                 ray.shutdown()
 
     return run
+
+
+@contextmanager
+def _sigterm_handler() -> Iterator[None]:
+    """Leave SIGTERM's handler as it is: Ray sets its own in the main thread, which ends with the signal's number."""
+    before = signal.getsignal(signal.SIGTERM)
+    ended = False
+    try:
+        yield
+    except SystemExit as error:
+        ended = error.code == signal.SIGTERM
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+            if ended:
+                signal.raise_signal(signal.SIGTERM)
 
 
 def _knock(address: str | None) -> None:

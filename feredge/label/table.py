@@ -2,7 +2,8 @@
 
 Rows go into `<name>.part`, a csv file; `<name>.part.json` beside it says how far it is safe: how many pictures and
 how many bytes. Whatever was written after that (by a process that was killed) is cut off when the same job starts
-again. When all pictures are through, the part takes the table's place, as csv or converted to Parquet.
+again. The note is written before the first row, so a part without one is somebody else's file, and stays. When all
+pictures are through, the part takes the table's place, as csv or converted to Parquet.
 
 Names need not be text. A csv keeps their bytes; Parquet has no place for them, and gets `\\xe9` for a byte 233.
 """
@@ -10,6 +11,7 @@ Names need not be text. A csv keeps their bytes; Parquet has no place for them, 
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -29,6 +31,7 @@ from feredge.predictor import Face
 
 NO_FACE = "no face found"
 SAFE_EVERY = 1.0  # seconds between two notes of how far it is
+NOTE_LIMIT = 4096  # bytes; a note has some 200
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Table:
 
     Raises:
         RunError: another suffix, something else than a file in the table's place, a part that another job or a running
-            process owns, Parquet without pyarrow.
+            process owns, a file in the part's or the note's place that no table left there, Parquet without pyarrow.
     """
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -144,23 +147,26 @@ class Table:
     def __enter__(self) -> Table:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = self.part.open("ab")
         except OSError as error:
             raise RunError(f"{self.part}: expected a place that can be written ({error.strerror})") from error
+        self._noted_state()  # a note that is somebody else's file is refused before anything is written
+        self._file: BinaryIO = _open_part(self.part)
         try:
-            _lock(self._file, self.part)
+            if files.lock(self._file.fileno(), self.part) is False:  # held, or finished since it was opened here
+                raise RunError(f"{self.part}: another process is writing it")
             for path in (self.note, self.path):
                 files.sweep(path)
-            if self.note.exists() and self.part.stat().st_size:  # a note alone is left by a kill at the very end
-                self.state = self._noted_state()
+            if os.fstat(self._file.fileno()).st_size:  # a note alone is left by a kill at the very end
+                self.state = self._own_state()
+            else:
+                self._remember()
             self._file.truncate(self.state.bytes)
         except BaseException:
             self._file.close()
             raise
         if not self.state.bytes:
-            header = to_csv([columns(self.job.classes)])
-            self._file.write(header)
-            self.state = State(bytes=len(header))
+            self._file.write(self._header)
+            self.state = State(bytes=len(self._header))
         self._noted = time.monotonic()
         return self
 
@@ -206,33 +212,62 @@ class Table:
         files.write_json(self.note, {"job": self.job.digest, **asdict(self.state)})
         self._noted = time.monotonic()
 
-    def _noted_state(self) -> State:
-        try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            job = note.pop("job")
-            state = State(**{name: int(value) for name, value in note.items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{self.note}: expected how far the table is, found other text; remove it") from error
-        if job != self.job.digest or self.part.stat().st_size < state.bytes:
+    @cached_property
+    def _header(self) -> bytes:
+        return to_csv([columns(self.job.classes)])
+
+    def _own_state(self) -> State:
+        """Return how far the part is; RunError unless its note says so, and it begins as this table does."""
+        noted = self._noted_state()
+        if noted is not None and (
+            noted[0] != self.job.digest or os.fstat(self._file.fileno()).st_size < noted[1].bytes
+        ):
             raise RunError(
                 f"{self.part}: belongs to other pictures, another model or other settings; "
                 f"remove it, or choose another table"
             )
-        return state
+        self._file.seek(0)
+        if noted is None or not self._header.startswith(self._file.read(len(self._header))):
+            raise RunError(
+                f"{self.part}: expected nothing there, or an unfinished table with its note, found another file; "
+                f"move it, or choose another table"
+            )
+        return noted[1]
+
+    def _noted_state(self) -> tuple[str, State] | None:
+        """Return the noted job's digest and state, None where there is no note; RunError for any other file."""
+        try:
+            found = files.not_own(self.note.lstat())
+            if found:
+                raise ValueError(found)
+            with self.note.open("rb") as file:
+                note = json.loads(file.read(NOTE_LIMIT))
+            job, state = note.pop("job"), State(**note)
+            if not isinstance(job, str) or not all(type(value) is int and value >= 0 for value in note.values()):
+                raise ValueError(note)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise RunError(
+                f"{self.note}: expected how far the table is, found other text; move it, or choose another table"
+            ) from error
+        return job, state
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _open_part(path: Path) -> BinaryIO:
+    """Open a part for reading and appending, or create it. Follows no link, waits for no pipe."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):  # each is missing on some system
+        flags |= getattr(os, name, 0)
     try:
-        import fcntl
-    except ImportError:  # Windows, where a second writer fails by itself
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        mine = False
-    if not mine:  # locked by another process, or finished by it since it was opened here
-        raise RunError(f"{path}: another process is writing it")
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        found = "a link" if error.errno == errno.ELOOP else error.strerror
+        raise RunError(f"{path}: expected a place that can be written ({found})") from error
+    if found := files.not_own(os.fstat(handle)):
+        os.close(handle)
+        raise RunError(f"{path}: expected nothing there, or an unfinished table of your own, found {found}")
+    return os.fdopen(handle, "a+b")
 
 
 def _need_pyarrow(path: Path) -> None:

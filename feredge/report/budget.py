@@ -61,7 +61,7 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     rows = _artifacts(results)
     if not rows:
         raise ResultsError("expected results of artifacts, found none; run `feredge bench`")
-    clocks = {row.sha256: row for row in _artifacts(device or results)}
+    clocks = {row.sha256: row for row in _artifacts(device or results) if row.sha256}
     if not any(row.sha256 in clocks for row in rows):
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
     clocked = {row.name: row if device is None else clocks.get(row.sha256) for row in rows}

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from toy_workshop import Workshop, make_run
 
-from feredge.artifact import Manifest
+from feredge.artifact import Failure, Manifest
 from feredge.bench import Asked, compare, gather, standing, subjects, write
 from feredge.bench.results import Effort, Results
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.errors import ArtifactError, RunError
 from feredge.progress import Progress, quiet
+from feredge.report import to_terminal
+from feredge.report.budget import Budget, select
 from feredge.run import RunFolder
 
 DATA = "drawn:1400"
@@ -61,6 +63,22 @@ def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> 
     assert list(dict.fromkeys(tasks)) == ["cold start", "accuracy", "latency, 1 thread"]
     with np.load(run.path / "results.npz") as evidence:
         assert set(evidence) >= {"labels", "float/probabilities", "rough.int8.onnx/1/2"}
+
+
+def test_a_file_that_failed_its_export_is_a_row(run: RunFolder, faces: Dataset, small: Effort) -> None:
+    """Guards the tables of an export with a failure: the file's reason, no figures, and it is never selected."""
+    failure = Failure("dense.int8.tflite", "expected an answer, found none")
+    dataclasses.replace(Manifest.read(run.artifacts), failures=(failure,)).write(run.artifacts)
+    results = bench(run, small)
+    row = results.rows[-1]
+    assert (row.name, row.precision, row.format) == ("dense.int8.tflite", "int8", "tflite")
+    assert row.failure == "its export failed: expected an answer, found none"
+    assert (row.sha256, row.bytes, row.accuracy, row.latency) == ("", 0, None, ())
+    assert Results.read(run.results) == results == standing(run, faces, quick=True)
+    assert "its export failed" in to_terminal(results, width=200)
+    selection = select(results, Budget())
+    assert selection.winner is not None and selection.winner.failure is None
+    assert (row, f"could not be measured ({row.failure})") in selection.others
 
 
 def test_results_stand_until_something_changes(run: RunFolder, faces: Dataset, small: Effort) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from feredge.data import cache, kaggle, load, reading
 from feredge.data.dataset import Dataset
+from feredge.errors import RunError
 
 
 @pytest.fixture
@@ -98,6 +100,40 @@ def test_copy_whose_member_is_no_array_is_remade(csv_file: Path, own_cache: Path
                 archive.writestr(name, data[1:] if name == broken else data)
         assert cache.fetch(first.digest) is None
     assert same(load(csv_file), first)
+
+
+def test_copy_is_private(csv_file: Path, own_cache: Path) -> None:
+    """Guards pictures of people; a copy that others may have read or changed, or a link to one, is made anew."""
+    first = load(csv_file)
+    (copy,) = own_cache.iterdir()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copy.chmod(0o644)
+    assert cache.fetch(first.digest) is None
+    load(csv_file)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copy.rename(own_cache / "elsewhere")
+    copy.symlink_to(own_cache / "elsewhere")
+    assert cache.fetch(first.digest) is None
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o1777])
+def test_folder_that_others_may_open(csv_file: Path, own_cache: Path, mode: int) -> None:
+    """Guards against pictures that another user planted, and against showing them ours."""
+    own_cache.mkdir()
+    own_cache.chmod(mode)
+    with pytest.raises(RunError, match=rf"mode 700, found mode {mode:03o}"):
+        load(csv_file)
+    assert not list(own_cache.iterdir())
+    assert load(csv_file, cache=False).labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_folder_of_another_user(csv_file: Path, own_cache: Path) -> None:
+    """Guards root, whom no mode keeps out of another user's folder."""
+    own_cache.mkdir(mode=0o700)
+    os.chown(own_cache, 12345, 12345)
+    with pytest.raises(RunError, match="another user's"):
+        load(csv_file)
 
 
 def test_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

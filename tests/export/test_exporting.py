@@ -17,16 +17,16 @@ from typing import Any
 import onnx
 import pytest
 from click.testing import CliRunner
-from tiny_export import SMALL, with_recipe
+from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge import files
 from feredge.artifact import Manifest
+from feredge.bench.subjects import run_subjects
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
-from feredge.export import export
+from feredge.export import export, exporting
 from feredge.export.layers import layer_table
-from feredge.export.recheck import recheck
 from feredge.recipe import Compression, DataView, Export
 from feredge.run import RunFolder
 
@@ -77,22 +77,22 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
         export=Export(("float32",), ("onnx",)),
     )
     run = with_recipe(trained, tmp_path / "run", recipe)
+    old = export(run, stripes(), settings=Export(("float32",), ("onnx",), opset=16), variants=("dense",))
     workers = _killed(run, tmp_path)
     assert len(workers) == 2
     limit = time.monotonic() + 60  # a worker ends as soon as it is scheduled
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < limit:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-    assert "manifest.json" not in _names(run)
+    assert Manifest.read(run.artifacts) == old
     kept = sorted(run.variants.iterdir())
     assert [path.name for path in kept] == ["pruned-30.npz", "pruned-60.npz"]
     before = [path.stat().st_mtime_ns for path in kept]
 
     manifest = export(run, stripes())
     assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "pruned-30.float32.onnx"]
-    assert _names(run) == sorted(
-        ["manifest.json", "probes.npz", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
-    )
+    written = ["manifest.json", "probes.npz", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
+    assert _names(run) == written
     assert [path.stat().st_mtime_ns for path in kept] == before
 
 
@@ -128,24 +128,58 @@ def test_a_finished_export_is_left_alone(trained: RunFolder, tmp_path: Path, her
     assert export(run, stripes()).entries[0].sha256 != first.entries[0].sha256
 
 
-def test_a_file_outside_its_tolerance_leaves_no_manifest(
+def test_a_failed_file_stops_no_other_and_loses_none(
     trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards the hard gate: the error names the file, exits non-zero, and the bad file has no name.
+    """Guards a gate that a file leaves beside an export that stands: the others are written anew, the old one remains.
 
-    And `feredge verify`: what the failed export left goes with the next one, whose manifest does not name it.
+    Every command names the file with its reason, and none offers it.
     """
     from feredge.export import verify
 
     run = with_recipe(trained, tmp_path / "run", ONE)
+    monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
+    old = export(run, stripes())
+    before = (run.artifacts / "dense.int8.onnx").read_bytes()
+    files.write_text(run.recipe_file, run.recipe_file.read_text().replace("opset = 17", "opset = 16"))
+    monkeypatch.setitem(verify.TOLERANCES, "int8", verify.Tolerance(1e-9, 1.0, 0.0))
+    done = CliRunner().invoke(main, ["export", str(run.path)])
+    assert done.exit_code == 1, done.output
+    assert "error: dense.int8.onnx: expected probabilities within 1e-09" in done.stderr
+    assert "exported: 1 verified files" in done.stdout and "artifacts.previous" in done.stdout
+    manifest = Manifest.read(run.artifacts)
+    assert [entry.file for entry in manifest.entries] == ["dense.float32.onnx"]
+    assert manifest.entries[0].sha256 != old.entries[0].sha256
+    assert _names(run) == ["dense.float32.onnx", "manifest.json", "probes.npz", "runtimes.json"]
+    assert (run.path / "artifacts.previous" / "dense.int8.onnx").read_bytes() == before
+    assert Manifest.read(run.path / "artifacts.previous") == old
+
+    checked = CliRunner().invoke(main, ["verify", str(run.path)])
+    assert checked.exit_code == 0 and "not exported: dense.int8.onnx: expected probabilities" in checked.stderr
+    assert "dense.int8.onnx: expected prob" in CliRunner().invoke(main, ["inspect", str(run.path)]).stdout
+    (failed,) = [one for one in run_subjects(run) if one.failure]
+    assert failed.name == "dense.int8.onnx" and failed.failure.startswith("its export failed: expected probabilities")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(exporting, "processes", one_thread)
+    assert not export(run, stripes()).failures
+    assert not (run.path / "artifacts.previous").exists()
+
+
+def test_an_export_of_which_nothing_passes_changes_nothing(
+    trained: RunFolder, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards an export of one file that fails: the error names it, and what stood is still offered."""
+    from feredge.export import verify
+
+    run = with_recipe(trained, tmp_path / "run", ONE)
+    old = export(run, stripes())
     monkeypatch.setitem(verify.TOLERANCES, "int8", verify.Tolerance(1e-9, 1.0, 0.0))
     with pytest.raises(VerificationError, match=r"^dense\.int8\.onnx: expected probabilities within 1e-09") as caught:
-        export(run, stripes())
+        export(run, stripes(), settings=Export(("int8",), ("onnx",)))
     assert caught.value.exit_code == 1
-    assert _names(run) == ["dense.float32.onnx"]
-    export(run, stripes(), settings=Export(("float32",), ("tflite",)))
-    assert _names(run) == ["dense.float32.tflite", "manifest.json", "probes.npz", "runtimes.json"]
-    assert not any(check.failure for check in recheck(run.artifacts))
+    assert Manifest.read(run.artifacts) == old
+    assert not list(run.path.glob("artifacts.*"))
 
 
 def test_a_full_disk_leaves_no_half_file(

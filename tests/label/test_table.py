@@ -13,7 +13,7 @@ import pytest
 from feredge import Face, files
 from feredge.errors import PictureError, RunError
 from feredge.label import table as room
-from feredge.label.table import Job, State, Table, _lock, columns, lines, rows, to_csv
+from feredge.label.table import Job, State, Table, columns, lines, rows, to_csv
 
 CLASSES = ("no", "yes")
 
@@ -108,11 +108,80 @@ def test_rows_after_the_last_note_are_cut_off(tmp_path: Path) -> None:
     assert path.read_bytes() == wanted
 
 
-def test_killed_before_the_first_note(tmp_path: Path) -> None:
-    """A part without a note is begun again."""
+@pytest.mark.parametrize("written", [b"", b"picture,fa", b"all"])
+def test_killed_in_the_first_second(tmp_path: Path, written: bytes) -> None:
+    """Guards a start again after a kill before the second note: the first one says that no row is safe."""
     path = tmp_path / "t.csv"
-    path.with_name("t.csv.part").write_bytes(b"picture,fa")
-    assert whole(path) == whole(tmp_path / "whole.csv")
+    wanted = whole(tmp_path / "whole.csv")
+    with Table(path, job()) as table:
+        first = table.note.read_bytes()
+    table.note.write_bytes(first)
+    table.part.write_bytes(wanted if written == b"all" else written)
+    assert whole(path) == wanted
+
+
+def noted(**changes: object) -> str:
+    return json.dumps({"job": job().digest, **asdict(State()), **changes})
+
+
+@pytest.mark.parametrize("note", [None, noted(), noted(bytes=20, pictures=1)])
+def test_other_file_in_the_parts_place(tmp_path: Path, note: str | None) -> None:
+    """Guards somebody else's `t.csv.part`, a download for one, with no note or one that a killed end left."""
+    part = tmp_path / "t.csv.part"
+    part.write_text("half of somebody's download")
+    if note is not None:
+        (tmp_path / "t.csv.part.json").write_text(note)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(RunError, match="another file"), Table(tmp_path / "t.csv", job()):
+        pass
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe", "folder"])
+def test_part_that_is_no_file_of_its_own(tmp_path: Path, kind: str) -> None:
+    """Guards the file behind a link, which would be cut off, and against waiting for a pipe's reader."""
+    part, precious = tmp_path / "t.csv.part", tmp_path / "precious"
+    precious.write_bytes(to_csv([columns(CLASSES)]) + b"precious")
+    (tmp_path / "t.csv.part.json").write_text(noted())
+    if kind == "link":
+        part.symlink_to(precious)
+    elif kind == "dangling link":
+        part.symlink_to(tmp_path / "nowhere")
+    elif kind == "hard link":
+        part.hardlink_to(precious)
+    elif kind == "pipe":
+        os.mkfifo(part)
+    else:
+        part.mkdir()
+    with pytest.raises(RunError, match=r"t\.csv\.part: expected"), Table(tmp_path / "t.csv", job()):
+        pass
+    assert precious.read_bytes().endswith(b"precious") and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give a file away")
+def test_part_of_another_user(tmp_path: Path) -> None:
+    """Guards root's table in a folder that others write into."""
+    with pytest.raises(KeyboardInterrupt), Table(tmp_path / "t.csv", job()) as table:
+        raise KeyboardInterrupt
+    os.chown(table.part, 12345, 12345)
+    with pytest.raises(RunError, match="another user's file"), Table(tmp_path / "t.csv", job()):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["text", "deep", "link"])
+def test_other_file_in_the_notes_place(tmp_path: Path, kind: str) -> None:
+    """Guards somebody else's `t.csv.part.json`, which the first note would replace."""
+    note, other = tmp_path / "t.csv.part.json", tmp_path / "other.json"
+    other.write_text(noted() if kind == "link" else "[" * 4000 if kind == "deep" else '{"mine": 1}')
+    if kind == "link":
+        note.symlink_to(other)
+    else:
+        other.rename(note)
+    before = note.read_bytes()
+    with pytest.raises(RunError, match="expected how far the table is"), Table(tmp_path / "t.csv", job()):
+        pass
+    assert note.read_bytes() == before and note.is_symlink() == (kind == "link")
+    assert not (tmp_path / "t.csv.part").exists()
 
 
 @pytest.mark.parametrize("other", [job(5), job(4, model="another"), Job(job().pictures, ("a", "b"), {})])
@@ -167,8 +236,7 @@ def test_the_finished_table_is_not_taken_for_its_part(tmp_path: Path) -> None:
         for answer in ANSWERS:
             table.add(answer)
         table.finish()
-        with pytest.raises(RunError, match="another process"):
-            _lock(late, table.part)
+        assert files.lock(late.fileno(), table.part) is False
 
 
 def test_the_lock_is_held_while_parquet_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
