@@ -8,6 +8,9 @@ class FeredgeError(Exception):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        super().__init__(str(message).replace("\n", "\\n"))  # of a file's name, or of what a library said
+
 
 class DataError(FeredgeError):
     """A data set that cannot be read as what it claims to be."""

@@ -11,9 +11,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from feredge.errors import RunError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _swept: set[Path] = set()
 """Targets whose killed writers this process has cleaned up after: a note that is written each second looks once."""
@@ -159,6 +162,23 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON to `path`, whole or not at all. NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_npz(source: str | os.PathLike[str] | BinaryIO) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an npz file, or of one that is open for reading bytes, by name; nothing is unpickled.
+
+    Raises:
+        Exception: of zipfile and numpy, a dozen kinds for a dozen kinds of damage.
+        ValueError: a member is no array; numpy gives the bytes of such a one.
+    """
+    import numpy as np
+
+    with np.load(source, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    for name, value in arrays.items():
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"{name} is no array")
+    return arrays
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -64,10 +64,8 @@ def read(run: RunFolder) -> Predictions:
     if not run.predictions.is_file():
         raise RunError(f"{run.path}: expected predictions.npz, found none; it was trained before they were kept")
     try:
-        with np.load(run.predictions, allow_pickle=False) as stored:
-            return Predictions(
-                stored["probabilities"], stored["labels"], stored["rows"], tuple(stored["classes"].tolist())
-            )
+        stored = files.read_npz(run.predictions)
+        return Predictions(stored["probabilities"], stored["labels"], stored["rows"], tuple(stored["classes"].tolist()))
     except Exception as error:  # zipfile and numpy raise a dozen kinds for a dozen kinds of damage
         raise RunError(f"{run.predictions}: cannot be read ({one_line(error)})") from error
 

@@ -6,8 +6,11 @@ import importlib.machinery
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,3 +144,78 @@ def test_bill_of_materials_names_every_locked_package(
     (wheel,) = tmp_path.glob("*.whl")
     assert lines[wheel.name] == files.sha256(wheel)
     assert lines["../models/nano/dense.int8.onnx"] == files.sha256(DEFAULT_MODEL)
+
+
+def _fuzz(keep: Path, *arguments: str) -> dict[str, dict[str, Any]]:
+    """Run tools/fuzz without its setting up; return each target's state."""
+    call = [sys.executable, str(TOOLS / "fuzz"), "--keep", str(keep), "--deadline", "1e12", *arguments]
+    subprocess.run(call, check=True, timeout=600, stdout=subprocess.DEVNULL)
+    return {path.name.split("-1.")[0][6:]: json.loads(path.read_text()) for path in keep.glob("state-*.json")}
+
+
+@pytest.mark.parametrize(("group", "cases"), [("pictures", 90), ("tables", 20), ("models", 20), ("keras", 12)])
+def test_damaged_files_reach_their_parsers(
+    group: str, cases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the fuzzing against cases that end at magic, lengths and digests, and every reader against these few."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    from fuzz_targets import TARGETS
+
+    targets = {name: target for name, target in TARGETS.items() if target.group == group}
+    only = [f"--only={name}" for name in targets]
+    states = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
+    assert set(states) == set(targets)
+    for name, state in states.items():
+        assert state["failures"] == {}, name
+        assert state["next"] == state["answered"] + state["refused"] == cases
+        assert set(state["reached"]) == set(targets[name].parsers), name
+    again = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
+    assert again == states, "it did not go on where it was"
+
+
+PLANTED = """
+import importlib.machinery, importlib.util, os, sys, time
+from argparse import Namespace
+from pathlib import Path
+
+loader = importlib.machinery.SourceFileLoader("fuzz", sys.argv[1] + "/fuzz")
+sys.path.insert(0, sys.argv[1])
+fuzz = importlib.util.module_from_spec(importlib.util.spec_from_loader("fuzz", loader))
+loader.exec_module(fuzz)
+import fuzz_targets
+from feredge.errors import FeredgeError
+
+FAULTS = [lambda: 1 / 0, lambda: os.kill(os.getpid(), 11), lambda: time.sleep(9), lambda: bytearray(3 << 30)]
+fuzz.SECONDS = 1
+
+def opened(folder):
+    def run(path, data):
+        number = len(list(Path(sys.argv[2]).glob("seen*")))
+        Path(sys.argv[2], f"seen{number}").touch()
+        if number >= len(FAULTS):
+            raise FeredgeError("refused")
+        FAULTS[number]()
+    return run
+
+target = fuzz_targets.Target("planted", "tables", 6, (), lambda folder: {"seed.bin": bytes(99)}, opened)
+fuzz_targets.TARGETS["planted"] = target
+options = Namespace(keep=Path(sys.argv[2]), seed=1, cases=0, deadline=1e12)
+(options.keep / "work").mkdir()
+fuzz.run_target(target, options, options.keep / "work")
+raise SystemExit(7 if fuzz.summary(["planted"], options) == 4 else 0)
+"""
+
+
+def test_planted_faults_are_seen(tmp_path: Path) -> None:
+    """Guards the fuzzing against passing what fails: a traceback, a crash, a hang and too much memory."""
+    call = [sys.executable, "-c", PLANTED, str(TOOLS), str(tmp_path)]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 7, done.stderr
+    outcomes = [path.read_text().strip() for path in sorted(tmp_path.glob("planted-1-?.bin.txt"))]
+    assert [outcome.split(" (")[0].partition(" File")[0].strip() for outcome in outcomes] == [
+        "raised ZeroDivisionError: division by zero",
+        "ended the process: SIGSEGV",
+        "took over 1 s",
+        "raised MemoryError:",
+    ]
+    assert all((tmp_path / f"planted-1-{case}.bin").read_bytes() != bytes(99) for case in range(4))

@@ -58,11 +58,13 @@ def fetch(digest: str) -> Table | None:
     with suppress(OSError, RuntimeError, ImportError):
         _check(folder())
     try:
-        with _open(_path(digest)) as file, np.load(file, allow_pickle=False) as arrays:
-            table = Table(arrays["images"], arrays["labels"], arrays["usage"], arrays["rows"], digest, 0)
+        with _open(_path(digest)) as file:
+            arrays = files.read_npz(file)
+        rows = arrays["rows"]
+        table = Table(arrays["images"], arrays["labels"], arrays["usage"], rows, digest, len(rows))
     except Exception:  # a damaged zip archive raises all kinds of errors, and for all the answer is to parse again
         return None
-    return Table(**{**vars(table), "total": len(table.rows)}) if _fits(table) else None
+    return table if _fits(table) else None
 
 
 def store(table: Table) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.errors import PictureError
+from feredge.errors import PictureError, one_line
 from feredge.inference.netpbm import scale_to_bytes
 
 PICTURE_SUFFIXES = frozenset(
@@ -85,7 +85,7 @@ def from_pillow(picture: Any) -> NDArray[np.uint8]:
             return np.array(picture.convert("L"))
         return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
     except (OSError, ValueError, SyntaxError, struct.error) as error:
-        raise PictureError(f"expected a whole picture, Pillow refused it ({error})") from error
+        raise PictureError(f"expected a whole picture, Pillow refused it ({one_line(error)})") from error
 
 
 def is_heif(data: bytes) -> bool:
@@ -146,7 +146,7 @@ def decode_heif(data: bytes) -> NDArray[np.uint8] | None:
     except UnidentifiedImageError:
         return None
     except (OSError, ValueError, SyntaxError, RuntimeError) as error:
-        raise PictureError(f"expected a whole picture, Pillow refused it ({error})") from error
+        raise PictureError(f"expected a whole picture, Pillow refused it ({one_line(error)})") from error
 
 
 def from_yuv(planes: NDArray[np.uint8], color: str, cv2: Any) -> NDArray[np.uint8]:

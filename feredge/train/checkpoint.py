@@ -30,8 +30,7 @@ def read(path: Path, *, identity: str) -> dict[str, NDArray[Any]]:
         RunError: not a whole checkpoint, or one of another training.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = files.read_npz(path)
     except Exception as error:  # zipfile and numpy raise a dozen kinds for a dozen kinds of damage
         raise RunError(
             f"{path}: expected a checkpoint, cannot be read ({one_line(error, 120)}); remove it to start over"

@@ -76,8 +76,8 @@ def read(path: Path) -> SoftLabels:
         DataError: not such a file, damaged, or with numbers that are not finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            about, logits, rows = json.loads(str(archive["about"])), archive["logits"], archive["rows"]
+        archive = files.read_npz(path)
+        about, logits, rows = json.loads(str(archive["about"])), archive["logits"], archive["rows"]
         if about["schema"] != SCHEMA:
             raise ValueError(f"schema {about['schema']!r}")
         labels = SoftLabels(
@@ -85,11 +85,11 @@ def read(path: Path) -> SoftLabels:
         )
     except Exception as error:  # zipfile, json and numpy raise a dozen kinds for a dozen kinds of damage
         raise DataError(f"{path}: expected a file of soft labels, cannot be read ({one_line(error)})") from error
+    if rows.dtype != np.int64 or rows.ndim != 1 or not len(rows) or (np.diff(rows) <= 0).any():
+        raise DataError(f"{path}: expected rows in rising order, found {rows.dtype} {rows.shape}")
     shape = len(rows), len(labels.classes)
     if logits.dtype != np.float32 or logits.shape != shape or not np.isfinite(logits).all():
         raise DataError(f"{path}: expected finite float32 logits {shape}, found {logits.dtype} {logits.shape}")
-    if rows.dtype != np.int64 or rows.ndim != 1 or not len(rows) or (np.diff(rows) <= 0).any():
-        raise DataError(f"{path}: expected rows in rising order, found {rows.dtype} {rows.shape}")
     return labels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,20 @@ def test_copy_of_another_shape_is_refused(csv_file: Path, own_cache: Path, chang
     arrays = {"images": first.images, "labels": first.labels, "usage": first.usage, "rows": first.rows}
     np.savez(copy, **{**arrays, **change})
     assert cache.fetch(first.digest) is None
+    assert same(load(csv_file), first)
+
+
+def test_copy_whose_member_is_no_array_is_remade(csv_file: Path, own_cache: Path) -> None:
+    """Guards against what numpy gives for a member without its magic: bytes, which have neither shape nor type."""
+    first = load(csv_file)
+    (copy,) = own_cache.iterdir()
+    with zipfile.ZipFile(copy) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for broken in members:
+        with zipfile.ZipFile(copy, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data[1:] if name == broken else data)
+        assert cache.fetch(first.digest) is None
     assert same(load(csv_file), first)
 
 

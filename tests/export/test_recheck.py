@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,7 +207,7 @@ def test_a_broken_promise_is_found_without_tensorflow(folder: Path, tmp_path: Pa
     assert "dense.float32.onnx: expected 60% of the weights zero" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("damage", ["truncated", "pickled", "wide", "other pictures"])
+@pytest.mark.parametrize("damage", ["truncated", "header", "pickled", "wide", "other pictures"])
 def test_damaged_answers_are_refused(tmp_path: Path, damage: str) -> None:
     """Guards the reader of stored answers: no pickle, no memory for what a header claims, no other pictures."""
     path, rows = tmp_path / PROBES_FILE, np.full((64, 7), 1 / 7, np.float32)
@@ -215,6 +216,12 @@ def test_damaged_answers_are_refused(tmp_path: Path, damage: str) -> None:
     pictures = np.load(path)["pictures"]
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "header":  # an open bracket: numpy's parser raises what is no ValueError
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data.replace(b"), }", b", ( "))
     elif damage == "other pictures":
         np.savez(path, **{"pictures": pictures + 1, "a.onnx": rows})  # type: ignore[arg-type]
     else:

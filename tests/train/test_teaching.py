@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,7 @@ def test_without_anybody_nothing_is_taught() -> None:
     ("damage", "message"),
     [
         ("cut", "expected a file of soft labels, cannot be read"),
+        ("no array", "cannot be read .logits is no array"),
         ("not finite", "expected finite float32 logits"),
         ("other data", r"expected soft labels of stripes for angry, .*, found others"),
         ("few rows", "expected soft labels of 252 images, 251 of them have none"),
@@ -171,6 +173,10 @@ def test_another_file_is_refused(labels: Path, tmp_path: Path, damage: str, mess
     soft, path = teaching.read(labels), tmp_path / "soft.npz"
     if damage == "cut":
         path.write_bytes(labels.read_bytes()[:2000])
+    elif damage == "no array":  # numpy gives the bytes of such a member
+        with zipfile.ZipFile(labels) as source, zipfile.ZipFile(path, "w") as archive:
+            for name in source.namelist():
+                archive.writestr(name, source.read(name)[name == "logits.npy" :])
     elif damage == "not finite":
         dataclasses.replace(soft, logits=soft.logits * np.float32(np.nan)).write(path)
     elif damage == "other data":
