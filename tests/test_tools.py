@@ -168,7 +168,7 @@ def test_damaged_files_reach_their_parsers(
     for name, state in states.items():
         assert state["failures"] == {}, name
         assert state["next"] == state["answered"] + state["refused"] == cases
-        assert set(state["reached"]) == set(targets[name].parsers), name
+        assert set(state["reached"]) >= set(targets[name].parsers), name
     again = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
     assert again == states, "it did not go on where it was"
 

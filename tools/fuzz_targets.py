@@ -331,6 +331,7 @@ def cache_seeds(folder: Path) -> Seeds:
 
     (folder / "whole.csv").write_bytes(csv_seeds(folder)["whole.csv"])
     table = kaggle.read_csv(folder / "whole.csv")
+    folder.chmod(0o700)  # as a cache must be
     os.environ["FEREDGE_CACHE"] = str(folder)
     cache.store(table)
     return {"cache.npz": next(folder.glob(f"{table.digest}*")).read_bytes()}
@@ -341,6 +342,7 @@ def open_cache(folder: Path) -> Run:
     from feredge.data import cache
     from feredge.errors import DataError
 
+    folder.chmod(0o700)
     os.environ["FEREDGE_CACHE"] = str(folder)
     name = cache._path("ab" * 32)  # where the digest of a csv leads
 

@@ -82,7 +82,7 @@ def test_a_device_is_measured_through_lost_connections(
 
     results = bench_on(device, toy_run, faces, hard=QUICK, patience=60.0, progress=lose_once)
     assert pids == {first}, "the measurement that the first call began"
-    told = [item for item in seen if item[0] != "float model's answers"]
+    told = [item for item in seen if item[0] != "float model's answers" and "is lost" not in item[0]]
     assert ("bundle to the device", 0) not in told and len(told) == len(set(told)), "each step once"
     assert told[-1][0] == "latency, 1 thread"
     assert Results.read(results_file(toy_run, device)) == results

@@ -147,7 +147,7 @@ def test_frames_stand_at_their_own_times(small_onnx: Path, clip: Path, tmp_path:
     video = Video(clip)
     times = [number / 20 if number < 10 else 0.5 + (number - 10) / 4 for number in range(COUNT)]
     frames = [(index, times[index], pixels) for index, _, pixels in video.frames()]
-    video.frames = lambda: iter(frames)  # type: ignore[method-assign]
+    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
     with Predictor(small_onnx) as predictor:
         follow(predictor, video, find=False, out=tmp_path / f"o{suffix}")
     copy = list(Video(tmp_path / f"o{suffix}").frames())
@@ -162,7 +162,7 @@ def test_a_clock_that_jumps_is_not_filled_up(small_onnx: Path, clip: Path, tmp_p
     """Guards the disk: a wrong time of day in a stream must not become a day of one picture."""
     video = Video(clip)
     frames = [(index, time + 86400 * (index > 9), pixels) for index, time, pixels in video.frames()]
-    video.frames = lambda: iter(frames)  # type: ignore[method-assign]
+    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
     with Predictor(small_onnx) as predictor:
         follow(predictor, video, find=False, out=tmp_path / "o.avi")
     assert len(list(Video(tmp_path / "o.avi").frames())) == COUNT
@@ -172,7 +172,7 @@ def test_a_picture_of_another_size_stays_in_the_copy(small_onnx: Path, clip: Pat
     """A conference changes its resolution on the way; OpenCV leaves such frames out without a word."""
     video = Video(clip)
     frames = [(index, time, pixels[::2, ::2] if index > 9 else pixels) for index, time, pixels in video.frames()]
-    video.frames = lambda: iter(frames)  # type: ignore[method-assign]
+    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
     with Predictor(small_onnx) as predictor:
         follow(predictor, video, find=False, out=tmp_path / "o.avi")
     assert [pixels.shape for _, _, pixels in Video(tmp_path / "o.avi").frames()] == [(480, 640, 3)] * COUNT

@@ -70,7 +70,7 @@ def test_finished_table_stands_alone(tmp_path: Path) -> None:
     with (tmp_path / "t.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
     assert [row["picture"] for row in found] == ["0.png", "1.png", "1.png", "2.png", "3.png"]
-    assert found[-1]["error"] == '2.png: "truncated"\nfile' and float(found[1]["p_yes"]) == 0.5
+    assert found[-1]["error"] == r'2.png: "truncated"\nfile' and float(found[1]["p_yes"]) == 0.5
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 3, 4])
@@ -312,7 +312,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert table.column_names == columns(CLASSES)
     assert table["face"].to_pylist() == [0, 0, 1, None, None]
     assert table["p_yes"].to_pylist() == [0.75, 0.5, 1.0, None, None]
-    assert table["error"].to_pylist()[-1] == '2.png: "truncated"\nfile'
+    assert table["error"].to_pylist()[-1] == r'2.png: "truncated"\nfile'
     assert table["label"].to_pylist()[-1] == "" and table["x"].to_pylist()[:3] == [None, 1, 5]
 
 
