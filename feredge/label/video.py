@@ -127,9 +127,10 @@ class Video:
         """Yield `(index, seconds, pixels)`, decoded a few frames ahead in a thread of its own."""
         ready: queue.Queue[tuple[int, float, Images] | None] = queue.Queue(AHEAD)
         stop = threading.Event()
-        reader = threading.Thread(target=self._read, args=(ready, stop), daemon=True)
-        reader.start()
+        # A thread in native code aborts an interpreter that ends without it; a stream's may wait for a silent network.
+        reader = threading.Thread(target=self._read, args=(ready, stop), daemon=self._is_stream)
         try:
+            reader.start()  # inside: a signal while the thread starts must stop it as well
             while (frame := ready.get()) is not None:
                 yield frame
         finally:

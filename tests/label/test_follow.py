@@ -48,7 +48,7 @@ def test_every_frame(small_onnx: Path, clip: Path) -> None:
     assert [frame.time for frame in frames] == pytest.approx([number / 10 for number in range(COUNT)], abs=1e-3)
     assert {tuple(tracked.number for tracked in frame.faces) for frame in frames} == {(0, 1)}
     assert all(frame.looked for frame in frames)
-    assert not [thread for thread in threading.enumerate() if thread.daemon and "_read" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "_read" in thread.name]
 
 
 def test_skipped_frames_hold_what_was_seen(small_onnx: Path, clip: Path) -> None:
@@ -354,3 +354,21 @@ def test_bad_outputs(small_onnx: Path, clip: Path, tmp_path: Path, monkeypatch: 
         ):
             with pytest.raises(PictureError, match=words):
                 follow(predictor, Video(clip), **options)  # type: ignore[arg-type]
+
+
+def test_a_signal_while_the_decoder_starts(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a thread that decodes on behind an interpreter that ends: native code in it aborts the process."""
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        started.append(thread)
+        start(thread)
+        raise KeyboardInterrupt
+
+    video = Video(clip)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(video.frames())
+    assert [thread.is_alive() for thread in started] == [False]
+    assert not started[0].daemon
