@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from feredge.contract import Images
 from feredge.data import load
+from feredge.inference.contract import Images
 
 TARGET = 10.0
 

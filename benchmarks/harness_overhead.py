@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from feredge.bench.worker import timed
+from feredge.benchmark.workers.server import timed
 
 RUNS = 200_000
 TARGET = 1.0

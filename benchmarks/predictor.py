@@ -36,8 +36,8 @@ import onnxruntime
 
 from feredge import Predictor
 from feredge.data.drawn import drawn
+from feredge.inference.runtimes import find_model
 from feredge.label.labelling import label
-from feredge.runtime import find_model
 
 CORES = len(os.sched_getaffinity(0))
 

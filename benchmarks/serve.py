@@ -42,7 +42,7 @@ import numpy as np
 import onnxruntime
 
 from feredge.data.drawn import drawn
-from feredge.runtime import find_model
+from feredge.inference.runtimes import find_model
 
 IDLE_CONNECTIONS = 400
 HALF_HEADER = b"GET /health HTTP/1.1\r\nHost: x\r\n"

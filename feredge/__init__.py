@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.contract import CLASSES, InputContract
     from feredge.errors import FeredgeError
-    from feredge.predictor import Face, Predictor
+    from feredge.inference.contract import CLASSES, InputContract
+    from feredge.inference.predictor import Face, Predictor
 
 __version__ = "0.1.0"
 __all__ = ["CLASSES", "Face", "FeredgeError", "InputContract", "Predictor"]
 
 _HOMES = {
-    "CLASSES": "feredge.contract",
-    "Face": "feredge.predictor",
+    "CLASSES": "feredge.inference.contract",
+    "Face": "feredge.inference.predictor",
     "FeredgeError": "feredge.errors",
-    "InputContract": "feredge.contract",
-    "Predictor": "feredge.predictor",
+    "InputContract": "feredge.inference.contract",
+    "Predictor": "feredge.inference.predictor",
 }
 
 

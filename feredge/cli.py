@@ -32,16 +32,16 @@ COMMANDS = {  # the modules of `feredge.commands`, with one line of help: what t
     "export": "Prune, quantize, write TFLite and ONNX, verify each file.",
     "inspect": "Show what a model file says of itself.",
     "label": "Name the expressions in many pictures, from threads or Ray.",
-    "layers": "Show what int8 costs in each layer.",
     "models": "List the reference models that are here.",
-    "pictures": "Draw every picture of a trained run.",
+    "plots": "Draw every picture of a trained run.",
     "predict": "Name the expressions in pictures, a video, or before a camera.",
     "recipes": "List the recipes that come with feredge.",
     "report": "Show results again, or several side by side.",
     "run": "Train, export and benchmark in one go.",
     "select": "Choose the file that fits a budget, and say why.",
+    "sensitivity": "Show what int8 costs in each layer.",
     "serve": "Serve predictions over HTTP.",
-    "teach": "Let trained runs label the training images for another.",
+    "soft-labels": "Let trained runs label the training images for another.",
     "train": "Train a network.",
     "verify": "Check an exported folder again.",
 }
@@ -93,7 +93,7 @@ class Commands(click.Group):
         """Return a command, importing its module."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"feredge.commands.{name}").command
+        command: click.Command = importlib.import_module(f"feredge.commands.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

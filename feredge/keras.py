@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from feredge.linux import cpu_flags
+from feredge.inference.system_info import cpu_flags
 
 
 @contextmanager

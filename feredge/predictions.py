@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files
-from feredge.contract import Images
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
+from feredge.inference.contract import Images
 from feredge.run import RunFolder
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from feredge import files, recipes
-from feredge.artifact import MANIFEST_FILE, finish_swap
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
-from feredge.recipe import Recipe
+from feredge.inference.artifact import MANIFEST_FILE, finish_swap
+from feredge.recipes.schema import Recipe
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from feredge.artifact import CARD_KEY, Card, append_tflite_card
-from feredge.contract import CLASSES, InputContract
+from feredge.inference.artifact import CARD_KEY, Card, append_tflite_card
+from feredge.inference.contract import CLASSES, InputContract
 
 
 def card(**changes: Any) -> Card:

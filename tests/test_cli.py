@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from feredge.cli import main
 
 FACE = " ".join(["7"] * 2304)
-RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "nano.json"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "nano.json"
 HEADER = "emotion,pixels,Usage\n"
 
 
@@ -84,9 +84,9 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
             ["sparse-80", "pruned-1"],
         ),
         (["train", "nano", "--data", "drawn:70", "--start-from", "nowhere"], ["nowhere", "run folder"]),
-        (["teach", "nowhere", "--out", "soft.npz"], ["nowhere", "run folder"]),
-        (["teach", "--votes", "no.csv", "--data", "drawn:70", "--out", "soft.npz"], ["drawn:70", "expected a csv"]),
-        (["teach", "--votes", "no.csv", "--out", "soft.npz"], ["expected a RUN, or --votes and --data"]),
+        (["soft-labels", "nowhere", "--out", "soft.npz"], ["nowhere", "run folder"]),
+        (["soft-labels", "--votes", "no.csv", "--data", "drawn:70", "--out", "soft.npz"], ["drawn:70", "expected a csv"]),
+        (["soft-labels", "--votes", "no.csv", "--out", "soft.npz"], ["expected a RUN, or --votes and --data"]),
         (["export", "nowhere"], ["nowhere", "run folder"]),
         (["bench", "nowhere"], ["nowhere", "run folder"]),
         (["report", "nowhere"], ["nowhere", "results"]),

@@ -16,7 +16,7 @@ from feredge import console
 from feredge.console import visible
 
 PACKAGE = Path(feredge.__file__).parent
-BEFORE_IMPORTS = {"devices/start.py", "devices/there.py"}
+BEFORE_IMPORTS = {"devices/bundle_main.py", "devices/agent.py"}
 """Programs that a device runs before it has feredge: one line each, and JSON for the host."""
 EVIL = "a\x1b]0;title\x07\x1b[2J\x9b2J\x7f\u202egnp.\udcff\nerror: b"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feredge.errors import ArtifactError
-from feredge.runtime import find_model
+from feredge.inference.runtimes import find_model
 
 
 def test_a_name_with_a_newline_makes_no_second_line(tmp_path: Path) -> None:

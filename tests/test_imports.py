@@ -15,30 +15,17 @@ import feredge
 HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich', 'jinja2'}"
 
 ORDER = (
-    *("errors", "console", "linux", "files", "inference", "progress", "settings", "variant", "tflite", "shipped"),
-    *("pictures", "contract", "artifact", "runtime", "workers", "faces", "predictor"),
-    *(
-        "recipe",
-        "recipes",
-        "data",
-        "run",
-        "predictions",
-        "plots",
-        "inspection",
-        "keras",
-        "train",
-        "importing",
-        "export",
-    ),
-    *("baselines", "bench", "report", "devices", "label", "serve", "commands"),
+    *("errors", "console", "files", "progress", "dataclass_io", "inference", "recipes", "data", "run", "predictions"),
+    *("plots", "inspection", "keras", "train", "compress", "importing", "export"),
+    *("baselines", "benchmark", "report", "devices", "label", "serve", "commands"),
 )
 """From the ground up: a room imports only what stands before it. `commands` is cli.py too."""
-TENSORFLOW = ("keras", "train", "importing", "export")
+TENSORFLOW = ("keras", "train", "compress", "importing", "export")
 """Imported only by each other and by the command line."""
 OUTSIDES = {
-    ("bench", "baselines"): {"baselines"},
+    ("benchmark", "baselines"): {"baselines"},
     ("devices", "baselines"): set[str](),
-    ("report", "bench"): {"bench.figures", "bench.results", "bench.words"},
+    ("report", "benchmark"): {"benchmark.formatting", "benchmark.metrics", "benchmark.results"},
 }
 """All that one room may import of another: the benchmark has runners, reports have results."""
 
@@ -50,7 +37,9 @@ def modules_after(code: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("module", ["feredge", "feredge.cli", "feredge.recipe", "feredge.contract", "feredge.run"])
+@pytest.mark.parametrize(
+    "module", ["feredge", "feredge.cli", "feredge.recipes.schema", "feredge.inference.contract", "feredge.run"]
+)
 def test_light_modules_import_nothing_heavy(module: str) -> None:
     """Guards the start of every command: TensorFlow alone takes 4 to 11 seconds."""
     assert modules_after(f"import {module}") == "[]"
@@ -80,7 +69,7 @@ def test_public_names_all_load() -> None:
 
 
 def imported(package: Path) -> Iterator[tuple[str, str, str]]:
-    """Give a package's imports of its own rooms: from which one, which other, and which module, as `bench.results`."""
+    """Give a package's imports of its own rooms: as (room, other room, module), e.g. `benchmark.results`."""
     for path in sorted(package.rglob("*.py")):
         room = _room(path.relative_to(package).parts[0].removesuffix(".py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -119,16 +108,17 @@ def test_imports_point_one_way() -> None:
 @pytest.mark.parametrize(
     ("room", "line"),
     [
-        ("artifact", "from feredge.runtime import open_artifact"),
-        ("bench", "def late():\n    from feredge import train"),
-        ("bench", "from feredge.baselines import fitting"),
-        ("report", "import feredge.bench.harness"),
-        ("export", "from feredge.bench.results import Row"),
+        ("inference", "from feredge.recipes import load"),
+        ("benchmark", "def late():\n    from feredge import train"),
+        ("benchmark", "from feredge.baselines import fitting"),
+        ("report", "import feredge.benchmark.harness"),
+        ("inspection", "def late():\n    from feredge.compress import pruning"),
+        ("export", "from feredge.benchmark.results import Row"),
     ],
 )
 def test_a_wrong_import_is_found(tmp_path: Path, room: str, line: str) -> None:
     """Guards the test above against finding nothing."""
-    there = "artifact", "runtime", "train", "bench/results", "bench/harness", "baselines/fitting"
+    there = "recipes", "train", "compress", "benchmark/results", "benchmark/harness", "baselines/fitting"
     for module in (*there, f"{room}/new"):
         (tmp_path / module).parent.mkdir(exist_ok=True)
         (tmp_path / module).with_suffix(".py").write_text(line if module.endswith("new") else "")

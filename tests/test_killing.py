@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from feredge.runtime import DEFAULT_MODEL
+from feredge.inference.runtimes import DEFAULT_MODEL
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tool reads /proc")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge.bench import Results
+from feredge.benchmark import Results
 from feredge.cli import main
 
 pytest.importorskip("tensorflow")

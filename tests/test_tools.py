@@ -17,13 +17,13 @@ import pytest
 from numpy.typing import NDArray
 
 from feredge import files, recipes
-from feredge.artifact import Manifest
-from feredge.bench import Results
+from feredge.benchmark import Results
 from feredge.data import drawn
 from feredge.errors import ArtifactError
-from feredge.export import contents
+from feredge.inference.artifact import Manifest
+from feredge.inference.runtimes import DEFAULT_MODEL, open_artifact
+from feredge.inspection import weights
 from feredge.progress import quiet
-from feredge.runtime import DEFAULT_MODEL, open_artifact
 from feredge.train.networks import build_core
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -124,7 +124,7 @@ def test_shipped_models_are_those_that_were_measured() -> None:
 def test_shipped_integers_do_not_overflow() -> None:
     """Guards answers on x86 CPUs without VNNI, where two products of bytes are added in 16 bits."""
     for path in [*(TOOLS.parent / "models").glob("*/*.int8.onnx"), DEFAULT_MODEL]:
-        kernels = contents.read(path).kernels.values()
+        kernels = weights.read(path).kernels.values()
         assert kernels
         assert all(kernel.dtype == np.int8 and 2 * 255 * np.abs(kernel.astype(int)).max() < 2**15 for kernel in kernels)
 

@@ -60,9 +60,9 @@ PARSERS = {
     "h5py": [Parser("h5py:File.__init__", lambda _: True)],
     "Keras": [Parser("tf_keras.models:load_model"), Parser("keras.saving:load_model")],
     "npy array": [Parser("numpy.lib.format:read_array"), Parser("numpy.lib.format:read_array_header_1_0")],
-    "results": [Parser("feredge.bench.results:Results._check")],
-    "manifest": [Parser("feredge.artifact:Entry.__init__")],
-    "settings": [Parser("feredge.settings:read")],
+    "results": [Parser("feredge.benchmark.results:Results._check")],
+    "manifest": [Parser("feredge.inference.artifact:Entry.__init__")],
+    "settings": [Parser("feredge.dataclass_io:read")],
     "multipart": [Parser("feredge.serve.request:form_files", bool)],
     "base64 JSON": [Parser("feredge.serve.request:json_pictures", lambda found: bool(found[1]))],
 }
@@ -176,7 +176,7 @@ def model_seeds(folder: Path) -> Seeds:
     """Return the smallest models, and a trained one, in every format of artifacts."""
     from device_models import card, write_onnx, write_tflite
 
-    from feredge.export.to_ort import to_ort
+    from feredge.export.onnx.ort import to_ort
 
     onnx = write_onnx(folder / "seed.onnx", with_card=card()).read_bytes()
     models = {
@@ -247,7 +247,7 @@ def keras_seeds(suffix: str) -> Callable[[Path], Seeds]:
 
 def open_networks(_: Path) -> Run:
     """Open a network as `feredge export` does."""
-    from feredge.export.foreign_file import open_network
+    from feredge.importing.keras_file import open_network
 
     return lambda path, _: open_network(path)
 
@@ -303,8 +303,8 @@ def soft_label_seeds(folder: Path) -> Seeds:
     """Return a small file of soft labels."""
     import numpy as np
 
-    from feredge.contract import CLASSES
-    from feredge.train.teaching import SoftLabels
+    from feredge.inference.contract import CLASSES
+    from feredge.train.soft_labels import SoftLabels
 
     labels = SoftLabels(np.ones((9, 7), np.float32), np.arange(9), CLASSES, "ab" * 32, ("cd" * 32,))
     labels.write(folder / "labels.npz")
@@ -313,9 +313,9 @@ def soft_label_seeds(folder: Path) -> Seeds:
 
 def open_soft_labels(_: Path) -> Run:
     """Read soft labels."""
-    from feredge.train import teaching
+    from feredge.train import soft_labels
 
-    return lambda path, _: teaching.read(path) and None
+    return lambda path, _: soft_labels.read(path) and None
 
 
 def open_probes(_: Path) -> Run:
@@ -386,7 +386,7 @@ def results_seeds(_: Path) -> Seeds:
 def open_results(folder: Path) -> Run:
     """Show results in every form of `feredge report`."""
     from feredge import report
-    from feredge.bench import Results
+    from feredge.benchmark import Results
 
     def run(path: Path, _: bytes) -> None:
         results = Results.read(path)
@@ -407,8 +407,8 @@ def manifest_seeds(folder: Path) -> Seeds:
 
 def open_manifest(folder: Path) -> Run:
     """Read a manifest beside the files it names, and open the folder."""
-    from feredge.artifact import Manifest
-    from feredge.runtime import open_checked
+    from feredge.inference.artifact import Manifest
+    from feredge.inference.runtimes import open_checked
 
     for path in MODELS.glob("dense.*"):
         (folder / path.name).symlink_to(path)
@@ -543,9 +543,9 @@ def probes() -> bytes:
 
 
 IMPORTS = {
-    "keras": ("feredge.export.foreign_file", "keras", "h5py"),
+    "keras": ("feredge.importing.keras_file", "keras", "h5py"),
     "models": ("onnx", "onnxruntime", "ai_edge_litert.interpreter", "cv2", "feredge.commands.inspect", "h5py"),
     "pictures": ("onnxruntime", "cv2", "PIL.Image", "feredge.serve.app"),
-    "tables": ("cv2", "tomli_w", "feredge.report", "feredge.bench", "feredge.train.teaching", "feredge.data"),
+    "tables": ("cv2", "tomli_w", "feredge.report", "feredge.benchmark", "feredge.train.soft_labels", "feredge.data"),
 }
 """Modules that the process of a group imports before it forks."""

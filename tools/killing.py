@@ -108,7 +108,7 @@ def damaged(folder: Path) -> list[str]:
 def _read(path: Path) -> None:
     import cv2
 
-    from feredge.artifact import Manifest, read_card
+    from feredge.inference.artifact import Manifest, read_card
 
     if path.suffix == ".json":
         json.loads(path.read_text())

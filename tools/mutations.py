@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from feredge.artifact import CARD_FILE, DIGEST_FILE
+from feredge.inference.artifact import CARD_FILE, DIGEST_FILE
 
 Mutation = Callable[[bytes, random.Random], bytes]
 

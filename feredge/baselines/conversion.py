@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.artifact import CARD_KEY, Card
-from feredge.contract import Images, InputContract
+from feredge.inference.artifact import CARD_KEY, Card
+from feredge.inference.contract import Images, InputContract
 
 OPSETS = {"": 17, "ai.onnx.ml": 3, "com.microsoft": 1}
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'  # joined models must have the same of both

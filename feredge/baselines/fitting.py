@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import artifact, files
-from feredge.artifact import Card, Entry, Manifest
+from feredge import files
 from feredge.baselines.conversion import Scaling, to_onnx
 from feredge.baselines.parallel import run_parallel
 from feredge.baselines.runner import hog, open_baseline
 from feredge.baselines.systems import System, system
-from feredge.contract import InputContract
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, DataError, VerificationError, one_line
+from feredge.inference import artifact
+from feredge.inference.artifact import Card, Entry, Manifest
+from feredge.inference.contract import InputContract
 from feredge.progress import Progress, quiet
 
 FILE = "classical.float32.onnx"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from typing import TypeVar
 
-from feredge.workers import end_with_parent, processes
+from feredge.inference.parallel import end_with_parent, processes
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

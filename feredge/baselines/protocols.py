@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import CLASSES
 from feredge.data.dataset import NO_LABEL, Dataset
 from feredge.data.selection import select
 from feredge.data.usage import TESTS, TRAINING
 from feredge.errors import DataError
-from feredge.recipe import DataView
+from feredge.inference.contract import CLASSES
+from feredge.recipes.schema import DataView
 
 SIX_CLASSES = tuple(name for name in CLASSES if name != "disgust")
 PER_CLASS = 3000

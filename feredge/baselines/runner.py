@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
 from feredge.errors import PictureError
-from feredge.runtime import OnnxRunner, Probabilities, Runner
+from feredge.inference.contract import Images
+from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner
 
 CELL = 8
 

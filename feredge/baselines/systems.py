@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+from feredge.dataclass_io import nearest
 from feredge.errors import RecipeError
-from feredge.settings import nearest
 
 Features = Literal["unit", "standard", "hog"]
 

@@ -14,7 +14,7 @@ from feredge.commands.shared import DATA_AGAIN, PATH, bars, options, show
 from feredge.console import echo
 
 if TYPE_CHECKING:
-    from feredge.bench import Results
+    from feredge.benchmark import Results
     from feredge.devices.bundle import HowHard
     from feredge.run import RunFolder
 
@@ -65,8 +65,8 @@ def command(
     With --against, it ends with 1 when a file lost more than --max-drop or takes --max-slower times as long, and
     names it: by the median itself where the machine is the same, by the ratio to the float model where it is not.
     """
-    from feredge.bench import Results
-    from feredge.bench.gate import check_data
+    from feredge.benchmark import Results
+    from feredge.benchmark.gate import check_data
     from feredge.devices.bundle import HowHard
     from feredge.run import RunFolder
 
@@ -100,9 +100,9 @@ def _measure_there(
     check_data: Callable[[str], None],
 ) -> Results:
     from feredge import report
-    from feredge.bench.subjects import artifact_subjects
+    from feredge.benchmark.candidates import artifact_subjects
     from feredge.data import split
-    from feredge.devices.counting import add_counts
+    from feredge.devices.instruction_count import add_counts
     from feredge.devices.remote import ask_needs, bench_on, results_file
     from feredge.devices.ssh import Address, Device
 
@@ -125,7 +125,7 @@ def _measure_there(
 
 def _hold(results: Results, before: Results, max_drop: float, max_slower: float) -> None:
     """Say what got worse, and end with 1 if anything did."""
-    from feredge.bench.gate import compare
+    from feredge.benchmark.gate import compare
 
     verdict = compare(results, before, max_drop=max_drop, max_slower=max_slower)
     for line in (*verdict.notes, *verdict.worse):

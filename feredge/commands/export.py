@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.artifact import EVERY_FILE
 from feredge.commands.shared import PATH, bars
 from feredge.console import echo
 from feredge.errors import RecipeError
+from feredge.inference.artifact import EVERY_FILE
 
 if TYPE_CHECKING:
-    from feredge.artifact import Manifest
-    from feredge.recipe import Export
+    from feredge.inference.artifact import Manifest
+    from feredge.recipes.schema import Export
     from feredge.run import RunFolder
 
 METHODS = ("min-max", "moving-average", "percentile", "entropy")
@@ -55,8 +55,8 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
     """
     from feredge import recipes
     from feredge.data import load
-    from feredge.export.foreign import is_foreign
-    from feredge.export.reopening import is_exported
+    from feredge.importing.from_onnx import is_exported
+    from feredge.importing.network import is_foreign
     from feredge.run import RunFolder
 
     given, classes, out = (asked.pop(key) for key in ("given", "classes", "out"))
@@ -102,7 +102,7 @@ def say_exported(run: RunFolder, manifest: Manifest) -> None:
     for failure in manifest.failures:
         echo(f"error: {failure.file}: {failure.reason}", err=True)
     echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
-    from feredge.export.swapping import remaining
+    from feredge.export.replacement import remaining
 
     for folder, names in remaining(run.artifacts):
         echo(f"{folder}: holds files of earlier exports that this one has not: {', '.join(names)}")
@@ -126,7 +126,7 @@ def _settings(settings: Export, **asked: Any) -> Export | None:
 
 def _reopen(path: Path, data: str | None, out: Path | None) -> RunFolder:
     from feredge.data import load
-    from feredge.export.reopening import recipe_of, reopen
+    from feredge.importing.from_onnx import recipe_of, reopen
 
     recipe = recipe_of(path)
     if not data:
@@ -138,7 +138,7 @@ def _take_in(
     path: Path, data: str | None, licence: str | None, *, given: str | None, classes: str | None, out: Path | None
 ) -> RunFolder:
     from feredge.data import load
-    from feredge.export.foreign import Input, take_in
+    from feredge.importing.network import Input, take_in
 
     for value, option in ((given, "--input"), (classes, "--classes"), (data, "--data")):
         if not value:

@@ -38,9 +38,9 @@ def command(model: Path, as_json: bool) -> None:
 def _read(model: str) -> dict[str, Any]:
     """Return what is printed; run in a child process, because nobody knows who wrote the file."""
     from feredge import files
-    from feredge.artifact import Manifest
-    from feredge.bench import macs
-    from feredge.runtime import open_checked
+    from feredge.inference.artifact import Manifest
+    from feredge.inference.runtimes import open_checked
+    from feredge.inspection import macs
 
     runner = open_checked(model)
     file, card = runner.path, runner.card
@@ -57,10 +57,10 @@ def _read(model: str) -> dict[str, Any]:
         "licence": card.licence,
     }
     try:
-        from feredge.export import contents, facts
+        from feredge.inspection import requirements, weights
 
-        inside = contents.read(file)
-        found |= facts.of_file(file, inside)
+        inside = weights.read(file)
+        found |= requirements.of_file(file, inside)
         found["weights"] = sum(int(kernel.size) for kernel in inside.kernels.values())
         found["sparsity"] = round(inside.sparsity, 4)
     except ModuleNotFoundError:  # the readers of the formats come with the workshop

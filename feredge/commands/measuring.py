@@ -14,7 +14,7 @@ import click
 from feredge.commands.shared import NO_FACES, PATH, QUICK, bars, options, show
 
 if TYPE_CHECKING:
-    from feredge.bench import Results
+    from feredge.benchmark import Results
 
 RUNTIMES = ("xnnpack-off", "opencv", "tflite-micro")
 
@@ -121,7 +121,7 @@ def measure_here(
     `check_data` gets the SHA-256 of the data that were read, before anything is measured, and raises to refuse them.
     """
     from feredge import report
-    from feredge.bench import Asked, compare, effort, gather, write
+    from feredge.benchmark import Asked, compare, effort, gather, write
     from feredge.run import RunFolder
 
     hard = effort(named(quick, strict), threads=threads or (), batches=batches or ())
@@ -142,7 +142,7 @@ def measure_here(
             progress=progress,
         )
         if arm:
-            from feredge.devices.counting import add_counts
+            from feredge.devices.instruction_count import add_counts
 
             for group in found.groups:
                 results = add_counts(results, group.subjects, group.splits.test.batch, arm, progress=progress)

@@ -15,9 +15,9 @@ from feredge.console import echo, echo_json, visible
 @AS_JSON
 def command(as_json: bool) -> None:
     """List the reference models that are here, by the names that Predictor and --model take."""
-    from feredge import shipped
+    from feredge.inference import model_zoo
 
-    rows = [_about(name, place) for name, place in shipped.models().items()]
+    rows = [_about(name, place) for name, place in model_zoo.models().items()]
     if as_json:
         echo_json(rows, indent=2)
         return
@@ -28,10 +28,10 @@ def command(as_json: bool) -> None:
 
 def _about(name: str, place: Path) -> dict[str, Any]:
     """Return what is known of the file that a name opens; its accuracy where results stand beside it."""
-    from feredge.bench.results import Results
+    from feredge.benchmark.results import Results
     from feredge.files import sha256
+    from feredge.inference.runtimes import find_model
     from feredge.run import RunFolder
-    from feredge.runtime import find_model
 
     file = find_model(place)
     row: dict[str, Any] = {"name": name, "file": str(file), "bytes": file.stat().st_size}

@@ -16,8 +16,8 @@ from feredge.console import echo, echo_json, visible, write_data
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
+    from feredge.inference.predictor import Predictor
     from feredge.label.video import Frame
-    from feredge.predictor import Predictor
 
 
 HOW = {"model", "threads", "yunet", "face", "margin"}

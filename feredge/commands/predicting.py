@@ -15,7 +15,7 @@ from feredge.console import echo, progress_bar
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
-    from feredge.predictor import Predictor
+    from feredge.inference.predictor import Predictor
     from feredge.progress import Progress
 
 
@@ -45,8 +45,8 @@ def open_predictor(
     # One damaged picture among many is told in its row; OpenCV and FFmpeg would tell it here as well.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from feredge.pictures import opencv
-    from feredge.predictor import Predictor
+    from feredge.inference.pictures import opencv
+    from feredge.inference.predictor import Predictor
 
     if reads_pictures:
         opencv()

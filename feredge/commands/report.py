@@ -12,7 +12,7 @@ from feredge.console import echo, echo_lines, echo_styled, write_data
 from feredge.errors import DataError, ResultsError, RunError
 
 if TYPE_CHECKING:
-    from feredge.bench import Results
+    from feredge.benchmark import Results
 
 
 @click.command("report")
@@ -28,7 +28,7 @@ def command(runs: tuple[Path, ...], form: str | None, html: Path | None, data: s
     RUN is a run folder, whose page is written anew; RESULTS is a results file. Several are compared with the first.
     """
     from feredge import report
-    from feredge.bench import Results
+    from feredge.benchmark import Results
     from feredge.run import RunFolder
 
     if len(runs) > 1 and form:

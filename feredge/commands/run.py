@@ -31,7 +31,7 @@ def command(context: click.Context, /, recipe: str, quick: bool, no_faces: bool,
 
         manifest = export(folder, dataset, progress=progress)
     say_exported(folder, manifest)
-    from feredge.bench import standing
+    from feredge.benchmark import standing
 
     results = standing(folder, dataset, quick=quick)
     if results is None or not folder.report.is_file():

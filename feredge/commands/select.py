@@ -24,8 +24,8 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
     RUN is a run folder or a results file. Ends with code 1 where nothing fits. Rounds in which the clock was
     held down take no part; where all were, nothing is chosen.
     """
-    from feredge.bench import Results
-    from feredge.bench.results import ALL_SLOWED
+    from feredge.benchmark import Results
+    from feredge.benchmark.results import ALL_SLOWED
     from feredge.report.budget import Budget, select
     from feredge.run import RunFolder
 

@@ -77,9 +77,9 @@ def command(
         proxy = proxy and str(ip_address(proxy))
     except ValueError as error:
         raise click.UsageError(f"expected an IP address for --proxy, found {proxy!r}") from error
+    from feredge.inference.pictures import OPENCV_LIMIT
+    from feredge.inference.runtimes import cores
     from feredge.inspection.opening import try_open
-    from feredge.pictures import OPENCV_LIMIT
-    from feredge.runtime import cores
     from feredge.serve.limits import service_limits
     from feredge.serve.processes import Plan, listen, run, run_many
 

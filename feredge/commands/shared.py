@@ -17,7 +17,7 @@ from feredge.console import echo, echo_styled, progress_display, visible
 from feredge.progress import heartbeat
 
 if TYPE_CHECKING:
-    from feredge.bench import Results
+    from feredge.benchmark import Results
     from feredge.progress import Heartbeat, Progress
 
 LINE_EVERY = 30.0  # seconds between a task's lines in a log

@@ -20,7 +20,7 @@ TRAINING = options(
     click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting: training.epochs=5"),
     click.option("--keep-duplicates", is_flag=True, help="Train on images that also stand in a test split."),
     LEAVE_OUT,
-    click.option("--soft-labels", type=PATH, help="Learn from a teacher too: see `feredge teach`."),
+    click.option("--soft-labels", type=PATH, help="Learn from a teacher too: see `feredge soft-labels`."),
     click.option(
         "--teacher",
         "teachers",
@@ -80,11 +80,11 @@ def trained(
         dataset = hold_back(dataset, read_rows(leave_out))
     out = out or Path("runs") / resolved.name
     with bars("opening TensorFlow") as progress:
-        from feredge.export import reopening
+        from feredge.importing import from_onnx
         from feredge.train import train
 
-        start = None if start_from is None else reopening.trained(start_from)
-        asked = [reopening.trained(teacher) for teacher in teachers]
+        start = None if start_from is None else from_onnx.trained(start_from)
+        asked = [from_onnx.trained(teacher) for teacher in teachers]
         run = train(resolved, dataset, out, soft_labels=soft_labels, start=start, teachers=asked, progress=progress)
     test = run.figures().get("test")  # of a handful of images none are left to test on
     found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"

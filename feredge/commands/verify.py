@@ -19,8 +19,8 @@ def command(folder: Path) -> None:
     FOLDER holds a manifest.json; or it is a run folder. Every file answers the 64 drawn pictures whose answers stand
     in probes.npz, within what CPUs differ by. Every bad file is named; one ends it with code 1.
     """
-    from feredge.artifact import Manifest, finish_swap
-    from feredge.export.recheck import recheck
+    from feredge.inference.artifact import Manifest, finish_swap
+    from feredge.inspection.recheck import recheck
     from feredge.run import RunFolder
 
     run = RunFolder(folder)

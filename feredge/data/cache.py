@@ -11,11 +11,11 @@ from typing import BinaryIO
 import numpy as np
 
 from feredge import files
-from feredge.contract import CLASSES
 from feredge.data.csv_rows import SIDE
 from feredge.data.dataset import NO_LABEL
 from feredge.data.kaggle import Table
 from feredge.errors import RunError
+from feredge.inference.contract import CLASSES
 
 VERSION = 1
 """Part of the file's name: raised when a Table, or how one is read, changes."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import CLASSES, Images
 from feredge.data.dataset import NO_LABEL
 from feredge.data.usage import as_usage
+from feredge.inference.contract import CLASSES, Images
 
 SIDE = 48
 """Height and width of the csv's pictures."""

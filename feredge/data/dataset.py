@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
+from feredge.inference.contract import Images
 
 NO_LABEL = -1
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import CLASSES, Images
 from feredge.data import drawn_face as parts
 from feredge.data.dataset import Dataset
 from feredge.data.drawn_face import SIZE, Actions, Canvas, Chance, Field
 from feredge.errors import DataError
+from feredge.inference.contract import CLASSES, Images
 
 BATCH = 64  # faces drawn together: their fields stay in the second-level cache
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
+from feredge.inference.contract import Images
 
 NEAR = 0.995
 """Correlation of the pixels of two images above which they count as the same picture."""

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from feredge.contract import CLASSES, Images, InputContract
 from feredge.data.dataset import Dataset
 from feredge.data.usage import as_usage
 from feredge.errors import DataError, PictureError
+from feredge.inference.contract import CLASSES, Images, InputContract
 from feredge.inference.picture_kinds import PICTURE_SUFFIXES
 
 ALIASES = {

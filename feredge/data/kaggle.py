@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
 from feredge.data.csv_blocks import BLOCK, PAD, parse_alike
 from feredge.data.csv_rows import COLUMNS, PIXELS, SIDE, BadRow, Part, parse_lines, shorten, split_cells
 from feredge.errors import DataError
-from feredge.workers import in_order
+from feredge.inference.contract import Images
+from feredge.inference.parallel import in_order
 
 LONGEST = 1 << 20  # bytes; a row has some 9,000, so what goes on for longer is no csv of pixels
 WORKERS = min(4, os.cpu_count() or 1)  # numpy's loops run beside each other; the main thread reads and hashes

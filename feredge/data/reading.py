@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from feredge import files
-from feredge.contract import CLASSES, InputContract
 from feredge.data import cache as copies
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
@@ -16,6 +15,7 @@ from feredge.data.folders import read_folder
 from feredge.data.kaggle import Table, read_csv
 from feredge.data.votes import read_votes
 from feredge.errors import DataError
+from feredge.inference.contract import CLASSES, InputContract
 
 
 def load(

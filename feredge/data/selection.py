@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from feredge.contract import CLASSES
 from feredge.data.dataset import NO_LABEL, Dataset
 from feredge.data.folders import FER2013_NAMES
 from feredge.data.usage import TRAINING
 from feredge.errors import DataError
-from feredge.recipe import DataView
+from feredge.inference.contract import CLASSES
+from feredge.recipes.schema import DataView
 
 
 def select(dataset: Dataset, view: DataView) -> Dataset:

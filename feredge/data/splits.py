@@ -10,7 +10,7 @@ from feredge.data.duplicates import near_pairs, stand_in
 from feredge.data.selection import select
 from feredge.data.usage import TESTS, TRAINING, VALIDATION
 from feredge.errors import DataError
-from feredge.recipe import DataView
+from feredge.recipes.schema import DataView
 
 TEST_SHARE = 0.15
 """Share of the images set aside for the test where a data set brings no test split."""

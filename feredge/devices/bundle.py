@@ -18,24 +18,27 @@ from numpy.typing import NDArray
 
 import feredge
 from feredge import files
-from feredge.artifact import MANIFEST_FILE
-from feredge.bench.process import Worker
-from feredge.bench.subjects import run_subjects
-from feredge.bench.trial import Trial
+from feredge.benchmark.candidates import run_subjects
+from feredge.benchmark.trial import Trial
+from feredge.benchmark.workers.client import Worker
 from feredge.data import split, unique_images
 from feredge.data.dataset import Dataset
-from feredge.devices.aboard import DATA, PAYLOAD, SCHEMA, SETTINGS
+from feredge.devices.on_device import DATA, PAYLOAD, SCHEMA, SETTINGS
 from feredge.errors import ArtifactError, DataError
+from feredge.inference.artifact import MANIFEST_FILE
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
-SOURCES = ("*.py", "bench/*.py", "data/*.py", "devices/*.py", "inference/*.py", "inspection/*.py", "recipes/*.py")
+SOURCES = tuple(
+    f"{room}*.py"
+    for room in ("", "inference/", "inspection/", "benchmark/", "benchmark/workers/", "data/", "devices/", "recipes/")
+)
 """What a device runs of feredge; its needs are numpy and onnxruntime. LiteRT and OpenCV are used where they are."""
 
 
 @dataclass(frozen=True)
 class HowHard:
-    """What `feredge.bench.effort` is asked for on the device, whose cores may be others."""
+    """What `feredge.benchmark.effort` is asked for on the device, whose cores may be others."""
 
     name: str = "default"
     threads: tuple[int, ...] = ()
@@ -87,7 +90,7 @@ def bundle(
     test = splits.test
     np.savez(data, images=images, labels=test.labels, rows=test.rows, unique=unique, reference=reference)
     contents = {
-        "__main__.py": (Path(__file__).parent / "start.py").read_bytes(),
+        "__main__.py": (Path(__file__).parent / "bundle_main.py").read_bytes(),
         **sources(),
         f"{PAYLOAD}/{SETTINGS}": json.dumps(settings, sort_keys=True).encode(),
         f"{PAYLOAD}/{DATA}": data.getvalue(),

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from feredge import files
-from feredge.bench.results import Results
+from feredge.benchmark.results import Results
 from feredge.data.dataset import Dataset
 from feredge.devices.bundle import NORMAL, HowHard, bundle
+from feredge.devices.bundle_main import OLDEST
 from feredge.devices.ssh import ConnectionLost, Device
-from feredge.devices.start import OLDEST
 from feredge.errors import DeviceError, ResultsError
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder

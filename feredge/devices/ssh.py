@@ -79,7 +79,7 @@ class Device:
     options: tuple[str, ...] = ()
 
     def ask(self, do: str, *arguments: str, heard: Callable[[bytes], None] | None = None) -> dict[str, Any]:
-        """Run `there.py` on the device and return its answer; `heard` gets each whole line that comes before it.
+        """Run `agent.py` on the device and return its answer; `heard` gets each whole line that comes before it.
 
         Raises:
             ConnectionLost: ssh lost or did not get the connection, for a reason that may pass.
@@ -87,7 +87,7 @@ class Device:
         """
         # The other end's shell reads this text, whatever shell that is: every word is quoted.
         command = shlex.join([self.python, "-", do, *arguments])
-        program = (Path(__file__).parent / "there.py").read_bytes()
+        program = (Path(__file__).parent / "agent.py").read_bytes()
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as errors:
             source.write(program)
             source.seek(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.export.exporting import export
+    from feredge.export.exporter import export
 
 __all__ = ["export"]
 
@@ -13,6 +13,6 @@ __all__ = ["export"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'feredge.export' has no attribute {name!r}")
-    from feredge.export import exporting
+    from feredge.export import exporter
 
-    return getattr(exporting, name)
+    return getattr(exporter, name)

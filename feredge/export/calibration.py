@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import data
-from feredge.contract import Images
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.duplicates import stand_in
 from feredge.errors import DataError, RecipeError, RunError
-from feredge.recipe import DataView
+from feredge.inference.contract import Images
+from feredge.recipes.schema import DataView
 
 FEWEST = 100  # images that a range should rest on
 

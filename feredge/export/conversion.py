@@ -7,16 +7,17 @@ import os
 from collections.abc import Callable
 from typing import Any, Literal
 
-from feredge import artifact, files
-from feredge.artifact import REASON_LENGTH, Card, Entry, Failure
+from feredge import files
+from feredge.compress.rounding import Rounding
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
-from feredge.export.bound import Made
+from feredge.export.accuracy_bound import Made
 from feredge.export.job import Done, Job
-from feredge.export.rounding import Rounding
+from feredge.inference import artifact
+from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
+from feredge.inference.parallel import end_with_parent
+from feredge.inference.runtimes import Probabilities
+from feredge.recipes.variant import parse
 from feredge.run import RunFolder
-from feredge.runtime import Probabilities
-from feredge.variant import parse
-from feredge.workers import end_with_parent
 
 INTEGER = ("int8", "int16x8")
 """Precisions whose ranges come from calibration."""
@@ -63,8 +64,10 @@ def _write_file(
         ArtifactError: the converter failed; its own error is the cause.
         VerificationError: see verify.py.
     """
-    from feredge.export import contents, facts, promises, runtimes
-    from feredge.export.verify import verify
+    from feredge.compress import pruning
+    from feredge.export import parity
+    from feredge.export.verification import verify
+    from feredge.inspection import requirements, variant_checks, weights
 
     path = job.folder / name
     with files.replacing(path) as temporary:
@@ -79,25 +82,31 @@ def _write_file(
         except Exception as error:  # the converters raise whatever their libraries do
             raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
         figures = verify(temporary, card, job.images, reference, name=name)
-        inside = contents.read(temporary)
-        promises.check_size(inside, core, name)
-        compared = runtimes.compare(temporary, job.images, reference)
-        about = facts.of_file(temporary, inside) | facts.of_network(core)
+        inside = weights.read(temporary)
+        variant_checks.check_size(inside, pruning.weight_count(core), name)
+        compared = parity.compare(temporary, job.images, reference)
+        about = requirements.of_file(temporary, inside) | _about_network(core)
     if card.precision in INTEGER:
         figures["calibration_images"] = len(job.calibration)
     return artifact.entry(path, card, figures | made.figures, about), compared
 
 
+def _about_network(core: Any) -> dict[str, int]:
+    from feredge.train.networks import multiply_adds
+
+    return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
+
+
 def _with_card(model: bytes, card: Card, suffix: str) -> bytes:
     if suffix == ".tflite":
-        from feredge.export.fixed_batch import with_fixed_batch
-        from feredge.export.tflite_metadata import with_metadata
+        from feredge.export.tflite.fixed_batch import with_fixed_batch
+        from feredge.export.tflite.metadata import with_metadata
 
         return artifact.append_tflite_card(with_metadata(with_fixed_batch(model), card), card)
     import onnx
 
-    from feredge.export.to_onnx import with_card
-    from feredge.export.to_ort import to_ort
+    from feredge.export.onnx.converter import with_card
+    from feredge.export.onnx.ort import to_ort
 
     carded = with_card(onnx.load_from_string(model), card)
     return to_ort(carded) if suffix == ".ort" else carded
@@ -105,7 +114,7 @@ def _with_card(model: bytes, card: Card, suffix: str) -> bytes:
 
 def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
     """Return the variant's float network, and the function from a card to the file, which has no card yet."""
-    from feredge.export import rounding, variants
+    from feredge.compress import rounding, variants
 
     name, first = next(iter(job.cards.items()))
     weights = first.source["weights"]
@@ -118,8 +127,8 @@ def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
 
 
 def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding) -> Callable[[Card], Made]:
-    from feredge.export.bound import as_trained
-    from feredge.export.to_tflite import to_tflite, trained_int8
+    from feredge.export.accuracy_bound import as_trained
+    from feredge.export.tflite.converter import to_tflite, trained_int8
 
     def make(card: Card) -> Made:
         if card.precision == "int8" and quantized is not None:
@@ -132,7 +141,7 @@ def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding
 
 
 def _onnx_maker(job: Job, core: Any, rounding: Rounding) -> Callable[[Card], Made]:
-    from feredge.export import to_onnx
+    from feredge.export.onnx import converter as to_onnx
 
     made = dict[str, Made]()
 
@@ -150,8 +159,8 @@ def _onnx_maker(job: Job, core: Any, rounding: Rounding) -> Callable[[Card], Mad
 
 
 def _calibrated(job: Job, core: Any, kind: Literal["onnx", "tflite"], rounding: Rounding) -> Made:
-    from feredge.export.bound import within_bound
-    from feredge.export.integer import calibrated
+    from feredge.export.accuracy_bound import within_bound
+    from feredge.export.quantizer import calibrated
 
     return within_bound(
         lambda images: calibrated(core, images, kind, settings=job.settings, rounding=rounding), job, core

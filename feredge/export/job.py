@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.artifact import Card, Entry, Failure
-from feredge.contract import Images
-from feredge.recipe import Export
+from feredge.inference.artifact import Card, Entry, Failure
+from feredge.inference.contract import Images
+from feredge.recipes.schema import Export
 
 
 @dataclass(frozen=True, eq=False)

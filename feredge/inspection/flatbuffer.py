@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import tflite
+from feredge.inference import tflite
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "MUL")
 """Operators whose second input is a kernel. That of a MUL is one where it is a constant that differs by place."""

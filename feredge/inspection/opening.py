@@ -18,8 +18,8 @@ def try_open(model: Path | None, yunet: Path | None = None) -> None:
 
 
 def _open(model: str | None, yunet: str | None) -> None:
-    from feredge import faces
-    from feredge.runtime import open_checked
+    from feredge.inference import faces
+    from feredge.inference.runtimes import open_checked
 
     open_checked(model)
     if yunet is not None:

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files
-from feredge.artifact import PROBES_FILE, Manifest, check_bytes
-from feredge.contract import Images, InputContract
 from feredge.data.drawn import drawn
 from feredge.data.drawn_face import SIZE
 from feredge.errors import ArtifactError, one_line
-from feredge.runtime import Probabilities, Runner, open_artifact
+from feredge.inference.artifact import PROBES_FILE, Manifest, check_bytes
+from feredge.inference.contract import Images, InputContract
+from feredge.inference.runtimes import Probabilities, Runner, open_artifact
 
 PROBE_PICTURES = 64
 PROBE_SEED = 20_131

@@ -11,8 +11,8 @@ import numpy as np
 
 from feredge import files
 from feredge.errors import PictureError
-from feredge.pictures import Images, opencv, read_picture
-from feredge.predictor import Face
+from feredge.inference.pictures import Images, opencv, read_picture
+from feredge.inference.predictor import Face
 
 SMALLEST = 240  # pixels of the longer side below which a picture is enlarged, so that text can be read
 WRITABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

@@ -13,11 +13,11 @@ from typing import Any
 
 from feredge import files
 from feredge.errors import PictureError
+from feredge.inference.pictures import opencv
+from feredge.inference.predictor import Predictor
 from feredge.label.draw import annotate
 from feredge.label.track import Tracker
 from feredge.label.video import Frame, Video, watch
-from feredge.pictures import opencv
-from feredge.predictor import Predictor
 from feredge.progress import Progress, quiet
 
 CODES = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from feredge import files
 from feredge.errors import PictureError
-from feredge.faces import Detector, YuNet
+from feredge.inference.faces import Detector, YuNet
+from feredge.inference.predictor import Face, Predictor
 from feredge.label.table import Job, State, Table
-from feredge.predictor import Face, Predictor
 from feredge.progress import Progress, quiet
 
 Engine = Callable[[Sequence[str]], Iterable[list[Face] | PictureError]]

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import PictureError, RunError
+from feredge.inference.predictor import Face, Predictor
 from feredge.label.labelling import Engine
-from feredge.predictor import Face, Predictor
 
 BATCH = 64  # pictures sent to a worker at a time; what is lost with a worker, and done again
 

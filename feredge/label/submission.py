@@ -6,11 +6,11 @@ import csv
 from pathlib import Path
 
 from feredge import files
-from feredge.contract import CLASSES
 from feredge.data import load
 from feredge.data.kaggle import read_ids
 from feredge.errors import ArtifactError, DataError
-from feredge.predictor import Predictor
+from feredge.inference.contract import CLASSES
+from feredge.inference.predictor import Predictor
 from feredge.progress import Progress, quiet
 
 BATCH = 1024

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from feredge import files
 from feredge.errors import PictureError, RunError
-from feredge.predictor import Face
+from feredge.inference.predictor import Face
 
 NO_FACE = "no face found"
 SAFE_EVERY = 1.0  # seconds between two notes of how far it is

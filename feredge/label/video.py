@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import PictureError
+from feredge.inference.pictures import Images, opencv
+from feredge.inference.predictor import Predictor
 from feredge.label.track import Tracked, Tracker
-from feredge.pictures import Images, opencv
-from feredge.predictor import Predictor
 
 USUAL_RATE = 25.0  # frames a second, where a source does not say
 AHEAD = 4  # frames decoded while one is worked on

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
+from feredge.inference.contract import Images
 from feredge.plots.figures import RIGHT, WRONG, new_figure, save
 from feredge.predictions import Predictions
 

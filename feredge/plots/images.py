@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from feredge.contract import Images
+from feredge.inference.contract import Images
 from feredge.plots.figures import COLOURS, new_figure, save
 
 MARKS = (0.90, 0.95, 0.99)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from feredge import settings
+from feredge import dataclass_io
 from feredge.errors import RecipeError
-from feredge.recipe import Recipe
 from feredge.recipes.rules import check
+from feredge.recipes.schema import Recipe
 
 FOLDER = Path(__file__).parent
 
@@ -35,7 +35,7 @@ def load(name: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         if str(name) not in names():
-            raise RecipeError(f"unknown recipe {str(name)!r}{settings.nearest(str(name), names())}")
+            raise RecipeError(f"unknown recipe {str(name)!r}{dataclass_io.nearest(str(name), names())}")
         path = FOLDER / f"{name}.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def load(name: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     table.setdefault("name", path.stem)
     for change in changes:
         _apply(change, table)
-    recipe: Recipe = settings.read(Recipe, table, str(path))
+    recipe: Recipe = dataclass_io.read(Recipe, table, str(path))
     check(recipe, str(path))
     return recipe
 

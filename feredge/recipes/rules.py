@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from feredge import settings, variant
+from feredge import dataclass_io
 from feredge.errors import RecipeError
-from feredge.recipe import Augmentation, DataView, Network, Recipe, Schedule, Training
+from feredge.recipes import variant
+from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Schedule, Training
 
 Rules = tuple[tuple[bool, str], ...]
 SEEDS = f"seeds from 0 to {2**32 - 1}"
@@ -28,7 +29,7 @@ def check(recipe: Recipe, where: str) -> None:
             variant.parse(name)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from error
-    from feredge.artifact import EVERY_FILE, FORMATS, PRECISIONS
+    from feredge.inference.artifact import EVERY_FILE, FORMATS, PRECISIONS
 
     for values, known, key in (
         (recipe.export.precisions, PRECISIONS, "export.precisions"),
@@ -37,7 +38,7 @@ def check(recipe: Recipe, where: str) -> None:
     ):
         for value in values:
             if value not in known:
-                raise RecipeError(f"{where}: {key}: unknown {value!r}{settings.nearest(value, known)}")
+                raise RecipeError(f"{where}: {key}: unknown {value!r}{dataclass_io.nearest(value, known)}")
     if not recipe.export.files:
         raise RecipeError(f"{where}: expected a file to write, found no precision that its formats are written in")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from feredge.report.choice import Choice, choose
 from feredge.report.comparison import to_comparison
 from feredge.report.faces import faces
 from feredge.report.page import write_html
+from feredge.report.recommend import Choice, choose
 from feredge.report.side_by_side import write_comparison
 from feredge.report.table import to_csv
 from feredge.report.text import to_markdown, to_terminal

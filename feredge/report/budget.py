@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from feredge.bench.figures import Timing
-from feredge.bench.results import ALL_SLOWED, Results, Row
+from feredge.benchmark.metrics import Timing
+from feredge.benchmark.results import ALL_SLOWED, Results, Row
 from feredge.errors import ResultsError
-from feredge.report.choice import smallest_of_fastest
+from feredge.report.recommend import smallest_of_fastest
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from feredge.bench.results import Results, Row
-from feredge.bench.words import clocked, percent, signed
+from feredge.benchmark.formatting import clocked, percent, signed
+from feredge.benchmark.results import Results, Row
 from feredge.errors import ResultsError
 from feredge.report.text import code_span, plain_text
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feredge.artifact import LAYERS_FILE, RUNTIMES_FILE
+from feredge.inference.artifact import LAYERS_FILE, RUNTIMES_FILE
 from feredge.report.templates import render
 
 
 def layers(folder: Path) -> str:
-    """Return the section of each layer's int8 error; empty where `feredge layers` has not been run, or other text."""
+    """Return the section of each layer's int8 error; empty where `feredge sensitivity` has not been run, or other text."""
     found = {
         file: [row for row in rows if isinstance(row, dict) and "layer" in row]
         for file, rows in _read(folder / LAYERS_FILE).items()

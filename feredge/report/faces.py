@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.bench.figures import Drop
-from feredge.bench.results import Results
+from feredge.benchmark.metrics import Drop
+from feredge.benchmark.results import Results
 
 if TYPE_CHECKING:
     from feredge.data.dataset import Dataset

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feredge import files
-from feredge.bench.results import Results, Row
+from feredge.benchmark.results import Results, Row
 from feredge.console import visible
 from feredge.report import sections
-from feredge.report.choice import Choice, choose, comparable, pareto
+from feredge.report.accuracy_loss import damage, robustness
 from feredge.report.conversion import layers, runtimes
-from feredge.report.damage import damage, robustness
 from feredge.report.faces import shown
+from feredge.report.recommend import Choice, choose, comparable, pareto
 from feredge.report.templates import as_html, render, resource
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from feredge.bench.results import Results, Row
-from feredge.bench.words import percent, signed
-from feredge.report.choice import Choice, median
+from feredge.benchmark.formatting import percent, signed
+from feredge.benchmark.results import Results, Row
+from feredge.report.recommend import Choice, median
 from feredge.report.table import columns
 from feredge.report.templates import render
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from feredge import files
-from feredge.bench.figures import NOISY_FROM
-from feredge.bench.results import Machine, Results, Row
-from feredge.bench.words import clocked, percent, signed
+from feredge.benchmark.formatting import clocked, percent, signed
+from feredge.benchmark.metrics import NOISY_FROM
+from feredge.benchmark.results import Machine, Results, Row
 from feredge.report import sections
-from feredge.report.choice import choose, counted
 from feredge.report.comparison import gained, lettered, matched
+from feredge.report.recommend import choose, counted
 from feredge.report.templates import as_html, render, resource
 
 NARROWEST = 1.1

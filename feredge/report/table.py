@@ -7,9 +7,9 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feredge.bench.figures import Latency, Timing
-from feredge.bench.results import Results, Row
-from feredge.bench.words import VERDICTS, interval, minus
+from feredge.benchmark.formatting import VERDICTS, interval, minus
+from feredge.benchmark.metrics import Latency, Timing
+from feredge.benchmark.results import Results, Row
 
 Value = float | str | None
 

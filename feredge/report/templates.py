@@ -13,7 +13,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from feredge.bench.words import VERDICTS, interval, signed
+from feredge.benchmark.formatting import VERDICTS, interval, signed
 from feredge.console import visible
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 
-from feredge.bench.results import Results, Row
-from feredge.bench.words import clocked
+from feredge.benchmark.formatting import clocked
+from feredge.benchmark.results import Results, Row
 from feredge.console import rendered, visible
-from feredge.report.choice import choose
+from feredge.report.recommend import choose
 from feredge.report.table import Column, columns
 
 SHOWN = ("file", "bytes", "accuracy", "judged_on", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")

@@ -34,7 +34,7 @@ from starlette.exceptions import HTTPException  # type: ignore[import-not-found]
 from starlette.middleware.cors import CORSMiddleware  # type: ignore[import-not-found]
 
 import feredge
-from feredge.predictor import Predictor
+from feredge.inference.predictor import Predictor
 from feredge.serve.batcher import Batcher
 from feredge.serve.limits import SMALL_BODY, Budget, Limits
 from feredge.serve.metrics import Metrics

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from feredge.errors import FeredgeError, PictureError
-from feredge.predictor import CHUNK, Face, Predictor
+from feredge.inference.predictor import CHUNK, Face, Predictor
 from feredge.serve.limits import SMALL_PICTURE, Budget, Limits
 from feredge.serve.metrics import Metrics
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import FeredgeError, RunError
-from feredge.predictor import Predictor
+from feredge.inference.parallel import end_with_parent
+from feredge.inference.predictor import Predictor
 from feredge.serve.limits import ADDRESS_SLOTS, Limits
 from feredge.serve.metrics import Metrics
-from feredge.workers import end_with_parent
 
 GRACE = 30  # seconds to answer what came in, before a process ends
 BEAT_SECONDS = 1.0

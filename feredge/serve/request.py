@@ -18,7 +18,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from feredge.errors import PictureError
-from feredge.pictures import picture_size
+from feredge.inference.pictures import picture_size
 from feredge.serve.batcher import Answer, Batcher, BusyError
 from feredge.serve.limits import SMALL_BODY, Budget, Limits
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
-from feredge.recipe import Augmentation
+from feredge.inference.contract import Images
+from feredge.recipes.schema import Augmentation
 
 ERASED_AREA = (0.02, 0.2)  # share of the image, and aspect below, after Zhong et al., "Random erasing", 2017
 ERASED_ASPECT = (0.3, 3.3)

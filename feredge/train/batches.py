@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
-from feredge.recipe import Augmentation
+from feredge.inference.contract import Images
+from feredge.inference.parallel import in_order
+from feredge.recipes.schema import Augmentation
 from feredge.train.augment import augment, mix
-from feredge.workers import in_order
 
 AHEAD = 4  # batches made in advance; one takes a few percent of a step's time, so this covers any hiccup
 _ORDER, _CHANGES = 0, 1  # keep the two streams of random numbers apart

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.keras import has_bfloat16, keras, safe_to_fit, seed_everything, tf
-from feredge.recipe import Distillation, Network, Training
+from feredge.recipes.schema import Distillation, Network, Training
 from feredge.train.batches import Targets
 from feredge.train.networks import LOGITS, POOL, build_core, fold_input, plain_clone
-from feredge.train.starting import Trained
+from feredge.train.warm_start import Trained
 
 Precision = Literal["float32", "bfloat16"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.contract import Images
 from feredge.errors import RecipeError
+from feredge.inference.contract import Images
 from feredge.keras import keras, tf
-from feredge.recipe import Network
+from feredge.recipes.schema import Network
 from feredge.train.published import hidden_layers
 
 layers = keras.layers

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import files, linux
+from feredge import files
 from feredge.data.dataset import Splits
 from feredge.errors import RunError, one_line
+from feredge.inference import system_info
 from feredge.keras import keras
 from feredge.run import RunFolder
 from feredge.train.networks import multiply_adds, weights_digest, with_contract
@@ -75,7 +76,7 @@ def load_model(run: RunFolder) -> Any:
 
 def _about_host() -> dict[str, Any]:
     """Describe the machine, as far as it decides how long training takes and which weights come out; and the tools."""
-    cpu = linux.fields(linux.CPU).get("model name") or platform.processor() or platform.machine()
+    cpu = system_info.fields(system_info.CPU).get("model name") or platform.processor() or platform.machine()
     return {
         "host": {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(terse=True)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},

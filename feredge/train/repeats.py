@@ -7,7 +7,7 @@ import statistics
 
 from feredge import files
 from feredge.progress import Progress
-from feredge.recipe import Recipe
+from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
 

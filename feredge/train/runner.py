@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.artifact import Card
-from feredge.contract import Images, InputContract
 from feredge.errors import ArtifactError
+from feredge.inference.artifact import Card
+from feredge.inference.contract import Images, InputContract
 from feredge.keras import tf
 from feredge.run import RunFolder
 from feredge.train.record import load_model

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from feredge.recipe import Schedule, Training
+from feredge.recipes.schema import Schedule, Training
 from feredge.train.history import History, column
 
 

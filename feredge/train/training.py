@@ -21,16 +21,17 @@ from feredge.plots.epochs import curves
 from feredge.plots.outcome import confusion
 from feredge.predictions import Predictions
 from feredge.progress import Progress, quiet
-from feredge.recipe import Recipe
+from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
-from feredge.train import checkpoint, history, repeats, schedule, starting, teaching
+from feredge.train import checkpoint, history, repeats, schedule, warm_start
+from feredge.train import soft_labels as teaching
 from feredge.train.batches import Batches
 from feredge.train.fitting import Fitter, one_hot, resolve_precision
 from feredge.train.networks import build_core, compiled
 from feredge.train.record import record
 from feredge.train.score import Score, score
-from feredge.train.starting import Trained
-from feredge.train.teaching import SoftLabels
+from feredge.train.soft_labels import SoftLabels
+from feredge.train.warm_start import Trained
 
 NOTE_EVERY = 0.2  # seconds between two words about progress
 
@@ -142,10 +143,10 @@ def _train_once(
     size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.repeat
     core = build_core(recipe.network, size=size, classes=classes, channels=channels)  # or it says why not
     if given.start is not None:
-        starting.check(core, given.start)
+        warm_start.check(core, given.start)
     shown = None if recipe.augmentation.sizes else recipe.augmentation.crop or size
     for teacher in given.teachers:
-        starting.check_teacher(teacher, splits.train.classes, size, shown)
+        warm_start.check_teacher(teacher, splits.train.classes, size, shown)
     RunFolder.claim(run.path, recipe, dataset)
     with run.alone():
         if run.training.is_file():  # another process was faster
@@ -208,9 +209,9 @@ class _Fit:
             checkpoint.restore(run.checkpoint, saved, self.fitter.variables)
             self.history = saved["history"]
         elif given.start is not None:
-            start = starting.narrowed(given.start, self.fitter.averaged, split, training.seed)
-            some = stratified_sample(split, starting.IMAGES, training.seed)
-            starting.begin(self.fitter.averaged, start, split.classes, some.images)
+            start = warm_start.narrowed(given.start, self.fitter.averaged, split, training.seed)
+            some = stratified_sample(split, warm_start.IMAGES, training.seed)
+            warm_start.begin(self.fitter.averaged, start, split.classes, some.images)
             self.fitter.core.set_weights(self.fitter.averaged.get_weights())
 
     def epochs(self, progress: Progress) -> None:

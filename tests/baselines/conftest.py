@@ -12,7 +12,7 @@ pytest.importorskip("skl2onnx")
 from feredge import baselines
 from feredge.data import drawn, split
 from feredge.data.dataset import Splits
-from feredge.recipe import DataView
+from feredge.recipes.schema import DataView
 
 
 @pytest.fixture(scope="session")

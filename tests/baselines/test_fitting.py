@@ -14,7 +14,7 @@ from feredge import baselines
 from feredge.baselines import fitting
 from feredge.data import Dataset, Splits, drawn
 from feredge.errors import ArtifactError, DataError, RecipeError, VerificationError
-from feredge.runtime import open_artifact
+from feredge.inference.runtimes import open_artifact
 
 IDS = [system.id for system in baselines.SYSTEMS]
 

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from feredge import baselines
 from feredge.baselines.protocols import course_2024, six_class, study_2022
 from feredge.commands.baselines import command
-from feredge.contract import CLASSES
 from feredge.data import Dataset, drawn
 from feredge.errors import DataError
+from feredge.inference.contract import CLASSES
 
 TRAINING = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # images a class in FER2013
 TEST = (958, 111, 1024, 1774, 1247, 831, 1233)  # in both test splits together

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from feredge.bench import latency
-from feredge.bench.accuracy import accuracy
-from feredge.bench.figures import Latency
-from feredge.bench.results import Data, Machine, Results, Row
+from feredge.benchmark import latency
+from feredge.benchmark.accuracy import accuracy
+from feredge.benchmark.metrics import Latency
+from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.cli import main
 from feredge.commands import bench, measuring
-from feredge.contract import CLASSES
 from feredge.data import load
 from feredge.errors import ResultsError
+from feredge.inference.contract import CLASSES
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
 
@@ -80,7 +80,7 @@ def test_the_gate_compares_with_the_data_that_were_read(
     def stop(*_: object, **__: object) -> None:
         raise ResultsError("measuring begins")
 
-    monkeypatch.setattr("feredge.bench.compare", stop)
+    monkeypatch.setattr("feredge.benchmark.compare", stop)
     monkeypatch.chdir(tmp_path)
     path, read = tmp_path / "before.json", load("drawn:70").digest
     call = ["bench", str(NANO), "--data", "drawn:70", "--no-baselines", "--against", str(path)]
@@ -111,6 +111,6 @@ def test_the_command_in_a_report_names_no_folder_of_this_machine(
 def test_a_wrong_place_is_told_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards hours of measuring whose results have nowhere to go."""
     (tmp_path / "file").touch()
-    monkeypatch.setattr("feredge.bench.gather", lambda *_, **__: pytest.fail("it was measured"))
+    monkeypatch.setattr("feredge.benchmark.gather", lambda *_, **__: pytest.fail("it was measured"))
     done = CliRunner().invoke(main, ["bench", "models/nano", "--data", "drawn:70", "--out", str(tmp_path / "file")])
     assert done.exit_code == 2 and done.stderr.count("\n") == 1

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from device_models import card, faces, write_onnx
 
-from feredge import Predictor, cli, shipped
-from feredge.artifact import Manifest, entry
+from feredge import Predictor, cli
 from feredge.errors import ArtifactError
-from feredge.runtime import DEFAULT_MODEL
+from feredge.inference import model_zoo
+from feredge.inference.artifact import Manifest, entry
+from feredge.inference.runtimes import DEFAULT_MODEL
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def test_the_packaged_model_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
     installed = tmp_path / "site-packages" / "feredge"
     (installed / "models").mkdir(parents=True)
     shutil.copy(DEFAULT_MODEL, installed / "models")
-    monkeypatch.delenv(shipped.PLACES, raising=False)
-    monkeypatch.setattr(shipped, "PACKAGE", installed)
+    monkeypatch.delenv(model_zoo.PLACES, raising=False)
+    monkeypatch.setattr(model_zoo, "PACKAGE", installed)
     with Predictor("nano") as predictor:
         assert predictor.path == installed / "models" / DEFAULT_MODEL.name
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feredge.contract import CLASSES
 from feredge.data.drawn import ACTIONS, UNITS, drawn
 from feredge.errors import DataError
+from feredge.inference.contract import CLASSES
 
 
 def test_pixels_are_those_of_every_machine() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from feredge.contract import Images
 from feredge.data import duplicates
 from feredge.data.duplicates import NEAR, constant, first_twins, near_pairs, stand_in
+from feredge.inference.contract import Images
 
 
 def some_images(count: int, shape: tuple[int, int] = (48, 48), seed: int = 0) -> Images:

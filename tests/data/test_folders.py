@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from feredge.contract import CLASSES, Images, InputContract
 from feredge.data import info, load
 from feredge.errors import DataError
+from feredge.inference.contract import CLASSES, Images, InputContract
 
 EDITION = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
 

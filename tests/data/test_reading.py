@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge.contract import CLASSES, InputContract
 from feredge.data import load
 from feredge.data.dataset import Dataset
 from feredge.errors import DataError
+from feredge.inference.contract import CLASSES, InputContract
 
 
 def write_csv(path: Path, count: int = 4) -> Path:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from feredge.contract import CLASSES
 from feredge.data import NO_LABEL, Dataset, split
 from feredge.data.selection import select
 from feredge.errors import DataError
-from feredge.recipe import DataView
+from feredge.inference.contract import CLASSES
+from feredge.recipes.schema import DataView
 
 PLAIN = DataView(drop_duplicates=False, holdout=0.0)
 

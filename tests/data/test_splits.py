@@ -13,7 +13,7 @@ from feredge.data import drawn, split, stratified_sample, unique_images
 from feredge.data.dataset import NO_LABEL, Dataset, Splits
 from feredge.data.duplicates import near_pairs
 from feredge.errors import DataError
-from feredge.recipe import DataView
+from feredge.recipes.schema import DataView
 
 
 def faces(usage: list[str], seed: int = 0, copies: float = 0.0) -> Dataset:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from toy_workshop import FILES, build, make_run
 
-from feredge.bench import latency, machine, subjects
-from feredge.bench.accuracy import accuracy
-from feredge.bench.figures import Condition, Latency, Reading
-from feredge.bench.results import Data, Results, Row
+from feredge.benchmark import candidates, latency, machine
+from feredge.benchmark.accuracy import accuracy
+from feredge.benchmark.metrics import Condition, Latency, Reading
+from feredge.benchmark.results import Data, Results, Row
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.devices.bundle import HowHard, bundle
@@ -39,14 +39,14 @@ def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFold
 @pytest.fixture(autouse=True)
 def linear_float(monkeypatch: pytest.MonkeyPatch) -> None:
     """Open the toy run's float model with the runner that can."""
-    monkeypatch.setattr(subjects, "FLOAT_RUNNER", LINEAR)
+    monkeypatch.setattr(candidates, "FLOAT_RUNNER", LINEAR)
 
 
 @pytest.fixture(scope="session")
 def toy_bundle(toy_run: RunFolder, faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's bundle."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subjects, "FLOAT_RUNNER", LINEAR)
+        patch.setattr(candidates, "FLOAT_RUNNER", LINEAR)
         return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", hard=HowHard("quick"))
 
 

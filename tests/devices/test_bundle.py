@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from feredge import report
-from feredge.bench import Results
+from feredge.benchmark import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
-from feredge.devices import start as start_module
+from feredge.devices import bundle_main as start_module
 from feredge.devices.bundle import HowHard, bundle
 from feredge.errors import RunError
 from feredge.run import RunFolder

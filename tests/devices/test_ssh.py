@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feredge.bench import Results
+from feredge.benchmark import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
 from feredge.devices.bundle import HowHard

@@ -11,10 +11,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from tiny_training import stripes
 
-from feredge.artifact import Manifest
-from feredge.export import contents
+from feredge.inference.artifact import Manifest
+from feredge.inference.runtimes import open_artifact
+from feredge.inspection import weights
 from feredge.run import RunFolder
-from feredge.runtime import open_artifact
 
 Exported = tuple[RunFolder, Manifest]
 
@@ -77,7 +77,7 @@ def test_onnx_int8_takes_pixels_as_integers(exported: Exported, name: str) -> No
     kinds = collections.Counter(node.op_type for node in graph.node)
     assert not {"Cast", "Mul", "Div"} & set(kinds) and kinds["Softmax"] == 1
     assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    inside = contents.read(exported[0].artifacts / name)
+    inside = weights.read(exported[0].artifacts / name)
     assert inside.pixels == (np.float32(1 / 255), 0)
     assert {kernel.dtype for kernel in inside.kernels.values()} == {np.dtype(np.int8)}
     assert graph.node[-1].op_type == "Softmax"  # in float: 256 steps would tie classes
@@ -98,14 +98,14 @@ def test_onnxruntime_runs_int8_as_integers(exported: Exported, name: str, tmp_pa
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("pruned-60")])
 def test_pruned_weights_are_zero_in_the_file(exported: Exported, name: str) -> None:
     """Guards against zeros lost on the way: every kernel of the final file is counted, not Keras's."""
-    inside = contents.read(exported[0].artifacts / name)
+    inside = weights.read(exported[0].artifacts / name)
     assert len(inside.kernels) == 7 and inside.sparsity >= 0.6
     assert all(kernel.any() for kernel in inside.kernels.values())
 
 
 def test_dense_weights_are_not_pruned(exported: Exported) -> None:
     """Guards the sparsity measurement itself."""
-    assert contents.read(exported[0].artifacts / "dense.float32.onnx").sparsity < 0.01
+    assert weights.read(exported[0].artifacts / "dense.float32.onnx").sparsity < 0.01
 
 
 def test_sizes_follow_precision(exported: Exported) -> None:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from tiny_training import stripes
 
 from feredge import data
+from feredge.compress import ranges, rounding
 from feredge.data.dataset import Splits
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
-from feredge.export import calibration, ranges, rounding
-from feredge.export.to_onnx import _symmetric
-from feredge.recipe import DataView
+from feredge.export import calibration
+from feredge.export.onnx.converter import _symmetric
+from feredge.recipes.schema import DataView
 
 SIMPLE = ("min-max", "moving-average")
 # Nothing so near zero that a step of it is no normal float32: no trained weight is.

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from feredge.errors import VerificationError
-from feredge.export.fixed_batch import check_fixed_batch, with_fixed_batch
+from feredge.export.tflite.fixed_batch import check_fixed_batch, with_fixed_batch
+from feredge.inference.tflite import TFLiteGraph, litert_interpreter
 from feredge.inspection import flatbuffer
 from feredge.keras import keras
-from feredge.tflite import TFLiteGraph, litert_interpreter
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 12, 12, 1), dtype=np.uint8)
 
@@ -19,7 +19,7 @@ IMAGES = np.random.default_rng(1).integers(0, 256, (4, 12, 12, 1), dtype=np.uint
 @pytest.fixture(scope="module")
 def reshaping() -> bytes:
     """Give a network whose reshapes take their batch from a shape that is computed, as it is converted."""
-    from feredge.export.to_tflite import to_tflite
+    from feredge.export.tflite.converter import to_tflite
 
     layers = keras.layers
     keras.utils.set_random_seed(1)

@@ -17,18 +17,22 @@ from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge import data, files
-from feredge.artifact import Manifest
+from feredge.compress import variants
 from feredge.errors import ArtifactError, RecipeError, VerificationError
-from feredge.export import bound, contents, exporting, int8_tflite, integer, layers, runtimes, to_onnx, variants
-from feredge.export.int8_onnx import Int8Onnx
-from feredge.export.int8_tflite import Int8TFLite
-from feredge.export.tflite_metadata import ENTRY, FIELDS, IDENTIFIER, LABELS_OF_AXIS
-from feredge.export.to_ort import to_ort
-from feredge.export.to_tflite import to_tflite
-from feredge.inspection import flatbuffer
-from feredge.recipe import Export
+from feredge.export import accuracy_bound, exporter, parity, quantizer
+from feredge.export import layer_error as layers
+from feredge.export.onnx import converter
+from feredge.export.onnx.int8 import Int8Onnx
+from feredge.export.onnx.ort import to_ort
+from feredge.export.tflite import int8
+from feredge.export.tflite.converter import to_tflite
+from feredge.export.tflite.int8 import Int8TFLite
+from feredge.export.tflite.metadata import ENTRY, FIELDS, IDENTIFIER, LABELS_OF_AXIS
+from feredge.inference.artifact import Manifest
+from feredge.inference.runtimes import open_artifact
+from feredge.inspection import flatbuffer, weights
+from feredge.recipes.schema import Export
 from feredge.run import RunFolder
-from feredge.runtime import open_artifact
 from feredge.train import networks as float_networks
 from feredge.train.networks import compiled
 
@@ -44,8 +48,8 @@ def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tupl
     run = with_recipe(trained, tmp_path_factory.mktemp("matrix") / "run", SMALL)
     settings = Export((), (), also=NEW, calibration=64, keep_float=("stem_conv",), method="percentile")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "processes", one_thread)
-        return run, exporting.export(run, stripes(), settings=settings, variants=("dense",))
+        patch.setattr(exporter, "processes", one_thread)
+        return run, exporter.export(run, stripes(), settings=settings, variants=("dense",))
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +61,11 @@ def core(trained: RunFolder) -> Any:
 @pytest.fixture(scope="module")
 def graph(core: Any) -> Any:
     """Give the same as ONNX."""
-    return to_onnx.core_graph(core, opset=17)
+    return converter.core_graph(core, opset=17)
 
 
 @pytest.fixture(scope="module")
-def networks(core: Any, graph: Any) -> dict[str, integer.Integer]:
+def networks(core: Any, graph: Any) -> dict[str, quantizer.Integer]:
     """Give the same calibrated for both formats."""
     return {"onnx": Int8Onnx(graph, CHOSEN), "tflite": Int8TFLite(core, CHOSEN)}
 
@@ -85,7 +89,7 @@ def test_every_file_stands_with_its_facts(matrix: tuple[RunFolder, Manifest]) ->
 
 def test_kernels_are_stored_as_the_precision_says(matrix: tuple[RunFolder, Manifest]) -> None:
     """Guards half-precision and int16x8 files that are not, and the one layer that was to stay in float."""
-    kinds = {name: contents.read(matrix[0].artifacts / f"dense.{name}").kernels for name in NEW}
+    kinds = {name: weights.read(matrix[0].artifacts / f"dense.{name}").kernels for name in NEW}
     assert {kernel.dtype for kernel in kinds["float16.onnx"].values()} == {np.dtype(np.float16)}
     assert {kernel.dtype for kernel in kinds["int16x8.tflite"].values()} == {np.dtype(np.int8)}
     for name in ("int8.ort", "int8.tflite"):
@@ -108,7 +112,7 @@ def test_runtimes_are_compared(matrix: tuple[RunFolder, Manifest]) -> None:
 def test_a_runtime_that_cannot_run_a_file_says_why(tmp_path: Path) -> None:
     """Guards the export against a runtime's own error: it is a finding there, and the other runtimes are asked too."""
     files.write_bytes(tmp_path / "x.onnx", b"nothing of the kind")
-    found = runtimes.compare(tmp_path / "x.onnx", IMAGES, np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels])
+    found = parity.compare(tmp_path / "x.onnx", IMAGES, np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels])
     assert len(found) == 3 and all(list(figures) == ["failed"] and figures["failed"] for figures in found.values())
 
 
@@ -158,22 +162,22 @@ def test_android_finds_the_labels(matrix: tuple[RunFolder, Manifest]) -> None:
 def test_ort_files_are_the_same_in_every_process(matrix: tuple[RunFolder, Manifest], tmp_path: Path) -> None:
     """Guards the list that onnxruntime writes in the order of a hash table, another one in each process."""
     source = matrix[0].artifacts / "dense.float16.onnx"
-    script = "import sys; from pathlib import Path; from feredge.export.to_ort import to_ort\n"
+    script = "import sys; from pathlib import Path; from feredge.export.onnx.ort import to_ort\n"
     script += "sys.stdout.buffer.write(to_ort(Path(sys.argv[1]).read_bytes()))"
     done = subprocess.run([sys.executable, "-c", script, str(source)], capture_output=True, check=True)
     assert done.stdout == to_ort(source.read_bytes())
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
-def test_layers_are_ranked_and_float_ones_lose_nothing(networks: dict[str, integer.Integer], kind: str) -> None:
+def test_layers_are_ranked_and_float_ones_lose_nothing(networks: dict[str, quantizer.Integer], kind: str) -> None:
     """Guards the table, worst first, and that a layer left in float takes its error out of the file."""
     network = networks[kind]
     rows = layers.table(network, IMAGES[:16])
     assert {row["layer"] for row in rows} == set(network.layers) and "stem_conv" in network.layers
     assert [row["alone_mse"] for row in rows] == sorted((row["alone_mse"] for row in rows), reverse=True)
-    exact = integer.answers(network.quantize(network.layers), IMAGES)
-    whole = layers.noise(exact, integer.answers(network.quantize(), IMAGES))[0]
-    eased = layers.noise(exact, integer.answers(network.quantize([row["layer"] for row in rows[:4]]), IMAGES))[0]
+    exact = quantizer.answers(network.quantize(network.layers), IMAGES)
+    whole = layers.noise(exact, quantizer.answers(network.quantize(), IMAGES))[0]
+    eased = layers.noise(exact, quantizer.answers(network.quantize([row["layer"] for row in rows[:4]]), IMAGES))[0]
     assert eased < whole
 
 
@@ -209,41 +213,41 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
         found[: model[0]] = np.roll(found[: model[0]], 1, axis=1)
         return found
 
-    monkeypatch.setattr(bound, "answers", answers)
+    monkeypatch.setattr(accuracy_bound, "answers", answers)
     monkeypatch.setattr(layers, "answers", answers)
     monkeypatch.setattr(float_networks, "compiled", lambda core: lambda images: rows[: len(images)])
 
 
 def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:
     """Guards --max-drop: in the order of the damage, no more layers than needed, and it says which."""
-    made = bound.within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]
+    made = accuracy_bound.within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]
     assert made.float_layers == ("c", "b") and made.figures["validation_drop"] == pytest.approx(100 / 70)
-    made = bound.within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    made = accuracy_bound.within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]
     assert made.float_layers == ()
-    made = bound.within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    made = accuracy_bound.within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]
     assert made.float_layers == ("b",)
 
 
 def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -> None:
     """Guards a gate that gives way: a file that was trained in int8 has no layer to put back."""
     with pytest.raises(VerificationError, match=r"at most 2 pp on the validation images, found 18\.57 pp"):
-        bound.as_trained(bytes([13]), _job(max_drop=2.0), None)
+        accuracy_bound.as_trained(bytes([13]), _job(max_drop=2.0), None)
     with pytest.raises(RecipeError, match="keep_float: the TFLite file of a qat variant was trained in int8"):
-        bound.as_trained(bytes([1]), _job(keep_float=("a",)), None)
+        accuracy_bound.as_trained(bytes([1]), _job(keep_float=("a",)), None)
     with pytest.raises(RecipeError, match="unknown layer 'd'; known are a, b, c"):
-        bound.within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
+        accuracy_bound.within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize("method", ["moving-average", "percentile", "entropy"])
 def test_each_method_makes_files_that_agree(
-    core: Any, graph: Any, networks: dict[str, integer.Integer], method: str
+    core: Any, graph: Any, networks: dict[str, quantizer.Integer], method: str
 ) -> None:
     """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
     exact = compiled(core)(IMAGES[..., 0])
     others = {"onnx": Int8Onnx(graph, CHOSEN, method=method), "tflite": Int8TFLite(core, CHOSEN, method=method)}
     for kind, other in others.items():
-        rows = integer.answers(other.quantize(), IMAGES)
-        assert (rows != integer.answers(networks[kind].quantize(), IMAGES)).any()
+        rows = quantizer.answers(other.quantize(), IMAGES)
+        assert (rows != quantizer.answers(networks[kind].quantize(), IMAGES)).any()
         assert (rows.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.9
 
 
@@ -266,7 +270,7 @@ def test_fewer_bits_for_kernels(graph: Any) -> None:
 
 def _kernels(path: Path, model: bytes) -> dict[str, Any]:
     path.write_bytes(model)
-    return contents.read(path).kernels
+    return weights.read(path).kernels
 
 
 def _of_stem(kernels: dict[str, Any]) -> Any:
@@ -276,7 +280,7 @@ def _of_stem(kernels: dict[str, Any]) -> Any:
 
 
 def test_layers_in_float_keep_their_own_weights(
-    networks: dict[str, integer.Integer], core: Any, tmp_path: Path
+    networks: dict[str, quantizer.Integer], core: Any, tmp_path: Path
 ) -> None:
     """Guards keep_float against weights in float32 that are those of int8 all the same."""
     exact = core.get_layer("stem_conv").kernel.numpy().reshape(-1, core.get_layer("stem_conv").filters).T
@@ -289,7 +293,7 @@ def test_layers_in_float_keep_their_own_weights(
 
 def test_small_kernels_of_dynamic_files_keep_their_own_weights(core: Any, graph: Any, tmp_path: Path) -> None:
     """Guards what is stored in float32 against being rounded to int8 first, and that large kernels are rounded."""
-    onnx_file = to_onnx.at_precision(graph, "dynamic-int8").SerializeToString()
+    onnx_file = converter.at_precision(graph, "dynamic-int8").SerializeToString()
     tflite_file = to_tflite(core, "dynamic-int8", calibration=CHOSEN)
     exact = _of_stem(_kernels(tmp_path / "x.onnx", graph.SerializeToString()))
     # TFLite's converter folds the pixels' scale into the first kernel.
@@ -299,7 +303,7 @@ def test_small_kernels_of_dynamic_files_keep_their_own_weights(core: Any, graph:
         assert {values.dtype for values in kernels.values()} == {np.dtype(np.int8), np.dtype(np.float32)}
 
 
-def test_the_softmax_of_an_int8_file_reads_what_the_last_layer_computed(networks: dict[str, integer.Integer]) -> None:
+def test_the_softmax_of_an_int8_file_reads_what_the_last_layer_computed(networks: dict[str, quantizer.Integer]) -> None:
     """Guards against ties: logits in 256 steps gave two classes the same probability on one image in forty."""
     graph = onnx.load_from_string(networks["onnx"].quantize()).graph
     (softmax,) = (node for node in graph.node if node.op_type == "Softmax")
@@ -311,8 +315,8 @@ def test_the_softmax_of_an_int8_file_reads_what_the_last_layer_computed(networks
 
 def test_a_moving_average_goes_by_batches(core: Any) -> None:
     """Guards the method's meaning in both formats: single images' extremes are narrower than a batch's."""
-    calibrated = int8_tflite._calibrated(core, CHOSEN[:8])
-    sizes = [{len(values) for values in batch.values()} for batch in int8_tflite._activations(calibrated, CHOSEN[:40])]
+    calibrated = int8._calibrated(core, CHOSEN[:8])
+    sizes = [{len(values) for values in batch.values()} for batch in int8._activations(calibrated, CHOSEN[:40])]
     assert sizes == [{32}, {8}]
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from toy_workshop import card
 
-from feredge.artifact import Failure, Manifest, entry, finish_swap, unfinished
 from feredge.errors import ArtifactError, VerificationError
-from feredge.export import swapping
-from feredge.runtime import find_model
+from feredge.export import replacement
+from feredge.inference.artifact import Failure, Manifest, entry, finish_swap, unfinished
+from feredge.inference.runtimes import find_model
 
 # The child dies by SIGKILL at its Nth renaming or removal of any file or folder.
 CHILD = """
@@ -44,9 +44,9 @@ def _write(folder: Path, text: str, *names: str) -> None:
 
 
 def _export(folder: Path, text: str, *names: str) -> None:
-    _write(swapping.begin(folder), text, *names)
-    swapping.carry_over(folder)
-    swapping.swap(folder)
+    _write(replacement.begin(folder), text, *names)
+    replacement.carry_over(folder)
+    replacement.swap(folder)
 
 
 def _places(folder: Path) -> dict[str, list[str]]:
@@ -66,7 +66,7 @@ def test_no_kill_loses_anything(tmp_path: Path, names: tuple[str, ...]) -> None:
     for moment in range(1, 30):
         folder = tmp_path / str(moment) / "artifacts"
         _write(folder, "old", A, B)
-        _write(swapping.begin(folder), "new", *names)
+        _write(replacement.begin(folder), "new", *names)
         done = subprocess.run([sys.executable, "-c", CHILD, str(folder), str(moment)], capture_output=True, text=True)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         finish_swap(folder)
@@ -91,7 +91,7 @@ def test_who_reads_finishes_the_swap(tmp_path: Path) -> None:
     """Guards a reader that comes between both renames: it finds the new files."""
     folder = tmp_path / "artifacts"
     _write(folder, "old", A, B)
-    _write(swapping.begin(folder), "new", A)
+    _write(replacement.begin(folder), "new", A)
     folder.rename(tmp_path / "artifacts.previous")
     assert find_model(tmp_path).read_text() == f"new {A}"
     assert not unfinished(folder).exists()
@@ -100,7 +100,7 @@ def test_who_reads_finishes_the_swap(tmp_path: Path) -> None:
 def test_half_an_export_is_never_taken(tmp_path: Path) -> None:
     """Guards a killed first export, whose manifest is not there yet: the next begins anew."""
     folder = tmp_path / "artifacts"
-    (swapping.begin(folder) / B).write_text("half")
+    (replacement.begin(folder) / B).write_text("half")
     finish_swap(folder)
     assert not folder.exists()
     _export(folder, "new", A)
@@ -114,7 +114,7 @@ def test_lost_files_remain_until_they_are_written_again(tmp_path: Path) -> None:
     (folder / "layers.json").write_text("{}")
     _export(folder, "two", A)
     assert _places(folder) == {"artifacts": [A], "artifacts.previous": sorted((A, B))}
-    assert swapping.remaining(folder) == [(tmp_path / "artifacts.previous", [B])]
+    assert replacement.remaining(folder) == [(tmp_path / "artifacts.previous", [B])]
     _export(folder, "three", C)
     assert _places(folder) == {
         "artifacts": [C],

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feredge.errors import ArtifactError
-from feredge.export.foreign_file import open_network
 from feredge.importing.audit import CLASSES, audit_config, parse_config
 from feredge.importing.containers import audit_hdf5
+from feredge.importing.keras_file import open_network
 from feredge.keras import keras, tf
 
 layers = keras.layers

@@ -12,7 +12,8 @@ from device_models import card, save_onnx, write_onnx, write_tflite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feredge.artifact import (
+from feredge.errors import ArtifactError, FeredgeError
+from feredge.inference.artifact import (
     CARD_FILE,
     CARD_KEY,
     CARD_LIMIT,
@@ -21,12 +22,11 @@ from feredge.artifact import (
     append_tflite_card,
     read_card,
 )
-from feredge.errors import ArtifactError, FeredgeError
 from feredge.inference.onnx_check import check_onnx, read_onnx
 from feredge.inference.ort_check import check_ort
+from feredge.inference.runtimes import LiteRTRunner
 from feredge.inference.tflite_check import check_tflite
 from feredge.inspection.child import Child
-from feredge.runtime import LiteRTRunner
 
 MODELS = Path(__file__).parents[2] / "models"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from feredge.errors import PictureError
-from feredge.pictures import picture_size, read_picture
+from feredge.inference.pictures import picture_size, read_picture
 
 RAMP = np.tile(np.arange(256), (4, 1))
 

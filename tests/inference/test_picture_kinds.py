@@ -14,7 +14,7 @@ from device_models import faces
 
 from feredge import Predictor
 from feredge.errors import PictureError
-from feredge.pictures import MAX_PIXELS, as_pixels, in_order, picture_size, read_picture
+from feredge.inference.pictures import MAX_PIXELS, as_pixels, in_order, picture_size, read_picture
 
 Image = pytest.importorskip("PIL.Image")
 COLOR = faces(1, channels=3)[0]

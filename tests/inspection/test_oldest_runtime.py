@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from feredge.export import facts
-from feredge.inspection import flatbuffer, oldest_runtime
+from feredge.inspection import flatbuffer, oldest_runtime, requirements
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -19,7 +18,7 @@ def test_shipped_tflite_files_are_measured(network: str, precision: str) -> None
     path = MODELS / network / f"dense.{precision}.tflite"
     version = oldest_runtime.measured(path)
     assert version is not None and oldest_runtime.release(version) < (2, 10)
-    assert facts.oldest_runtime(path)["oldest_runtime"] == f"TensorFlow Lite {version}"
+    assert requirements.oldest_runtime(path)["oldest_runtime"] == f"TensorFlow Lite {version}"
 
 
 def test_a_scale_for_each_dense_channel_needs_a_newer_runtime(tmp_path: Path) -> None:
@@ -43,4 +42,4 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path) -> None:
     path = tmp_path / "new.tflite"
     path.write_bytes(flatbuffer.pack(model))
     assert oldest_runtime.measured(path) is None
-    assert facts.oldest_runtime(path)["oldest_runtime"].endswith("(not measured)")
+    assert requirements.oldest_runtime(path)["oldest_runtime"].endswith("(not measured)")

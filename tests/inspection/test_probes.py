@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from feredge.artifact import PRECISIONS
+from feredge.inference.artifact import PRECISIONS
 from feredge.inspection.probes import answer_bound, compare_answers
 
 

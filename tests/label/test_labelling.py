@@ -17,7 +17,7 @@ from device_models import draw_frame, faces, write_yunet
 
 from feredge import Predictor
 from feredge.errors import PictureError, RunError
-from feredge.faces import Detector
+from feredge.inference.faces import Detector
 from feredge.label.labelling import label
 from feredge.label.sources import list_pictures
 

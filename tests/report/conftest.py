@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from feredge.bench import latency
-from feredge.bench.accuracy import accuracy, drop
-from feredge.bench.corruptions import STRENGTHS
-from feredge.bench.figures import Cold, Corrupted, Latency, Memory, Throughput
-from feredge.bench.results import Data, Machine, Results, Row
-from feredge.contract import CLASSES
+from feredge.benchmark import latency
+from feredge.benchmark.accuracy import accuracy, drop
+from feredge.benchmark.corruptions import STRENGTHS
+from feredge.benchmark.metrics import Cold, Corrupted, Latency, Memory, Throughput
+from feredge.benchmark.results import Data, Machine, Results, Row
+from feredge.inference.contract import CLASSES
 
 IMAGES = 3589
 NAMES = {

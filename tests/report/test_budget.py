@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge.bench.figures import Condition, Latency, Reading
-from feredge.bench.results import ALL_SLOWED, Results
+from feredge.benchmark.metrics import Condition, Latency, Reading
+from feredge.benchmark.results import ALL_SLOWED, Results
 from feredge.cli import main
 from feredge.errors import ResultsError
 from feredge.report import text
 from feredge.report.budget import Budget, select
-from feredge.report.choice import choose
+from feredge.report.recommend import choose
 
 
 def test_the_winner_fits_and_every_other_has_a_reason(results: Results) -> None:

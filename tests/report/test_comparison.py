@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from feredge.bench.results import Results
+from feredge.benchmark.results import Results
 from feredge.errors import ResultsError
 from feredge.report import to_comparison
 from feredge.report.side_by_side import to_page

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from feredge.artifact import LAYERS_FILE, RUNTIMES_FILE
-from feredge.bench.results import Results
+from feredge.benchmark.results import Results
+from feredge.inference.artifact import LAYERS_FILE, RUNTIMES_FILE
 from feredge.report.conversion import layers, runtimes
 from feredge.report.page import to_html
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import chromium
 import pytest
 
-from feredge.bench.figures import Condition, Instructions, Reading
-from feredge.bench.results import Results
+from feredge.benchmark.metrics import Condition, Instructions, Reading
+from feredge.benchmark.results import Results
 from feredge.report import choose, write_comparison, write_html
 from feredge.report.faces import MOST, shown
 from feredge.report.page import to_html

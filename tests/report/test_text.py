@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from feredge.bench.results import Results
+from feredge.benchmark.results import Results
 from feredge.report import to_csv, to_markdown, to_terminal
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feredge.recipe import Augmentation
+from feredge.recipes.schema import Augmentation
 from feredge.train.augment import ERASED_AREA, augment, mix
 
 NOTHING = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)

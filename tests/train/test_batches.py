@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from feredge.recipe import Augmentation
+from feredge.recipes.schema import Augmentation
 from feredge.train.batches import Batches
 
 PLAIN = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)

@@ -11,7 +11,7 @@ from tiny_training import RECIPE, stripes
 
 from feredge.errors import RecipeError
 from feredge.keras import keras, seed_everything
-from feredge.recipe import Network
+from feredge.recipes.schema import Network
 from feredge.train import channels
 from feredge.train.batches import Batches
 from feredge.train.fitting import one_hot

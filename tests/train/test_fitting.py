@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tiny_training import RECIPE
 
 from feredge.keras import keras
-from feredge.recipe import Distillation, Network, Training
+from feredge.recipes.schema import Distillation, Network, Training
 from feredge.train.fitting import Fitter, one_hot
 from feredge.train.networks import compiled, weights_digest
-from feredge.train.starting import Trained
+from feredge.train.warm_start import Trained
 
 NETWORK = Network(stem=4, stem_stride=1, channels=(4,), blocks=(1,), dropout=0.0)
 BATCH = (8, 12, 12, 1)

@@ -10,7 +10,7 @@ import pytest
 from feredge import recipes
 from feredge.errors import RecipeError
 from feredge.keras import keras
-from feredge.recipe import Network
+from feredge.recipes.schema import Network
 from feredge.train.networks import build_core, multiply_adds, with_contract
 
 

@@ -12,7 +12,7 @@ from tiny_training import epochs_of, stripes
 
 from feredge import recipes
 from feredge.errors import DataError, RecipeError
-from feredge.recipe import Augmentation, DataView, Network, Recipe, Schedule, Training
+from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Schedule, Training
 from feredge.run import RunFolder
 from feredge.train import load_model, train
 from feredge.train.history import COLUMNS

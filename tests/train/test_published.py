@@ -10,8 +10,8 @@ import pytest
 from feredge import recipes
 from feredge.errors import RecipeError
 from feredge.keras import keras
-from feredge.recipe import Network
 from feredge.recipes.rules import UNPADDED
+from feredge.recipes.schema import Network
 from feredge.train.networks import build_core, fold_input
 from feredge.train.published import NETWORKS
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feredge.keras import keras
-from feredge.recipe import Schedule, Training
+from feredge.recipes.schema import Schedule, Training
 from feredge.train import history, schedule
 from feredge.train.schedule import learning_rate
 

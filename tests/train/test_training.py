@@ -17,7 +17,7 @@ from tiny_training import RECIPE, epochs_of, stripes, with_training
 
 from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError
-from feredge.recipe import DataView
+from feredge.recipes.schema import DataView
 from feredge.run import RunFolder
 from feredge.train import load_model, train, training
 
@@ -45,7 +45,7 @@ train(RECIPE, stripes(), Path(sys.argv[1]), progress=progress)
 
 def _child(run: Path, moment: str) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(run), moment], cwd=Path(__file__).parent, capture_output=True, text=True
+        [sys.executable, "-c", CHILD, str(run), moment], cwd=Path(__file__).parents[1], capture_output=True, text=True
     )
     return done.returncode
 

@@ -1,0 +1,111 @@
+"""The machine's peak: multiply-adds a second of a large matrix product on one thread, in float32 and in int8.
+
+The product runs in onnxruntime, and in float32 in numpy too; the best of all sizes and runs counts. It is what this
+machine's best kernels reach, not what its data sheet says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+SIZES = (256, 512, 1024)
+SECONDS = 0.15
+"""For each size and library."""
+_FLOAT, _UINT8, _INT8, _INT32, _INT64 = 1, 2, 3, 6, 7
+"""Tensor types as ONNX numbers them."""
+
+
+def measure(*, seconds: float = SECONDS) -> dict[str, float]:
+    """Return multiply-adds a second, by precision: `float32` and `int8`. Threads are the process's environment's."""
+    floats = [rate for size in SIZES for rate in (_numpy(size, seconds), _onnxruntime(size, seconds, integer=False))]
+    integers = [_onnxruntime(size, seconds, integer=True) for size in SIZES]
+    return {"float32": max(floats), "int8": max(integers)}
+
+
+def _numpy(size: int, seconds: float) -> float:
+    matrix = np.random.default_rng(1).random((size, size), np.float32)
+    out = np.empty_like(matrix)
+    return size**3 / _fastest(lambda: np.matmul(matrix, matrix, out=out), seconds)
+
+
+def _onnxruntime(size: int, seconds: float, *, integer: bool) -> float:
+    from feredge.inference.runtimes import onnx_session
+
+    session = onnx_session(_product(size, integer=integer), threads=1)
+    random = np.random.default_rng(1)
+    data: Any = random.random((size, size), np.float32)
+    if integer:
+        data = random.integers(0, 256, (size, size), np.uint8)
+    return size**3 / _fastest(lambda: session.run(None, {"data": data}), seconds)
+
+
+def _fastest(call: Callable[[], object], seconds: float) -> float:
+    """Return the seconds of the fastest run."""
+    call()
+    best, deadline = float("inf"), time.perf_counter() + seconds
+    while True:
+        begin = time.perf_counter()
+        call()
+        end = time.perf_counter()
+        best = min(best, end - begin)
+        if end >= deadline:
+            return best
+
+
+def _product(size: int, *, integer: bool) -> bytes:
+    """Return an ONNX model, `data (size, size)` times a constant matrix, written by hand: a device has no onnx.
+
+    The constant is made by an operation that onnxruntime folds while it loads, and so lays out once, as it would a
+    file's weights.
+    """
+    value = _field(1, 1) + (_field(2, _INT8) + _field(5, 3) if integer else _field(2, _FLOAT) + _floats(4, 1.5))
+    sides = _field(1, 2) + _field(2, _INT64) + _packed(7, (size, size)) + _text(8, "sides")
+    fill = _text(1, "value") + _field(20, 4) + _bytes(5, value)
+    nodes = [
+        _text(1, "sides") + _text(2, "weights") + _text(4, "ConstantOfShape") + _bytes(5, fill),
+        _text(1, "data") + _text(1, "weights") + _text(2, "out") + _text(4, "MatMulInteger" if integer else "MatMul"),
+    ]
+    graph = b"".join(_bytes(1, node) for node in nodes) + _text(2, "product") + _bytes(5, sides)
+    graph += _bytes(11, _value("data", _UINT8 if integer else _FLOAT, size))
+    graph += _bytes(12, _value("out", _INT32 if integer else _FLOAT, size))
+    return _field(1, 8) + _bytes(7, graph) + _bytes(8, _text(1, "") + _field(2, 17))
+
+
+def _value(name: str, kind: int, size: int) -> bytes:
+    side = _bytes(1, _field(1, size))
+    return _text(1, name) + _bytes(2, _bytes(1, _field(1, kind) + _bytes(2, side + side)))
+
+
+# Protocol buffers: a field's number and kind, then its value (https://protobuf.dev/programming-guides/encoding).
+
+
+def _field(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _bytes(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _text(number: int, value: str) -> bytes:
+    return _bytes(number, value.encode())
+
+
+def _packed(number: int, values: tuple[int, ...]) -> bytes:
+    return _bytes(number, b"".join(map(_varint, values)))
+
+
+def _floats(number: int, *values: float) -> bytes:
+    return _bytes(number, np.array(values, "<f4").tobytes())
+
+
+def _varint(value: int) -> bytes:
+    digits = bytearray()
+    while value > 127:
+        digits.append(value & 127 | 128)
+        value >>= 7
+    return bytes((*digits, value))

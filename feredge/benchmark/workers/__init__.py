@@ -1,0 +1,1 @@
+"""Worker processes: one holds one file in one runtime, and the harness wakes one at a time."""

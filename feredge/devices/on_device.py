@@ -1,0 +1,123 @@
+"""The device's side: measure an unpacked bundle here, by the rules of every benchmark.
+
+The float model is a row by the answers that came with the bundle: its accuracy stands there, its speed does not.
+Corrupted copies are left out: what they show of a file's numbers does not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.benchmark import harness, latency, machine
+from feredge.benchmark.candidates import Group, artifact_subjects, float_subject
+from feredge.benchmark.formatting import percent
+from feredge.benchmark.measure import measure
+from feredge.benchmark.results import Effort, Results
+from feredge.benchmark.summary import Judged, sum_up
+from feredge.benchmark.trial import Trial
+from feredge.console import echo, echo_lines, progress_line, visible
+from feredge.data.dataset import Dataset, Splits
+from feredge.errors import DataError
+from feredge.inference.contract import InputContract
+from feredge.progress import Progress, quiet
+
+PAYLOAD = "payload"
+SETTINGS = "settings.json"
+DATA = "data.npz"
+SCHEMA = 1
+
+
+def main(folder: str, out: Path, progress_file: str | None) -> None:
+    """Measure the bundle unpacked in `folder`; write `out` last, and its evidence beside it as `.npz`."""
+    if progress_file is None:
+        results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=progress_line)
+    else:
+        with Path(progress_file).open("a", encoding="utf-8") as file:
+            results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=_Lines(file))
+    harness.write(results, evidence, out)
+    if progress_file is None:
+        echo_lines(_summary(results))
+        echo(f"results: {out}")
+
+
+def measure_bundle(
+    payload: Path, *, effort: Effort | None = None, progress: Progress = quiet
+) -> tuple[Results, dict[str, NDArray[np.generic]]]:
+    """Return what `feredge.benchmark.compare` does, of the files in a bundle. `effort` stands in for the bundle's.
+
+    Raises:
+        ArtifactError: files that do not fit their manifest.
+        DataError: a bundle of another schema.
+    """
+    settings = json.loads((payload / SETTINGS).read_text(encoding="utf-8"))
+    if settings["schema"] != SCHEMA:
+        raise DataError(f"a bundle: expected schema {SCHEMA}, found {settings['schema']}")
+    with np.load(payload / DATA) as arrays:
+        data = {name: arrays[name] for name in arrays.files}
+    classes = tuple(settings["classes"])
+    effort = effort or replace(latency.effort(**settings["effort"]), corrupted=0)
+    subjects = artifact_subjects(payload / "artifacts")
+    here = replace(machine.describe(), peaks=harness.peaks())
+    trials = measure(subjects, data["images"], classes, effort, progress=progress)
+    known = _float(settings, data, classes)
+    keys = [harness.key(subject) for subject in subjects]
+    group = Group((known.subject, *subjects), _splits(settings, data, classes), data["unique"])
+    judged = Judged(group, [known, *trials], [(settings["float"]["sha256"], settings["float"]["bytes"]), *keys])
+    return sum_up([judged], effort, here, recipe=settings["recipe"])
+
+
+def _float(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Trial:
+    """Return the float model as it was measured where the bundle was made."""
+    contract = InputContract(*data["images"].shape[1:])
+    path = Path("float.keras")  # it stayed there
+    return Trial(float_subject(path, contract, classes), probabilities=data["reference"])
+
+
+def _splits(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Splits:
+    images, labels = data["images"][..., 0], data["labels"]
+    test = Dataset(
+        images=images,
+        labels=labels,
+        usage=np.full(len(images), "test"),
+        rows=data["rows"],
+        classes=classes,
+        digest=settings["digest"],
+        source=settings["source"],
+    )
+    empty = test.take(np.empty(0, np.int64))
+    return Splits(empty, empty, test, settings["dropped"])
+
+
+class _Lines:
+    """Progress as one JSON list a line, for whoever follows the file; not more often than it can be shown."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._last = ("", 0.0)
+
+    def __call__(self, task: str, done: float, total: float, note: str = "") -> None:
+        now = time.monotonic()
+        if task == self._last[0] and done < total and now - self._last[1] < 0.2:
+            return
+        self._last = (task, now)
+        self._file.write(json.dumps([task, done, total, note]) + "\n")
+        self._file.flush()
+
+
+def _summary(results: Results) -> str:
+    """Return a plain line a row: no package for tables stands on a device."""
+    lines = [f"{'file':<32} accuracy %   drop pp   median ms"]
+    for row in results.rows:
+        accuracy = percent(row.accuracy)
+        drop = f"{row.drop.pp:+.2f}" if row.drop else ""
+        median = f"{row.headline.median:.3f}" if row.headline else ""
+        line = f"{visible(row.name):<32} {accuracy:>10} {drop:>9} {median:>11}  {row.failure or ''}"
+        lines.append(visible(line.rstrip()))
+    return "\n".join(lines)

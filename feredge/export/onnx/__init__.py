@@ -1,0 +1,1 @@
+"""ONNX and onnxruntime's own format: conversion and int8."""

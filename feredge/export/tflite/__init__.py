@@ -1,0 +1,1 @@
+"""TensorFlow Lite: conversion, int8 and metadata."""

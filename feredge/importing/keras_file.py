@@ -1,0 +1,79 @@
+"""Reading a Keras file that someone else wrote, without running anything that is in it.
+
+The file is audited first (feredge.importing); what Keras then reads holds names of Keras's own objects and numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from feredge.errors import ArtifactError, FeredgeError, one_line
+from feredge.importing.audit import CONFIG_BYTES, audit_config, parse_config
+from feredge.importing.containers import audit_hdf5, unpack_keras
+from feredge.importing.keras3 import is_keras3, open_keras3
+from feredge.importing.saved_model import rebuild_saved_model
+from feredge.keras import keras
+
+
+def open_network(path: Path) -> Any:
+    """Return the network in a `.h5`, `.hdf5` or `.keras` file, or in the folder of a SavedModel, not compiled.
+
+    Raises:
+        ArtifactError: missing, damaged or of another kind; Lambda layers or custom objects, which are never run.
+    """
+    if not path.exists():
+        raise ArtifactError(f"{path}: expected a Keras file, found none")
+    try:
+        if path.is_dir():
+            if not (path / "saved_model.pb").is_file():
+                raise ValueError("a folder without saved_model.pb")
+            return rebuild_saved_model(path)
+        if path.suffix == ".keras":
+            return _open_keras_archive(path)
+        if path.suffix in (".h5", ".hdf5"):
+            return _open_hdf5(path)
+        raise ValueError(
+            f"expected .h5, .hdf5, .keras or the folder of a SavedModel, found {path.suffix or 'no suffix'}"
+        )
+    except FeredgeError:
+        raise
+    except Exception as error:  # Keras, h5py and zipfile raise whatever their readers raise
+        raise ArtifactError(
+            f"{path}: expected a Keras model, cannot be read as one ({one_line(error, 120)})"
+        ) from error
+
+
+def _open_keras_archive(path: Path) -> Any:
+    """Return the network of a `.keras` file: Keras reads an archive of the audited description and weights only."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = audit_config(parse_config(unpack_keras(path, folder)), path)
+        audit_hdf5(folder / "model.weights.h5")
+        audited = folder / "audited.keras"
+        with zipfile.ZipFile(audited, "w") as archive:
+            archive.writestr("config.json", json.dumps(config))
+            archive.writestr("metadata.json", json.dumps({"keras_version": "", "date_saved": ""}))
+            archive.write(folder / "model.weights.h5", "model.weights.h5")
+        try:
+            return _load(audited, config)
+        except Exception as error:  # Keras names the file that it read
+            raise ValueError(str(error).replace(str(audited), path.name)) from error
+
+
+def _open_hdf5(path: Path) -> Any:
+    import h5py  # type: ignore[import-untyped]
+
+    audit_hdf5(path)
+    with h5py.File(path, "r") as file:
+        text = file.attrs.get("model_config")
+    if not isinstance(text, str | bytes):
+        raise ValueError(f"a file of weights only, without a description of at most {CONFIG_BYTES} bytes")
+    return _load(path, audit_config(parse_config(text), path))
+
+
+def _load(path: Path, config: Any) -> Any:
+    return open_keras3(path) if is_keras3(config) else keras.models.load_model(path, compile=False)

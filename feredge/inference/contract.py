@@ -1,0 +1,85 @@
+"""The input contract of every artifact, and the one function that turns a picture into that input.
+
+Every artifact takes raw gray pixels, `uint8 (N, H, W, 1)` in 0..255, and returns class probabilities,
+`float32 (N, classes)`. Scaling lives inside the file. Training, calibration, benchmark and Predictor all
+come through `to_tensor`, so no two of them can disagree about colour order, size or scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from feredge.errors import ArtifactError, PictureError
+from feredge.inference.pictures import Box, Color, Images, Picture, cut, in_order, read_picture, recolor, resize
+
+__all__ = ["CLASSES", "Box", "Color", "Images", "InputContract", "Picture", "read_picture"]
+
+CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER2013's classes in the order of its labels 0 to 6."""
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What a network takes: `channels` is 1 (gray) for everything trained here, 3 (RGB) for a foreign colour net."""
+
+    height: int = 48
+    width: int = 48
+    channels: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(H, W, C)` of one image."""
+        return self.height, self.width, self.channels
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract as it stands in manifests and inside files."""
+        return {**asdict(self), "dtype": "uint8", "range": [0, 255], "layout": "NHWC"}
+
+    @classmethod
+    def from_json(cls, value: Any) -> InputContract:
+        """Read what `to_json` wrote; ArtifactError when it is something else."""
+        try:
+            contract = cls(int(value["height"]), int(value["width"]), int(value["channels"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ArtifactError(f"expected an input contract, found {value!r}") from error
+        if contract.to_json() != dict(value) or contract.channels not in (1, 3) or min(contract.shape) < 1:
+            raise ArtifactError(f"expected a uint8 NHWC input contract, found {value!r}")
+        return contract
+
+    def to_tensor(self, picture: Picture, *, box: Box | None = None, color: Color = "bgr") -> Images:
+        """Return `picture`, or the part of it inside `box`, as this network's `uint8 (H, W, C)`.
+
+        Args:
+            picture: `uint8` array `(h, w)`, `(h, w, 1)` gray, `(h, w, 3)` or `(h, w, 4)` with alpha last;
+                or whatever else `feredge.inference.pictures.in_order` takes: a path, bytes, a picture of Pillow.
+            box: `(x, y, width, height)` in pixels, wholly inside the picture, in any form that `as_box` takes.
+            color: channel order of a colour array, or `yuv420`, `nv12` planes; files are always read right.
+
+        Raises:
+            PictureError: empty, of another dtype or shape, unreadable, or a box outside the picture.
+        """
+        pixels, color = in_order(picture, color, gray=self.channels == 1)
+        if box is not None:
+            pixels = cut(pixels, box)
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        pixels = resize(recolor(pixels, self.channels, color), self.height, self.width)
+        return np.ascontiguousarray(pixels)
+
+    def to_batch(self, pictures: Iterable[Picture], *, color: Color = "bgr") -> Images:
+        """Return pictures of any sizes as one `uint8 (N, H, W, C)` batch, in their order."""
+        batch = [self.to_tensor(picture, color=color) for picture in pictures]
+        return np.stack(batch) if batch else np.empty((0, *self.shape), np.uint8)
+
+    def check_batch(self, batch: Images) -> None:
+        """Raise PictureError unless `batch` is `uint8 (N, H, W, C)` as this network takes it."""
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.shape:
+            raise PictureError(f"expected uint8 (N, {self._text}), found {batch.dtype} {batch.shape}")
+
+    @property
+    def _text(self) -> str:
+        return ", ".join(map(str, self.shape))

@@ -1,0 +1,249 @@
+"""Runners: one class a runtime, all behind `predict(batch)`. Native libraries are imported when first needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge import files
+from feredge.errors import ArtifactError, one_line
+from feredge.inference import model_zoo
+from feredge.inference.artifact import MANIFEST_FILE, Card, Entry, Manifest, finish_swap, read_card
+from feredge.inference.contract import Images
+from feredge.inference.tflite import TFLiteGraph, litert, litert_interpreter
+
+Probabilities = NDArray[np.float32]
+
+DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "nano.int8.onnx"
+"""The network that comes with feredge."""
+
+
+class Runner(Protocol):
+    """Anything that turns a batch of images into class probabilities."""
+
+    card: Card
+
+    def predict(self, batch: Images) -> Probabilities:
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
+        ...
+
+
+class OnnxRunner:
+    """An `.onnx` or `.ort` file in onnxruntime."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int = 1,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        optimize: bool = True,
+    ) -> None:
+        self.card = read_card(path)
+        self.path = path
+        try:
+            self._session = onnx_session(str(path), threads=threads, providers=providers, optimize=optimize)
+            self._input = self._session.get_inputs()[0].name
+            self._outputs = [self._session.get_outputs()[0].name]
+        except ArtifactError:
+            raise
+        except Exception as error:  # onnxruntime raises bare pybind types, one per status code
+            raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from error
+
+    def predict(self, batch: Images) -> Probabilities:
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
+        try:
+            return self._session.run(self._outputs, {self._input: batch})[0]  # type: ignore[no-any-return]
+        except Exception as error:
+            raise ArtifactError(f"{self.path}: onnxruntime failed on {batch.shape} ({one_line(error)})") from error
+
+
+class LiteRTRunner:
+    """A `.tflite` file in LiteRT, by XNNPACK's kernels or, without `xnnpack`, the reference ones."""
+
+    def __init__(self, path: Path, *, threads: int = 1, xnnpack: bool = True) -> None:
+        litert(path)  # what is missing is told before what may be wrong with the file
+        self.card = read_card(path)
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._graph = TFLiteGraph(litert_interpreter(path, threads=threads, xnnpack=xnnpack))
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{path}: LiteRT cannot load it ({one_line(error)})") from error
+
+    def predict(self, batch: Images) -> Probabilities:
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`; integer outputs are scaled back."""
+        with self._lock:  # an interpreter holds one input and one output
+            try:
+                return self._graph.run(batch)
+            except (ValueError, RuntimeError) as error:
+                raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({one_line(error)})") from error
+
+
+class OpenCVRunner:
+    """An `.onnx` file in OpenCV's DNN module, which takes float32 whatever the file says, and has integers its way."""
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+        import cv2
+
+        cv2.setNumThreads(threads)
+        self._error = cv2.error
+        try:
+            self._net: Any = cv2.dnn.readNetFromONNX(str(path))
+        except cv2.error as error:
+            raise ArtifactError(f"{path.name}: OpenCV cannot read it ({_last_line(error)})") from error
+
+    def predict(self, batch: Images) -> Probabilities:
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
+        rows: list[NDArray[Any]] = []
+        for image in batch:  # one by one: of several, int8 networks answer wrongly, and otherwise each time
+            try:
+                self._net.setInput(image[None].astype(np.float32))
+                rows.append(self._net.forward().reshape(-1))
+            except self._error as error:
+                raise ArtifactError(f"OpenCV failed on {batch.shape} ({_last_line(error)})") from error
+        return np.stack(rows).astype(np.float32)
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the last of OpenCV's many lines, which names the reason."""
+    lines = str(error).strip().splitlines()
+    return lines[-1][:200] if lines else type(error).__name__
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    # macOS and Windows have no sched_getaffinity
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def onnx_session(
+    model: str | bytes,
+    *,
+    threads: int,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    optimize: bool = True,
+) -> Any:
+    """Open a file, or its bytes, in onnxruntime, which raises its own kinds of error for a bad one.
+
+    Raises:
+        ArtifactError: providers that are not there.
+    """
+    # onnxruntime reports to its maker by default, and only this, before the import, prevents it.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    missing = set(providers) - set(onnxruntime.get_available_providers())
+    if missing:  # onnxruntime would warn, and run elsewhere
+        raise ArtifactError(
+            f"expected providers among {', '.join(onnxruntime.get_available_providers())}, "
+            f"found {', '.join(sorted(missing))}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model, options, providers=list(providers))
+
+
+def open_artifact(
+    path: str | os.PathLike[str], *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> OnnxRunner | LiteRTRunner:
+    """Load a model file into the runtime for its suffix. `providers` are onnxruntime's.
+
+    Raises:
+        ArtifactError: a missing or damaged file, an unknown suffix, or a file without a feredge card.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected a model file, found none")
+    if path.suffix == ".tflite":
+        return LiteRTRunner(path, threads=threads)
+    if path.suffix in (".onnx", ".ort"):
+        return OnnxRunner(path, threads=threads, providers=providers)
+    raise ArtifactError(f"{path}: expected .onnx, .ort or .tflite, found {path.suffix or 'no suffix'}")
+
+
+def open_checked(
+    model: str | os.PathLike[str] | None, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> OnnxRunner | LiteRTRunner:
+    """Open what `find_model` finds, and run one gray picture through it.
+
+    Raises:
+        ArtifactError: no such model, a damaged one, one that does not fit the manifest beside it, or one whose
+            answer is not what its card promises: other labels, logits in place of probabilities, NaN.
+    """
+    path = find_model(model)
+    runner = open_artifact(path, threads=threads, providers=providers)
+    entry = _entry(path)
+    if entry is not None and entry.card != runner.card:
+        raise ArtifactError(f"{path}: expected the card that {MANIFEST_FILE} shows, found another card in the file")
+    contract, classes = runner.card.contract, len(runner.card.classes)
+    rows = runner.predict(np.full((1, *contract.shape), 128, np.uint8))
+    if rows.shape != (1, classes) or rows.dtype != np.float32:
+        raise ArtifactError(
+            f"{path}: expected float32 (1, {classes}) as its card says, found {rows.dtype} {rows.shape}"
+        )
+    # 0.05: integer probabilities move in steps of 1/256, and each of the classes may be half a step off
+    if not (rows.min() >= 0 and abs(float(rows.sum()) - 1) <= 0.05):
+        raise ArtifactError(f"{path}: expected probabilities that sum to 1, found {rows[0].tolist()!s:.80}")
+    return runner
+
+
+def find_model(model: str | os.PathLike[str] | None) -> Path:
+    """Return the model file that `model` means, after holding it against the manifest beside it, if there is one.
+
+    Args:
+        model: a file; a folder with a manifest, or a run folder, of which the first ONNX file of the smallest
+            precision is taken, and a TFLite file only without any; the name of a reference model where no such file
+            or folder is; None for the network that comes with feredge.
+
+    Raises:
+        ArtifactError: no such file, no manifest in the folder, or a file that does not fit its manifest.
+    """
+    path = DEFAULT_MODEL if model is None else Path(model)
+    finish_swap(path)
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
+        if (named := model_zoo.models().get(str(model))) is None:
+            missing = "it comes with an installed feredge" if model is None else "or a name of `feredge models`"
+            raise ArtifactError(f"{path}: expected a model file, {missing}")
+        path = named
+    if path.is_dir():
+        finish_swap(path / "artifacts")
+        folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
+        entries = sorted(Manifest.read(folder, check=False).entries, key=_liked)
+        if not entries:
+            raise ArtifactError(f"{folder / MANIFEST_FILE}: expected artifacts, found none")
+        path = folder / entries[0].file
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected a model file, found none")
+    entry = _entry(path)
+    if entry is not None and (found := files.sha256(path)) != entry.sha256:
+        raise ArtifactError(f"{path}: expected SHA-256 {entry.sha256[:12]}, found {found[:12]}")
+    return path
+
+
+def _entry(path: Path) -> Entry | None:
+    """Return what the manifest beside a file says of it; None without a manifest."""
+    if not (path.parent / MANIFEST_FILE).is_file():
+        return None
+    for entry in Manifest.read(path.parent, check=False).entries:
+        if entry.file == path.name:
+            return entry
+    raise ArtifactError(f"{path}: expected a file that {MANIFEST_FILE} beside it names, found another")
+
+
+_PREFERRED = ("int8", "dynamic-int8", "float16", "int16x8", "float32")
+
+
+def _liked(entry: Entry) -> tuple[bool, int]:
+    return entry.format == "tflite", _PREFERRED.index(entry.card.precision)

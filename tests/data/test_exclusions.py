@@ -1,0 +1,79 @@
+"""Rows held back: they neither train nor choose, and a test keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feredge.data import drawn, hold_back, read_rows, split
+from feredge.errors import DataError, RunError
+from feredge.recipes import load
+from feredge.recipes.schema import DataView
+from feredge.run import RunFolder
+
+
+def test_a_text_of_rows(tmp_path: Path) -> None:
+    """Remarks, blank lines and repeats are no rows."""
+    path = tmp_path / "rows.txt"
+    path.write_text("# rows\n\n12\n3  # a remark\n12\n")
+    assert read_rows(path) == [3, 12]
+    for wrong in ("-1", "9" * 19, "9" * 5000):
+        path.write_text(f"3\n{wrong}\n")
+        with pytest.raises(DataError, match="line 2: expected a row number"):
+            read_rows(path)
+    with pytest.raises(DataError, match=r"cannot be read \(No such file or directory\)"):
+        read_rows(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("view", [DataView(), DataView(validation_is_test=True), DataView(split="random")])
+def test_they_neither_train_nor_choose(view: DataView) -> None:
+    """Guards honest figures: a picture of the hidden test set must reach neither the weights nor a choice."""
+    dataset = drawn(140)
+    whole = split(dataset, view)
+    held = np.concatenate([part.rows[:5] for part in (whole.train, whole.validation, whole.test)])
+    cut = split(hold_back(dataset, held.tolist()), view)
+    assert not np.isin(held, np.concatenate([cut.train.rows, cut.validation.rows])).any()
+    assert np.array_equal(cut.test.rows, whole.test.rows)
+    assert cut.dropped >= 5
+
+
+@pytest.mark.parametrize("classes", [(), ("happy", "sad")])
+def test_nor_do_their_copies(classes: tuple[str, ...]) -> None:
+    """Guards a list that names a picture once: its copies, exact or near, and of a class that is left out, stay too."""
+    faces = drawn(280)
+    images = faces.images.copy()
+    happy = np.flatnonzero((faces.labels == faces.classes.index("happy")) & (faces.usage == "Training"))
+    held, angry = happy[0], np.flatnonzero(faces.labels == faces.classes.index("angry"))[0]
+    images[happy[1]] = images[held]
+    images[happy[2]] = np.clip(images[held].astype(int) + 2, 0, 255)
+    images[happy[3]] = images[angry]
+    dataset = hold_back(replace(faces, images=images), [int(held), int(angry)])
+    cut = split(dataset, DataView(classes=classes))
+    used = np.concatenate([cut.train.rows, cut.validation.rows])
+    assert not np.isin(happy[:4], used).any() and np.isin(happy[4:], used).all()
+    kept = split(dataset, DataView(classes=classes, drop_duplicates=False))
+    assert np.isin(happy[1:], np.concatenate([kept.train.rows, kept.validation.rows])).all()
+
+
+def test_a_row_that_is_not_there() -> None:
+    """Guards against a list for another csv, and a run's list that was edited by hand."""
+    with pytest.raises(DataError, match="row 700 to leave out"):
+        hold_back(drawn(70), [1, 700])
+    for wrong in (["a"], [None], [10**30]):
+        with pytest.raises(DataError, match="expected numbers of rows to leave out, found"):
+            hold_back(drawn(70), wrong)  # type: ignore[arg-type]
+
+
+def test_a_run_keeps_its_list(tmp_path: Path) -> None:
+    """Guards calibration and goings-on of a run: the same rows are left out without being told again."""
+    dataset, recipe = drawn(140), load("nano")
+    run = RunFolder.claim(tmp_path / "run", recipe, hold_back(dataset, [4, 7]))
+    again = run.load_data("drawn:140").held_back
+    assert again is not None
+    assert again.tolist() == [4, 7]
+    RunFolder.claim(run.path, recipe, hold_back(dataset, [4, 7]))
+    with pytest.raises(RunError, match="other rows left out"):
+        RunFolder.claim(run.path, recipe, dataset)

@@ -1,0 +1,184 @@
+"""Recipes: what is read back, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from feredge import recipes
+from feredge.errors import RecipeError
+from feredge.recipes.schema import Augmentation, Network, Recipe, Schedule, Training
+
+
+def _refusal(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    return message.removeprefix(str(path))
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_of_ours_loads(name: str) -> None:
+    """Guards the recipes that are shipped: no typing error in a key, and the file's stem is the name."""
+    assert recipes.load(name).name == name
+
+
+def test_a_recipe_may_say_nothing(tmp_path: Path) -> None:
+    """Guards the defaults: an empty file is a whole recipe, named after its file."""
+    (tmp_path / "plain.toml").write_text("")
+    assert recipes.load(tmp_path / "plain.toml") == Recipe(name="plain")
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.floats(1e-6, 10.0),
+    st.lists(st.tuples(st.integers(1, 64), st.integers(1, 3)), min_size=1, max_size=4),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+)
+def test_what_is_dumped_reads_back_equal(tmp_path: Path, rate: float, stages: list[tuple[int, int]], name: str) -> None:
+    """Guards resuming, which compares the run folder's recipe with the one asked for, floats to the last bit."""
+    channels, blocks = zip(*stages, strict=True)
+    recipe = Recipe(
+        name=name, network=Network(channels=tuple(channels), blocks=tuple(blocks)), training=Training(rate=rate)
+    )
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipes.dump(recipe), encoding="utf-8")
+    assert recipes.load(path) == recipe
+
+
+def test_an_unknown_recipe_suggests_the_nearest() -> None:
+    """Guards the answer to a misspelt name."""
+    with pytest.raises(RecipeError, match="unknown recipe 'nanno'; did you mean 'nano'"):
+        recipes.load("nanno")
+    with pytest.raises(RecipeError, match=r"known are .*nano"):
+        recipes.load("qqqqqq")
+
+
+def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
+    """Guards against a setting that is silently not used because of a typing error, in a table or above them."""
+    assert _refusal(tmp_path, "[training]\nepoch = 3") == ": training: unknown key 'epoch'; did you mean 'epochs'?"
+    assert "did you mean 'network'" in _refusal(tmp_path, "[networks]\nstem = 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[training]\nepochs = '3'", "training: epochs: expected int, found '3'"),
+        ("[training]\nepochs = true", "training: epochs: expected int, found True"),
+        ("[training]\nrate = nan", "training: rate: expected a finite number, found nan"),
+        ("[training]\nweight_decay = inf", "weight_decay: expected a finite number, found inf"),
+        (f"seed = {'9' * 5000}", "expected TOML (Exceeds the limit"),
+        (f"name = {'[' * 100_000}", "expected TOML (maximum recursion depth exceeded"),
+        (f"[training]\nrate = {10**400}", "training: rate: expected a number of 64 bits, found one of 1329"),
+        ("[training]\noptimizer = 'lion'", "optimizer: expected one of sgd, adam, nadam, found 'lion'"),
+        ("[training]\nwarmup = 9\nepochs = 3", "training.warmup from 0 to training.epochs"),
+        ("[training]\nseed = -1", "seeds from 0 to 4294967295"),
+        ("[data]\nseed = 4294967296", "seeds from 0 to 4294967295"),
+        ("[data]\nholdout = 0.9", "data.holdout from 0 to 0.5"),
+        ("[network]\nchannels = 3", "network: channels: expected a list, found 3"),
+        ("[network]\nchannels = [3, 4]\nblocks = [1]", "one entry of network.blocks for each"),
+        ("[network]\nstem = 0", "network channels and blocks of at least 1"),
+        ("[data]\nclasses = ['happy']", "data.classes of at least two different names"),
+        ("[data]\nclasses = ['happy', 'a = sad + ']", "data.classes of names, or name = a + b"),
+        ("[data]\nclasses = ['happy', 'a = happy + sad']", "each class of the source once"),
+        ("[data]\nshares = [0.5, 0.4]", "two or three data.shares above 0 that add up to 1"),
+        ("[data]\nsplit = 'randon'", "expected one of given, merged, random, found 'randon'"),
+        ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks, dropout or pool in tuned-cnn"),
+        ("[network]\npool = 'weighted'\n[augmentation]\nsizes = [40, 48]", "no augmentation.sizes, and a crop that"),
+        ("[network]\npool = 'weighted'\nstem_stride = 0", "network.stem_stride 1 or 2"),
+        ("[network]\npool = 'weighted'\n[augmentation]\ncrop = 24", "no augmentation.sizes, and a crop that leaves"),
+        ("[network]\nstandardise = true", "network.standardise in a network whose first layer has no padding: study"),
+        ("[network]\nrepeat = 0", "network.repeat from 1 to 4"),
+        ("[schedule]\nlower_by = 1.0", "schedule.lower_by between 0 and 1"),
+        ("[schedule]\nlowest = 1.0", "schedule.lowest from 0 to training.rate"),
+        ("[training]\nseed = 4294967295\nrepeats = 2", "seeds from 0 to 4294967295"),
+        ("[augmentation]\nzoom = 1.0", "augmentation.zoom from 0 to under 1"),
+        ("[compression]\nvariants = []", "at least one of compression.variants"),
+        ("[export]\nformats = []", "a file to write, found no precision that its formats are written in"),
+        ("[compression]\nvariants = ['pruned']", "expected a variant dense, pruned-1 to pruned-99"),
+        ("[export]\nprecisions = ['int4']", "export.precisions: unknown 'int4'"),
+        ("[export]\nopset = 19", "export.opset from 13 to 18"),
+        ("training = 3", "training: expected a table, found 3"),
+        ("[training", "expected TOML"),
+    ],
+)
+def test_meaningless_values_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    """Guards each rule: refused before any slow work, in one line that names the key."""
+    assert expected in _refusal(tmp_path, text)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """Guards missing files and binary ones."""
+    with pytest.raises(RecipeError, match="cannot be read"):
+        recipes.load(tmp_path / "none.toml")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="expected TOML"):
+        recipes.load(tmp_path / "b.toml")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=60))
+def test_any_bytes_are_a_recipe_or_an_error(tmp_path: Path, data: bytes) -> None:
+    """Guards the reader against anything a file can hold: RecipeError is the only way out."""
+    path = tmp_path / "any.toml"
+    path.write_bytes(data)
+    try:
+        recipes.load(path)
+    except RecipeError as error:
+        assert "\n" not in str(error)
+
+
+def test_groups_of_classes(tmp_path: Path) -> None:
+    """Guards the one bit of grammar inside a string: names, sums of names, and spaces anywhere."""
+    (tmp_path / "r.toml").write_text('[data]\nclasses = ["happy", " bad=sad +angry "]')
+    assert recipes.load(tmp_path / "r.toml").data.groups == {"happy": ("happy",), "bad": ("sad", "angry")}
+    assert recipes.load("nano").data.groups == {}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "chooses", "validates"),
+    [
+        (Schedule(), False, False),
+        (Schedule(watch="train_loss", keep="best"), True, False),
+        (Schedule(stop_after=3), True, True),
+        (Schedule(stop_after=3, stop_watch="train_accuracy"), True, False),
+        (Schedule(stop_after=3, stop_watch="train_accuracy", lower_after=2), True, True),
+        (Schedule(stop_after=3, stop_watch="train_accuracy", keep="best"), True, True),
+        (Schedule(stop_watch="validation_loss", watch="train_loss", keep="best"), True, False),
+    ],
+)
+def test_which_figures_have_a_say(schedule: Schedule, chooses: bool, validates: bool) -> None:
+    """Guards `chosen_on`: a figure that nothing goes by has chosen nothing."""
+    assert (schedule.chooses, schedule.validates) == (chooses, validates)
+
+
+def test_what_came_later_leaves_older_runs_alone() -> None:
+    """Guards run folders and checkpoints: settings that nano does not use are not in its resolved recipe.
+
+    The digest is the one that nano's first checkpoints carried, when it was this network.
+    """
+    plain = ["augmentation.crop=0", "augmentation.whole=0", "augmentation.interpolation=linear"]
+    milder = ["training.weight_decay=1e-4", "augmentation.scale=0.15", "augmentation.rotate=10", "augmentation.erase=0"]
+    older = ["network.stem=32", "network.pool=average", "training.epochs=60", *plain, *milder]
+    nano = recipes.load("nano", changes=older)
+    sections = ("data", "network", "training", "augmentation")
+    first = "2a2ab8e67bb5ebcd28b77111077f1ab6f6b58e24560d5faef45be9118a56076c"
+    assert nano.digest(*sections) == nano.digest(*sections, "schedule") == first
+    assert "schedule" not in nano.to_json() and "name" not in nano.to_json()["network"]
+    changed = recipes.load("nano", changes=[*older, "schedule.keep=best", "network.repeat=3"])
+    assert changed.to_json()["network"]["repeat"] == 3 and changed.digest(*sections, "schedule") != first
+
+
+def test_digest_follows_its_sections_only() -> None:
+    """Guards reuse: another augmentation must change a training's identity, and leave the network's alone."""
+    nano = recipes.load("nano")
+    other = dataclasses.replace(nano, augmentation=Augmentation(rotate=1.0))
+    assert nano.digest("network", "training") == other.digest("network", "training")
+    assert nano.digest("augmentation") != other.digest("augmentation")
