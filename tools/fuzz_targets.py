@@ -53,7 +53,7 @@ PARSERS = {
     "cv2.imdecode": [Parser("cv2:imdecode")],
     "netpbm": [Parser("feredge.inference.netpbm:decode_binary")],
     "libheif": [Parser("feredge.inference.picture_kinds:decode_heif")],
-    "csv rows": [Parser("feredge.data.kaggle:_parse_block", lambda part: part.row_count > 0)],
+    "csv rows": [Parser("feredge.data.fer2013_csv:_parse_block", lambda part: part.row_count > 0)],
     "votes rows": [Parser("feredge.data.votes:_count")],
     "onnxruntime": [Parser("onnxruntime:InferenceSession.__init__")],
     "LiteRT": [Parser("ai_edge_litert.interpreter:Interpreter.__init__")],
@@ -272,13 +272,13 @@ def csv_seeds(_: Path) -> Seeds:
 
 def open_csv(_: Path) -> Run:
     """Read a table of pixels, with and without its bad rows."""
-    from feredge.data import kaggle
+    from feredge.data import fer2013_csv
 
     def run(path: Path, _: bytes) -> None:
         refuse_last(
-            lambda: kaggle.read_csv(path),
-            lambda: kaggle.read_ids(path),
-            lambda: kaggle.read_csv(path, skip_bad_rows=True),
+            lambda: fer2013_csv.read_csv(path),
+            lambda: fer2013_csv.read_ids(path),
+            lambda: fer2013_csv.read_csv(path, skip_bad_rows=True),
         )
 
     return run
@@ -327,10 +327,10 @@ def open_probes(_: Path) -> Run:
 
 def cache_seeds(folder: Path) -> Seeds:
     """Return a parsed copy of a small table."""
-    from feredge.data import cache, kaggle
+    from feredge.data import cache, fer2013_csv
 
     (folder / "whole.csv").write_bytes(csv_seeds(folder)["whole.csv"])
-    table = kaggle.read_csv(folder / "whole.csv")
+    table = fer2013_csv.read_csv(folder / "whole.csv")
     folder.chmod(0o700)  # as a cache must be
     os.environ["FEREDGE_CACHE"] = str(folder)
     cache.store(table)
@@ -344,7 +344,7 @@ def open_cache(folder: Path) -> Run:
 
     folder.chmod(0o700)
     os.environ["FEREDGE_CACHE"] = str(folder)
-    name = cache._path("ab" * 32)  # where the digest of a csv leads
+    name = cache._table_path("ab" * 32)  # where the digest of a csv leads
 
     def run(path: Path, _: bytes) -> None:
         path.replace(name)

@@ -1,4 +1,4 @@
-"""Keep parsed csv files under the user's cache folder, by the digest of the file they were parsed from."""
+"""On-disk cache of parsed csv files, keyed by the SHA-256 of the file they were parsed from."""
 
 from __future__ import annotations
 
@@ -11,100 +11,100 @@ from typing import BinaryIO
 import numpy as np
 
 from feredge import files
-from feredge.data.csv_rows import SIDE
+from feredge.data.csv_rows import IMAGE_SIDE
 from feredge.data.dataset import NO_LABEL
-from feredge.data.kaggle import Table
+from feredge.data.fer2013_csv import CsvTable
 from feredge.errors import RunError
 from feredge.inference.contract import CLASSES
 
-VERSION = 1
-"""Part of the file's name: raised when a Table, or how one is read, changes."""
+CACHE_VERSION = 1
+"""Part of a cached file's name; incremented when CsvTable or the parsing changes."""
 
 
-def folder() -> Path:
-    """Return where parsed copies are: FEREDGE_CACHE, else feredge's place among the system's caches for this user.
+def cache_folder() -> Path:
+    """Return the cache folder: FEREDGE_CACHE, else the platform's cache folder of this user.
 
     Raises:
         ModuleNotFoundError: platformdirs, of the extra `workshop`, is not installed.
     """
-    if own := os.environ.get("FEREDGE_CACHE"):
-        return Path(own)
+    if configured := os.environ.get("FEREDGE_CACHE"):
+        return Path(configured)
     from platformdirs import user_cache_path
 
     return user_cache_path("feredge", appauthor=False)
 
 
-def own_folder() -> Path:
-    """Return `folder()`, made where it is missing: pictures of people, and what is run, are nobody else's to touch.
+def make_cache_folder() -> Path:
+    """Return `cache_folder()`, created with mode 700 if missing: it holds images of people, and code that is run.
 
-    On Windows the folder lies in the user's profile, whose access list does this; modes do not exist there.
+    On Windows the access list of the user's profile protects it; file modes do not exist there.
 
     Raises:
-        RunError: another user's folder, or one that others may open.
-        OSError: a place where no folder can be made.
+        RunError: the folder belongs to another user, or others may open it.
+        OSError: the folder cannot be created.
     """
-    place = folder()
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check(place)
-    return place
+    path = cache_folder()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_private(path)
+    return path
 
 
-def fetch(digest: str) -> Table | None:
-    """Return the copy of the file with this SHA-256; None when there is none of this user's, or it is damaged.
+def fetch(digest: str) -> CsvTable | None:
+    """Return the cached table of the file with this SHA-256; None if there is none, or it is damaged or not private.
 
     Raises:
-        RunError: as `own_folder`.
+        RunError: as `make_cache_folder`.
     """
     with suppress(OSError, RuntimeError, ImportError):
-        _check(folder())
+        _check_private(cache_folder())
     try:
-        with _open(_path(digest)) as file:
+        with _open_private(_table_path(digest)) as file:
             arrays = files.read_npz(file)
         rows = arrays["rows"]
-        table = Table(arrays["images"], arrays["labels"], arrays["usage"], rows, digest, len(rows))
-    except Exception:  # a damaged zip archive raises all kinds of errors, and for all the answer is to parse again
+        table = CsvTable(arrays["images"], arrays["labels"], arrays["usage"], rows, digest, len(rows))
+    except Exception:  # a damaged zip archive raises many kinds of errors; after any of them the csv is parsed again
         return None
-    return table if _fits(table) else None
+    return table if _is_valid(table) else None
 
 
-def store(table: Table) -> None:
-    """Keep a table without bad rows, which would have to be counted or refused again.
+def store(table: CsvTable) -> None:
+    """Write a table to the cache, unless it has bad rows: those are reported on every load.
 
-    A cache that cannot be written (no such place, no rights, a full disk) is gone without.
+    A cache that cannot be written (missing path, no permission, full disk) is ignored.
 
     Raises:
-        RunError: as `own_folder`.
+        RunError: as `make_cache_folder`.
     """
     if table.total != len(table.rows):
         return
     with suppress(OSError, RuntimeError, ImportError):
-        own_folder()
-        with files.replacing(_path(table.digest), private=True) as temporary:
+        make_cache_folder()
+        with files.replacing(_table_path(table.digest), private=True) as temporary:
             np.savez(temporary, images=table.images, labels=table.labels, usage=table.usage, rows=table.rows)
 
 
-def _check(place: Path) -> None:
-    """Raise RunError for a folder that is not this user's alone."""
-    status = place.stat()
+def _check_private(path: Path) -> None:
+    """Raise RunError unless this user alone owns and may open the folder."""
+    status = path.stat()
     if os.name == "nt" or not stat.S_ISDIR(status.st_mode):
         return
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid():
-        found = "another user's"
+        problem = "another user's"
     elif mode & 0o077:
-        found = f"mode {mode:03o}"
+        problem = f"mode {mode:03o}"
     else:
         return
     raise RunError(
-        f"{place}: expected a cache folder of your own with mode 700, found {found}; "
+        f"{path}: expected a cache folder of your own with mode 700, found {problem}; "
         f"change it, or name another in FEREDGE_CACHE"
     )
 
 
-def _open(path: Path) -> BinaryIO:
-    """Open a copy that is this user's alone; raise OSError for any other file, without following a link."""
+def _open_private(path: Path) -> BinaryIO:
+    """Open a private file of this user; raise OSError for any other, or for a symbolic link."""
     flags = os.O_RDONLY
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # each is missing on some system
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # not every platform has all three
         flags |= getattr(os, name, 0)
     handle = os.open(path, flags)
     status = os.fstat(handle)
@@ -114,18 +114,18 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def _path(digest: str) -> Path:
-    return folder() / f"{digest}.{VERSION}.npz"
+def _table_path(digest: str) -> Path:
+    return cache_folder() / f"{digest}.{CACHE_VERSION}.npz"
 
 
-def _fits(table: Table) -> bool:
-    """The archive's checksums vouch for the bytes; this, for what another program may have put there."""
+def _is_valid(table: CsvTable) -> bool:
+    """Check dtypes, shapes and label range: the archive's checksums do not detect content of another program."""
     count = len(table.rows)
-    kinds = [array.dtype.kind + str(array.dtype.itemsize) for array in (table.images, table.labels, table.rows)]
+    dtypes = [array.dtype.kind + str(array.dtype.itemsize) for array in (table.images, table.labels, table.rows)]
     return (
-        kinds == ["u1", "i1", "i8"]
+        dtypes == ["u1", "i1", "i8"]
         and table.usage.dtype.kind == "U"
-        and table.images.shape == (count, SIDE, SIDE)
+        and table.images.shape == (count, IMAGE_SIDE, IMAGE_SIDE)
         and table.labels.shape == table.usage.shape == (count,)
         and count > 0
         and NO_LABEL <= table.labels.min() <= table.labels.max() < len(CLASSES)

@@ -1,6 +1,6 @@
-"""Rows of FER2013's csv, parsed by numpy, a block of lines at a time.
+"""Vectorized parser of FER2013's csv: numpy parses a block of lines at a time.
 
-Every byte below "0" ends a token, and the number before such an end is computed for all bytes of the block at once.
+Every byte below "0" ends a token; the number that ends before each byte is computed for all bytes of the block at once.
 """
 
 from __future__ import annotations
@@ -12,117 +12,120 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.data.csv_rows import PIXELS, BadRow, Part, read_row
+from feredge.data.csv_rows import IMAGE_PIXELS, ParsedBlock, RowError, read_row
 
-BLOCK = 1 << 19
-"""Bytes to parse at once, and at most twice as many: more would leave the caches, fewer cost calls."""
-LF, SPACE, ZERO, NINE = b"\n 09"
-PAD = b"\n\n\n\n"
-"""Stands before a block, so that four bytes stand before every number's end."""
+BLOCK_BYTES = 1 << 19
+"""Bytes parsed at once, at most twice as many: larger blocks leave the CPU caches, smaller ones cost calls."""
+BYTE_LF, BYTE_SPACE, BYTE_0, BYTE_9 = b"\n 09"
+BLOCK_PADDING = b"\n\n\n\n"
+"""Prefix of every block, so that four bytes precede every number's end."""
 
 
-def parse_alike(block: bytes, columns: tuple[str, ...]) -> Part | None:
-    """Parse whole lines, behind PAD, that have their separators in the same places; None if they do not, or are bad.
+def parse_uniform_block(block: bytes, columns: tuple[str, ...]) -> ParsedBlock | None:
+    """Parse whole lines, after BLOCK_PADDING, that all have the same layout of separators; None if they do not.
 
-    Nothing is taken on trust: what stands around the pixels is read as csv, and the counts below leave no byte
-    of the pixels that is not a digit or a space.
+    Also None for any malformed row: the cells around the pixels are read as csv, and the byte counts below ensure that
+    the pixels consist of digits and single spaces only.
     """
-    if len(block) > _scratch.size:
+    if len(block) > _buffers.size:
         return None
     text = np.frombuffer(block, np.uint8)
-    numbers, ends = _numbers(text)
-    first, width = _shape(text[ends[: PIXELS + 100]])
-    if not width or ends.size % width:
+    numbers, ends = _parse_numbers(text)
+    first_pixel, row_width = _row_layout(text[ends[: IMAGE_PIXELS + 100]])
+    if not row_width or ends.size % row_width:
         return None
-    values = numbers.take(ends).reshape(-1, width)[:, first : first + PIXELS]
-    if values.max() > 255:
+    pixels = numbers.take(ends).reshape(-1, row_width)[:, first_pixel : first_pixel + IMAGE_PIXELS]
+    if pixels.max() > 255:
         return None
-    ends = ends.reshape(-1, width)
-    starts = np.concatenate(([len(PAD)], ends[:-1, -1] + 1))
-    openings = ends[:, first - 1] + 1 if first else starts
-    places = zip(
-        starts.tolist(), openings.tolist(), ends[:, first + PIXELS - 1].tolist(), ends[:, -1].tolist(), strict=True
+    ends = ends.reshape(-1, row_width)
+    row_starts = np.concatenate(([len(BLOCK_PADDING)], ends[:-1, -1] + 1))
+    pixel_starts = ends[:, first_pixel - 1] + 1 if first_pixel else row_starts
+    pixel_ends = ends[:, first_pixel + IMAGE_PIXELS - 1]
+    bounds = zip(row_starts.tolist(), pixel_starts.tolist(), pixel_ends.tolist(), ends[:, -1].tolist(), strict=True)
+    parsed = [
+        _parse_cells(block[row_start:pixel_start] + block[pixel_end : row_end + 1], columns)
+        for row_start, pixel_start, pixel_end, row_end in bounds
+    ]
+    rows = [row for row in parsed if row is not None]
+    if len(rows) < len(parsed):
+        return None
+    if _count(np.equal, text, BYTE_SPACE) != sum(row.spaces for row in rows) + (IMAGE_PIXELS - 1) * len(rows):
+        return None
+    if _count(np.greater, text, BYTE_9) != sum(row.letters for row in rows):
+        return None
+    return ParsedBlock(
+        pixels=pixels.astype(np.uint8),
+        labels=[row.label for row in rows],
+        usage=[row.usage for row in rows],
+        rows=np.arange(len(rows)),
+        bad_rows=[],
+        row_count=len(rows),
+        line_count=len(rows),
     )
-    around = [_around(block[start:opening] + block[close : end + 1], columns) for start, opening, close, end in places]
-    known = [each for each in around if each is not None]
-    if len(known) < len(around):
-        return None
-    if _count(np.equal, text, SPACE) != sum(each.spaces for each in known) + (PIXELS - 1) * len(known):
-        return None
-    if _count(np.greater, text, NINE) != sum(each.letters for each in known):
-        return None
-    return Part(
-        pixels=values.astype(np.uint8),
-        labels=[each.label for each in known],
-        usage=[each.usage for each in known],
-        rows=np.arange(len(known)),
-        bad=[],
-        row_count=len(known),
-        line_count=len(known),
-    )
 
 
-class _Scratch(threading.local):
-    """A thread's arrays for the bytes of one block: to allocate them anew costs twice as much as to fill them."""
+class _Buffers(threading.local):
+    """Preallocated arrays of one thread for the bytes of a block: allocation costs twice as much as filling them."""
 
-    size = 2 * BLOCK
+    size = 2 * BLOCK_BYTES
 
     def __init__(self) -> None:
         self.bytes = np.empty((5, self.size), np.uint8)
         self.numbers = np.zeros(self.size, np.uint16)
 
 
-_scratch = _Scratch()
+_buffers = _Buffers()
 
 
-def _numbers(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-    """Return the number that ends before each byte, and where tokens end in `text` behind its PAD.
+def _parse_numbers(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """Return the number that ends before each byte, and the index of every token end in `text` after its padding.
 
-    Where no digit stands before the byte, or more than three do, the number is over 255. Letters count as
-    digits here.
+    Where no digit precedes the byte, or more than three do, the number is over 255. Letters count as digits here.
     """
     size = len(text)
-    digit, end, unit, pair, work = _scratch.bytes[:, :size]
-    np.greater_equal(text, ZERO, out=digit.view(np.bool_))
-    np.less(text, ZERO, out=end.view(np.bool_))
+    digit, end, unit, pair, work = _buffers.bytes[:, :size]
+    np.greater_equal(text, BYTE_0, out=digit.view(np.bool_))
+    np.less(text, BYTE_0, out=end.view(np.bool_))
     np.bitwise_and(text, 15, out=unit)
     unit *= digit
-    # From here on, index i of a slice speaks of the number that ends before byte i + 4.
+    # From here on, index i of a slice is for the number that ends before byte i + 4.
     np.bitwise_and(digit[1:], digit[:-1], out=pair[1:])
     hundreds = np.bitwise_and(pair[3:-1], pair[1:-3], out=work[4:])  # 1 where all four bytes before are digits
-    hundreds |= end[3:-1]  # and where the byte before is none
-    hundreds *= 8  # 8 hundreds are too many in any case; numpy's shift of bytes is ten times slower
+    hundreds |= end[3:-1]  # or the byte before is no digit
+    hundreds *= 8  # 800 is over 255 in any case; numpy's shift of bytes is ten times slower
     hundreds |= np.multiply(unit[1:-3], digit[2:-2], out=pair[4:])
     tens = np.multiply(unit[2:-2], np.uint8(10), out=pair[4:])
     tens += unit[3:-1]
-    numbers = _scratch.numbers[:size]
+    numbers = _buffers.numbers[:size]
     np.multiply(hundreds, np.uint16(100), out=numbers[4:])
     numbers[4:] += tens
-    return numbers, np.flatnonzero(end.view(np.bool_))[len(PAD) :]
+    return numbers, np.flatnonzero(end.view(np.bool_))[len(BLOCK_PADDING) :]
 
 
 def _count(comparison: np.ufunc, text: NDArray[np.uint8], byte: int) -> int:
-    return int(np.count_nonzero(comparison(text, byte, out=_scratch.bytes[0, : len(text)].view(np.bool_))))
+    return int(np.count_nonzero(comparison(text, byte, out=_buffers.bytes[0, : len(text)].view(np.bool_))))
 
 
-def _shape(kinds: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return which of a row's separators ends its first pixel, and how many the row has, from the first row's.
+def _row_layout(separators: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return the index of the separator that ends the first pixel and the separators per row, from the first row.
 
-    The pixels are in the longest run of spaces. Spaces more than there are between pixels stand before them.
-    (0, 0) when the row holds too few.
+    The pixels are in the longest run of spaces; spaces in excess of those between pixels precede them. (0, 0) if the
+    run is too short.
     """
-    lines = np.flatnonzero(kinds == LF)
-    if not lines.size:
+    line_ends = np.flatnonzero(separators == BYTE_LF)
+    if not line_ends.size:
         return 0, 0
-    width = int(lines[0]) + 1
-    others = np.flatnonzero(kinds[:width] != SPACE)
-    runs = np.diff(others, prepend=-1) - 1
+    row_width = int(line_ends[0]) + 1
+    non_spaces = np.flatnonzero(separators[:row_width] != BYTE_SPACE)
+    runs = np.diff(non_spaces, prepend=-1) - 1
     longest = runs.argmax()
-    return (int(others[longest]) - PIXELS + 1, width) if runs[longest] >= PIXELS - 1 else (0, 0)
+    if runs[longest] < IMAGE_PIXELS - 1:
+        return 0, 0
+    return int(non_spaces[longest]) - IMAGE_PIXELS + 1, row_width
 
 
-class _Around(NamedTuple):
-    """A row without its pixels, and how many spaces and bytes above "9" it has."""
+class _RowCells(NamedTuple):
+    """Label and usage of a row, and its counts of spaces and of bytes above "9" outside the pixels."""
 
     label: int
     usage: str
@@ -130,12 +133,13 @@ class _Around(NamedTuple):
     letters: int
 
 
-@lru_cache(maxsize=1024)  # without an id there are as many different ones as classes times splits
-def _around(line: bytes, columns: tuple[str, ...]) -> _Around | None:
+@lru_cache(maxsize=1024)  # without an id column there are only classes x splits different lines
+def _parse_cells(line: bytes, columns: tuple[str, ...]) -> _RowCells | None:
+    """Parse a row whose pixels are cut out; None if it is malformed."""
     try:
         pixels, label, usage = read_row(line, columns)
-    except BadRow:
+    except RowError:
         return None
     if pixels or line.find(b"\n") != len(line) - 1:
         return None
-    return _Around(label, usage, line.count(b" "), sum(byte > NINE for byte in line))
+    return _RowCells(label, usage, line.count(b" "), sum(byte > BYTE_9 for byte in line))

@@ -11,8 +11,8 @@ from feredge import files
 from feredge.data import cache as copies
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
+from feredge.data.fer2013_csv import CsvTable, read_csv
 from feredge.data.folders import read_folder
-from feredge.data.kaggle import Table, read_csv
 from feredge.data.votes import read_votes
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES, InputContract
@@ -83,7 +83,7 @@ def _csv(path: Path, votes: Path | None, *, skip_bad_rows: bool, cache: bool) ->
     return dataset if votes is None else _with_votes(dataset, votes, table.total)
 
 
-def _table(path: Path, *, skip_bad_rows: bool, cache: bool) -> Table:
+def _table(path: Path, *, skip_bad_rows: bool, cache: bool) -> CsvTable:
     if not cache:
         return read_csv(path, skip_bad_rows=skip_bad_rows)
     try:

@@ -23,7 +23,7 @@ import numpy as np
 from feredge.benchmark.candidates import ARTIFACT_RUNNER, Subject
 from feredge.benchmark.metrics import Instructions
 from feredge.benchmark.results import Results
-from feredge.data.cache import own_folder as cache_folder
+from feredge.data.cache import make_cache_folder
 from feredge.devices import arm64
 from feredge.devices.bundle import sources
 from feredge.errors import DeviceError
@@ -83,7 +83,7 @@ def count(
     with tempfile.TemporaryDirectory(prefix="feredge-") as name:
         work = Path(name)
         plugin = build_plugin(work)
-        bare = arm64.make_root(cache or cache_folder() / "arm64")
+        bare = arm64.make_root(cache or make_cache_folder() / "arm64")
         packages = arm64.install(bare, _versions())
         (work / "root").mkdir()
         root = arm64.with_core(bare, core, work / "root")

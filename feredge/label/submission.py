@@ -7,7 +7,7 @@ from pathlib import Path
 
 from feredge import files
 from feredge.data import load
-from feredge.data.kaggle import read_ids
+from feredge.data.fer2013_csv import read_ids
 from feredge.errors import ArtifactError, DataError
 from feredge.inference.contract import CLASSES
 from feredge.inference.predictor import Predictor

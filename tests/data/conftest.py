@@ -11,8 +11,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep every test out of the user's cache folder; return the one it has instead."""
+def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a cache folder of its own instead of the user's; return its path."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("FEREDGE_CACHE", str(folder))
     return folder

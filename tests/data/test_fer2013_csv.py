@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feredge.data import kaggle
-from feredge.data.csv_blocks import PAD, parse_alike
-from feredge.data.csv_rows import PIXELS, parse_lines
+from feredge.data import fer2013_csv
+from feredge.data.csv_blocks import BLOCK_PADDING, parse_uniform_block
+from feredge.data.csv_rows import IMAGE_PIXELS, parse_lines
 from feredge.data.dataset import NO_LABEL
-from feredge.data.kaggle import Table, read_csv
+from feredge.data.fer2013_csv import CsvTable, read_csv
 from feredge.errors import DataError
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -29,7 +29,7 @@ relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_sc
 def some_rows(count: int, seed: int = 0) -> list[dict[str, str]]:
     """Return rows of random pixels of one, two and three digits, by column."""
     rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, rng.choice([10, 100, 256], (count, 1)), (count, PIXELS))
+    pixels = rng.integers(0, rng.choice([10, 100, 256], (count, 1)), (count, IMAGE_PIXELS))
     return [
         {
             "emotion": str(row % 7),
@@ -62,7 +62,7 @@ def plainly(data: bytes) -> tuple[list[list[int]], list[int], list[str]]:
     )
 
 
-def assert_same(table: Table, data: bytes) -> None:
+def assert_same(table: CsvTable, data: bytes) -> None:
     """Assert that a table holds what the standard library reads in `data`."""
     pixels, labels, usage = plainly(data)
     assert table.images.dtype == np.uint8 and table.labels.dtype == np.int8
@@ -71,7 +71,7 @@ def assert_same(table: Table, data: bytes) -> None:
     assert [name.lower() for name in table.usage.tolist()] == [name.lower() for name in usage]
 
 
-def read(path: Path, data: bytes, *, skip_bad_rows: bool = False) -> Table:
+def read(path: Path, data: bytes, *, skip_bad_rows: bool = False) -> CsvTable:
     """Write `data` to a file and read it."""
     path.write_bytes(data)
     return read_csv(path, skip_bad_rows=skip_bad_rows)
@@ -135,7 +135,7 @@ def test_ordinary_files_are_parsed_by_numpy(
     file: Path, monkeypatch: pytest.MonkeyPatch, columns: Sequence[str], dialect: dict[str, object]
 ) -> None:
     """Guards the speed: these dialects once fell back to Python's line by line, 20 times slower."""
-    monkeypatch.setattr(kaggle, "parse_lines", None)
+    monkeypatch.setattr(fer2013_csv, "parse_lines", None)
     data = as_csv(some_rows(40), columns, **dialect)
     assert_same(read(file, data), data)
 
@@ -149,7 +149,7 @@ def test_spaces_after_commas(file: Path) -> None:
 @pytest.mark.parametrize("block", [1, 4000, 9000, 50_000])
 def test_blocks_do_not_show(file: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Guards the seams: rows cut by a block's end, and row numbers that are counted across blocks."""
-    monkeypatch.setattr(kaggle, "BLOCK", block)
+    monkeypatch.setattr(fer2013_csv, "BLOCK_BYTES", block)
     rows = some_rows(6 if block == 1 else 30)
     data = as_csv(rows).replace(b"\n", b"\n\n", 1)
     assert_same(read(file, data), data)
@@ -190,11 +190,11 @@ def test_the_fast_way_never_disagrees_with_the_slow_one(
     columns = ("emotion", "pixels", "usage")
     body = as_csv(some_rows(3, seed), quoting=quoting, lineterminator="\n").split(b"\n", 1)[1]
     block = mutated(body, mutations).removesuffix(b"\n") + b"\n"
-    fast, slow = parse_alike(PAD + block, columns), parse_lines(block, columns)
+    fast, slow = parse_uniform_block(BLOCK_PADDING + block, columns), parse_lines(block, columns)
     if fast is None:
         assert mutations  # what is not damaged must not need the slow way
         return
-    assert not slow.bad
+    assert not slow.bad_rows
     assert (fast.pixels == slow.pixels).all()
     assert fast[1:3] == slow[1:3] and fast.rows.tolist() == slow.rows.tolist()
     assert fast.row_count == slow.row_count
@@ -205,18 +205,24 @@ def test_the_fast_way_refuses_rows_that_borrow_from_each_other() -> None:
     body = as_csv(some_rows(3), ("id", "pixels"), quoting=csv.QUOTE_ALL).split(b"\n", 1)[1]
     block = body.replace(b'"\r\n"1954"', b'\r\n"19/54"')
     assert len(block) == len(body)
-    assert parse_alike(PAD + body, ("id", "pixels")) is not None
-    assert parse_alike(PAD + block, ("id", "pixels")) is None
+    assert parse_uniform_block(BLOCK_PADDING + body, ("id", "pixels")) is not None
+    assert parse_uniform_block(BLOCK_PADDING + block, ("id", "pixels")) is None
 
 
 def test_the_fast_way_refuses_bad_numbers_that_keep_the_count() -> None:
     """Guards the checks that a count of separators does not make: empty, long and too large numbers."""
     good = some_rows(1)[0]["pixels"].split(" ")
-    for bad in (["1", "", "3"], ["1", "1234", "3"], ["1", "10000000255", "3"], ["1", "256", "3"], ["1", "1a", "3"]):
-        for at in (0, 1000, PIXELS - 3):
-            pixels = " ".join([*good[:at], *bad, *good[at + 3 :]])
-            block = PAD + f"0,{pixels},Training\n".encode()
-            assert parse_alike(block, ("emotion", "pixels", "usage")) is None
+    for triple in (
+        ["1", "", "3"],
+        ["1", "1234", "3"],
+        ["1", "10000000255", "3"],
+        ["1", "256", "3"],
+        ["1", "1a", "3"],
+    ):
+        for at in (0, 1000, IMAGE_PIXELS - 3):
+            pixels = " ".join([*good[:at], *triple, *good[at + 3 :]])
+            block = BLOCK_PADDING + f"0,{pixels},Training\n".encode()
+            assert parse_uniform_block(block, ("emotion", "pixels", "usage")) is None
 
 
 @pytest.mark.parametrize("separator", [b"/", b"-", b".", b"\t", b'"'])
@@ -224,8 +230,8 @@ def test_the_fast_way_refuses_other_separators(separator: bytes) -> None:
     """Guards against reading `12/34` as two pixels because every row has as many separators."""
     body = as_csv(some_rows(2), ("pixels",)).split(b"\n", 1)[1]
     at = body.rindex(b" ")
-    assert parse_alike(PAD + body, ("pixels",)) is not None
-    assert parse_alike(PAD + body[:at] + separator + body[at + 1 :], ("pixels",)) is None
+    assert parse_uniform_block(BLOCK_PADDING + body, ("pixels",)) is not None
+    assert parse_uniform_block(BLOCK_PADDING + body[:at] + separator + body[at + 1 :], ("pixels",)) is None
 
 
 @relaxed
@@ -252,14 +258,14 @@ def test_damaged_files_raise_data_error_or_are_read_right(
         assert_same(table, data)
 
 
-def bad(column: str, value: str) -> bytes:
+def csv_with(column: str, value: str) -> bytes:
     """Return a csv whose second row holds `value` in `column`."""
     rows = some_rows(3)
     rows[1][column] = value
     return as_csv(rows)
 
 
-GOOD = " ".join(["7"] * PIXELS)
+GOOD = " ".join(["7"] * IMAGE_PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -272,18 +278,18 @@ GOOD = " ".join(["7"] * PIXELS)
         (b"pixels,pixels\n", "expected a header .*, found 'pixels,pixels'"),
         (as_csv(some_rows(2)).split(b"\n", 1)[1], "expected a header .*, found '0,"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "expected a header .*, found"),
-        (bad("pixels", GOOD[2:]), r"row 2 \(line 3\): expected 2304 pixels, found 2303"),
-        (bad("pixels", GOOD + " 7"), r"row 2 \(line 3\): expected 2304 pixels, found 2305"),
-        (bad("pixels", "x" + GOOD), r"row 2 \(line 3\): expected pixels from 0 to 255, found 'x7'"),
-        (bad("pixels", GOOD[:-1] + "256"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '256'"),
-        (bad("pixels", GOOD[:-1] + "-1"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '-1'"),
-        (bad("pixels", GOOD[:-1] + "1.5"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '1.5'"),
-        (bad("pixels", GOOD[:-1] + "9" * 5000), r"row 2 \(line 3\): expected pixels from 0 to 255, found '9999"),
-        (bad("pixels", ""), r"row 2 \(line 3\): expected 2304 pixels, found 0"),
-        (bad("emotion", "7"), r"row 2 \(line 3\): expected an emotion from 0 to 6, found '7'"),
-        (bad("emotion", ""), r"row 2 \(line 3\): expected an emotion from 0 to 6, found ''"),
-        (bad("Usage", "Trainin"), r"row 2 \(line 3\): expected a Usage of .*, found 'Trainin'"),
-        (bad("Usage", 'a"b'), r"row 2 \(line 3\): expected a Usage of"),
+        (csv_with("pixels", GOOD[2:]), r"row 2 \(line 3\): expected 2304 pixels, found 2303"),
+        (csv_with("pixels", GOOD + " 7"), r"row 2 \(line 3\): expected 2304 pixels, found 2305"),
+        (csv_with("pixels", "x" + GOOD), r"row 2 \(line 3\): expected pixels from 0 to 255, found 'x7'"),
+        (csv_with("pixels", GOOD[:-1] + "256"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '256'"),
+        (csv_with("pixels", GOOD[:-1] + "-1"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '-1'"),
+        (csv_with("pixels", GOOD[:-1] + "1.5"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '1.5'"),
+        (csv_with("pixels", GOOD[:-1] + "9" * 5000), r"row 2 \(line 3\): expected pixels from 0 to 255, found '9999"),
+        (csv_with("pixels", ""), r"row 2 \(line 3\): expected 2304 pixels, found 0"),
+        (csv_with("emotion", "7"), r"row 2 \(line 3\): expected an emotion from 0 to 6, found '7'"),
+        (csv_with("emotion", ""), r"row 2 \(line 3\): expected an emotion from 0 to 6, found ''"),
+        (csv_with("Usage", "Trainin"), r"row 2 \(line 3\): expected a Usage of .*, found 'Trainin'"),
+        (csv_with("Usage", 'a"b'), r"row 2 \(line 3\): expected a Usage of"),
         (as_csv(some_rows(2)) + b"\n1,2\n", r"row 3 \(line 5\): expected 3 columns, found 2"),
         (as_csv(some_rows(2)) + b"\xff\xfe,1,2\n", r"row 3 \(line 4\): expected text, found b'"),
         (as_csv(some_rows(2)) + b'"0,1,2\n', r"row 3 \(line 4\): expected comma-separated values"),
