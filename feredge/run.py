@@ -129,8 +129,8 @@ class RunFolder:
             if known["digest"] != dataset.digest:
                 other = known.get("source", known["digest"][:12])
                 raise RunError(f"{path}: was started on other data ({other}); choose another folder")
-            if known.get("held_back", []) != _held_back(dataset):
-                found = len(_held_back(dataset))
+            if known.get("held_back", []) != _excluded_rows(dataset):
+                found = len(_excluded_rows(dataset))
                 raise RunError(f"{path}: was started with other rows left out, found {found}; choose another folder")
             if run.recipe() != recipe:
                 with run.alone():
@@ -142,7 +142,7 @@ class RunFolder:
             "images": len(dataset),
             "classes": list(recipe.data.groups or dataset.classes),
             "skipped_rows": dataset.skipped,
-            "held_back": _held_back(dataset),
+            "held_back": _excluded_rows(dataset),
         }
         if path.exists() and not (path.is_dir() and run._is_free(about)):
             raise RunError(f"{path}: expected a run or an empty folder, found other files")
@@ -245,14 +245,14 @@ class RunFolder:
         skip = self.data()["skipped_rows"] > 0
         dataset = load(source or self.source(), size=self.recipe().data.size, votes=votes, skip_bad_rows=skip)
         self.check_data(dataset)
-        return self.hold_back(dataset)
+        return self.exclude_rows(dataset)
 
-    def hold_back(self, dataset: Dataset) -> Dataset:
+    def exclude_rows(self, dataset: Dataset) -> Dataset:
         """Return `dataset` with those rows held back that the run was started without."""
-        from feredge.data import hold_back
+        from feredge.data import exclude_rows
 
         rows = self.data().get("held_back")
-        return hold_back(dataset, rows) if rows else dataset
+        return exclude_rows(dataset, rows) if rows else dataset
 
     def check_data(self, dataset: Dataset) -> None:
         """Raise RunError unless `dataset` is what the run was started on."""
@@ -293,5 +293,5 @@ def _told(path: Path, **needed: type) -> dict[str, Any]:
     return found
 
 
-def _held_back(dataset: Dataset) -> list[int]:
-    return [] if dataset.held_back is None else dataset.held_back.tolist()
+def _excluded_rows(dataset: Dataset) -> list[int]:
+    return [] if dataset.excluded_rows is None else dataset.excluded_rows.tolist()

@@ -54,7 +54,7 @@ PARSERS = {
     "netpbm": [Parser("feredge.inference.netpbm:decode_binary")],
     "libheif": [Parser("feredge.inference.picture_kinds:decode_heif")],
     "csv rows": [Parser("feredge.data.fer2013_csv:_parse_block", lambda part: part.row_count > 0)],
-    "votes rows": [Parser("feredge.data.votes:_count")],
+    "votes rows": [Parser("feredge.data.votes:_parse_count")],
     "onnxruntime": [Parser("onnxruntime:InferenceSession.__init__")],
     "LiteRT": [Parser("ai_edge_litert.interpreter:Interpreter.__init__")],
     "h5py": [Parser("h5py:File.__init__", lambda _: True)],
@@ -286,10 +286,10 @@ def open_csv(_: Path) -> Run:
 
 def votes_seeds(_: Path) -> Seeds:
     """Return a small table in FER+'s format."""
-    from feredge.data.votes import VOTES
+    from feredge.data.votes import VOTE_COLUMNS
 
     rows = [f"Training,fer{number:07}.png,{','.join('2' * 10)}" for number in range(6)]
-    return {"votes.csv": "\n".join([f"Usage,Image name,{','.join(VOTES)}", *rows, ""]).encode()}
+    return {"votes.csv": "\n".join([f"Usage,Image name,{','.join(VOTE_COLUMNS)}", *rows, ""]).encode()}
 
 
 def open_votes(_: Path) -> Run:

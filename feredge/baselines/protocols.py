@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from feredge.data.dataset import NO_LABEL, Dataset
 from feredge.data.selection import select
-from feredge.data.usage import TESTS, TRAINING
+from feredge.data.usage import TEST_USAGES, TRAINING_USAGES
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES
 from feredge.recipes.schema import DataView
@@ -41,7 +41,7 @@ def study_2022(dataset: Dataset) -> View:
     """The Training rows at random in 70 / 15 / 15: 70 first, then the rest halved, seed 1 both times."""
     from sklearn.model_selection import train_test_split
 
-    index = _rows(dataset, TRAINING)
+    index = _rows(dataset, TRAINING_USAGES)
     train, rest = train_test_split(index, train_size=0.7, random_state=1)
     _, test = train_test_split(rest, test_size=0.5, random_state=1)
     return View(dataset.take(train), dataset.take(test), deviation=_other_size(index, 28709))
@@ -50,7 +50,7 @@ def study_2022(dataset: Dataset) -> View:
 def six_class(dataset: Dataset) -> View:
     """Without disgust: the first 3,000 training images of each class; every image of the test splits."""
     dataset = select(dataset, DataView(classes=SIX_CLASSES, first=PER_CLASS))
-    train, test = _rows(dataset, TRAINING), _rows(dataset, TESTS)
+    train, test = _rows(dataset, TRAINING_USAGES), _rows(dataset, TEST_USAGES)
     notes = (_other_size(train, 18000), _other_size(test, 7067, "tested on"))
     return View(dataset.take(train), dataset.take(test), deviation="; ".join(filter(None, notes)))
 
@@ -62,7 +62,7 @@ def course_2024(dataset: Dataset) -> View:
     """
     from sklearn.model_selection import train_test_split
 
-    index = _rows(dataset, TRAINING)
+    index = _rows(dataset, TRAINING_USAGES)
     train, test = train_test_split(index, test_size=0.2, random_state=42)
     held_out = np.flatnonzero((dataset.usage == "PublicTest") & (dataset.labels != NO_LABEL))
     notes = (_other_size(index, 28709), "held out is PublicTest" if len(held_out) else "nothing held out")

@@ -159,18 +159,18 @@ class _Shelf:
         return self._datasets[size]
 
     def test(self, view: DataView, run: RunFolder | None) -> tuple[Splits, NDArray[np.bool_]]:
-        from feredge.data import split, unique_images
+        from feredge.data import split, unique_test_mask
 
         dataset = self.dataset(view.size)
         if run is not None:
-            dataset = run.hold_back(dataset)  # baselines learn from what the run did
-        held = [] if dataset.held_back is None else dataset.held_back.tolist()
+            dataset = run.exclude_rows(dataset)  # baselines learn from what the run did
+        held = [] if dataset.excluded_rows is None else dataset.excluded_rows.tolist()
         key = json.dumps([dataclass_io.to_plain(view), held], sort_keys=True)
         if key not in self._tests:
             splits = split(dataset, view)
             if not len(splits.test):
                 raise DataError(f"{dataset.source}: expected labelled test images, found none")
-            self._tests[key] = splits, unique_images(dataset, splits)
+            self._tests[key] = splits, unique_test_mask(dataset, splits)
         return self._tests[key]
 
 

@@ -40,8 +40,8 @@ def info(path: str, picture: Path | None, as_json: bool, class_names: str, skip_
 
     dataset = _load(path, class_names, skip_bad_rows)
     if picture:  # first, because a name that is no picture's is refused
-        room.write_one_of_each(dataset, picture)
-    found = room.info(dataset)
+        room.write_sample_grid(dataset, picture)
+    found = room.summarize(dataset)
     if as_json:
         echo_json(found.to_json(), indent=2)
     else:

@@ -23,7 +23,7 @@ def command(runs: tuple[Path, ...], votes: Path | None, data: str | None, leave_
 
     Each RUN looks at every image and at its mirror image.
     """
-    from feredge.data import hold_back, load, read_rows
+    from feredge.data import exclude_rows, load, read_row_numbers
     from feredge.errors import DataError
     from feredge.run import RunFolder
 
@@ -32,7 +32,7 @@ def command(runs: tuple[Path, ...], votes: Path | None, data: str | None, leave_
         raise DataError("expected a RUN, or --votes and --data, found neither")
     dataset = folders[0].load_data(data, votes=votes) if folders else load(str(data), votes=votes)
     if leave_out is not None:
-        dataset = hold_back(dataset, read_rows(leave_out))
+        dataset = exclude_rows(dataset, read_row_numbers(leave_out))
     with bars("opening TensorFlow") as progress:
         from feredge.train import soft_labels
 

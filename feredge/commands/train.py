@@ -64,20 +64,20 @@ def trained(
 ) -> tuple[RunFolder, Dataset]:
     """Train as the options of TRAINING say, and print how well. Return the run and its data."""
     from feredge import recipes
-    from feredge.data import hold_back, info, left_out_line, load, only_tested_line, read_rows
+    from feredge.data import exclude_rows, ignored_files_line, load, read_row_numbers, summarize, untrained_classes_line
 
     changes += ("data.drop_duplicates=false",) * keep_duplicates
     resolved = recipes.load(recipe, changes=changes)  # before the slow imports: a typo is told at once
     dataset = load(data, size=resolved.data.size, skip_bad_rows=skip_bad_rows)
     if dataset.skipped:
         echo(f"{dataset.skipped} bad rows skipped", err=True)
-    counts = info(dataset)
+    counts = summarize(dataset)
     if counts.left_out:
-        echo(left_out_line(counts.left_out), err=True)
-    if counts.only_tested:
-        echo(only_tested_line(counts.only_tested), err=True)
+        echo(ignored_files_line(counts.left_out), err=True)
+    if counts.untrained_classes:
+        echo(untrained_classes_line(counts.untrained_classes), err=True)
     if leave_out is not None:
-        dataset = hold_back(dataset, read_rows(leave_out))
+        dataset = exclude_rows(dataset, read_row_numbers(leave_out))
     out = out or Path("runs") / resolved.name
     with bars("opening TensorFlow") as progress:
         from feredge.importing import from_onnx

@@ -1,32 +1,39 @@
-"""Data sets: read them, cut them, look at them."""
+"""Data sets: load, split, check and summarize."""
 
-from feredge.data.data_check import Findings, check
+from feredge.data.data_check import CheckResult, check
 from feredge.data.dataset import NO_LABEL, Dataset, Splits
 from feredge.data.drawn import drawn
-from feredge.data.exclusions import hold_back, read_rows
+from feredge.data.exclusions import exclude_rows, read_row_numbers
 from feredge.data.reading import load
 from feredge.data.selection import fer2013_classes
-from feredge.data.splits import split, stratified_sample, unique_images
-from feredge.data.summary import Info, info, left_out_line, one_of_each, only_tested_line, write_one_of_each
+from feredge.data.splits import split, stratified_sample, unique_test_mask
+from feredge.data.summary import (
+    Summary,
+    ignored_files_line,
+    sample_grid,
+    summarize,
+    untrained_classes_line,
+    write_sample_grid,
+)
 
 __all__ = [
     "NO_LABEL",
+    "CheckResult",
     "Dataset",
-    "Findings",
-    "Info",
     "Splits",
+    "Summary",
     "check",
     "drawn",
+    "exclude_rows",
     "fer2013_classes",
-    "hold_back",
-    "info",
-    "left_out_line",
+    "ignored_files_line",
     "load",
-    "one_of_each",
-    "only_tested_line",
-    "read_rows",
+    "read_row_numbers",
+    "sample_grid",
     "split",
     "stratified_sample",
-    "unique_images",
-    "write_one_of_each",
+    "summarize",
+    "unique_test_mask",
+    "untrained_classes_line",
+    "write_sample_grid",
 ]

@@ -1,4 +1,4 @@
-"""A data set in memory."""
+"""The in-memory data set, and its train, validation and test splits."""
 
 from __future__ import annotations
 
@@ -11,43 +11,49 @@ from feredge.inference.contract import Images
 
 NO_LABEL = -1
 
+RowIndex = NDArray[np.int64]
+"""Indices of images in an array or a Dataset."""
+RowMask = NDArray[np.bool_]
+"""One truth value for each image of an array or a Dataset."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled pictures, one row each.
+    """Labelled gray images.
 
     Attributes:
         images: `uint8 (N, H, W)`, gray.
         labels: `int8 (N,)`, index into `classes`; NO_LABEL where the source has none.
-        usage: `str (N,)`, the split as the source names it: Training, PublicTest, PrivateTest, train, test,
+        usage: `str (N,)`, the source's name of the split: Training, PublicTest, PrivateTest, train, test,
             validation; empty where the source has none.
         rows: `int64 (N,)`, 0-based data row of the csv, or position in the sorted list of the folder's files.
         classes: class names.
         digest: SHA-256 of the source: the csv's bytes; the folder's file names and bytes.
-        source: the path it was read from, as given.
-        votes: `uint8 (N, 10)`, FER+ votes, where they were asked for.
-        skipped: bad rows that were left out because the caller said so.
-        left_out: files of a folder that are no pictures, and links that lead back, counted by suffix or kind.
-        held_back: `int64 (M,)`, which of `rows` neither train nor choose: pictures of a test set that is elsewhere.
+        source: the path it was read from, as passed to `load`.
+        votes: `uint8 (N, 10)`, FER+ votes, if loaded.
+        skipped: malformed rows or unreadable pictures that were skipped on request.
+        ignored_files: files of a folder that are not pictures, and circular links, counted by suffix or kind.
+        excluded_rows: `int64 (M,)`, those of `rows` excluded from training and validation, because an external test
+            set has the same picture.
     """
 
     images: Images
     labels: NDArray[np.int8]
     usage: NDArray[np.str_]
-    rows: NDArray[np.int64]
+    rows: RowIndex
     classes: tuple[str, ...]
     digest: str
     source: str
     votes: NDArray[np.uint8] | None = None
     skipped: int = 0
-    left_out: dict[str, int] = field(default_factory=dict)
-    held_back: NDArray[np.int64] | None = None
+    ignored_files: dict[str, int] = field(default_factory=dict)
+    excluded_rows: RowIndex | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Dataset:
-        """Return the rows that `index` picks, in its order."""
+    def take(self, index: RowIndex | RowMask) -> Dataset:
+        """Return the images selected by `index`, in its order."""
         return replace(
             self,
             images=self.images[index],
@@ -59,17 +65,17 @@ class Dataset:
 
     @property
     def batch(self) -> Images:
-        """The images as networks take them, `uint8 (N, H, W, 1)`."""
+        """The images in NHWC layout, `uint8 (N, H, W, 1)`."""
         return self.images[..., None]
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set cut in three. Calibration images come from `train`, choices are made on `validation`.
+    """The train, validation and test splits of a data set. Calibration uses `train`, model selection `validation`.
 
     Attributes:
-        dropped: training images left out because they also stand in another split, or in a test set elsewhere.
-        dropped_validation: validation images left out because they also stand in `test`.
+        dropped: training images dropped as duplicates of another split, or because of `Dataset.excluded_rows`.
+        dropped_validation: validation images dropped as duplicates of `test`.
     """
 
     train: Dataset
@@ -79,7 +85,7 @@ class Splits:
     dropped_validation: int = 0
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return the images of each class in `train`, `validation` and `test`."""
+        """Return the number of images of each class in `train`, `validation` and `test`."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
             name: dict(zip(part.classes, np.bincount(part.labels, minlength=len(part.classes)).tolist(), strict=True))

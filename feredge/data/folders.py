@@ -1,4 +1,4 @@
-"""Read pictures sorted into class folders: `train/<class>/*.png`, `test/<class>/*.png`, or `<class>/*.png`."""
+"""Reader of class folders: `train/<class>/*.png`, `test/<class>/*.png`, or `<class>/*.png`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from feredge.data.dataset import Dataset
-from feredge.data.usage import as_usage
+from feredge.data.usage import parse_usage
 from feredge.errors import DataError, PictureError
 from feredge.inference.contract import CLASSES, Images, InputContract
 from feredge.inference.picture_kinds import PICTURE_SUFFIXES
 
-ALIASES = {
+CLASS_ALIASES = {
     "angry": ("anger",),
     "disgust": ("disgusted",),
     "fear": ("fearful", "afraid", "scared"),
@@ -26,129 +26,131 @@ ALIASES = {
     "sad": ("sadness",),
     "surprise": ("surprised",),
 }
-"""Other names that editions of FER2013 give its classes."""
-WORKERS = min(4, os.cpu_count() or 1)  # OpenCV decodes beside Python's lock
-BATCH = 256  # pictures a task
+"""Other names of FER2013's classes in editions of it."""
+DECODE_WORKERS = min(4, os.cpu_count() or 1)  # OpenCV releases the GIL while it decodes
+DECODE_BATCH = 256  # pictures a task
 
-FER2013_NAMES = {name: name for name in CLASSES} | {alias: name for name, others in ALIASES.items() for alias in others}
-"""Class names of FER2013, by any name in lower case."""
+FER2013_CLASS_NAMES = {name: name for name in CLASSES} | {
+    alias: name for name, aliases in CLASS_ALIASES.items() for alias in aliases
+}
+"""FER2013's class of every accepted name in lower case."""
 
 
-class _File(NamedTuple):
+class _ImageFile(NamedTuple):
     path: Path
     usage: str
     folder: str
 
 
-class _Read(NamedTuple):
-    """A picture, or why there is none, and the SHA-256 of its file."""
+class _DecodedFile(NamedTuple):
+    """A decoded picture, or the error, and the SHA-256 of its file."""
 
     image: Images | None
-    why: str
+    error: str
     digest: bytes
 
 
 def read_folder(root: Path, *, size: int, skip_bad_pictures: bool = False) -> Dataset:
-    """Read class folders, below folders of splits or not; pictures of any size and colour become `size` x `size` gray.
+    """Read class folders, optionally inside folders of splits; pictures are converted to `size` x `size` gray.
 
-    Folders that are FER2013's seven classes, under any of their usual names, get its names and order. Others are
-    taken as they are, in alphabetical order. A class's pictures may lie in folders below its own, also linked ones.
-    Files of other kinds are counted in `Dataset.left_out`; names that start with a dot or an underscore are left alone.
+    If the folders are FER2013's seven classes, under any of CLASS_ALIASES, the classes get its names and order; else
+    the folders' names in alphabetical order. A class may have subfolders and linked folders. Files of other kinds are
+    counted in `Dataset.ignored_files`; names that start with a dot or an underscore are ignored.
 
     Raises:
         DataError: no class folders, an empty one, or an unreadable picture, named; with `skip_bad_pictures` the
-            latter is left out instead.
+            latter is skipped instead.
     """
-    left_out = Counter[str]()
+    ignored_files = Counter[str]()
     try:
-        listed = sorted(_files(root, left_out), key=lambda file: file.path.relative_to(root).as_posix())
-        pictures = list(_read_all(listed, InputContract(size, size)))
+        files = sorted(_files(root, ignored_files), key=lambda file: file.path.relative_to(root).as_posix())
+        pictures = list(_decode_all(files, InputContract(size, size)))
     except OSError as error:
         raise DataError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     digest = hashlib.sha256()
-    kept: list[int] = []
-    for row, (file, picture) in enumerate(zip(listed, pictures, strict=True)):
+    readable: list[int] = []
+    for row, (file, picture) in enumerate(zip(files, pictures, strict=True)):
         if picture.image is not None:
-            kept.append(row)
+            readable.append(row)
         elif not skip_bad_pictures:
-            raise DataError(f"{file.path}: {picture.why}")
+            raise DataError(f"{file.path}: {picture.error}")
         digest.update(file.path.relative_to(root).as_posix().encode("utf-8", "surrogateescape") + b"\0")
         digest.update(picture.digest)
-    if not kept:
-        raise DataError(f"{root}: expected pictures, found {len(listed)} files, none of which can be read")
-    labels, classes = _label([file.folder for file in listed])
+    if not readable:
+        raise DataError(f"{root}: expected pictures, found {len(files)} files, none of which can be read")
+    labels, classes = _label([file.folder for file in files])
     return Dataset(
         images=np.stack([image for picture in pictures if (image := picture.image) is not None]),
-        labels=np.array(labels, np.int8)[kept],
-        usage=np.array([listed[row].usage for row in kept], np.str_),
-        rows=np.array(kept, np.int64),
+        labels=np.array(labels, np.int8)[readable],
+        usage=np.array([files[row].usage for row in readable], np.str_),
+        rows=np.array(readable, np.int64),
         classes=classes,
         digest=digest.hexdigest(),
         source=str(root),
-        skipped=len(listed) - len(kept),
-        left_out=dict(sorted(left_out.items())),
+        skipped=len(files) - len(readable),
+        ignored_files=dict(sorted(ignored_files.items())),
     )
 
 
 def file_names(root: Path) -> list[str]:
-    """Return the folder's pictures in the order of `Dataset.rows`, as paths below `root`."""
+    """Return the folder's pictures in the order of `Dataset.rows`, as paths relative to `root`."""
     return sorted(file.path.relative_to(root).as_posix() for file in _files(root, Counter()))
 
 
-def _files(root: Path, left_out: Counter[str]) -> Iterator[_File]:
+def _files(root: Path, ignored_files: Counter[str]) -> Iterator[_ImageFile]:
     """Yield every picture with its split and class folder."""
     folders = _subfolders(root)
-    usages = {folder: as_usage(folder.name) for folder in folders}
+    usages = {folder: parse_usage(folder.name) for folder in folders}
     if not any(usages.values()):
-        yield from _class_files(root, folders, "", left_out)
+        yield from _class_files(root, folders, "", ignored_files)
         return
     for folder, usage in usages.items():
         if not usage:
-            raise DataError(f"{folder}: expected only folders of splits (train, test, val) beside each other")
-        yield from _class_files(folder, _subfolders(folder), usage, left_out)
+            raise DataError(f"{folder}: expected only folders of splits (train, test, val)")
+        yield from _class_files(folder, _subfolders(folder), usage, ignored_files)
 
 
-def _class_files(parent: Path, folders: list[Path], usage: str, left_out: Counter[str]) -> Iterator[_File]:
+def _class_files(parent: Path, folders: list[Path], usage: str, ignored_files: Counter[str]) -> Iterator[_ImageFile]:
     if not folders:
         raise DataError(
             f"{parent}: expected class folders ({', '.join(CLASSES[:3])}, ...) or train/ and test/, found none"
         )
     for folder in folders:
-        paths = list(_pictures(folder, set(folder.resolve().parents), left_out))
+        paths = list(_pictures(folder, set(folder.resolve().parents), ignored_files))
         if not paths:
             raise DataError(f"{folder}: expected pictures of this class, found none")
-        if all(path.parent != folder for path in paths) and _holds_classes(folder, alone=len(folders) == 1):
-            below = ", ".join(sorted(path.name for path in _subfolders(folder))[:3])
+        if all(path.parent != folder for path in paths) and _is_dataset(folder, only_folder=len(folders) == 1):
+            subfolders = ", ".join(sorted(path.name for path in _subfolders(folder))[:3])
             raise DataError(
-                f"{folder}: expected pictures of one class, found the folders {below}; name {folder} itself"
+                f"{folder}: expected pictures of one class, found the folders {subfolders}; name {folder} itself"
             )
-        yield from (_File(path, usage, folder.name) for path in paths)
+        yield from (_ImageFile(path, usage, folder.name) for path in paths)
 
 
-def _pictures(folder: Path, walked: set[Path], left_out: Counter[str]) -> Iterator[Path]:
-    """Yield a class's pictures at any depth, each folder's once however often links lead to it, and none above it."""
-    place = folder.resolve()
-    if place in walked:
-        left_out["linked folders walked before"] += 1
+def _pictures(folder: Path, visited: set[Path], ignored_files: Counter[str]) -> Iterator[Path]:
+    """Yield a class's pictures at any depth; a folder is visited once, even if several links lead to it."""
+    resolved = folder.resolve()
+    if resolved in visited:
+        ignored_files["linked folders walked before"] += 1
         return
-    walked.add(place)
+    visited.add(resolved)
     for path in _visible(folder):
         if path.is_dir():
-            yield from _pictures(path, walked, left_out)
+            yield from _pictures(path, visited, ignored_files)
         elif path.suffix.lower() in PICTURE_SUFFIXES:
             if path.is_file():
                 yield path
             else:
-                left_out["broken links"] += 1
+                ignored_files["broken links"] += 1
         else:
-            left_out[path.suffix.lower() or "files without a suffix"] += 1
+            ignored_files[path.suffix.lower() or "files without a suffix"] += 1
 
 
-def _holds_classes(folder: Path, *, alone: bool) -> bool:
-    """Return whether a folder that only holds folders is a data set itself, as archives unpack to, and no class."""
+def _is_dataset(folder: Path, *, only_folder: bool) -> bool:
+    """Return whether a folder of folders is a data set of its own, such as an unpacked archive, and not a class."""
     names = [path.name for path in _subfolders(folder)]
-    known = [as_usage(name) or name.strip().lower() in FER2013_NAMES for name in names]
-    return any(known) or (alone and len(names) > 1)
+    has_known_name = any(parse_usage(name) or name.strip().lower() in FER2013_CLASS_NAMES for name in names)
+    return has_known_name or (only_folder and len(names) > 1)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -161,27 +163,27 @@ def _visible(folder: Path) -> Iterable[Path]:
 
 def _label(folders: list[str]) -> tuple[list[int], tuple[str, ...]]:
     """Return each file's label, and the class names."""
-    known = {folder: FER2013_NAMES.get(folder.strip().lower(), "") for folder in set(folders)}
-    if set(known.values()) == set(CLASSES):
-        return [CLASSES.index(known[folder]) for folder in folders], CLASSES
-    classes = tuple(sorted(known))
+    names = {folder: FER2013_CLASS_NAMES.get(folder.strip().lower(), "") for folder in set(folders)}
+    if set(names.values()) == set(CLASSES):
+        return [CLASSES.index(names[folder]) for folder in folders], CLASSES
+    classes = tuple(sorted(names))
     if len(classes) > np.iinfo(np.int8).max:
         raise DataError(f"expected at most {np.iinfo(np.int8).max} class folders, found {len(classes)}")
     index = {folder: label for label, folder in enumerate(classes)}
     return [index[folder] for folder in folders], classes
 
 
-def _read_all(listed: list[_File], contract: InputContract) -> Iterator[_Read]:
-    batches = [listed[start : start + BATCH] for start in range(0, len(listed), BATCH)]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for batch in pool.map(lambda batch: [_read_one(file.path, contract) for file in batch], batches):
+def _decode_all(files: list[_ImageFile], contract: InputContract) -> Iterator[_DecodedFile]:
+    batches = [files[start : start + DECODE_BATCH] for start in range(0, len(files), DECODE_BATCH)]
+    with ThreadPoolExecutor(DECODE_WORKERS) as pool:
+        for batch in pool.map(lambda batch: [_decode(file.path, contract) for file in batch], batches):
             yield from batch
 
 
-def _read_one(path: Path, contract: InputContract) -> _Read:
+def _decode(path: Path, contract: InputContract) -> _DecodedFile:
     data = path.read_bytes()
     digest = hashlib.sha256(data).digest()
     try:
-        return _Read(contract.to_tensor(data)[:, :, 0], "", digest)
+        return _DecodedFile(contract.to_tensor(data)[:, :, 0], "", digest)
     except PictureError as error:
-        return _Read(None, str(error).removeprefix("the given bytes: "), digest)
+        return _DecodedFile(None, str(error).removeprefix("the given bytes: "), digest)

@@ -1,4 +1,4 @@
-"""`load`: every kind of source, one kind of data set."""
+"""`load`: read a data set from any kind of source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from feredge import files
-from feredge.data import cache as copies
+from feredge.data import cache as table_cache
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.data.fer2013_csv import CsvTable, read_csv
@@ -29,15 +29,16 @@ def load(
     """Read a data set.
 
     Args:
-        source: a FER2013 csv; a folder of class folders; or the word `drawn`, or `drawn:N`, for N built-in drawn
-            faces in all (a file of that name is `./drawn`).
+        source: a FER2013 csv; a folder of class folders; or `drawn` or `drawn:N` for N built-in drawn faces (a file of
+            that name is `./drawn`).
         size: height and width of the images; pictures of other sizes are resized by `InputContract.to_tensor`.
-        votes: FER+ votes of a csv's rows, `fer2013new.csv`.
-        skip_bad_rows: leave bad csv rows and unreadable pictures out, and count them in `Dataset.skipped`.
-        cache: keep a parsed copy of a csv in the user's cache folder (see `feredge.data.cache`), and use it.
+        votes: csv with the FER+ votes of a csv's rows, `fer2013new.csv`.
+        skip_bad_rows: skip malformed csv rows and unreadable pictures, and count them in `Dataset.skipped`.
+        cache: read and write the parsed csv in the user's cache folder (see `feredge.data.cache`).
 
     Raises:
-        DataError: no such source, or not what it claims to be; a bad row or picture is named.
+        DataError: no such source, or a malformed one; a malformed row or unreadable picture is named.
+        RunError: a cache folder that others may open.
     """
     path = Path(source)
     if votes is not None and (path.is_dir() or _is_drawn(source)):
@@ -87,26 +88,26 @@ def _table(path: Path, *, skip_bad_rows: bool, cache: bool) -> CsvTable:
     if not cache:
         return read_csv(path, skip_bad_rows=skip_bad_rows)
     try:
-        table = copies.fetch(files.sha256(path))
+        table = table_cache.fetch(files.sha256(path))
     except OSError as error:
         raise DataError(f"{path}: expected a csv, cannot be read ({error.strerror})") from error
     if table is None:
         table = read_csv(path, skip_bad_rows=skip_bad_rows)
-        copies.store(table)
+        table_cache.store(table)
     return table
 
 
 def _with_votes(dataset: Dataset, path: Path, total: int) -> Dataset:
-    """Rows are matched by their position, which is all that FER+ has; usages must agree where both files have them."""
+    """Add FER+ votes, matched by row number; usages must agree where both files have them."""
     votes, usages = read_votes(path)
     if len(votes) != total:
         raise DataError(f"{path}: expected votes for the {total} rows of {dataset.source}, found {len(votes)}")
     usage = np.array(usages)[dataset.rows]
     differ = (usage != dataset.usage) & (usage != "") & (dataset.usage != "")
     if differ.any():
-        at = int(differ.argmax())
+        first = int(differ.argmax())
         raise DataError(
-            f"{path}: row {dataset.rows[at] + 1}: expected votes for a {dataset.usage[at]} image as in "
-            f"{dataset.source}, found {usage[at]}; both files must have the same rows in the same order"
+            f"{path}: row {dataset.rows[first] + 1}: expected votes for a {dataset.usage[first]} image as in "
+            f"{dataset.source}, found {usage[first]}; both files must have the same rows in the same order"
         )
     return replace(dataset, votes=votes[dataset.rows])

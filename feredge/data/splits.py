@@ -1,101 +1,101 @@
-"""Cut a data set into train, validation and test, so that no picture is on two sides."""
+"""Split a data set into train, validation and test, with no picture in two of them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.data.dataset import NO_LABEL, Dataset, Splits
-from feredge.data.duplicates import near_pairs, stand_in
+from feredge.data.dataset import NO_LABEL, Dataset, RowIndex, RowMask, Splits
+from feredge.data.duplicates import has_duplicate, near_duplicate_pairs
 from feredge.data.selection import select
-from feredge.data.usage import TESTS, TRAINING, VALIDATION
+from feredge.data.usage import TEST_USAGES, TRAINING_USAGES, VALIDATION_USAGE
 from feredge.errors import DataError
 from feredge.recipes.schema import DataView
 
 TEST_SHARE = 0.15
-"""Share of the images set aside for the test where a data set brings no test split."""
-
-Mask = NDArray[np.bool_]
+"""Share of the images split off for the test if the data set has no test split."""
 
 
 def split(dataset: Dataset, view: DataView) -> Splits:
-    """Select the classes that `view` keeps, and cut their images in three; unlabelled images are in none.
+    """Select the view's classes and split their images into train, validation and test, without unlabelled ones.
 
     Of the source's own splits, test is PrivateTest, else PublicTest, else `test`, else a share of the training
-    images; or all three together where `view.split` is `merged`. Validation is PublicTest beside PrivateTest, else
-    `validation`. A `random` split is that of scikit-learn with `random_state=view.seed`. Where there is no
-    validation split, it is `view.holdout` of the training images. Shares are taken class by class, and depend on
-    `view.seed` and the rows only.
+    images; all three together where `view.split` is `merged`. Validation is PublicTest if there is PrivateTest, else
+    `validation`. A `random` split is that of scikit-learn with `random_state=view.seed`. Without a validation split,
+    validation is `view.holdout` of the training images. Shares are stratified by class, and depend on `view.seed` and
+    the rows only.
 
-    With `view.drop_duplicates`, a picture that stands exactly or nearly in test stands in neither of the others,
-    and one in validation not in train. What the data set holds back stands in neither of the two, and without
-    duplicates no copy of it does. Test is never changed, so that it compares with published figures. `train` may come
-    out empty, for a data set that is a test split only.
+    With `view.drop_duplicates`, exact and near duplicates of test images are dropped from train and validation, those
+    of validation images from train, and those of excluded rows from both. Test is never changed, so that it stays
+    comparable with published figures. `train` may be empty, for a data set that is a test split only.
 
     Raises:
-        DataError: no labelled image, a class that is not there, or too few images for the shares.
+        DataError: no labelled image, a missing class, or too few images for the shares.
     """
-    held = _held(dataset, view)
+    excluded = _excluded_rows(dataset, view)
     dataset = select(dataset, view)
     labelled = dataset.labels != NO_LABEL
     if not labelled.any():
         raise DataError(f"{dataset.source}: expected labelled images, found none")
     rng = np.random.default_rng(view.seed)
-    cut = _random if view.split == "random" else _given
-    train, validation, test = cut(dataset, labelled, view, rng)
-    to_train, to_validation = train, validation
-    free = ~np.isin(dataset.rows, held)
-    train, validation = train & free, validation & free
+    split_masks = _random_splits if view.split == "random" else _source_splits
+    all_train, all_validation, test = split_masks(dataset, labelled, view, rng)
+    allowed = ~np.isin(dataset.rows, excluded)
+    train, validation = all_train & allowed, all_validation & allowed
     if view.drop_duplicates:
-        validation = _without(dataset, validation, test)
-        train = _without(dataset, train, test | validation)
-    dropped_validation = int((to_validation & ~validation).sum())
+        validation = _without_duplicates(dataset, validation, test)
+        train = _without_duplicates(dataset, train, test | validation)
+    dropped_validation = int((all_validation & ~validation).sum())
     if view.validation_is_test:
-        validation = test & free
-    elif not to_validation.any():
+        validation = test & allowed
+    elif not all_validation.any():
         validation = _share(dataset, train, view.holdout, rng)
         train = train & ~validation
         if view.drop_duplicates:
-            train = _without(dataset, train, validation)
-    dropped = int((to_train & ~(train | validation)).sum())
+            train = _without_duplicates(dataset, train, validation)
+    dropped = int((all_train & ~(train | validation)).sum())
     return Splits(dataset.take(train), dataset.take(validation), dataset.take(test), dropped, dropped_validation)
 
 
-def _held(dataset: Dataset, view: DataView) -> NDArray[np.int64]:
-    """Return the rows that may neither train nor choose, of every class: a copy may be labelled as another."""
-    if dataset.held_back is None:
+def _excluded_rows(dataset: Dataset, view: DataView) -> RowIndex:
+    """Return the rows excluded from training and validation, of every class: a duplicate may have another label."""
+    if dataset.excluded_rows is None:
         return np.empty(0, np.int64)
-    held = np.isin(dataset.rows, dataset.held_back)
-    free = ~held
-    return dataset.rows[~_without(dataset, free, held) if view.drop_duplicates else held]
+    excluded = np.isin(dataset.rows, dataset.excluded_rows)
+    if view.drop_duplicates:
+        excluded = ~_without_duplicates(dataset, ~excluded, excluded)
+    return dataset.rows[excluded]
 
 
-def _given(dataset: Dataset, labelled: Mask, view: DataView, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:
-    """Return train, validation (maybe empty) and test by the source's own splits."""
-    given = {name: labelled & (dataset.usage == name) for name in (*TESTS, VALIDATION)}
-    train = labelled & np.isin(dataset.usage, TRAINING)
-    brought = [name for name in TESTS if given[name].any()]
+def _source_splits(
+    dataset: Dataset, labelled: RowMask, view: DataView, rng: np.random.Generator
+) -> tuple[RowMask, RowMask, RowMask]:
+    """Return train, validation (may be empty) and test by the source's own splits."""
+    masks = {name: labelled & (dataset.usage == name) for name in (*TEST_USAGES, VALIDATION_USAGE)}
+    train = labelled & np.isin(dataset.usage, TRAINING_USAGES)
+    test_names = [name for name in TEST_USAGES if masks[name].any()]
     merged = view.split == "merged"
-    if brought:
-        test = np.any([given[name] for name in (brought if merged else brought[:1])], axis=0)
+    if test_names:
+        test = np.any([masks[name] for name in (test_names if merged else test_names[:1])], axis=0)
     else:
         test = _share(dataset, train, TEST_SHARE, rng)
-    validation = given["PublicTest" if brought[:2] == ["PrivateTest", "PublicTest"] and not merged else VALIDATION]
+    public_is_validation = test_names[:2] == ["PrivateTest", "PublicTest"] and not merged
+    validation = masks["PublicTest" if public_is_validation else VALIDATION_USAGE]
     return train & ~test, validation & (not view.validation_is_test), test
 
 
-def _random(dataset: Dataset, labelled: Mask, view: DataView, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:
-    """Return train, validation (maybe empty) and test, divided by scikit-learn as the studies did."""
+def _random_splits(
+    dataset: Dataset, labelled: RowMask, view: DataView, rng: np.random.Generator
+) -> tuple[RowMask, RowMask, RowMask]:
+    """Return train, validation (may be empty) and test, split by scikit-learn as in the published studies."""
     from sklearn.model_selection import train_test_split
 
-    rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING) | (view.of == "all")))
+    rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING_USAGES) | (view.of == "all")))
     train, *shares = view.shares
 
-    def halves(index: NDArray[np.int64], share: float) -> list[NDArray[np.int64]]:
+    def halves(index: RowIndex, share: float) -> list[RowIndex]:
         labels = dataset.labels[index] if view.stratified else None
-        result: list[NDArray[np.int64]] = train_test_split(
-            index, train_size=share, random_state=view.seed, stratify=labels
-        )
+        result: list[RowIndex] = train_test_split(index, train_size=share, random_state=view.seed, stratify=labels)
         return result
 
     try:
@@ -103,9 +103,8 @@ def _random(dataset: Dataset, labelled: Mask, view: DataView, rng: np.random.Gen
         if len(shares) == 2:
             parts[1:] = halves(parts[1], shares[0] / sum(shares))
     except ValueError as error:
-        found = f"{len(rows)} images"
         raise DataError(
-            f"{dataset.source}: expected enough images for a split by {view.shares}, found {found} ({error})"
+            f"{dataset.source}: expected enough images for a split by {view.shares}, found {len(rows)} images ({error})"
         ) from error
     masks = [np.zeros(len(dataset), np.bool_) for _ in range(3)]
     for mask, index in zip((masks[0], *masks[4 - len(view.shares) :]), parts, strict=True):
@@ -114,37 +113,37 @@ def _random(dataset: Dataset, labelled: Mask, view: DataView, rng: np.random.Gen
 
 
 def stratified_sample(dataset: Dataset, n: int, seed: int) -> Dataset:
-    """Return `n` labelled images in the classes' own proportions, each class in it where `n` allows; all if fewer.
+    """Return a stratified sample of `n` labelled images, with every class in it if `n` allows; all if there are fewer.
 
     Depends on `seed` and the labels only; for calibration, call it on `Splits.train`. Rows keep their order.
     """
-    return dataset.take(_pick(dataset.labels, dataset.labels != NO_LABEL, n, np.random.default_rng(seed)))
+    return dataset.take(_sample(dataset.labels, dataset.labels != NO_LABEL, n, np.random.default_rng(seed)))
 
 
-def _without(dataset: Dataset, rows: Mask, others: Mask) -> Mask:
-    """Return `rows` less those whose picture stands in `others`."""
+def _without_duplicates(dataset: Dataset, rows: RowMask, references: RowMask) -> RowMask:
+    """Return `rows` without exact and near duplicates of `references`."""
     result = rows.copy()
     index = np.flatnonzero(rows)
-    result[index[stand_in(dataset.images, index, np.flatnonzero(others))]] = False
+    result[index[has_duplicate(dataset.images, index, np.flatnonzero(references))]] = False
     return result
 
 
-def _share(dataset: Dataset, rows: Mask, share: float, rng: np.random.Generator) -> Mask:
-    """Return a random `share` of `rows`, class by class."""
-    return _pick(dataset.labels, rows, round(share * int(rows.sum())), rng)
+def _share(dataset: Dataset, rows: RowMask, share: float, rng: np.random.Generator) -> RowMask:
+    """Return a stratified random `share` of `rows`."""
+    return _sample(dataset.labels, rows, round(share * int(rows.sum())), rng)
 
 
-def _pick(labels: NDArray[np.int8], rows: Mask, n: int, rng: np.random.Generator) -> Mask:
-    """Return `n` random ones of `rows`, class by class."""
-    picked = np.zeros(len(labels), np.bool_)
-    names, counts = np.unique(labels[rows], return_counts=True)
-    for label, quota in zip(names, _quotas(counts, n), strict=True):
-        picked[rng.permutation(np.flatnonzero(rows & (labels == label)))[:quota]] = True
-    return picked
+def _sample(labels: NDArray[np.int8], rows: RowMask, n: int, rng: np.random.Generator) -> RowMask:
+    """Return a stratified random sample of `n` of `rows`."""
+    sampled = np.zeros(len(labels), np.bool_)
+    classes, counts = np.unique(labels[rows], return_counts=True)
+    for label, quota in zip(classes, _quotas(counts, n), strict=True):
+        sampled[rng.permutation(np.flatnonzero(rows & (labels == label)))[:quota]] = True
+    return sampled
 
 
 def _quotas(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Divide `n` in proportion to `counts` by largest remainders; where `n` allows, none gets nothing."""
+    """Apportion `n` in proportion to `counts` by the largest remainders; where `n` allows, no quota is 0."""
     if n >= counts.sum():
         return counts
     ideal = n * counts / counts.sum()
@@ -156,13 +155,13 @@ def _quotas(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return quotas
 
 
-def unique_images(dataset: Dataset, splits: Splits) -> NDArray[np.bool_]:
-    """Return which test images stand nowhere else in `dataset`, neither exactly nor nearly, nor earlier in the test."""
-    tested = np.isin(dataset.rows, splits.test.rows)
-    rows, others = np.flatnonzero(tested), np.flatnonzero(~tested)
-    unique = ~stand_in(dataset.images, rows, others)
-    place = np.zeros(len(dataset), np.int64)
-    place[rows] = np.arange(len(rows))
-    for first, second in near_pairs(dataset.images, rows):
-        unique[np.maximum(place[first], place[second])] = False
+def unique_test_mask(dataset: Dataset, splits: Splits) -> RowMask:
+    """Return which test images have no exact or near duplicate elsewhere in `dataset`, nor earlier in the test."""
+    in_test = np.isin(dataset.rows, splits.test.rows)
+    rows = np.flatnonzero(in_test)
+    unique = ~has_duplicate(dataset.images, rows, np.flatnonzero(~in_test))
+    position = np.zeros(len(dataset), np.int64)
+    position[rows] = np.arange(len(rows))
+    for first, second in near_duplicate_pairs(dataset.images, rows):
+        unique[np.maximum(position[first], position[second])] = False
     return unique

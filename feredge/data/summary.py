@@ -1,4 +1,4 @@
-"""`info`: how many images a data set has of what; `one_of_each`: what they look like."""
+"""Summary of a data set: image counts by split and class, and a picture with a sample of each class."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 from feredge import files
 from feredge.console import visible
 from feredge.data.dataset import NO_LABEL, Dataset
-from feredge.data.usage import ORDER, TESTS, TRAINING
+from feredge.data.usage import TEST_USAGES, TRAINING_USAGES, USAGE_ORDER
 from feredge.errors import DataError
 from feredge.inference.contract import Images
 
-TILE = 144  # pixels a side that a face is shown at
-CAPTION = 24
-ACROSS = 7
+TILE_SIDE = 144  # pixels
+CAPTION_HEIGHT = 24  # pixels
+TILES_PER_ROW = 7
 
 
 @dataclass(frozen=True)
-class Info:
-    """Counts of a data set.
+class Summary:
+    """Image counts of a data set.
 
     Attributes:
         size: height and width of the images.
         counts: images of each class, by split; the split is empty where the source has none.
         unlabelled: images without a label, by split.
-        skipped: bad rows or pictures that were left out.
-        votes: whether FER+ votes came with it.
-        left_out: files of a folder that are no pictures, by suffix.
+        skipped: malformed rows or unreadable pictures that were skipped.
+        votes: whether FER+ votes were loaded.
+        left_out: files of a folder that are not pictures, by suffix.
     """
 
     source: str
@@ -44,26 +44,26 @@ class Info:
     left_out: dict[str, int]
 
     @property
-    def only_tested(self) -> tuple[str, ...]:
-        """The classes that stand in a test split and not among the training images."""
-        trained = [split for split in self.counts if split in TRAINING]
-        if not trained:
+    def untrained_classes(self) -> tuple[str, ...]:
+        """The classes with test images but without training images."""
+        training_splits = [split for split in self.counts if split in TRAINING_USAGES]
+        if not training_splits:
             return ()
-        classes = self.counts[trained[0]]
-        tested = [split for split in self.counts if split in TESTS]
+        classes = self.counts[training_splits[0]]
+        test_splits = [split for split in self.counts if split in TEST_USAGES]
         return tuple(
             name
             for name in classes
-            if any(self.counts[split][name] for split in tested)
-            and not any(self.counts[split][name] for split in trained)
+            if any(self.counts[split][name] for split in test_splits)
+            and not any(self.counts[split][name] for split in training_splits)
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts as plain values."""
+        """Return the counts as JSON values."""
         return asdict(self)
 
     def to_text(self) -> str:
-        """Return a table, one row a class and one column a split."""
+        """Return a table with a row for each class and a column for each split."""
         splits = list(self.counts)
         classes = list(self.counts[splits[0]])
         rows = [["", *(split or "images" for split in splits)]]
@@ -80,21 +80,21 @@ class Info:
                 f"SHA-256 {self.digest}",
                 *(["with FER+ votes"] if self.votes else []),
                 *([f"{self.skipped:,} bad rows skipped"] if self.skipped else []),
-                *([left_out_line(self.left_out)] if self.left_out else []),
-                *([only_tested_line(self.only_tested)] if self.only_tested else []),
+                *([ignored_files_line(self.left_out)] if self.left_out else []),
+                *([untrained_classes_line(self.untrained_classes)] if self.untrained_classes else []),
                 *(_aligned(row, widths) for row in rows),
             ]
         )
 
 
-def only_tested_line(names: tuple[str, ...]) -> str:
-    """Return the warning that no network can learn these classes."""
+def untrained_classes_line(names: tuple[str, ...]) -> str:
+    """Return the warning about classes that have test images only."""
     return f"no training images of {', '.join(names)}, which the test split has"
 
 
-def left_out_line(counts: dict[str, int]) -> str:
-    """Return which files of a folder are no pictures, by suffix."""
-    return "left out: " + ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+def ignored_files_line(counts: dict[str, int]) -> str:
+    """Return the line with the counts of files that are not pictures, by suffix."""
+    return "ignored: " + ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
 
 
 def _aligned(row: list[str], widths: list[int]) -> str:
@@ -104,11 +104,11 @@ def _aligned(row: list[str], widths: list[int]) -> str:
     )
 
 
-def info(dataset: Dataset) -> Info:
+def summarize(dataset: Dataset) -> Summary:
     """Count a data set's images by split and class."""
-    splits = sorted(map(str, np.unique(dataset.usage)), key=ORDER.index)
+    splits = sorted(map(str, np.unique(dataset.usage)), key=USAGE_ORDER.index)
     labels = {split: dataset.labels[dataset.usage == split] for split in splits}
-    return Info(
+    return Summary(
         source=dataset.source,
         digest=dataset.digest,
         images=len(dataset),
@@ -120,32 +120,32 @@ def info(dataset: Dataset) -> Info:
         unlabelled={split: int((labels[split] == NO_LABEL).sum()) for split in splits},
         skipped=dataset.skipped,
         votes=dataset.votes is not None,
-        left_out=dataset.left_out,
+        left_out=dataset.ignored_files,
     )
 
 
-def one_of_each(dataset: Dataset) -> Images:
-    """Return one gray picture, `uint8 (H, W)`: the first face of each class with the class's name under it."""
+def sample_grid(dataset: Dataset) -> Images:
+    """Return a gray picture, `uint8 (H, W)`: the first image of each class with the class name below it."""
     tiles = [_tile(dataset, label, name) for label, name in enumerate(dataset.classes)]
     blank = np.full_like(tiles[0], 255)
-    lines = [tiles[start : start + ACROSS] for start in range(0, len(tiles), ACROSS)]
-    lines[-1] += [blank] * (len(lines[0]) - len(lines[-1]))
-    return np.vstack([np.hstack(line) for line in lines])
+    rows = [tiles[start : start + TILES_PER_ROW] for start in range(0, len(tiles), TILES_PER_ROW)]
+    rows[-1] += [blank] * (len(rows[0]) - len(rows[-1]))
+    return np.vstack([np.hstack(row) for row in rows])
 
 
-def write_one_of_each(dataset: Dataset, path: Path) -> None:
-    """Write `one_of_each` to a picture file, in the format its suffix names, whole or not at all.
+def write_sample_grid(dataset: Dataset, path: Path) -> None:
+    """Write `sample_grid` atomically to a picture file, in the format of its suffix.
 
     Raises:
-        DataError: a suffix that OpenCV writes no pictures by.
+        DataError: a suffix that OpenCV has no encoder for, or a picture that the format cannot hold.
     """
     import cv2
 
     try:
-        written, data = cv2.imencode(path.suffix, one_of_each(dataset))
+        encoded, data = cv2.imencode(path.suffix, sample_grid(dataset))
     except cv2.error as error:
         raise DataError(f"{path}: expected a picture's suffix such as .png, found {path.suffix!r}") from error
-    if not written:
+    if not encoded:
         raise DataError(f"{path}: expected a picture that fits its format, OpenCV could not write it")
     files.write_bytes(path, data.tobytes())
 
@@ -153,13 +153,14 @@ def write_one_of_each(dataset: Dataset, path: Path) -> None:
 def _tile(dataset: Dataset, label: int, name: str) -> Images:
     import cv2
 
-    tile = np.full((TILE + CAPTION, TILE), 255, np.uint8)
-    found = np.flatnonzero(dataset.labels == label)
-    if found.size:
-        tile[:TILE] = cv2.resize(dataset.images[found[0]], (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    side = TILE_SIDE
+    tile = np.full((side + CAPTION_HEIGHT, side), 255, np.uint8)
+    rows = np.flatnonzero(dataset.labels == label)
+    if rows.size:
+        tile[:side] = cv2.resize(dataset.images[rows[0]], (side, side), interpolation=cv2.INTER_NEAREST)
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.5
-    wide = cv2.getTextSize(name, font, scale, 1)[0][0]
-    if wide > TILE - 4:
-        scale, wide = scale * (TILE - 4) / wide, TILE - 4
-    cv2.putText(tile, name, ((TILE - wide) // 2, TILE + CAPTION - 8), font, scale, 0, 1, cv2.LINE_AA)
+    text_width = cv2.getTextSize(name, font, scale, 1)[0][0]
+    if text_width > side - 4:
+        scale, text_width = scale * (side - 4) / text_width, side - 4
+    cv2.putText(tile, name, ((side - text_width) // 2, side + CAPTION_HEIGHT - 8), font, scale, 0, 1, cv2.LINE_AA)
     return tile

@@ -1,20 +1,20 @@
-"""What data sets call their splits."""
+"""Names of splits in data sets: FER2013's `Usage` column, and folders."""
 
 from __future__ import annotations
 
-TRAINING = ("Training", "train", "")
-"""Usages that are trained on; a source without splits has the empty one."""
-TESTS = ("PrivateTest", "PublicTest", "test")
-"""Usages that final figures are measured on, the first that is there."""
-VALIDATION = "validation"
+TRAINING_USAGES = ("Training", "train", "")
+"""Usages of training images; a source without splits has the empty one."""
+TEST_USAGES = ("PrivateTest", "PublicTest", "test")
+"""Usages of test images, in order of preference."""
+VALIDATION_USAGE = "validation"
 
-ORDER = (*TRAINING, VALIDATION, "PublicTest", "PrivateTest", "test")
-"""Every usage, in the order that people list them."""
+USAGE_ORDER = (*TRAINING_USAGES, VALIDATION_USAGE, "PublicTest", "PrivateTest", "test")
+"""Every usage, in display order."""
 
-_KNOWN = {name.lower(): name for name in ORDER if name}
-_KNOWN |= {"val": VALIDATION, "valid": VALIDATION}
+_CANONICAL_NAMES = {name.lower(): name for name in USAGE_ORDER if name}
+_CANONICAL_NAMES |= {"val": VALIDATION_USAGE, "valid": VALIDATION_USAGE}
 
 
-def as_usage(name: str) -> str | None:
-    """Return how `Dataset.usage` spells a split's name; None when it is no such name."""
-    return _KNOWN.get(name.strip().lower())
+def parse_usage(name: str) -> str | None:
+    """Return the spelling of a split's name in `Dataset.usage`; None if it is no such name."""
+    return _CANONICAL_NAMES.get(name.strip().lower())

@@ -21,7 +21,7 @@ from feredge import files
 from feredge.benchmark.candidates import run_subjects
 from feredge.benchmark.trial import Trial
 from feredge.benchmark.workers.client import Worker
-from feredge.data import split, unique_images
+from feredge.data import split, unique_test_mask
 from feredge.data.dataset import Dataset
 from feredge.devices.on_device import DATA, PAYLOAD, SCHEMA, SETTINGS
 from feredge.errors import ArtifactError, DataError
@@ -86,7 +86,7 @@ def bundle(
         "float": {"sha256": files.sha256(run.model), "bytes": run.model.stat().st_size},
     }
     data = io.BytesIO()
-    unique = unique_images(dataset, splits)
+    unique = unique_test_mask(dataset, splits)
     test = splits.test
     np.savez(data, images=images, labels=test.labels, rows=test.rows, unique=unique, reference=reference)
     contents = {

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from feredge import data
 from feredge.data.dataset import Dataset, Splits
-from feredge.data.duplicates import stand_in
+from feredge.data.duplicates import has_duplicate
 from feredge.errors import DataError, RecipeError, RunError
 from feredge.inference.contract import Images
 from feredge.recipes.schema import DataView
@@ -33,7 +33,7 @@ def choose(splits: Splits, count: int, *, seed: int, own: Dataset | None = None)
     """
     source = splits.train if own is None else own
     both = np.concatenate([source.images, splits.test.images])
-    seen = stand_in(both, *np.split(np.arange(len(both)), [len(source)]))
+    seen = has_duplicate(both, *np.split(np.arange(len(both)), [len(source)]))
     if own is not None and seen.any():
         raise DataError(
             f"{own.source}: expected calibration images that are not in the test split, "

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from feredge import files
 from feredge.data.drawn import drawn
-from feredge.data.drawn_face import SIZE
+from feredge.data.drawn_face import FACE_SIZE
 from feredge.errors import ArtifactError, one_line
 from feredge.inference.artifact import PROBES_FILE, Manifest, check_bytes
 from feredge.inference.contract import Images, InputContract
@@ -133,7 +133,7 @@ def read_probes(path: Path, classes: Mapping[str, int]) -> dict[str, Probabiliti
 def _drawn_pictures() -> NDArray[np.uint8]:
     """Return `uint8 (64, 48, 48)`."""
     dataset = drawn(DRAWN_FACES, PROBE_SEED)
-    return dataset.images[:PROBE_PICTURES].reshape(PROBE_PICTURES, SIZE, SIZE)
+    return dataset.images[:PROBE_PICTURES].reshape(PROBE_PICTURES, FACE_SIZE, FACE_SIZE)
 
 
 def _pictures_digest() -> NDArray[np.uint8]:

@@ -42,7 +42,7 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
         "curves.png": lambda path: epochs.curves(path, history, kept=kept),
         "epochs.png": lambda path: epochs.violins(path, history),
         "classes.png": lambda path: images.class_counts(path, splits.counts()),
-        "one-of-each.png": lambda path: data.write_one_of_each(splits.train, path),
+        "one-of-each.png": lambda path: data.write_sample_grid(splits.train, path),
         "variance.png": lambda path: images.explained_variance(path, splits.train.images),
     }
     if len(predictions.labels):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.data.dataset import Dataset
-from feredge.data.votes import VOTERS
+from feredge.data.votes import VOTERS_PER_IMAGE
 from feredge.errors import DataError
 
 STEPS = 3000  # at most; some hundred are needed
@@ -36,7 +36,7 @@ def log_shares(images: Dataset) -> NDArray[np.float32]:
     if images.votes is None or len(np.unique(images.labels)) < len(images.classes):
         found = "none" if images.votes is None else f"{len(np.unique(images.labels))} of {len(images.classes)} classes"
         raise DataError(f"{images.source}: expected votes on pictures of every class, found {found}")
-    shares = images.votes / VOTERS
+    shares = images.votes / VOTERS_PER_IMAGE
     told = np.concatenate([shares, np.sqrt(shares)], axis=1)
     fitted = LogisticRegression(max_iter=STEPS).fit(told, images.labels)
     logs: NDArray[np.float32] = fitted.predict_log_proba(told).astype(np.float32)

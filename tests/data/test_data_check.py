@@ -1,4 +1,4 @@
-"""`check`: what it counts, what it groups, what it prints."""
+"""`check`: counts, groups and text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feredge.data import check, load
-from feredge.data.data_check import Overlap, _join
+from feredge.data.data_check import Overlap, _union
 from feredge.data.dataset import NO_LABEL, Dataset
 
 
@@ -36,17 +36,17 @@ def faces() -> Dataset:
 
 def test_groups(faces: Dataset) -> None:
     """Guards the lists: identical and near pictures together, near ones joined through others, constant ones apart."""
-    findings = check(faces)
-    assert [([image.row - 100 for image in group.images], group.identical) for group in findings.groups] == [
+    result = check(faces)
+    assert [([image.row - 100 for image in group.images], group.identical) for group in result.groups] == [
         ([0, 1, 12], True),
         ([2, 13], False),
         ([3, 4, 5], False),
         ([6, 7], True),
         ([14, 15], True),
     ]
-    assert [image.row - 100 for image in findings.constant] == [6, 7, 8]
-    assert [[image.label for image in group.images] for group in findings.conflicts] == [["angry", "angry", "happy"]]
-    assert [image.label for image in findings.groups[2].images] == ["angry", "angry", None]
+    assert [image.row - 100 for image in result.constant_images] == [6, 7, 8]
+    assert [[image.label for image in group.images] for group in result.conflicts] == [["angry", "angry", "happy"]]
+    assert [image.label for image in result.groups[2].images] == ["angry", "angry", None]
 
 
 def test_overlaps(faces: Dataset) -> None:
@@ -62,14 +62,15 @@ def test_overlaps(faces: Dataset) -> None:
 def test_near_copies_of_copies(faces: Dataset) -> None:
     """Guards images that are near others only through an identical one: they are compared once for all."""
     faces.images[9] = faces.images[2]
-    overlap = next(each for each in check(faces).overlaps if (each.split, each.other) == ("Training", "PublicTest"))
+    overlaps = {(overlap.split, overlap.other): overlap for overlap in check(faces).overlaps}
+    overlap = overlaps["Training", "PublicTest"]
     assert (overlap.identical, overlap.near) == (2, 2)
 
 
 def test_json_and_text(faces: Dataset) -> None:
     """Guards both forms: JSON is whole and counts from 0, text is short and counts from 1 as errors do."""
-    findings = check(faces)
-    value = json.loads(json.dumps(findings.to_json(), allow_nan=False))
+    result = check(faces)
+    value = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert value["images"] == 20 and value["rows_from"] == 0
     assert value["duplicates"][1] == {
         "identical": False,
@@ -79,17 +80,18 @@ def test_json_and_text(faces: Dataset) -> None:
         ],
     }
     assert len(value["overlaps"]) == 4 and len(value["constant"]) == 3 and len(value["conflicting_labels"]) == 1
-    text = findings.to_text()
-    assert "1 images identical and 1 near of PublicTest also in Training (20.0%)" in text
-    assert "5 pictures stand more than once, 2 of them with small changes: row 101 angry = row 102 angry = " in text
+    text = result.to_text()
+    assert "Training: 4 identical and 3 near duplicates within it (70.0%)" in text
+    assert "PublicTest: 1 identical and 1 near duplicates of images in Training (20.0%)" in text
+    assert "5 pictures with duplicates, 2 of them near duplicates: row 101 angry = row 102 angry = " in text
     assert "3 constant images: row 107 angry, row 108 angry, row 109 angry" in text
 
 
 def test_clean_data(faces: Dataset) -> None:
     """Guards the report on a data set with nothing to report."""
-    findings = check(faces.take(np.array([0, 2, 3, 10])))
-    assert not findings.overlaps and not findings.groups and not findings.constant
-    assert findings.to_text().endswith("0 of them with conflicting labels\n0 constant images")
+    result = check(faces.take(np.array([0, 2, 3, 10])))
+    assert not result.overlaps and not result.groups and not result.constant_images
+    assert result.to_text().endswith("0 of them with conflicting labels\n0 constant images")
 
 
 def test_files_are_named(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_joining(portions: list[list[tuple[int, int]]]) -> None:
     plain = [{row} for row in range(31)]
     for portion in portions:
         pairs = np.array(portion, np.int64).reshape(-1, 2)
-        _join(root, pairs[:, 0], pairs[:, 1])
+        _union(root, pairs[:, 0], pairs[:, 1])
         for left, right in portion:
             together = plain[left] | plain[right]
             for row in together:
@@ -125,6 +127,6 @@ def test_many_copies_of_one_picture() -> None:
     dataset = Dataset(
         images.astype(np.uint8), np.zeros(200, np.int8), np.full(200, ""), np.arange(200), ("a",), "0" * 64, "video"
     )
-    findings = check(dataset)
-    assert [len(group.images) for group in findings.groups] == [200]
-    assert findings.overlaps == (Overlap("", "", 200, identical=0, near=200),)
+    result = check(dataset)
+    assert [len(group.images) for group in result.groups] == [200]
+    assert result.overlaps == (Overlap("", "", 200, identical=0, near=200),)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feredge.data.drawn import ACTIONS, UNITS, drawn
+from feredge.data.drawn import ACTION_UNITS, CLASS_ACTIONS, drawn
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES
 
@@ -55,8 +55,8 @@ def test_no_two_faces_are_alike_and_none_is_blank() -> None:
 )
 def test_classes_show_the_actions_of_their_prototype(name: str, units: set[int]) -> None:
     """Guards the meaning of the labels: each class always shows its prototype's actions (EMFACS), and plainly."""
-    assert {unit for unit, (low, _) in ACTIONS[name].items() if low >= 0.4} - {25} == units
-    assert set(ACTIONS[name]) <= set(UNITS)
+    assert {unit for unit, (low, _) in CLASS_ACTIONS[name].items() if low >= 0.4} - {25} == units
+    assert set(CLASS_ACTIONS[name]) <= set(ACTION_UNITS)
 
 
 @pytest.mark.parametrize(("count", "seed"), [(69, 1), (10**7, 1), (70, -1), (70, 2**64)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge.data import drawn, hold_back, read_rows, split
+from feredge.data import drawn, exclude_rows, read_row_numbers, split
 from feredge.errors import DataError, RunError
 from feredge.recipes import load
 from feredge.recipes.schema import DataView
@@ -19,13 +19,13 @@ def test_a_text_of_rows(tmp_path: Path) -> None:
     """Remarks, blank lines and repeats are no rows."""
     path = tmp_path / "rows.txt"
     path.write_text("# rows\n\n12\n3  # a remark\n12\n")
-    assert read_rows(path) == [3, 12]
+    assert read_row_numbers(path) == [3, 12]
     for wrong in ("-1", "9" * 19, "9" * 5000):
         path.write_text(f"3\n{wrong}\n")
         with pytest.raises(DataError, match="line 2: expected a row number"):
-            read_rows(path)
+            read_row_numbers(path)
     with pytest.raises(DataError, match=r"cannot be read \(No such file or directory\)"):
-        read_rows(tmp_path / "none.txt")
+        read_row_numbers(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize("view", [DataView(), DataView(validation_is_test=True), DataView(split="random")])
@@ -34,7 +34,7 @@ def test_they_neither_train_nor_choose(view: DataView) -> None:
     dataset = drawn(140)
     whole = split(dataset, view)
     held = np.concatenate([part.rows[:5] for part in (whole.train, whole.validation, whole.test)])
-    cut = split(hold_back(dataset, held.tolist()), view)
+    cut = split(exclude_rows(dataset, held.tolist()), view)
     assert not np.isin(held, np.concatenate([cut.train.rows, cut.validation.rows])).any()
     assert np.array_equal(cut.test.rows, whole.test.rows)
     assert cut.dropped >= 5
@@ -50,7 +50,7 @@ def test_nor_do_their_copies(classes: tuple[str, ...]) -> None:
     images[happy[1]] = images[held]
     images[happy[2]] = np.clip(images[held].astype(int) + 2, 0, 255)
     images[happy[3]] = images[angry]
-    dataset = hold_back(replace(faces, images=images), [int(held), int(angry)])
+    dataset = exclude_rows(replace(faces, images=images), [int(held), int(angry)])
     cut = split(dataset, DataView(classes=classes))
     used = np.concatenate([cut.train.rows, cut.validation.rows])
     assert not np.isin(happy[:4], used).any() and np.isin(happy[4:], used).all()
@@ -60,20 +60,20 @@ def test_nor_do_their_copies(classes: tuple[str, ...]) -> None:
 
 def test_a_row_that_is_not_there() -> None:
     """Guards against a list for another csv, and a run's list that was edited by hand."""
-    with pytest.raises(DataError, match="row 700 to leave out"):
-        hold_back(drawn(70), [1, 700])
+    with pytest.raises(DataError, match="row 700 to exclude"):
+        exclude_rows(drawn(70), [1, 700])
     for wrong in (["a"], [None], [10**30]):
-        with pytest.raises(DataError, match="expected numbers of rows to leave out, found"):
-            hold_back(drawn(70), wrong)  # type: ignore[arg-type]
+        with pytest.raises(DataError, match="expected numbers of rows to exclude, found"):
+            exclude_rows(drawn(70), wrong)  # type: ignore[arg-type]
 
 
 def test_a_run_keeps_its_list(tmp_path: Path) -> None:
     """Guards calibration and goings-on of a run: the same rows are left out without being told again."""
     dataset, recipe = drawn(140), load("nano")
-    run = RunFolder.claim(tmp_path / "run", recipe, hold_back(dataset, [4, 7]))
-    again = run.load_data("drawn:140").held_back
+    run = RunFolder.claim(tmp_path / "run", recipe, exclude_rows(dataset, [4, 7]))
+    again = run.load_data("drawn:140").excluded_rows
     assert again is not None
     assert again.tolist() == [4, 7]
-    RunFolder.claim(run.path, recipe, hold_back(dataset, [4, 7]))
+    RunFolder.claim(run.path, recipe, exclude_rows(dataset, [4, 7]))
     with pytest.raises(RunError, match="other rows left out"):
         RunFolder.claim(run.path, recipe, dataset)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from feredge.data import info, load
+from feredge.data import load, summarize
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES, Images, InputContract
 
@@ -162,8 +162,8 @@ def test_pictures_below_a_class_folder(tmp_path: Path) -> None:
         (tmp_path / "data" / name / "up").symlink_to(tmp_path / "data")
     dataset = load(tmp_path / "data")
     assert np.bincount(dataset.labels).tolist() == [4, 4]
-    assert dataset.left_out == {".txt": 2, "broken links": 2, "linked folders walked before": 2}
-    assert "left out: 2 .txt, 2 broken links" in info(dataset).to_text()
+    assert dataset.ignored_files == {".txt": 2, "broken links": 2, "linked folders walked before": 2}
+    assert "ignored: 2 .txt, 2 broken links" in summarize(dataset).to_text()
 
 
 @pytest.mark.parametrize("inner", ["train/happy", "happy", "cat"])
@@ -183,5 +183,5 @@ def test_a_class_in_the_test_split_only(tmp_path: Path) -> None:
         put(tmp_path / "train" / name / "a.png")
     for name in ("cat", "cow", "dog"):
         put(tmp_path / "test" / name / "a.png")
-    counts = info(load(tmp_path))
-    assert counts.only_tested == ("cow",) and "no training images of cow" in counts.to_text()
+    counts = summarize(load(tmp_path))
+    assert counts.untrained_classes == ("cow",) and "no training images of cow" in counts.to_text()

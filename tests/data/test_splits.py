@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feredge.data import drawn, split, stratified_sample, unique_images
+from feredge.data import drawn, split, stratified_sample, unique_test_mask
 from feredge.data.dataset import NO_LABEL, Dataset, Splits
-from feredge.data.duplicates import near_pairs
+from feredge.data.duplicates import near_duplicate_pairs
 from feredge.errors import DataError
 from feredge.recipes.schema import DataView
 
@@ -196,7 +196,7 @@ def test_real_splits(real_data: object) -> None:
     assert len(splits.test) == 60 and len(splits.validation) == 12
     assert len(splits.train) == 48 - splits.dropped
     parts = np.concatenate(rows(splits)[:2]), np.array(rows(splits)[2])
-    assert not list(near_pairs(dataset.images, *parts))
+    assert not list(near_duplicate_pairs(dataset.images, *parts))
 
 
 def test_repeated_test_images_are_found() -> None:
@@ -209,4 +209,4 @@ def test_repeated_test_images_are_found() -> None:
     images[test[9]] = images[test[6]]
     changed = replace(faces, images=images)
     splits = split(changed, DataView())
-    assert np.flatnonzero(~unique_images(changed, splits)).tolist() == [3, 4, 9]
+    assert np.flatnonzero(~unique_test_mask(changed, splits)).tolist() == [3, 4, 9]

@@ -1,4 +1,4 @@
-"""`info` and the picture of one face a class."""
+"""Counts of a data set, and the picture with a sample of each class."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from feredge.data import drawn, info, one_of_each, write_one_of_each
+from feredge.data import drawn, sample_grid, summarize, write_sample_grid
 from feredge.data.dataset import NO_LABEL, Dataset
-from feredge.data.summary import CAPTION, TILE
+from feredge.data.summary import CAPTION_HEIGHT, TILE_SIDE
 from feredge.errors import DataError
 
 
@@ -26,11 +26,11 @@ def faces() -> Dataset:
 
 def test_counts(faces: Dataset) -> None:
     """Guards the counts by split and class."""
-    found = info(faces)
-    assert found.counts == {"Training": {"a": 5, "b": 3}, "PublicTest": {"a": 3, "b": 0}}
-    assert found.unlabelled == {"Training": 0, "PublicTest": 1}
-    assert json.loads(json.dumps(found.to_json()))["skipped"] == 2
-    assert found.to_text().splitlines() == [
+    counts = summarize(faces)
+    assert counts.counts == {"Training": {"a": 5, "b": 3}, "PublicTest": {"a": 3, "b": 0}}
+    assert counts.unlabelled == {"Training": 0, "PublicTest": 1}
+    assert json.loads(json.dumps(counts.to_json()))["skipped"] == 2
+    assert counts.to_text().splitlines() == [
         "faces.csv: 12 images of 48 x 48",
         "SHA-256 " + "f" * 64,
         "2 bad rows skipped",
@@ -44,22 +44,22 @@ def test_counts(faces: Dataset) -> None:
 
 def test_picture(faces: Dataset) -> None:
     """Guards one face a class: the first of its class, a name below, and room for classes without any."""
-    picture = one_of_each(faces)
-    assert picture.dtype == np.uint8 and picture.shape == (TILE + CAPTION, 2 * TILE)
-    assert (picture[:TILE, :TILE] == 0).all() and (picture[:TILE, TILE:] == 5).all()
-    assert picture[TILE:, :TILE].min() < 128 < picture[TILE:, :TILE].max()
-    empty = one_of_each(faces.take(faces.labels == 1))
-    assert (empty[:TILE, :TILE] == 255).all() and empty[TILE:, :TILE].min() < 128
-    many = Dataset(**{**vars(faces), "classes": tuple(f"a long name of class {n}" for n in range(9))})
-    assert one_of_each(many).shape == (2 * (TILE + CAPTION), 7 * TILE)
+    picture = sample_grid(faces)
+    assert picture.dtype == np.uint8 and picture.shape == (TILE_SIDE + CAPTION_HEIGHT, 2 * TILE_SIDE)
+    assert (picture[:TILE_SIDE, :TILE_SIDE] == 0).all() and (picture[:TILE_SIDE, TILE_SIDE:] == 5).all()
+    assert picture[TILE_SIDE:, :TILE_SIDE].min() < 128 < picture[TILE_SIDE:, :TILE_SIDE].max()
+    empty = sample_grid(faces.take(faces.labels == 1))
+    assert (empty[:TILE_SIDE, :TILE_SIDE] == 255).all() and empty[TILE_SIDE:, :TILE_SIDE].min() < 128
+    nine_classes = Dataset(**{**vars(faces), "classes": tuple(f"a long name of class {n}" for n in range(9))})
+    assert sample_grid(nine_classes).shape == (2 * (TILE_SIDE + CAPTION_HEIGHT), 7 * TILE_SIDE)
 
 
 def test_writing(faces: Dataset, tmp_path: Path) -> None:
     """Guards the file: what is read back is the picture, and a suffix of no picture leaves nothing behind."""
-    write_one_of_each(drawn(70), tmp_path / "faces.png")
-    back = cv2.imread(str(tmp_path / "faces.png"), cv2.IMREAD_GRAYSCALE)
-    assert back is not None and (back == one_of_each(drawn(70))).all()
+    write_sample_grid(drawn(70), tmp_path / "faces.png")
+    decoded = cv2.imread(str(tmp_path / "faces.png"), cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None and (decoded == sample_grid(drawn(70))).all()
     for name in ("faces", "faces.doc"):
         with pytest.raises(DataError, match="expected a picture's suffix"):
-            write_one_of_each(faces, tmp_path / name)
+            write_sample_grid(faces, tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["faces.png"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from feredge.data import load
-from feredge.data.votes import VOTES, read_votes
+from feredge.data.votes import VOTE_COLUMNS, read_votes
 from feredge.errors import DataError
 
-HEADER = "Usage,Image name," + ",".join(VOTES)
+HEADER = "Usage,Image name," + ",".join(VOTE_COLUMNS)
 
 
 def write(path: Path, *lines: str) -> Path:
