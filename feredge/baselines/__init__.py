@@ -1,22 +1,22 @@
-"""Classical baselines: published scikit-learn systems, kept as ONNX files behind the runner interface.
+"""Classical baselines: published scikit-learn models, stored as ONNX files with the runner interface.
 
-`fit` fits systems to a run's own training split, for the benchmark; `reproduce` runs each by the protocol of the
-study that published it. What is kept holds no pickle, and scikit-learn is needed for fitting only.
+`fit` fits baselines to a run's training split, for the benchmark; `reproduce` runs each by the protocol of the study
+that published it. No pickle is stored, and scikit-learn is needed for fitting only.
 """
 
-from feredge.baselines.fitting import Fitted, fit
+from feredge.baselines.catalog import BASELINES, DEFAULT_BASELINES, Baseline, get_baseline
+from feredge.baselines.fitting import FittedBaseline, fit
 from feredge.baselines.reproducing import Reproduction, reproduce
 from feredge.baselines.runner import open_baseline
-from feredge.baselines.systems import DEFAULT, SYSTEMS, System, system
 
 __all__ = [
-    "DEFAULT",
-    "SYSTEMS",
-    "Fitted",
+    "BASELINES",
+    "DEFAULT_BASELINES",
+    "Baseline",
+    "FittedBaseline",
     "Reproduction",
-    "System",
     "fit",
+    "get_baseline",
     "open_baseline",
     "reproduce",
-    "system",
 ]

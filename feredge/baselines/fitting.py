@@ -1,4 +1,4 @@
-"""Fit baselines side by side, keep each as a folder with a manifest, and use what is kept."""
+"""Fit baselines in parallel, and cache each in a folder with a manifest."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files
-from feredge.baselines.conversion import Scaling, to_onnx
+from feredge.baselines.catalog import Baseline, get_baseline
+from feredge.baselines.conversion import Estimator, Scaling, to_onnx
 from feredge.baselines.parallel import run_parallel
 from feredge.baselines.runner import hog, open_baseline
-from feredge.baselines.systems import System, system
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, DataError, VerificationError, one_line
 from feredge.inference import artifact
@@ -26,23 +26,23 @@ from feredge.inference.artifact import Card, Entry, Manifest
 from feredge.inference.contract import InputContract
 from feredge.progress import Progress, quiet
 
-FILE = "classical.float32.onnx"
-PACKAGES = ("feredge", "numpy", "scikit-learn", "skl2onnx", "onnx")
-CHECKED = 1000  # images on which a file is compared with what scikit-learn says
-# A forest's votes tie, and a tie falls either way where the sum is float32 instead of float64: 0.5 % of images.
-AGREEMENT = 0.98
+BASELINE_FILE = "classical.float32.onnx"
+RECORDED_PACKAGES = ("feredge", "numpy", "scikit-learn", "skl2onnx", "onnx")
+CHECK_IMAGES = 1000  # images on which a file is compared with scikit-learn
+# Ties between a forest's votes are broken differently in float32 and float64: on 0.5 % of the images.
+MIN_AGREEMENT = 0.98
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedBaseline:
     """A fitted baseline.
 
     Attributes:
-        id: the system's.
+        id: of the baseline.
         path: its ONNX file, for `open_baseline`.
-        entry: what the manifest beside it says. Its `verification` has `images` (fitted to), `seconds` (of the fit),
-            `agreement` (with scikit-learn, share of images) and, where they apply, `chosen` (by grid search), `cv` and
-            `cv_std` (mean and standard deviation over the folds).
+        entry: its manifest entry. `verification` has `images` (fitted to), `seconds` (of the fit), `agreement` (with
+            scikit-learn, share of images) and, where they apply, `chosen` (by grid search), `cv` and `cv_std` (mean
+            and standard deviation over the folds).
     """
 
     id: str
@@ -51,32 +51,32 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A system to fit to a training set, and the folder to keep it in."""
+class FitJob:
+    """A baseline to fit to a training set, and the folder to write it to."""
 
-    system: System
+    baseline: Baseline
     train: Dataset
     folder: Path
 
 
-def fit(ids: Sequence[str], splits: Splits, *, cache: Path, progress: Progress = quiet) -> list[Fitted]:
-    """Fit systems to the training split, or take them from `cache`, where each lies by its recipe and data.
+def fit(ids: Sequence[str], splits: Splits, *, cache: Path, progress: Progress = quiet) -> list[FittedBaseline]:
+    """Fit baselines to the training split, or take them from `cache`, whose key is recipe and data.
 
-    Cross-validations that a study made beside the fit are left out: `reproduce` makes them.
+    Cross-validation of the studies is skipped here; `reproduce` runs it.
 
     Raises:
         RecipeError: an unknown id.
-        DataError: training images that a system cannot be fitted to.
-        ArtifactError: a kept file that was altered.
-        VerificationError: a file that does not say what scikit-learn says.
+        DataError: training images that a baseline cannot be fitted to.
+        ArtifactError: a cached file that was modified.
+        VerificationError: a converted file that disagrees with scikit-learn.
     """
-    return fit_jobs([plan(replace(system(id), folds=0), splits.train, cache) for id in ids], progress)
+    return fit_jobs([plan_fit(replace(get_baseline(id), folds=0), splits.train, cache) for id in ids], progress)
 
 
-def plan(system: System, train: Dataset, cache: Path) -> Job:
-    """Return the job, its folder named after all that decides the result."""
-    key = json.dumps([system.recipe(), list(train.classes), digest(train)], sort_keys=True)
-    return Job(system, train, cache / f"{system.id}-{hashlib.sha256(key.encode()).hexdigest()[:12]}")
+def plan_fit(baseline: Baseline, train: Dataset, cache: Path) -> FitJob:
+    """Return the job, with a folder named by a hash of everything that determines the result."""
+    key = json.dumps([baseline.recipe(), list(train.classes), digest(train)], sort_keys=True)
+    return FitJob(baseline, train, cache / f"{baseline.id}-{hashlib.sha256(key.encode()).hexdigest()[:12]}")
 
 
 def digest(dataset: Dataset) -> str:
@@ -84,124 +84,128 @@ def digest(dataset: Dataset) -> str:
     return hashlib.sha256(dataset.images.tobytes() + dataset.labels.tobytes()).hexdigest()
 
 
-def fit_jobs(jobs: Sequence[Job], progress: Progress = quiet) -> list[Fitted]:
-    """Do the jobs that are not done yet, one a core; return what each made, in their order."""
-    waiting = [job for job in jobs if not (job.folder / artifact.MANIFEST_FILE).is_file()]
-    waiting.sort(key=lambda job: job.system.seconds, reverse=True)
-    progress("baselines", len(jobs) - len(waiting), len(jobs))
-    for done, name in enumerate(run_parallel(_fit, waiting), len(jobs) - len(waiting) + 1):
+def fit_jobs(jobs: Sequence[FitJob], progress: Progress = quiet) -> list[FittedBaseline]:
+    """Run the jobs that are not cached, one per core; return the fitted baselines in the order of `jobs`."""
+    pending = [job for job in jobs if not (job.folder / artifact.MANIFEST_FILE).is_file()]
+    pending.sort(key=lambda job: job.baseline.seconds, reverse=True)
+    progress("baselines", len(jobs) - len(pending), len(jobs))
+    for done, name in enumerate(run_parallel(_fit, pending), len(jobs) - len(pending) + 1):
         progress("baselines", done, len(jobs), name)
-    return [_open(job) for job in jobs]
+    return [_open_fitted(job) for job in jobs]
 
 
-def _open(job: Job) -> Fitted:
+def _open_fitted(job: FitJob) -> FittedBaseline:
     entries = Manifest.read(job.folder).entries
-    if [entry.file for entry in entries] != [FILE]:
+    if [entry.file for entry in entries] != [BASELINE_FILE]:
         raise ArtifactError(f"{job.folder}: expected a fitted baseline, found {len(entries)} other files")
-    return Fitted(job.system.id, job.folder / FILE, entries[0])
+    return FittedBaseline(job.baseline.id, job.folder / BASELINE_FILE, entries[0])
 
 
-def _fit(job: Job) -> str:
-    """Fit, write, check, and last name it complete. Return the system's id."""
-    train, system = job.train, job.system
-    scaling = _scaling(system, train)
+def _fit(job: FitJob) -> str:
+    """Fit, convert and check a baseline; the manifest, written last, marks it complete. Return its id."""
+    train, baseline = job.train, job.baseline
+    scaling = _scaling(baseline, train)
     features = hog(train.images) if scaling is None else scaling(train.images)
     labels = train.labels.astype(np.int64)
-    estimator = system.build()
+    estimator = baseline.build()
     started = time.perf_counter()
     try:
         estimator.fit(features, labels)
-        found: dict[str, Any] = {"images": len(train), "seconds": round(time.perf_counter() - started, 1)}
-        found |= _cross_validate(system, features, labels)
+        measurements: dict[str, Any] = {"images": len(train), "seconds": round(time.perf_counter() - started, 1)}
+        measurements |= _cross_validate(baseline, features, labels)
     except ValueError as error:
         reason = one_line(error)
-        raise DataError(f"{system.id}: cannot be fitted to {len(train)} images of {train.source} ({reason})") from error
-    steps = _steps(estimator, found)
-    columns = _columns(system, steps[-1], labels, len(train.classes))
-    card = _card(system, train)
-    files.write_bytes(job.folder / FILE, to_onnx(steps, columns, card, scaling))
-    found["agreement"] = _agreement(job, estimator, columns)
-    Manifest((artifact.entry(job.folder / FILE, card, found),)).write(job.folder)
-    return system.id
+        raise DataError(
+            f"{baseline.id}: cannot be fitted to {len(train)} images of {train.source} ({reason})"
+        ) from error
+    steps = _steps(estimator, measurements)
+    class_matrix = _class_matrix(baseline, steps[-1], labels, len(train.classes))
+    card = _card(baseline, train)
+    files.write_bytes(job.folder / BASELINE_FILE, to_onnx(steps, class_matrix, card, scaling))
+    measurements["agreement"] = _agreement(job, estimator, class_matrix)
+    Manifest((artifact.entry(job.folder / BASELINE_FILE, card, measurements),)).write(job.folder)
+    return baseline.id
 
 
-def _scaling(system: System, train: Dataset) -> Scaling | None:
-    if system.features == "hog":
+def _scaling(baseline: Baseline, train: Dataset) -> Scaling | None:
+    if baseline.features == "hog":
         return None
-    if system.features == "unit":
+    if baseline.features == "unit":
         return Scaling(0.0, 255.0)
     return Scaling(float(np.float32(train.images.mean())), float(np.float32(train.images.std())))
 
 
-def _cross_validate(system: System, features: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    if not system.folds:
+def _cross_validate(baseline: Baseline, features: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    if not baseline.folds:
         return {}
     from sklearn.model_selection import cross_val_score
 
-    scores = cross_val_score(system.build(), features, labels, cv=system.folds)
+    scores = cross_val_score(baseline.build(), features, labels, cv=baseline.folds)
     return {"cv": float(scores.mean()), "cv_std": float(scores.std())}
 
 
-def _steps(estimator: Any, found: dict[str, Any]) -> list[Any]:
-    """Return the fitted steps in their order; put what a grid search chose into `found`."""
+def _steps(estimator: Estimator, measurements: dict[str, Any]) -> list[Estimator]:
+    """Return the fitted steps in order; add the result of a grid search to `measurements`."""
     from sklearn.model_selection import GridSearchCV
 
     steps = [step for _, step in estimator.steps] if hasattr(estimator, "steps") else [estimator]
     if isinstance(steps[-1], GridSearchCV):
-        found |= {"chosen": steps[-1].best_params_, "cv": float(steps[-1].best_score_)}
+        measurements |= {"chosen": steps[-1].best_params_, "cv": float(steps[-1].best_score_)}
         steps[-1] = steps[-1].best_estimator_
     return steps
 
 
-def _columns(system: System, last: Any, labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Return `(scores, classes)`: to which class each score of the last step belongs."""
+def _class_matrix(
+    baseline: Baseline, final_step: Estimator, labels: NDArray[np.int64], classes: int
+) -> NDArray[np.float32]:
+    """Return the one-hot matrix `(scores, classes)` of the class that each score of the last step is for."""
     from sklearn.svm import SVC
 
-    if not system.clusters:
-        belongs = last.classes_  # a class without training images has no score
-        if isinstance(last, SVC) and len(belongs) == 2:
-            belongs = belongs[::-1]  # skl2onnx gives the two scores of a pair the other way round
-    elif system.clusters == "number":
-        if classes < last.n_clusters:
-            raise DataError(f"{system.id}: expected at least {last.n_clusters} classes, found {classes}")
-        belongs = np.arange(last.n_clusters)
+    if not baseline.clusters:
+        class_index = final_step.classes_  # a class without training images has no score
+        if isinstance(final_step, SVC) and len(class_index) == 2:
+            class_index = class_index[::-1]  # skl2onnx reverses the two scores of a binary SVC
+    elif baseline.clusters == "number":
+        if classes < final_step.n_clusters:
+            raise DataError(f"{baseline.id}: expected at least {final_step.n_clusters} classes, found {classes}")
+        class_index = np.arange(final_step.n_clusters)
     else:
-        counts = np.zeros((last.n_clusters, classes), np.int64)
-        np.add.at(counts, (last.labels_, labels), 1)
-        belongs = counts.argmax(axis=1)
-    columns: NDArray[np.float32] = np.eye(classes, dtype=np.float32)[belongs]
-    return columns
+        counts = np.zeros((final_step.n_clusters, classes), np.int64)
+        np.add.at(counts, (final_step.labels_, labels), 1)
+        class_index = counts.argmax(axis=1)
+    class_matrix: NDArray[np.float32] = np.eye(classes, dtype=np.float32)[class_index]
+    return class_matrix
 
 
-def _card(system: System, train: Dataset) -> Card:
+def _card(baseline: Baseline, train: Dataset) -> Card:
     return Card(
         variant="classical",
         precision="float32",
         classes=train.classes,
         contract=InputContract(*train.images.shape[1:]),
-        recipe=system.recipe(),
+        recipe=baseline.recipe(),
         source={"data": digest(train)},
-        versions={name: version(name) for name in PACKAGES},
+        versions={name: version(name) for name in RECORDED_PACKAGES},
     )
 
 
-def _agreement(job: Job, estimator: Any, columns: NDArray[np.float32]) -> float:
-    """Return on what share of images the file and scikit-learn name the same class.
+def _agreement(job: FitJob, estimator: Estimator, class_matrix: NDArray[np.float32]) -> float:
+    """Return the share of images on which the file and scikit-learn predict the same class.
 
-    The images are mirrored training images: whole trees and nearest neighbours have not seen those.
+    The images are mirrored training images, which full-depth trees and nearest neighbours were not fitted to.
 
     Raises:
-        VerificationError: too few; the file is removed.
+        VerificationError: less than MIN_AGREEMENT; the file is removed.
     """
-    rows = np.linspace(0, len(job.train) - 1, min(CHECKED, len(job.train))).astype(np.int64)
+    rows = np.linspace(0, len(job.train) - 1, min(CHECK_IMAGES, len(job.train))).astype(np.int64)
     images = np.ascontiguousarray(job.train.images[rows, :, ::-1])
-    scaling = _scaling(job.system, job.train)
+    scaling = _scaling(job.baseline, job.train)
     expected = estimator.predict(hog(images) if scaling is None else scaling(images))
-    if job.system.clusters:
-        expected = columns.argmax(axis=1)[expected]
-    path = job.folder / FILE
+    if job.baseline.clusters:
+        expected = class_matrix.argmax(axis=1)[expected]
+    path = job.folder / BASELINE_FILE
     share = float((open_baseline(path).predict(images[..., None]).argmax(axis=1) == expected).mean())
-    if share < AGREEMENT:
+    if share < MIN_AGREEMENT:
         path.unlink()
-        raise VerificationError(f"{path}: expected the class of scikit-learn on {AGREEMENT:.0%}, found {share:.1%}")
+        raise VerificationError(f"{path}: expected the class of scikit-learn on {MIN_AGREEMENT:.0%}, found {share:.1%}")
     return share

@@ -1,4 +1,4 @@
-"""Work spread over the cores, one job a process."""
+"""Run jobs in parallel, one process for each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ Result = TypeVar("Result")
 
 
 def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-    """Yield `function(job)` of each job as it gets ready; the first jobs start first.
+    """Yield `function(job)` of each job in the order of completion; jobs are started in order.
 
-    Each job has a process and, where there are fewer jobs than cores, its share of threads. A single job stays here.
-
-    An error in one job ends the others.
+    Each job has its own process and, if there are fewer jobs than cores, a share of the threads. A single job runs in
+    this process. An error in one job stops the others.
 
     Raises:
-        RunError: a process ended without a word.
+        RunError: a worker process was killed.
     """
     cores = os.cpu_count() or 1
     if len(jobs) < 2:
@@ -37,7 +36,7 @@ def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iter
 
 
 def _start_worker() -> None:
-    """Make a worker end at once on Ctrl-C and when its parent is gone."""
+    """Let a worker exit at once on Ctrl-C and when its parent process exits."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_parent()
 
@@ -47,7 +46,7 @@ def _run(function: Callable[[Job], Result], job: Job, threads: int) -> Result:
     from threadpoolctl import threadpool_limits
 
     with (
-        warnings.catch_warnings(action="ignore"),  # a solver's advice to the programmer would tear the progress bar
+        warnings.catch_warnings(action="ignore"),  # warnings of a solver would break the progress bar
         threadpool_limits(threads),
         joblib.parallel_config("threading", n_jobs=threads),
     ):

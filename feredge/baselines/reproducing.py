@@ -1,4 +1,4 @@
-"""Every published baseline again, by its study's own protocol."""
+"""Reproduce the published baselines by their studies' protocols."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from typing import Any
 import numpy as np
 
 from feredge import files
-from feredge.baselines.fitting import Fitted, digest, fit_jobs, plan
+from feredge.baselines.catalog import BASELINES, get_baseline
+from feredge.baselines.fitting import FittedBaseline, digest, fit_jobs, plan_fit
 from feredge.baselines.parallel import run_parallel
-from feredge.baselines.protocols import STUDIES, View
+from feredge.baselines.protocols import STUDY_PROTOCOLS, StudySplits
 from feredge.baselines.runner import open_baseline
-from feredge.baselines.systems import SYSTEMS, system
 from feredge.data.dataset import Dataset
 from feredge.progress import Progress, quiet
 
-BATCH = 256
+PREDICT_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A system by its study's protocol.
+    """Result of a baseline under its study's protocol.
 
     Attributes:
-        id: the system's.
-        about: what it is.
-        study: whose protocol.
-        published: the study's figures, see `System.published`.
-        measured: ours, under the same names: shares of images, by the kept file in onnxruntime; `cv` and `cv_std` by
-            scikit-learn.
-        images: how many, `train`, `test` and perhaps `held_out`.
-        seconds: of the fit, in one process beside others.
-        deviation: how the protocol was not the study's; empty where it was.
-        path: the kept file.
+        id: of the baseline.
+        about: description of the baseline.
+        study: whose protocol was followed.
+        published: the study's figures, see `Baseline.published`.
+        measured: the reproduced figures under the same names: accuracy of the ONNX file in onnxruntime; `cv` and
+            `cv_std` of scikit-learn.
+        images: number of images in `train`, `test` and, if the study has it, `held_out`.
+        seconds: fitting time, measured while other baselines were fitted at the same time.
+        deviation: differences from the study's protocol; empty if there are none.
+        path: the ONNX file.
         sha256: its digest.
         bytes: its size.
     """
@@ -54,82 +54,85 @@ class Reproduction:
     bytes: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the result as JSON values."""
         return {**asdict(self), "path": str(self.path)}
 
 
 @dataclass(frozen=True)
-class _Trial:
-    fitted: Fitted
+class _Evaluation:
+    """A fitted baseline, and the parts of the data set to measure its accuracy on."""
+
+    fitted: FittedBaseline
     parts: dict[str, Dataset]
 
 
 def reproduce(
     dataset: Dataset, ids: Sequence[str] | None = None, *, cache: Path, progress: Progress = quiet
 ) -> list[Reproduction]:
-    """Fit and test systems, all unless `ids` names some, by their studies' protocols.
+    """Fit and test baselines by their studies' protocols; all of them if `ids` is None.
 
     Raises:
         RecipeError: an unknown id.
-        DataError: a data set without the splits or classes of a protocol, or too small for a system.
-        ArtifactError: a kept file that was altered.
-        VerificationError: a file that does not say what scikit-learn says.
+        DataError: a data set without the splits or classes of a protocol, or too small for a baseline.
+        ArtifactError: a cached file that was modified.
+        VerificationError: a converted file that disagrees with scikit-learn.
     """
-    chosen = [system(id) for id in dict.fromkeys(ids)] if ids is not None else list(SYSTEMS)
-    views = {study: STUDIES[study](dataset) for study in dict.fromkeys(one.study for one in chosen)}
-    fitted = fit_jobs([plan(one, views[one.study].train, cache) for one in chosen], progress)
-    trials = [_Trial(one, _parts(views[system(one.id).study])) for one in fitted]
-    progress("testing", 0, len(trials))
-    measured: dict[str, dict[str, float]] = {}
-    for id, figures in run_parallel(_measure, trials):
-        measured[id] = figures
-        progress("testing", len(measured), len(trials), id)
-    return [_result(trial, measured[trial.fitted.id], views) for trial in trials]
+    baselines = [get_baseline(id) for id in dict.fromkeys(ids)] if ids is not None else list(BASELINES)
+    study_splits = {study: STUDY_PROTOCOLS[study](dataset) for study in dict.fromkeys(b.study for b in baselines)}
+    fitted = fit_jobs([plan_fit(b, study_splits[b.study].train, cache) for b in baselines], progress)
+    evaluations = [_Evaluation(f, _parts(study_splits[get_baseline(f.id).study])) for f in fitted]
+    progress("testing", 0, len(evaluations))
+    accuracies: dict[str, dict[str, float]] = {}
+    for id, accuracy in run_parallel(_measure, evaluations):
+        accuracies[id] = accuracy
+        progress("testing", len(accuracies), len(evaluations), id)
+    return [_result(evaluation, accuracies[evaluation.fitted.id], study_splits) for evaluation in evaluations]
 
 
-def _parts(view: View) -> dict[str, Dataset]:
-    parts = {"train": view.train, "test": view.test, "held_out": view.held_out}
+def _parts(splits: StudySplits) -> dict[str, Dataset]:
+    parts = {"train": splits.train, "test": splits.test, "held_out": splits.held_out}
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _measure(trial: _Trial) -> tuple[str, dict[str, float]]:
-    """Return the share of each part's images that the file gets right; what was measured once is kept beside it."""
-    key = [trial.fitted.entry.sha256, *(digest(part) for part in trial.parts.values())]
-    kept = trial.fitted.path.parent / "accuracy.json"
+def _measure(evaluation: _Evaluation) -> tuple[str, dict[str, float]]:
+    """Return the baseline's id and its accuracy on each part, cached in a file beside the model."""
+    fitted = evaluation.fitted
+    key = [fitted.entry.sha256, *(digest(part) for part in evaluation.parts.values())]
+    cache_file = fitted.path.parent / "accuracy.json"
     try:
-        value = json.loads(kept.read_text(encoding="utf-8"))
+        value = json.loads(cache_file.read_text(encoding="utf-8"))
         if value["key"] == key:
-            return trial.fitted.id, value["accuracy"]
+            return fitted.id, value["accuracy"]
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # none yet, or a damaged one: measured anew
-    accuracy = {name: _accuracy(trial.fitted.path, part) for name, part in trial.parts.items()}
-    files.write_json(kept, {"key": key, "accuracy": accuracy})
-    return trial.fitted.id, accuracy
+        pass  # missing or damaged: measured again
+    accuracy = {name: _accuracy(fitted.path, part) for name, part in evaluation.parts.items()}
+    files.write_json(cache_file, {"key": key, "accuracy": accuracy})
+    return fitted.id, accuracy
 
 
 def _accuracy(path: Path, part: Dataset) -> float:
     runner = open_baseline(path)
-    starts = range(0, len(part), BATCH)
-    right = [
-        np.argmax(runner.predict(part.batch[start : start + BATCH]), axis=1) == part.labels[start : start + BATCH]
-        for start in starts
-    ]
-    return float(np.concatenate(right).mean())
+    correct = []
+    for start in range(0, len(part), PREDICT_BATCH):
+        end = start + PREDICT_BATCH
+        correct.append(np.argmax(runner.predict(part.batch[start:end]), axis=1) == part.labels[start:end])
+    return float(np.concatenate(correct).mean())
 
 
-def _result(trial: _Trial, accuracy: dict[str, float], views: dict[str, View]) -> Reproduction:
-    one, entry = system(trial.fitted.id), trial.fitted.entry
-    folds = {name: entry.verification[name] for name in ("cv", "cv_std") if name in entry.verification}
+def _result(evaluation: _Evaluation, accuracy: dict[str, float], study_splits: dict[str, StudySplits]) -> Reproduction:
+    fitted = evaluation.fitted
+    baseline, entry = get_baseline(fitted.id), fitted.entry
+    cross_validation = {name: entry.verification[name] for name in ("cv", "cv_std") if name in entry.verification}
     return Reproduction(
-        id=one.id,
-        about=one.about,
-        study=one.study,
-        published=one.published,
-        measured=accuracy | folds,
-        images={name: len(part) for name, part in trial.parts.items()},
+        id=baseline.id,
+        about=baseline.description,
+        study=baseline.study,
+        published=baseline.published,
+        measured=accuracy | cross_validation,
+        images={name: len(part) for name, part in evaluation.parts.items()},
         seconds=entry.verification["seconds"],
-        deviation=views[one.study].deviation,
-        path=trial.fitted.path,
+        deviation=study_splits[baseline.study].deviation,
+        path=fitted.path,
         sha256=entry.sha256,
         bytes=entry.bytes,
     )

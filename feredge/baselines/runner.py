@@ -1,4 +1,4 @@
-"""Baselines as runners: the benchmark times them as it times networks, from pixels to probabilities."""
+"""Runners for fitted baselines, from pixels to probabilities, with the interface of a network's runner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from feredge.errors import PictureError
 from feredge.inference.contract import Images
 from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner
 
-CELL = 8
+HOG_CELL = 8  # pixels
 
 
 def open_baseline(path: Path, *, threads: int = 1) -> Runner:
@@ -26,7 +26,7 @@ def open_baseline(path: Path, *, threads: int = 1) -> Runner:
 
 
 class HogRunner:
-    """A model of HOG features, which OpenCV computes: ONNX has no operator for them."""
+    """A model with HOG features as input, computed by OpenCV, because ONNX has no operator for them."""
 
     def __init__(self, runner: OnnxRunner) -> None:
         self.card = runner.card
@@ -36,7 +36,7 @@ class HogRunner:
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, 1)`."""
         self.card.contract.check_batch(batch)
-        return self._runner.predict(self._hog(batch[..., 0]))  # type: ignore[arg-type]  # ready features
+        return self._runner.predict(self._hog(batch[..., 0]))  # type: ignore[arg-type]  # precomputed features
 
 
 def hog(images: Images) -> NDArray[np.float32]:
@@ -53,11 +53,11 @@ def hog(images: Images) -> NDArray[np.float32]:
 
 class _Hog:
     def __init__(self, height: int, width: int) -> None:
-        if height % CELL or width % CELL or min(height, width) < 2 * CELL:
+        if height % HOG_CELL or width % HOG_CELL or min(height, width) < 2 * HOG_CELL:
             raise PictureError(f"HOG: expected height and width in multiples of 8 from 16, found {height}x{width}")
         import cv2
 
-        block, cell = (2 * CELL, 2 * CELL), (CELL, CELL)
+        block, cell = (2 * HOG_CELL, 2 * HOG_CELL), (HOG_CELL, HOG_CELL)
         self._descriptor: Any = cv2.HOGDescriptor((width, height), block, cell, cell, 9)
 
     def __call__(self, images: Images) -> NDArray[np.float32]:

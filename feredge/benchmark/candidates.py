@@ -114,7 +114,9 @@ def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> lis
 
     return [
         Subject.of(fitted.entry.card, fitted.path, kind="baseline", opener=BASELINE_RUNNER, name=fitted.id)
-        for fitted in baselines.fit(baselines.DEFAULT, splits, cache=run.path / "baselines", progress=progress)
+        for fitted in baselines.fit(
+            baselines.DEFAULT_BASELINES, splits, cache=run.path / "baselines", progress=progress
+        )
     ]
 
 

@@ -32,7 +32,7 @@ def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad
     from feredge.data import load
 
     for id in only:
-        baselines.system(id)  # before the data are read: a typo is told at once
+        baselines.get_baseline(id)  # before the data are read: a typo is told at once
     with bars("reading the data") as progress:
         dataset = load(data, skip_bad_rows=skip_bad_rows)
         results = baselines.reproduce(dataset, only or None, cache=out, progress=progress)

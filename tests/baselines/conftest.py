@@ -28,6 +28,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fitted(splits: Splits, cache: Path) -> dict[str, baselines.Fitted]:
+def fitted(splits: Splits, cache: Path) -> dict[str, baselines.FittedBaseline]:
     """Every system, by its id."""
-    return {one.id: one for one in baselines.fit([system.id for system in baselines.SYSTEMS], splits, cache=cache)}
+    return {
+        baseline.id: baseline
+        for baseline in baselines.fit([baseline.id for baseline in baselines.BASELINES], splits, cache=cache)
+    }

@@ -16,15 +16,15 @@ from feredge.data import Dataset, drawn
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES
 
-TRAINING = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # images a class in FER2013
-TEST = (958, 111, 1024, 1774, 1247, 831, 1233)  # in both test splits together
+TRAINING_COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # images a class in FER2013
+TEST_COUNTS = (958, 111, 1024, 1774, 1247, 831, 1233)  # in both test splits together
 
 
 @pytest.fixture(scope="module")
 def fer2013() -> Dataset:
     """The labels and splits of FER2013 in a random order, with a pixel an image."""
     order = np.random.default_rng(1).permutation(35887)
-    labels = np.concatenate([np.repeat(np.arange(7), TRAINING), np.repeat(np.arange(7), TEST)])
+    labels = np.concatenate([np.repeat(np.arange(7), TRAINING_COUNTS), np.repeat(np.arange(7), TEST_COUNTS)])
     usage = np.where(np.arange(35887) < 28709, "Training", np.where(np.arange(35887) % 2, "PublicTest", "PrivateTest"))
     images = np.zeros((35887, 1, 1), np.uint8)
     return Dataset(images, labels[order].astype(np.int8), usage[order], np.arange(35887), CLASSES, "", "fer2013.csv")
@@ -32,27 +32,27 @@ def fer2013() -> Dataset:
 
 def test_study_2022_cuts_the_training_rows_in_three(fer2013: Dataset) -> None:
     """Guards the published sizes: 70 / 15 / 15 of 28,709 rows, and no row in two parts."""
-    view = study_2022(fer2013)
-    assert (len(view.train), len(view.test), view.deviation) == (20096, 4307, "")
-    assert not set(view.train.rows) & set(view.test.rows)
-    assert set(view.train.usage) == {"Training"} == set(view.test.usage)
+    splits = study_2022(fer2013)
+    assert (len(splits.train), len(splits.test), splits.deviation) == (20096, 4307, "")
+    assert not set(splits.train.rows) & set(splits.test.rows)
+    assert set(splits.train.usage) == {"Training"} == set(splits.test.usage)
 
 
 def test_six_class_takes_the_first_of_each_class(fer2013: Dataset) -> None:
     """Guards the published balance: 3,000 of each class but disgust, the first by row, tested on 7,067."""
-    view = six_class(fer2013)
-    assert view.train.classes == tuple(name for name in CLASSES if name != "disgust")
-    assert np.bincount(view.train.labels).tolist() == [3000] * 6
-    assert (len(view.test), view.deviation) == (7067, "")
+    splits = six_class(fer2013)
+    assert splits.train.classes == tuple(name for name in CLASSES if name != "disgust")
+    assert np.bincount(splits.train.labels).tolist() == [3000] * 6
+    assert (len(splits.test), splits.deviation) == (7067, "")
     happy = np.flatnonzero((fer2013.usage == "Training") & (fer2013.labels == CLASSES.index("happy")))[:3000]
-    assert np.array_equal(view.train.rows[view.train.labels == 2], happy)
+    assert np.array_equal(splits.train.rows[splits.train.labels == 2], happy)
 
 
 def test_course_2024_cuts_the_training_rows_in_two(fer2013: Dataset) -> None:
     """Guards the published sizes: 80 / 20 of 28,709 rows, with a test split held out of both."""
-    view = course_2024(fer2013)
-    assert (len(view.train), len(view.test)) == (22967, 5742)
-    assert view.held_out is not None and set(view.held_out.usage) == {"PublicTest"}
+    splits = course_2024(fer2013)
+    assert (len(splits.train), len(splits.test)) == (22967, 5742)
+    assert splits.held_out is not None and set(splits.held_out.usage) == {"PublicTest"}
 
 
 def test_another_size_is_said_to_deviate(fer2013: Dataset) -> None:
@@ -73,9 +73,9 @@ def test_reproduce_measures_the_kept_file(tmp_path: Path) -> None:
     """
     faces = drawn(490)
     first = baselines.reproduce(faces, ["study-2022-rf"], cache=tmp_path)[0]
-    view = study_2022(faces)
-    probabilities = baselines.open_baseline(first.path).predict(view.test.batch)
-    assert first.measured["test"] == (probabilities.argmax(axis=1) == view.test.labels).mean()
+    splits = study_2022(faces)
+    probabilities = baselines.open_baseline(first.path).predict(splits.test.batch)
+    assert first.measured["test"] == (probabilities.argmax(axis=1) == splits.test.labels).mean()
     assert first.measured["train"] > first.measured["test"] and "28,709" in first.deviation
     assert baselines.reproduce(faces, ["study-2022-rf"], cache=tmp_path)[0] == first
     (first.path.parent / "accuracy.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""The published classical systems of facial expression recognition on FER2013."""
+"""Catalog of the published classical baselines of facial expression recognition on FER2013."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Features = Literal["unit", "standard", "hog"]
 
 
 @dataclass(frozen=True)
-class System:
-    """One published system.
+class Baseline:
+    """A published classical baseline.
 
     Attributes:
-        id: its name here.
-        study: whose protocol it was published under, a key of protocols.STUDIES.
-        about: what it is, in a line.
-        features: `unit`, pixels / 255; `standard`, pixels less the training images' one mean, over their one standard
-            deviation; `hog`, histograms of oriented gradients.
-        build: makes the unfitted scikit-learn estimator. Seeds are fixed, so a fit can be repeated.
-        published: the study's figures, shares of images: `train`, `test`, `cv` (mean of the folds), `cv_std`,
+        id: its name in feredge.
+        study: whose protocol it was published under, a key of protocols.STUDY_PROTOCOLS.
+        description: in one line.
+        features: `unit`, pixels / 255; `standard`, pixels standardized by the global mean and standard deviation of the
+            training images; `hog`, histograms of oriented gradients.
+        build: returns the unfitted scikit-learn estimator, with fixed seeds.
+        published: the study's accuracies: `train`, `test`, `cv` (mean of the folds), `cv_std`,
             `held_out`.
-        seconds: what fitting costs on one core, roughly: the longest starts first.
-        folds: of a cross-validation that the study made beside the fit; 0 for none.
-        clusters: how the clusters of an unsupervised estimator become classes: `number` takes cluster 2 for class 2,
-            `majority` names each after the class that most of its training images have.
+        seconds: approximate fitting time on one core; the longest is started first.
+        folds: of the study's cross-validation; 0 for none.
+        clusters: mapping of an unsupervised estimator's clusters to classes: `number` maps cluster 2 to class 2,
+            `majority` each to the most frequent class of its training images.
     """
 
     id: str
     study: str
-    about: str
+    description: str
     features: Features
     build: Callable[[], Any]
     published: dict[str, float] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class System:
     clusters: Literal["", "number", "majority"] = ""
 
     def recipe(self) -> dict[str, Any]:
-        """Return what decides the fitted model, but for the data: it goes into the file and names its place."""
+        """Return everything but the data that determines the fitted model: part of the file and of the cache key."""
         estimator = " ".join(str(self.build()).split())
         return {
             "name": self.id,
@@ -65,7 +65,7 @@ def _kmeans_logistic() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    # Ten starts were scikit-learn's default when the study ran.
+    # scikit-learn's default of n_init was 10 at the time of the study.
     return make_pipeline(KMeans(35, n_init=10, random_state=1), LogisticRegression(max_iter=10000))
 
 
@@ -84,8 +84,8 @@ def _pca_svm() -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import SVC
 
-    # Pairwise votes that tie are decided by distance, so that the class is the one with the highest score; the
-    # larger cache changes the speed only.
+    # Ties between pairwise votes are broken by distance, so that the class has the highest score; the larger cache
+    # affects the speed only.
     return make_pipeline(PCA(50, random_state=1), SVC(break_ties=True, cache_size=1000))
 
 
@@ -101,8 +101,8 @@ def _mini_batch_kmeans() -> Any:
     return MiniBatchKMeans(6, batch_size=2048, random_state=1)
 
 
-SYSTEMS = (
-    System(
+BASELINES = (
+    Baseline(
         "study-2022-nb",
         "study-2022",
         "Gaussian naive Bayes",
@@ -110,7 +110,7 @@ SYSTEMS = (
         _naive_bayes,
         {"train": 0.2175, "test": 0.2173},
     ),
-    System(
+    Baseline(
         "study-2022-kmeans-lr",
         "study-2022",
         "distances to 35 k-means centres, logistic regression",
@@ -119,7 +119,7 @@ SYSTEMS = (
         {"train": 0.2910, "test": 0.3018},
         seconds=60,
     ),
-    System(
+    Baseline(
         "study-2022-pca-knn",
         "study-2022",
         "100 principal components, k nearest neighbours, k by grid search",
@@ -128,7 +128,7 @@ SYSTEMS = (
         {"test": 0.3805, "cv": 0.3485},
         seconds=60,
     ),
-    System(
+    Baseline(
         "study-2022-rf",
         "study-2022",
         "random forest of depth 5",
@@ -136,7 +136,7 @@ SYSTEMS = (
         partial(_forest, 100, 5, 1),
         {"train": 0.3392, "test": 0.3262},
     ),
-    System(
+    Baseline(
         "study-2022-pca-svm",
         "study-2022",
         "50 principal components, support vector machine (RBF)",
@@ -145,7 +145,7 @@ SYSTEMS = (
         {"train": 0.5280, "test": 0.4212},
         seconds=90,
     ),
-    System(
+    Baseline(
         "six-class-hog-rf",
         "six-class-2025",
         "histograms of oriented gradients, random forest of 1,000 trees of depth 5",
@@ -154,7 +154,7 @@ SYSTEMS = (
         {"test": 0.3985},
         seconds=80,
     ),
-    System(
+    Baseline(
         "six-class-kmeans",
         "six-class-2025",
         "mini-batch k-means, cluster number taken for class number",
@@ -163,7 +163,7 @@ SYSTEMS = (
         {"test": 0.1681},
         clusters="number",
     ),
-    System(
+    Baseline(
         "six-class-kmeans-majority",
         "six-class-2025",
         "mini-batch k-means, each cluster named after most of its images",
@@ -171,10 +171,10 @@ SYSTEMS = (
         _mini_batch_kmeans,
         clusters="majority",
     ),
-    System(
+    Baseline(
         "course-rf",
         "course-2024",
-        "random forest of 100 whole trees",
+        "random forest of 100 full-depth trees",
         "unit",
         partial(_forest, 100, None, 42),
         {"cv": 0.4384, "cv_std": 0.0070, "test": 0.4503, "held_out": 0.50},
@@ -182,15 +182,15 @@ SYSTEMS = (
         folds=5,
     ),
 )
-"""Every published classical system, study by study."""
+"""All published classical baselines, grouped by study."""
 
-DEFAULT = ("study-2022-pca-svm", "course-rf")
-"""What the benchmark shows beside networks: the most accurate of the published kernel machines and forests."""
+DEFAULT_BASELINES = ("study-2022-pca-svm", "course-rf")
+"""Baselines of the benchmark: the most accurate of the published kernel machines and forests."""
 
 
-def system(id: str) -> System:
-    """Return the system of that id; RecipeError suggests the nearest one for any other."""
-    known = {one.id: one for one in SYSTEMS}
-    if id not in known:
-        raise RecipeError(f"unknown baseline {id!r}{nearest(id, known)}")
-    return known[id]
+def get_baseline(id: str) -> Baseline:
+    """Return the baseline of an id; RecipeError suggests the nearest id for an unknown one."""
+    baselines = {baseline.id: baseline for baseline in BASELINES}
+    if id not in baselines:
+        raise RecipeError(f"unknown baseline {id!r}{nearest(id, baselines)}")
+    return baselines[id]
