@@ -1,4 +1,4 @@
-"""Pictures and tables of a trained run, drawn from what it stored: history, predictions, and its data."""
+"""Plots and tables of a trained run, from its history, predictions and data set."""
 
 from feredge.plots.drawing import draw
 

@@ -1,4 +1,4 @@
-"""`draw`: every picture of a trained run, into its folder `pictures`."""
+"""`draw`: write all plots of a trained run to its folder `pictures`."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ import numpy as np
 from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError
-from feredge.plots import epochs, examples, images, outcome
+from feredge.plots import classification, epochs, examples, training_data
 from feredge.predictions import Predictions, images_of, read, report
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
 
 def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> list[Path]:
-    """Draw every picture of a trained run, and write its classification report.
+    """Draw all plots of a trained run, and write its classification report.
 
     Args:
-        run: trained.
-        dataset: what it was trained on.
-        progress: told after each picture.
+        run: a trained run.
+        dataset: the data set that it was trained on.
+        progress: called after each plot.
 
     Returns:
         The files, in `pictures` of the run folder.
 
     Raises:
-        RunError: not trained, no stored predictions, a damaged file, or other data.
+        RunError: the run is not trained, has no predictions or a damaged file, or was trained on other data.
     """
     run = RunFolder.open(run.path, trained=True)
     run.check_data(dataset)
     predictions, history = read(run), _history(run)
-    kept = run.figures().get("kept_epoch", 0)
+    kept_epoch = run.training_record().get("kept_epoch", 0)
     splits = data.split(dataset, run.recipe().data)
     faces = images_of(predictions, dataset)
     tasks: dict[str, Callable[[Path], None]] = {
-        "curves.png": lambda path: epochs.curves(path, history, kept=kept),
+        "curves.png": lambda path: epochs.curves(path, history, kept_epoch=kept_epoch),
         "epochs.png": lambda path: epochs.violins(path, history),
-        "classes.png": lambda path: images.class_counts(path, splits.counts()),
+        "classes.png": lambda path: training_data.class_counts(path, splits.counts()),
         "one-of-each.png": lambda path: data.write_sample_grid(splits.train, path),
-        "variance.png": lambda path: images.explained_variance(path, splits.train.images),
+        "variance.png": lambda path: training_data.explained_variance(path, splits.train.images),
     }
     if len(predictions.labels):
         tasks |= {
-            "confusion.png": lambda path: outcome.confusion(path, predictions),
-            "scores.png": lambda path: outcome.class_scores(path, predictions),
-            "roc.png": lambda path: outcome.roc(path, predictions),
+            "confusion.png": lambda path: classification.confusion(path, predictions),
+            "scores.png": lambda path: classification.class_scores(path, predictions),
+            "roc.png": lambda path: classification.roc(path, predictions),
             "predictions.png": lambda path: examples.grid(path, predictions, faces),
             "singles.png": lambda path: examples.singles(path, predictions, faces),
             "mistakes.png": lambda path: examples.mistakes(path, predictions, faces),
@@ -62,7 +62,7 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
 
 
 def _write_report(path: Path, predictions: Predictions) -> None:
-    """Write the report for people, and beside it the same for programs."""
+    """Write the classification report as text and as JSON."""
     files.write_text(path, report(predictions, as_text=True))
     files.write_json(path.with_suffix(".json"), report(predictions))
 

@@ -1,4 +1,4 @@
-"""Figures without a display, in colours that colour-blind people tell apart, written whole or not at all."""
+"""Figures without a display, in a palette for color-blind readers, written atomically."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from feredge import files
 
-# Okabe and Ito's palette, without its yellow, which is hard to see on white.
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
-LINES = ("-", "--", ":", "-.")
-TRAIN, VALIDATION = "#D55E00", "#0072B2"
-RIGHT, WRONG = "#0072B2", "#D55E00"
+# Okabe and Ito's palette without yellow, which has little contrast on white.
+SERIES_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
+LINE_STYLES = ("-", "--", ":", "-.")
+TRAIN_COLOR, VALIDATION_COLOR = "#D55E00", "#0072B2"
+CORRECT_COLOR, WRONG_COLOR = "#0072B2", "#D55E00"
 
 
 def new_figure(*, width: float, height: float) -> Any:
-    """Return an empty figure of so many inches."""
+    """Return an empty figure; width and height are in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # not pyplot: it would choose a display and keep global state
+    from matplotlib.figure import Figure  # pyplot would select a display and keep global state
 
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -25,16 +25,20 @@ def new_figure(*, width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure in the format that the suffix names. A class may be called `$5 to $10`: nothing is a formula."""
+    """Write a figure in the format of the suffix. Text is not parsed as math: a class may be called `$5 to $10`."""
     from matplotlib import rc_context
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    with files.replacing(path) as temporary, rc_context({"text.parse_math": False}):  # some are made while it is drawn
+    with (
+        files.replacing(path) as temporary,
+        rc_context({"text.parse_math": False}),
+    ):  # new texts too
         figure.savefig(temporary)
 
 
 def style(number: int) -> dict[str, str]:
-    """Return colour and line of the series `number`; no two of the first 28 are alike."""
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number // len(COLOURS) % len(LINES)]}
+    """Return color and line style of a series; the first 28 are distinct."""
+    cycle, position = divmod(number, len(SERIES_COLORS))
+    return {"color": SERIES_COLORS[position], "linestyle": LINE_STYLES[cycle % len(LINE_STYLES)]}

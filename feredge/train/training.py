@@ -17,8 +17,8 @@ from feredge import files
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.splits import stratified_sample
 from feredge.errors import DataError, RunError
+from feredge.plots.classification import confusion
 from feredge.plots.epochs import curves
-from feredge.plots.outcome import confusion
 from feredge.predictions import Predictions
 from feredge.progress import Progress, quiet
 from feredge.recipes.schema import Recipe
@@ -109,7 +109,7 @@ class _Given:
 
     def check(self, run: RunFolder) -> None:
         """Refuse a finished run that was trained on other soft labels, by other teachers or from other weights."""
-        figures, own = run.figures(), self.record()
+        figures, own = run.training_record(), self.record()
         for key, what in (("soft_labels", "soft labels"), ("teachers", "teachers"), ("started_from", "first weights")):
             if figures.get(key) != own.get(key):
                 expected, found = (_short(told.get(key)) for told in (figures, own))
@@ -148,7 +148,7 @@ def _train_once(
     for teacher in given.teachers:
         warm_start.check_teacher(teacher, splits.train.classes, size, shown)
     RunFolder.claim(run.path, recipe, dataset)
-    with run.alone():
+    with run.lock():
         if run.training.is_file():  # another process was faster
             return
         _record_splits(run, splits)
@@ -284,7 +284,7 @@ class _Fit:
         history.write_csv(self.run.history, self.history)
         predictions = Predictions(test, self.splits.test.labels, self.splits.test.rows, self.splits.test.classes)
         predictions.write(self.run.predictions)
-        curves(self.run.curves, history.columns(self.history), kept=best)
+        curves(self.run.curves, history.columns(self.history), kept_epoch=best)
         confusion(self.run.confusion, predictions)
         seconds = float(history.column(self.history, "seconds").sum())
         images = len(self.batches) * self.batches.shape[0] * len(self.history)

@@ -1,4 +1,4 @@
-"""Pictures of a run: all there, not blank, and true to what the run stored."""
+"""Plots of a run: complete, not blank, and correct for the stored predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from feredge import data, files, recipes
 from feredge.errors import RunError
-from feredge.plots import draw, epochs, examples, figures, outcome
+from feredge.plots import classification, draw, epochs, examples, figures
 from feredge.predictions import Predictions, images_of, read, report
 from feredge.run import RunFolder
 
@@ -46,10 +46,10 @@ def test_every_picture_is_drawn(run: RunFolder) -> None:
     """Guards the command: twelve files, each PNG large enough to read and not blank, and the report twice."""
     import cv2
 
-    told: list[str] = []
-    drawn = draw(run, DATASET, progress=lambda task, done, total, note="": told.append(note))
-    assert len(drawn) == len(told) == 12
-    for path in drawn:
+    notes: list[str] = []
+    paths = draw(run, DATASET, progress=lambda task, done, total, note="": notes.append(note))
+    assert len(paths) == len(notes) == 12
+    for path in paths:
         if path.suffix == ".png":
             pixels = cv2.imread(str(path))
             assert min(pixels.shape[:2]) > 150 and len(np.unique(pixels)) > 20, path.name
@@ -59,13 +59,13 @@ def test_every_picture_is_drawn(run: RunFolder) -> None:
 
 def test_stored_predictions_come_back(run: RunFolder) -> None:
     """Guards rows, labels and names through the file, and the faces that the rows stand for."""
-    found, expected = read(run), _predictions()
-    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
-    assert found.classes == expected.classes
+    stored, expected = read(run), _predictions()
+    np.testing.assert_array_equal(stored.probabilities, expected.probabilities)
+    assert stored.classes == expected.classes
     shuffled = DATASET.take(np.random.default_rng(1).permutation(len(DATASET)))
-    np.testing.assert_array_equal(images_of(found, shuffled), DATASET.images[found.rows])
+    np.testing.assert_array_equal(images_of(stored, shuffled), DATASET.images[stored.rows])
     with pytest.raises(RunError, match="expected the rows that were predicted"):
-        images_of(found, DATASET.take(np.arange(5)))
+        images_of(stored, DATASET.take(np.arange(5)))
 
 
 def test_the_report_counts_as_by_hand() -> None:
@@ -81,21 +81,21 @@ def test_the_report_counts_as_by_hand() -> None:
 def test_classes_without_images_and_networks_without_mistakes(tmp_path: Path) -> None:
     """Guards the corners: a class that no test image has, a perfect network, one image, one epoch, none."""
     predictions = _predictions()
-    kept = predictions.labels != 1
+    remaining = predictions.labels != 1
     fewer = dataclasses.replace(
         predictions,
-        probabilities=np.eye(7, dtype=np.float32)[predictions.labels[kept]],
-        labels=predictions.labels[kept],
-        rows=predictions.rows[kept],
+        probabilities=np.eye(7, dtype=np.float32)[predictions.labels[remaining]],
+        labels=predictions.labels[remaining],
+        rows=predictions.rows[remaining],
     )
     for number, part in enumerate((fewer, _first(fewer, 1))):
         folder = tmp_path / str(number)
-        for task in (outcome.confusion, outcome.class_scores, outcome.roc):
+        for task in (classification.confusion, classification.class_scores, classification.roc):
             task(folder / f"{task.__name__}.png", part)
         for draw_faces in (examples.grid, examples.singles, examples.mistakes):
             draw_faces(folder / f"{draw_faces.__name__}.png", part, images_of(part, DATASET))
         assert {path.stem for path in folder.iterdir()} == {"confusion", "class_scores", "roc", "grid", "singles"}
-    outcome.confusion(tmp_path / "none.png", _first(fewer, 0))
+    classification.confusion(tmp_path / "none.png", _first(fewer, 0))
     epochs.violins(tmp_path / "none.png", {"epoch": np.ones(1)})
     assert not (tmp_path / "none.png").exists()
 
@@ -153,6 +153,6 @@ def test_a_class_may_be_called_like_a_formula(tmp_path: Path) -> None:
     """Guards training, which draws the confusion before it is done: `$` in a name begins no formula."""
     names = ("$5_to_$10", "a$^$", *DATASET.classes[2:])
     named = dataclasses.replace(_predictions(), classes=names)
-    for draws in (outcome.confusion, outcome.class_scores, outcome.roc):
+    for draws in (classification.confusion, classification.class_scores, classification.roc):
         draws(tmp_path / "x.png", named)
     assert (tmp_path / "x.png").stat().st_size > 1000
