@@ -1,7 +1,7 @@
-"""The run folder: one recipe on one data set, every step's result under a fixed name.
+"""The run folder: the results of one recipe on one data set, in files with fixed names.
 
-A step is complete when its last file stands: `training.json`, `artifacts/manifest.json`, `results.json`.
-Each is written atomically, after everything it speaks of.
+A step is complete when its last file exists: `training.json`, `artifacts/manifest.json`, `results.json`. It is written
+atomically, after all files that it describes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from feredge.recipes.schema import Recipe
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run, and what they hold."""
+    """Paths and contents of one run."""
 
     path: Path
 
@@ -36,62 +36,62 @@ class RunFolder:
 
     @property
     def data_file(self) -> Path:
-        """Where the data came from: path, digest, counts, dropped duplicates."""
+        """Source, digest and counts of the data, excluded rows and dropped duplicates."""
         return self.path / "data.json"
 
     @property
     def checkpoint(self) -> Path:
-        """The state of an unfinished training."""
+        """The training state of an unfinished run."""
         return self.path / "checkpoint.npz"
 
     @property
     def history(self) -> Path:
-        """One csv row an epoch."""
+        """Metrics of the epochs, one csv row each."""
         return self.path / "history.csv"
 
     @property
     def model(self) -> Path:
-        """The float model in the input contract, as a legacy Keras file."""
+        """The float model with the input contract, as a legacy Keras file."""
         return self.path / "float.keras"
 
     @property
     def training(self) -> Path:
-        """Final figures and the digest of the weights; training is complete when it stands."""
+        """Final metrics and the digest of the weights; training is complete when it exists."""
         return self.path / "training.json"
 
     @property
     def predictions(self) -> Path:
-        """The float model's probabilities for every test image, with labels and rows."""
+        """The float model's probabilities of the test images, with labels and rows."""
         return self.path / "predictions.npz"
 
     @property
     def curves(self) -> Path:
-        """Loss and accuracy over the epochs, as a picture."""
+        """Plot of loss and accuracy over the epochs."""
         return self.path / "curves.png"
 
     @property
     def confusion(self) -> Path:
-        """The float model's confusion matrix on the test images, as a picture."""
+        """Plot of the float model's confusion matrix on the test images."""
         return self.path / "confusion.png"
 
     @property
     def pictures(self) -> Path:
-        """Every other picture, drawn when it is asked for."""
+        """Folder of the plots of `feredge plots`."""
         return self.path / "pictures"
 
     @property
     def repeats(self) -> Path:
-        """Run folders of the same recipe with other seeds, by name `seed-N`, where the recipe asks for them."""
+        """Run folders `seed-N` of the same recipe with other seeds, if the recipe repeats the training."""
         return self.path / "repeats"
 
     @property
     def spread(self) -> Path:
-        """Mean and standard deviation over the seeds."""
+        """Mean and standard deviation of the metrics over the seeds."""
         return self.path / "repeats.json"
 
     @property
     def variants(self) -> Path:
-        """Fine-tuned weights, one file a variant."""
+        """Fine-tuned weights, one file for each variant."""
         return self.path / "variants"
 
     @property
@@ -101,42 +101,44 @@ class RunFolder:
 
     @property
     def manifest(self) -> Path:
-        """What the exported files are; the export is complete when it stands."""
+        """Manifest of the exported files; the export is complete when it exists."""
         return self.artifacts / MANIFEST_FILE
 
     @property
     def results(self) -> Path:
-        """What the benchmark measured."""
+        """Results of the benchmark."""
         return self.path / "results.json"
 
     @property
     def report(self) -> Path:
-        """The same as a page."""
+        """Benchmark report as an HTML page."""
         return self.path / "report.html"
 
     @classmethod
     def claim(cls, path: Path, recipe: Recipe, dataset: Dataset) -> RunFolder:
-        """Make the folder for `recipe` on `dataset`, or open it if it is theirs already.
+        """Create the run folder of `recipe` on `dataset`, or open the existing one.
 
-        A recipe that exports in another way, and trains in the same, takes the place of the folder's.
+        If `recipe` differs from the folder's in compression and export only, it replaces it.
 
         Raises:
-            RunError: the folder holds something else: another recipe, other data, or files of no run.
+            RunError: the folder has another recipe, other data, or files that are not of a run.
         """
         run = cls(path)
         if run.recipe_file.exists():
-            known = run.data()
-            if known["digest"] != dataset.digest:
-                other = known.get("source", known["digest"][:12])
-                raise RunError(f"{path}: was started on other data ({other}); choose another folder")
-            if known.get("held_back", []) != _excluded_rows(dataset):
-                found = len(_excluded_rows(dataset))
-                raise RunError(f"{path}: was started with other rows left out, found {found}; choose another folder")
+            existing = run.data()
+            if existing["digest"] != dataset.digest:
+                source = existing.get("source", existing["digest"][:12])
+                raise RunError(f"{path}: was started on other data ({source}); choose another folder")
+            if existing.get("held_back", []) != _excluded_rows(dataset):
+                raise RunError(
+                    f"{path}: was started with other excluded rows, found {len(_excluded_rows(dataset))}; "
+                    f"choose another folder"
+                )
             if run.recipe() != recipe:
-                with run.alone():
-                    run.adopt(recipe)
+                with run.lock():
+                    run.replace_recipe(recipe)
             return run
-        about = {
+        metadata = {
             "source": str(Path(dataset.source).absolute()) if Path(dataset.source).exists() else dataset.source,
             "digest": dataset.digest,
             "images": len(dataset),
@@ -144,44 +146,44 @@ class RunFolder:
             "skipped_rows": dataset.skipped,
             "held_back": _excluded_rows(dataset),
         }
-        if path.exists() and not (path.is_dir() and run._is_free(about)):
+        if path.exists() and not (path.is_dir() and run._is_claimable(metadata)):
             raise RunError(f"{path}: expected a run or an empty folder, found other files")
-        files.write_json(run.data_file, about)
+        files.write_json(run.data_file, metadata)
         files.write_text(run.recipe_file, recipes.dump(recipe))
         return run
 
-    def _is_free(self, about: dict[str, Any]) -> bool:
-        """Say whether nothing stands in the folder but what a claim that was killed half-way left."""
+    def _is_claimable(self, metadata: dict[str, Any]) -> bool:
+        """Return whether the folder is empty but for the data.json of a claim that was interrupted."""
         names = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
         try:
-            return not names or (names == [self.data_file.name] and self.data() == about)
-        except RunError:  # somebody's own data.json
+            return not names or (names == [self.data_file.name] and self.data() == metadata)
+        except RunError:  # a data.json of something else
             return False
 
-    def adopt(self, recipe: Recipe) -> None:
-        """Let `recipe` take the place of the folder's: one that trains in the same way, and may export in another.
+    def replace_recipe(self, recipe: Recipe) -> None:
+        """Replace the folder's recipe by one that may differ in compression and export only.
 
-        The caller is `alone` there: another process may be making files by the recipe that stands.
+        The caller holds the `lock`, because another process may be exporting by the current recipe.
 
         Raises:
-            RunError: it trains in another way.
+            RunError: the recipes differ in more.
         """
-        known, new = self.recipe().to_json(), recipe.to_json()
-        differs = [key for key in {**known, **new} if known.get(key) != new.get(key)]
-        if other := [key for key in differs if key not in ("compression", "export")]:
+        current, new = self.recipe().to_json(), recipe.to_json()
+        different = [key for key in {**current, **new} if current.get(key) != new.get(key)]
+        if fixed := [key for key in different if key not in ("compression", "export")]:
             raise RunError(
-                f"{self.path}: belongs to another recipe or other settings ({known['name']}), "
-                f"found others in {', '.join(other)}; choose another folder"
+                f"{self.path}: belongs to another recipe or other settings ({current['name']}), "
+                f"found differences in {', '.join(fixed)}; choose another folder"
             )
-        if differs:
+        if different:
             files.write_text(self.recipe_file, recipes.dump(recipe))
 
     @classmethod
     def open(cls, path: Path, *, trained: bool = False, exported: bool = False) -> RunFolder:
-        """Open a run that must exist, and be trained or exported if so asked.
+        """Open an existing run, and check that it is trained or exported.
 
         Raises:
-            RunError: it is not, and what to run first.
+            RunError: it is not; the message names the command to run first.
         """
         run = cls(path)
         if not run.recipe_file.is_file() or not run.data_file.is_file():
@@ -194,51 +196,51 @@ class RunFolder:
         return run
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from working in the folder meanwhile. A process that is killed leaves it free.
+    def lock(self) -> Iterator[None]:
+        """Lock the folder against other processes; the lock of a killed process is released.
 
         Raises:
-            RunError: another is at work there.
+            RunError: another process holds the lock.
         """
         try:
             import fcntl
-        except ImportError:  # Windows has no locks on folders: there nothing is kept away
+        except ImportError:  # Windows has no locks on folders
             yield
             return
-        handle = os.open(self.path, os.O_RDONLY)
+        descriptor = os.open(self.path, os.O_RDONLY)
         try:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise RunError(f"{self.path}: another process is at work there; wait for it, or stop it") from error
             yield
         finally:
-            os.close(handle)
+            os.close(descriptor)
 
     def recipe(self) -> Recipe:
         """Return the resolved recipe."""
         return recipes.load(self.recipe_file)
 
     def layers(self) -> dict[str, str]:
-        """Return the trained network's layers and their kinds, as the float model's file lists them.
+        """Return the class of each layer of the trained network by name, from the float model's file.
 
         Raises:
-            RunError: a file that cannot be read.
+            RunError: the file cannot be read.
         """
         try:
             with zipfile.ZipFile(self.model) as archive:
-                told = json.loads(archive.read("config.json"))
-            (core,) = [layer for layer in told["config"]["layers"] if layer["config"]["name"] == "core"]
+                config = json.loads(archive.read("config.json"))
+            (core,) = [layer for layer in config["config"]["layers"] if layer["config"]["name"] == "core"]
             return {layer["config"]["name"]: layer["class_name"] for layer in core["config"]["layers"]}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(f"{self.model}: cannot be read ({one_line(error, 120)})") from error
 
     def load_data(self, source: str | None = None, *, votes: Path | None = None) -> Dataset:
-        """Read the data this run was started on, from `source` where they have moved, with people's `votes` if given.
+        """Read the run's data set, from `source` if it has moved, with FER+ `votes` if they are passed.
 
         Raises:
-            RunError: no longer the same data.
-            DataError: not there, or damaged.
+            RunError: other data.
+            DataError: missing or malformed data.
         """
         from feredge.data import load
 
@@ -248,14 +250,14 @@ class RunFolder:
         return self.exclude_rows(dataset)
 
     def exclude_rows(self, dataset: Dataset) -> Dataset:
-        """Return `dataset` with those rows held back that the run was started without."""
+        """Return `dataset` without the rows that the run excludes from training and validation."""
         from feredge.data import exclude_rows
 
         rows = self.data().get("held_back")
         return exclude_rows(dataset, rows) if rows else dataset
 
     def check_data(self, dataset: Dataset) -> None:
-        """Raise RunError unless `dataset` is what the run was started on."""
+        """Raise RunError unless `dataset` has the digest of the run's data set."""
         digest = self.data()["digest"]
         if dataset.digest != digest:
             raise RunError(
@@ -264,33 +266,33 @@ class RunFolder:
             )
 
     def source(self) -> str:
-        """Return where the data were when the run was started; RunError where that is not told: runs are passed on."""
+        """Return the source of the run's data set; RunError if none is recorded, as in a published run."""
         source = self.data().get("source")
         if not isinstance(source, str):
-            raise RunError(f"{self.data_file}: expected where the data are, found nothing; say it by --data")
+            raise RunError(f"{self.data_file}: expected the source of the data, found none; pass it with --data")
         return source
 
     def data(self) -> dict[str, Any]:
-        """Return what data.json says, or raise RunError."""
-        return _told(self.data_file, digest=str, classes=list, skipped_rows=int)
+        """Return the content of data.json, or raise RunError."""
+        return _read_json(self.data_file, digest=str, classes=list, skipped_rows=int)
 
-    def figures(self) -> dict[str, Any]:
-        """Return what training.json says, or raise RunError."""
-        return _told(self.training, weights=str)
+    def training_record(self) -> dict[str, Any]:
+        """Return the content of training.json, or raise RunError."""
+        return _read_json(self.training, weights=str)
 
 
-def _told(path: Path, **needed: type) -> dict[str, Any]:
-    """Return what a file of the run says, which holds at least what every step after it reads there."""
+def _read_json(path: Path, **required_types: type) -> dict[str, Any]:
+    """Read a JSON object of the run, and check that it has the required keys with values of these types."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
-        raise RunError(f"{path}: expected what a run writes there, cannot be read ({reason})") from error
-    for key, kind in needed.items():
-        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
-            raise RunError(f"{path}: expected what a run writes there, found no {key}")
-    found: dict[str, Any] = value
-    return found
+        raise RunError(f"{path}: expected a JSON file of a run, cannot be read ({reason})") from error
+    for key, required_type in required_types.items():
+        if not isinstance(value, dict) or not isinstance(value.get(key), required_type):
+            raise RunError(f"{path}: expected a JSON file of a run, found no {key}")
+    content: dict[str, Any] = value
+    return content
 
 
 def _excluded_rows(dataset: Dataset) -> list[int]:

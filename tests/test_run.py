@@ -1,4 +1,4 @@
-"""The run folder: whose it is, and what it says when a step is missing."""
+"""The run folder: claims, locks, and errors for missing steps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_run_is_exported_by_another_recipe_without_training_again(tmp_path: Pa
         RunFolder.claim(tmp_path, recipes.load("nano"), dataclasses.replace(dataset, digest="d2"))
     assert RunFolder(tmp_path).recipe() == changed, "a claim that was refused changes nothing"
     with pytest.raises(RunError, match="another recipe"):
-        RunFolder(tmp_path).adopt(recipes.load("nano", changes=["training.seed=2"]))
+        RunFolder(tmp_path).replace_recipe(recipes.load("nano", changes=["training.seed=2"]))
 
 
 def test_a_run_on_other_data_is_refused(tmp_path: Path, dataset: Dataset) -> None:
@@ -90,7 +90,7 @@ def test_a_claim_that_was_killed_is_made_again(tmp_path: Path, dataset: Dataset)
 def test_a_claim_changes_nothing_where_another_works(tmp_path: Path, dataset: Dataset) -> None:
     """Guards the recipe that another process makes files by; one that stays as it is disturbs nobody."""
     run = RunFolder.claim(tmp_path / "r", recipes.load("nano"), dataset)
-    with run.alone():
+    with run.lock():
         RunFolder.claim(run.path, recipes.load("nano"), dataset)
         with pytest.raises(RunError, match="another process is at work there"):
             RunFolder.claim(run.path, recipes.load("nano", changes=["compression.epochs=1"]), dataset)
@@ -113,10 +113,10 @@ def test_a_missing_step_is_named(tmp_path: Path, dataset: Dataset) -> None:
 def test_damaged_files_are_one_error(tmp_path: Path, text: str | None) -> None:
     """Guards every step after the training against a stack trace from what it reads first."""
     run = RunFolder(tmp_path)
-    for path, read in ((run.training, run.figures), (run.data_file, run.data)):
+    for path, read in ((run.training, run.training_record), (run.data_file, run.data)):
         if text is not None:
             path.write_bytes(text.encode("latin-1"))
-        with pytest.raises(RunError, match=rf"{path.name}: expected what a run writes there"):
+        with pytest.raises(RunError, match=rf"{path.name}: expected a JSON file of a run"):
             read()
 
 
@@ -124,7 +124,7 @@ def test_a_run_that_was_passed_on_asks_for_its_data(tmp_path: Path) -> None:
     """Guards runs whose makers took their own folders out of data.json: every step says what it needs."""
     run = RunFolder.claim(tmp_path / "r", recipes.load("nano"), drawn(70))
     files.write_json(run.data_file, {key: value for key, value in run.data().items() if key != "source"})
-    with pytest.raises(RunError, match=r"data\.json: expected where the data are, found nothing; say it by --data"):
+    with pytest.raises(RunError, match=r"data\.json: expected the source of the data, found none; pass it with --data"):
         run.load_data()
     assert len(run.load_data("drawn:70")) == 70
     with pytest.raises(RunError, match="was started on other data"):
@@ -137,14 +137,14 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path: Path, dataset: Datase
     script = f"""
 import time, pathlib
 from feredge.run import RunFolder
-with RunFolder(pathlib.Path({str(run.path)!r})).alone():
+with RunFolder(pathlib.Path({str(run.path)!r})).lock():
     print("in", flush=True)
     time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"in\n"
-        with pytest.raises(RunError, match="another process is at work there"), run.alone():
+        with pytest.raises(RunError, match="another process is at work there"), run.lock():
             pass
         other.kill()
-    with run.alone():
+    with run.lock():
         pass

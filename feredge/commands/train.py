@@ -86,7 +86,7 @@ def trained(
         start = None if start_from is None else from_onnx.trained(start_from)
         asked = [from_onnx.trained(teacher) for teacher in teachers]
         run = train(resolved, dataset, out, soft_labels=soft_labels, start=start, teachers=asked, progress=progress)
-    test = run.figures().get("test")  # of a handful of images none are left to test on
+    test = run.training_record().get("test")  # of a handful of images none are left to test on
     found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"
     echo(f"trained: {found}, {run.path}")
     return run, dataset

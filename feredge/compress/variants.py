@@ -56,7 +56,7 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Te
     if what.quantized:
         _check_activations(dense, name)
         prepare(run, what.base, train, weights=weights, tell=tell)
-    if not run.figures().keys().isdisjoint({"read_from", "foreign"}) and not recipe.compression.pruning_rate:
+    if not run.training_record().keys().isdisjoint({"read_from", "foreign"}) and not recipe.compression.pruning_rate:
         # No normalizations hold what was read back at a training's rate, and no foreign network's rate is known.
         compression = dataclasses.replace(recipe.compression, pruning_rate=recipe.compression.rate)
         recipe = dataclasses.replace(recipe, compression=compression)

@@ -86,9 +86,9 @@ def export(
     splits = data.split(dataset, recipe.data)
     chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
     bounded = calibration.to_choose_on(splits, recipe.data) if recipe.export.max_drop else None
-    with run.alone():
+    with run.lock():
         if adopted != known:
-            run.adopt(adopted)
+            run.replace_recipe(adopted)
         _prepare_variants(run, recipe, splits, cards, progress)
         few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
         note = f"calibrated on only {len(chosen)} images" if few else ""
@@ -122,7 +122,7 @@ def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...])
 
 def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict[str, Card]:
     """Return the card of every file to write, by its name, in the manifest's order."""
-    about, trained = run.data(), run.figures()
+    about, trained = run.data(), run.training_record()
     source = {"weights": trained["weights"], "data": trained.get("data", about["digest"])}
     if source["data"] != about["digest"]:  # read back from files, on other images than it was trained on
         source["calibration"] = about["digest"]

@@ -99,7 +99,7 @@ def layer_table(
     splits = data.split(dataset, view)
     looked_at = data.stratified_sample(calibration.to_choose_on(splits, view), LOOKED_AT, seed=view.seed)
     chosen, _ = calibration.choose(splits, settings.calibration, seed=view.seed)
-    core = variants.open_core(run, variant, weights=run.figures()["weights"])
+    core = variants.open_core(run, variant, weights=run.training_record()["weights"])
     with silenced():  # TFLite's converter names its modes
         network = calibrated(core, chosen, kind, settings=settings, rounding=rounding.of_variant(what))
         return table(network, looked_at.batch)

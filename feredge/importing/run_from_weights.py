@@ -31,9 +31,9 @@ def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any)
     """
     splits = data.split(dataset, recipe.data)
     run = RunFolder.claim(out, recipe, dataset)
-    with run.alone():
+    with run.lock():
         if run.training.is_file():
-            if run.figures()["weights"] != weights_digest(core):
+            if run.training_record()["weights"] != weights_digest(core):
                 raise RunError(f"{out}: holds another network of the same name; choose another folder")
             return run
         say = compiled(core)

@@ -64,7 +64,7 @@ def load_model(run: RunFolder) -> Any:
     Raises:
         RunError: not trained yet, or a file that is not the model that training.json speaks of.
     """
-    expected = RunFolder.open(run.path, trained=True).figures()["weights"]
+    expected = RunFolder.open(run.path, trained=True).training_record()["weights"]
     try:
         model = keras.models.load_model(run.model, compile=False)
     except Exception as error:  # Keras raises whatever its readers raise

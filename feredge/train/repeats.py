@@ -31,7 +31,7 @@ def record(run: RunFolder, runs: dict[int, RunFolder]) -> None:
     The file holds each seed's accuracies, their mean and the standard deviation of the sample (n - 1), for validation
     and test; None for a split without images.
     """
-    figures = {seed: each.figures() for seed, each in runs.items()}
+    figures = {seed: each.training_record() for seed, each in runs.items()}
     files.write_json(
         run.spread,
         {"seeds": list(figures), **{split: _spread(figures, split) for split in ("validation", "test")}},

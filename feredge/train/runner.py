@@ -33,7 +33,7 @@ class KerasRunner:
             _limit(threads)
         run = RunFolder(Path(path).parent)
         model = load_model(run)
-        result, data = run.figures(), run.data()
+        result, data = run.training_record(), run.data()
         _, height, width, channels = model.input_shape
         self.card = Card(
             variant="dense",

@@ -130,7 +130,7 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
         logits = compiled(keras.Model(core.input, core.get_layer("logits").output))
         for sides in (images.images, images.images[:, :, ::-1]):
             total += logits(sides)
-        teachers.append(run.figures()["weights"])
+        teachers.append(run.training_record()["weights"])
         progress("teach", number + 1, len(runs))
     if images.votes is not None or not runs:
         total += 2 * fer_plus.log_shares(images)

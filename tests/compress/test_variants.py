@@ -185,7 +185,7 @@ def test_a_stopped_variant_ends_like_an_uninterrupted_one(compressed: Exported, 
 def _stop_and_go_on(run: RunFolder, name: str) -> None:
     """Make a variant in two goes, the second after a stop in its second epoch of two."""
     train = exporter.data.split(stripes(), run.recipe().data).train
-    weights = run.figures()["weights"]
+    weights = run.training_record()["weights"]
 
     def stop(share: float, note: str) -> None:
         if share > 0.6:
@@ -217,7 +217,7 @@ def test_one_with_dropout_does_too(dropping: RunFolder, tmp_path: Path, name: st
     train, runs = exporter.data.split(stripes(), SMALL.data).train, []
     for place in ("whole", "stopped"):
         runs.append(RunFolder(shutil.copytree(dropping.path, tmp_path / place)))
-    weights = dropping.figures()["weights"]
+    weights = dropping.training_record()["weights"]
     variants.prepare(runs[0], name, train, weights=weights, tell=lambda share, note: None)
     _stop_and_go_on(runs[1], name)
     first, again = (np.load(run.variants / f"{name}.npz") for run in runs)

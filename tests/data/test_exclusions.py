@@ -1,4 +1,4 @@
-"""Rows held back: they neither train nor choose, and a test keeps them."""
+"""Excluded rows: in neither training nor validation, but in a test split."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def test_a_run_keeps_its_list(tmp_path: Path) -> None:
     assert again is not None
     assert again.tolist() == [4, 7]
     RunFolder.claim(run.path, recipe, exclude_rows(dataset, [4, 7]))
-    with pytest.raises(RunError, match="other rows left out"):
+    with pytest.raises(RunError, match="other excluded rows"):
         RunFolder.claim(run.path, recipe, dataset)

@@ -281,7 +281,7 @@ def test_a_setting_is_changed_for_good_or_refused(
     assert refused.exit_code == 2 and "belongs to another recipe" in refused.stderr and run.recipe() == ONE
     words = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
     command = ["export", str(run.path), *words]
-    with run.alone():
+    with run.lock():
         refused = CliRunner().invoke(main, command)
     assert "another process is at work" in refused.stderr and run.recipe() == ONE
     for impossible in ("export.formats=[]", "compression.variants=[]", 'export.keep_float=["stem_con"]'):
@@ -296,6 +296,6 @@ def test_a_setting_is_changed_for_good_or_refused(
 def test_a_folder_in_which_another_works_is_left_alone(trained: RunFolder, tmp_path: Path) -> None:
     """Guards two exports into one folder, each of which would clear away the other's files."""
     run = with_recipe(trained, tmp_path / "run", SMALL)
-    with run.alone(), pytest.raises(RunError, match="another process is at work"):
+    with run.lock(), pytest.raises(RunError, match="another process is at work"):
         export(run, stripes())
     assert not run.artifacts.exists()

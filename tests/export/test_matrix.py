@@ -55,7 +55,7 @@ def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tupl
 @pytest.fixture(scope="module")
 def core(trained: RunFolder) -> Any:
     """Give the tiny float network."""
-    return variants.open_core(trained, "dense", weights=trained.figures()["weights"])
+    return variants.open_core(trained, "dense", weights=trained.training_record()["weights"])
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_files_come_out_the_same(shipped: Path, tmp_path: Path) -> None:
     """Guards the check of shipped models: weights, scales and cards survive the way through the float32 file."""
     once = reopen(shipped, stripes(), tmp_path / "once")
     first = export(once, stripes())
-    figures = once.figures()
+    figures = once.training_record()
     assert figures["test"] == pytest.approx(
         json.loads((shipped.parent / "training.json").read_text())["test"], abs=1e-4
     )

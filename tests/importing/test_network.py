@@ -157,7 +157,7 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     (entry,) = export(run, stripes(), settings=settings).entries
     assert entry.card.classes == order and entry.card.recipe["foreign"]["file"] == "net.h5"
     assert "training" not in entry.card.recipe and "net.h5" in entry.card.licence
-    figures = run.figures()
+    figures = run.training_record()
     splits = data.split(stripes(), run.recipe().data)
     rows = network.predict(splits.test.batch.astype(np.float32) / 127.5 - 1, verbose=0)
     assert figures["test"]["correct"] == int((rows.argmax(axis=1) == splits.test.labels).sum())

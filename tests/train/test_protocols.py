@@ -63,13 +63,13 @@ def test_a_stopped_protocol_ends_like_an_uninterrupted_one(whole: RunFolder, tmp
     for name in (".", "repeats/seed-2"):
         expected, found = RunFolder(whole.path / name), RunFolder(run.path / name)
         assert epochs_of(found) == epochs_of(expected)
-        assert found.figures()["weights"] == expected.figures()["weights"]
+        assert found.training_record()["weights"] == expected.training_record()["weights"]
     assert run.spread.read_text() == whole.spread.read_text()
 
 
 def test_the_schedule_had_its_say(whole: RunFolder) -> None:
     """Guards the test above against protocols that nothing happens in, and the kept epoch against the history."""
-    result = whole.figures()
+    result = whole.training_record()
     rows = [[float(value) for value in row] for row in epochs_of(whole)]
     assert rows[-1][1] < rows[0][1]  # the rate was lowered
     best = int(result["kept_epoch"]) - 1
@@ -95,7 +95,7 @@ def test_stored_predictions_are_the_models(whole: RunFolder) -> None:
         np.testing.assert_allclose(stored["probabilities"], probabilities, atol=1e-5)  # another batch size
         names = stored["classes"][stored["labels"]]
         correct = int((stored["probabilities"].argmax(axis=1) == stored["labels"]).sum())
-    assert correct == whole.figures()["test"]["correct"]
+    assert correct == whole.training_record()["test"]["correct"]
     groups = {"happy": "happy", "sad": "rest", "angry": "rest", "neutral": "neutral"}
     with np.load(whole.predictions) as stored:
         expected = [groups[dataset.classes[label]] for label in dataset.labels[stored["rows"]]]
@@ -106,8 +106,8 @@ def test_repeats_differ_and_are_summed_up(whole: RunFolder) -> None:
     """Guards mean and standard deviation: of as many different trainings as asked for, and computed right."""
     spread = json.loads(whole.spread.read_text())
     other = RunFolder(whole.repeats / "seed-2")
-    assert spread["seeds"] == [1, 2] and other.figures()["weights"] != whole.figures()["weights"]
-    accuracies = [run.figures()["test"]["accuracy"] for run in (whole, other)]
+    assert spread["seeds"] == [1, 2] and other.training_record()["weights"] != whole.training_record()["weights"]
+    accuracies = [run.training_record()["test"]["accuracy"] for run in (whole, other)]
     assert spread["test"]["accuracies"] == accuracies
     assert spread["test"]["mean"] == pytest.approx(np.mean(accuracies))
     assert spread["test"]["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
@@ -138,6 +138,6 @@ def test_recipes_train(tmp_path: Path, name: str) -> None:
 
     changes = ["training.epochs=1", "training.repeats=1", "data.first=0", "training.batch=16"]
     run = train(recipes.load(name, changes=changes), drawn(140), tmp_path / "run")
-    result = run.figures()
+    result = run.training_record()
     assert result["parameters"] <= result["trained_parameters"]
     assert load_model(run).input_shape == (None, 48, 48, 1)

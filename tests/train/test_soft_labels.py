@@ -44,7 +44,7 @@ def labels(finished: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_teacher_speaks_of_every_training_image(finished: RunFolder, labels: Path) -> None:
     """Guards the rows, the mean of picture and mirror image, and against a look at test images."""
     soft, dataset = soft_labels.read(labels), stripes()
-    assert soft.teachers == (finished.figures()["weights"],) * 2
+    assert soft.teachers == (finished.training_record()["weights"],) * 2
     assert soft.sha256 == files.sha256(labels)
     held_out = dataset.usage[np.isin(dataset.rows, soft.rows)]
     assert len(soft.rows) == 336 and set(held_out.tolist()) == {"Training", "PublicTest"}  # tests are PrivateTest
@@ -66,7 +66,7 @@ def test_a_stopped_pupil_ends_like_an_uninterrupted_one(labels: Path, tmp_path: 
     with pytest.raises(RunError, match="belongs to another recipe or other data"):
         train(PUPIL, stripes(), tmp_path / "run")
     run = train(PUPIL, stripes(), tmp_path / "run", soft_labels=labels)
-    results = [folder.figures() for folder in (run, whole)]
+    results = [folder.training_record() for folder in (run, whole)]
     assert results[0]["weights"] == results[1]["weights"]
     assert results[0]["soft_labels"]["sha256"] == files.sha256(labels)
     with pytest.raises(RunError, match=r"was trained with soft labels [0-9a-f]{12}, found none"):
@@ -88,7 +88,7 @@ def test_the_last_epochs_show_whole_images(finished: RunFolder, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         train(pupil, stripes(), tmp_path / "run", teachers=[teacher], progress=stop_in_the_second)
     run = train(pupil, stripes(), tmp_path / "run", teachers=[teacher])
-    assert run.figures()["weights"] == whole.figures()["weights"]
+    assert run.training_record()["weights"] == whole.training_record()["weights"]
     other = train(dataclasses.replace(pupil, augmentation=squares), stripes(), tmp_path / "other", teachers=[teacher])
     assert epochs_of(other)[0] == epochs_of(whole)[0] and epochs_of(other)[1] != epochs_of(whole)[1]
 
@@ -98,13 +98,13 @@ def test_teachers_see_what_a_pupil_sees(finished: RunFolder, tmp_path: Path) -> 
     teacher = trained(finished.path)
     whole = train(PUPIL, stripes(), tmp_path / "whole", teachers=[teacher, teacher])
     alone = train(PUPIL, stripes(), tmp_path / "alone")
-    assert whole.figures()["teachers"] == [teacher.digest] * 2
+    assert whole.training_record()["teachers"] == [teacher.digest] * 2
     with pytest.raises(KeyboardInterrupt):
         train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher, teacher], progress=stop_in_the_second)
     with pytest.raises(RunError, match="belongs to another recipe or other data"):
         train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher])
     run = train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher, teacher])
-    assert run.figures()["weights"] == whole.figures()["weights"] != alone.figures()["weights"]
+    assert run.training_record()["weights"] == whole.training_record()["weights"] != alone.training_record()["weights"]
     with pytest.raises(RunError, match=r"was trained with teachers [0-9a-f]{12}, [0-9a-f]{12}, found none; choose"):
         train(PUPIL, stripes(), tmp_path / "run")
 

@@ -64,14 +64,14 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     assert len(epochs_of(run)) == 2
     assert not run.training.exists() and not run.model.exists()
     assert _child(run.path, "never") == 0
-    assert run.figures()["weights"] == finished.figures()["weights"]
+    assert run.training_record()["weights"] == finished.training_record()["weights"]
     assert epochs_of(run) == epochs_of(finished)
     assert sorted(path.name for path in run.path.iterdir()) == sorted(path.name for path in finished.path.iterdir())
 
 
 def test_a_finished_run_says_what_it_is(finished: RunFolder) -> None:
     """Guards the files other steps read, and that the tiny network learnt its task at all."""
-    result, data = finished.figures(), finished.data()
+    result, data = finished.training_record(), finished.data()
     assert result["test"]["images"] == 84 and result["test"]["accuracy"] == result["test"]["correct"] / 84
     assert result["test"]["accuracy"] > 0.8  # chance is 0.14; a broken average or label order falls far below
     assert result["epochs"] == len(epochs_of(finished)) == 4
@@ -86,7 +86,7 @@ def test_load_model_gives_the_network_that_was_tested(finished: RunFolder) -> No
     """Guards float.keras against training.json: the file must reproduce the figure beside it."""
     test = stripes().take(stripes().usage == "PrivateTest")
     named = load_model(finished).predict(test.batch, verbose=0).argmax(axis=1)
-    assert int((named == test.labels).sum()) == finished.figures()["test"]["correct"]
+    assert int((named == test.labels).sum()) == finished.training_record()["test"]["correct"]
 
 
 def test_a_finished_run_is_left_alone(finished: RunFolder) -> None:
@@ -102,7 +102,7 @@ def test_load_model_refuses_a_damaged_file(finished: RunFolder, tmp_path: Path, 
     """Guards exports and figures against a float.keras that is not the trained one."""
     run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))
     if damage == "other weights":
-        run.training.write_text(json.dumps({**run.figures(), "weights": "0" * 64}))
+        run.training.write_text(json.dumps({**run.training_record(), "weights": "0" * 64}))
     elif damage == "cut":
         run.model.write_bytes(run.model.read_bytes()[:-2000])
     else:
@@ -152,7 +152,7 @@ def test_no_validation_images(tmp_path: Path) -> None:
     dataset = dataclasses.replace(dataset, usage=np.where(dataset.usage == "Training", "train", "test"))
     recipe = dataclasses.replace(with_training(RECIPE, epochs=1), data=DataView(size=16, holdout=0.0))
     run = train(recipe, dataset, tmp_path / "run")
-    assert run.figures()["validation"] is None
+    assert run.training_record()["validation"] is None
     assert epochs_of(run)[0][4:6] == ["", ""]
     assert (run.path / "curves.png").exists()
 
@@ -206,7 +206,7 @@ def test_the_float_model_as_a_runner(finished: RunFolder) -> None:
     np.testing.assert_array_equal(found, runner.predict(batch))
     # One image takes other kernels than nine do, so the last bits of float32 may differ.
     np.testing.assert_allclose(runner.predict(batch[:1]), found[:1], atol=1e-5)
-    assert runner.card.source == {"weights": finished.figures()["weights"], "data": "stripes-0"}
+    assert runner.card.source == {"weights": finished.training_record()["weights"], "data": "stripes-0"}
     assert runner.card.contract.shape == (16, 16, 1) and runner.card.classes == stripes().classes
 
 

@@ -68,13 +68,14 @@ def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_p
     begun = trained(finished.path)
     whole = train(MORE, stripes(), tmp_path / "whole", start=begun)
     first, fresh = (float(epochs_of(run)[0][2]) for run in (whole, finished))
-    assert first < fresh and whole.figures()["started_from"] == begun.digest
+    assert first < fresh and whole.training_record()["started_from"] == begun.digest
 
     with pytest.raises(KeyboardInterrupt):
         train(MORE, stripes(), tmp_path / "run", start=begun, progress=stop_in_the_second)
     with pytest.raises(RunError, match="belongs to another recipe or other data"):
         train(MORE, stripes(), tmp_path / "run")
-    assert train(MORE, stripes(), tmp_path / "run", start=begun).figures()["weights"] == whole.figures()["weights"]
+    resumed = train(MORE, stripes(), tmp_path / "run", start=begun)
+    assert resumed.training_record()["weights"] == whole.training_record()["weights"]
     with pytest.raises(RunError, match=r"was trained with first weights [0-9a-f]{12}, found none"):
         train(MORE, stripes(), tmp_path / "run")
 
@@ -100,7 +101,7 @@ def test_a_wider_network_starts_a_narrower_one(finished: RunFolder, tmp_path: Pa
 
     thin = dataclasses.replace(MORE, network=dataclasses.replace(RECIPE.network, stem=6, channels=(6, 12)))
     run = train(thin, stripes(), tmp_path / "thin", start=begun)
-    assert run.figures()["started_from"] == begun.digest
+    assert run.training_record()["started_from"] == begun.digest
     assert load_model(run).get_layer("core").get_layer("stem_conv").weights[0].shape == (3, 3, 1, 6)
 
 
