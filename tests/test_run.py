@@ -34,9 +34,9 @@ def test_a_run_is_opened_again_by_its_own_recipe(tmp_path: Path, dataset: Datase
     """Guards resuming: what was written reads back as equal, tuples and floats included."""
     nano = recipes.load("nano")
     RunFolder.claim(tmp_path / "r", nano, dataset)
-    again = RunFolder.claim(tmp_path / "r", nano, dataset)
-    assert again.recipe() == nano
-    assert again.data()["digest"] == "d1"
+    reopened = RunFolder.claim(tmp_path / "r", nano, dataset)
+    assert reopened.recipe() == nano
+    assert reopened.data()["digest"] == "d1"
 
 
 def test_a_run_of_another_recipe_is_refused(tmp_path: Path, dataset: Dataset) -> None:
@@ -47,7 +47,7 @@ def test_a_run_of_another_recipe_is_refused(tmp_path: Path, dataset: Dataset) ->
 
 
 def test_a_run_is_exported_by_another_recipe_without_training_again(tmp_path: Path, dataset: Dataset) -> None:
-    """Guards hours of training: compression and export may change afterwards, and the newest stands in the folder."""
+    """Guards hours of training: compression and export may change afterwards; the folder has the newest recipe."""
     RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
     changed = recipes.load("nano", changes=['compression.variants=["dense"]', 'export.formats=["onnx"]'])
     assert RunFolder.claim(tmp_path, changed, dataset).recipe() == changed
@@ -88,7 +88,7 @@ def test_a_claim_that_was_killed_is_made_again(tmp_path: Path, dataset: Dataset)
 
 
 def test_a_claim_changes_nothing_where_another_works(tmp_path: Path, dataset: Dataset) -> None:
-    """Guards the recipe that another process makes files by; one that stays as it is disturbs nobody."""
+    """Guards the recipe of a process that holds the lock; an unchanged recipe needs no lock."""
     run = RunFolder.claim(tmp_path / "r", recipes.load("nano"), dataset)
     with run.lock():
         RunFolder.claim(run.path, recipes.load("nano"), dataset)

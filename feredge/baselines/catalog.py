@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from feredge.dataclass_io import nearest
 from feredge.errors import RecipeError
 
+Estimator: TypeAlias = Any
+"""A scikit-learn estimator; scikit-learn has no annotations."""
 Features = Literal["unit", "standard", "hog"]
 
 
@@ -36,7 +38,7 @@ class Baseline:
     study: str
     description: str
     features: Features
-    build: Callable[[], Any]
+    build: Callable[[], Estimator]
     published: dict[str, float] = field(default_factory=dict)
     seconds: int = 10
     folds: int = 0
@@ -54,13 +56,13 @@ class Baseline:
         }
 
 
-def _naive_bayes() -> Any:
+def _naive_bayes() -> Estimator:
     from sklearn.naive_bayes import GaussianNB
 
     return GaussianNB()
 
 
-def _kmeans_logistic() -> Any:
+def _kmeans_logistic() -> Estimator:
     from sklearn.cluster import KMeans
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -69,7 +71,7 @@ def _kmeans_logistic() -> Any:
     return make_pipeline(KMeans(35, n_init=10, random_state=1), LogisticRegression(max_iter=10000))
 
 
-def _pca_neighbours() -> Any:
+def _pca_neighbours() -> Estimator:
     from sklearn.decomposition import PCA
     from sklearn.model_selection import GridSearchCV
     from sklearn.neighbors import KNeighborsClassifier
@@ -79,7 +81,7 @@ def _pca_neighbours() -> Any:
     return make_pipeline(PCA(100, random_state=1), GridSearchCV(KNeighborsClassifier(), grid, cv=5))
 
 
-def _pca_svm() -> Any:
+def _pca_svm() -> Estimator:
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import SVC
@@ -89,13 +91,13 @@ def _pca_svm() -> Any:
     return make_pipeline(PCA(50, random_state=1), SVC(break_ties=True, cache_size=1000))
 
 
-def _forest(trees: int, depth: int | None, seed: int) -> Any:
+def _forest(trees: int, depth: int | None, seed: int) -> Estimator:
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(trees, max_depth=depth, random_state=seed)
 
 
-def _mini_batch_kmeans() -> Any:
+def _mini_batch_kmeans() -> Estimator:
     from sklearn.cluster import MiniBatchKMeans
 
     return MiniBatchKMeans(6, batch_size=2048, random_state=1)

@@ -9,11 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from feredge.baselines.catalog import Estimator
 from feredge.inference.artifact import CARD_KEY, Card
 from feredge.inference.contract import Images, InputContract
 
-Estimator: TypeAlias = Any
-"""A fitted scikit-learn estimator."""
 ModelProto: TypeAlias = Any
 NodeProto: TypeAlias = Any
 """Types of onnx, which has no annotations."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge import files
-from feredge.baselines.catalog import Baseline, get_baseline
-from feredge.baselines.conversion import Estimator, Scaling, to_onnx
+from feredge.baselines.catalog import Baseline, Estimator, get_baseline
+from feredge.baselines.conversion import Scaling, to_onnx
 from feredge.baselines.parallel import run_parallel
 from feredge.baselines.runner import hog, open_baseline
 from feredge.data.dataset import Dataset, Splits

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.plots.figures import TRAIN_COLOR, VALIDATION_COLOR, new_figure, save
+from feredge.plots.figures import TRAIN_COLOR, VALIDATION_COLOR, Axes, new_figure, save
 
 Columns = dict[str, NDArray[np.float64]]
 """Columns of history.csv by name."""
@@ -61,7 +60,7 @@ def violins(path: Path, history: Columns) -> None:
     save(figure, path)
 
 
-def _draw_violin(axes: Any, position: int, values: NDArray[np.float64], color: str) -> None:
+def _draw_violin(axes: Axes, position: int, values: NDArray[np.float64], color: str) -> None:
     if np.ptp(values) > 0:  # equal values have no density estimate
         for body in axes.violinplot(values, [position], widths=0.7, showextrema=False, showmedians=False)["bodies"]:
             body.set(facecolor=color, alpha=0.35)

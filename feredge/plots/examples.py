@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feredge.inference.contract import Images
-from feredge.plots.figures import CORRECT_COLOR, WRONG_COLOR, new_figure, save
+from feredge.plots.figures import CORRECT_COLOR, WRONG_COLOR, Axes, new_figure, save
 from feredge.predictions import Predictions
 
 GRID_COLUMNS, GRID_ROWS = 6, 4
@@ -57,7 +56,7 @@ def _faces(path: Path, predictions: Predictions, images: Images, selected: NDArr
     save(figure, path)
 
 
-def _face(axes: Any, predictions: Predictions, images: Images, index: int) -> None:
+def _face(axes: Axes, predictions: Predictions, images: Images, index: int) -> None:
     axes.set_axis_on()
     axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
@@ -69,7 +68,7 @@ def _face(axes: Any, predictions: Predictions, images: Images, index: int) -> No
         side.set(color=color, linewidth=2)
 
 
-def _bars(axes: Any, predictions: Predictions, index: int) -> None:
+def _bars(axes: Axes, predictions: Predictions, index: int) -> None:
     axes.set_axis_on()
     label, predicted = predictions.labels[index], predictions.named[index]
     colors = ["#B0B0B0"] * len(predictions.classes)

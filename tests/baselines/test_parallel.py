@@ -1,4 +1,4 @@
-"""Work spread over the cores. Each function comes from a library, so that worker processes can import it."""
+"""Parallel jobs. Each function comes from a library, so that worker processes can import it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_job_is_done_once(jobs: list[float]) -> None:
     ("function", "jobs", "expected"), [(time.sleep, [600, "x"], TypeError), (os._exit, [3, 3], RunError)]
 )
 def test_an_error_ends_the_other_jobs(function: Callable[[Any], Any], jobs: list[Any], expected: type) -> None:
-    """Guards against waiting minutes for a fit whose result nobody wants, and against a traceback for lost memory."""
+    """Guards against waiting minutes for a fit whose result is discarded, and a traceback for a killed worker."""
     started = time.monotonic()
     with pytest.raises(expected):
         list(run_parallel(function, jobs))

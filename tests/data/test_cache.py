@@ -23,20 +23,20 @@ def csv_file(tmp_path: Path) -> Path:
     return path
 
 
-def same(left: Dataset, right: Dataset) -> bool:
+def same(one: Dataset, other: Dataset) -> bool:
     """Return whether two data sets hold the same rows."""
     names = ("images", "labels", "usage", "rows")
-    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 def test_copy_is_used(csv_file: Path, private_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards the point of the cache: the second load parses nothing and returns the same."""
     first = load(csv_file)
     assert [path.name for path in private_cache.iterdir()] == [f"{first.digest}.{cache.CACHE_VERSION}.npz"]
-    assert private_cache.stat().st_mode & 0o077 == 0, "pictures of people are nobody else's to read"
+    assert private_cache.stat().st_mode & 0o077 == 0, "images of people must not be readable by others"
     monkeypatch.setattr(reading, "read_csv", None)
-    again = load(csv_file)
-    assert same(first, again) and again.digest == first.digest and again.skipped == 0
+    cached = load(csv_file)
+    assert same(first, cached) and cached.digest == first.digest and cached.skipped == 0
 
 
 def test_other_content_is_another_copy(csv_file: Path) -> None:

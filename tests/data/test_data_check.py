@@ -113,8 +113,8 @@ def test_joining(portions: list[list[tuple[int, int]]]) -> None:
     for portion in portions:
         pairs = np.array(portion, np.int64).reshape(-1, 2)
         _union(root, pairs[:, 0], pairs[:, 1])
-        for left, right in portion:
-            together = plain[left] | plain[right]
+        for first, second in portion:
+            together = plain[first] | plain[second]
             for row in together:
                 plain[row] = together
         assert root.tolist() == [min(group) for group in plain]

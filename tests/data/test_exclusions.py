@@ -32,12 +32,12 @@ def test_a_text_of_rows(tmp_path: Path) -> None:
 def test_they_neither_train_nor_choose(view: DataView) -> None:
     """Guards honest figures: a picture of the hidden test set must reach neither the weights nor a choice."""
     dataset = drawn(140)
-    whole = split(dataset, view)
-    held = np.concatenate([part.rows[:5] for part in (whole.train, whole.validation, whole.test)])
-    cut = split(exclude_rows(dataset, held.tolist()), view)
-    assert not np.isin(held, np.concatenate([cut.train.rows, cut.validation.rows])).any()
-    assert np.array_equal(cut.test.rows, whole.test.rows)
-    assert cut.dropped >= 5
+    all_splits = split(dataset, view)
+    excluded = np.concatenate([part.rows[:5] for part in (all_splits.train, all_splits.validation, all_splits.test)])
+    splits = split(exclude_rows(dataset, excluded.tolist()), view)
+    assert not np.isin(excluded, np.concatenate([splits.train.rows, splits.validation.rows])).any()
+    assert np.array_equal(splits.test.rows, all_splits.test.rows)
+    assert splits.dropped >= 5
 
 
 @pytest.mark.parametrize("classes", [(), ("happy", "sad")])
@@ -46,16 +46,16 @@ def test_nor_do_their_copies(classes: tuple[str, ...]) -> None:
     faces = drawn(280)
     images = faces.images.copy()
     happy = np.flatnonzero((faces.labels == faces.classes.index("happy")) & (faces.usage == "Training"))
-    held, angry = happy[0], np.flatnonzero(faces.labels == faces.classes.index("angry"))[0]
-    images[happy[1]] = images[held]
-    images[happy[2]] = np.clip(images[held].astype(int) + 2, 0, 255)
+    excluded, angry = happy[0], np.flatnonzero(faces.labels == faces.classes.index("angry"))[0]
+    images[happy[1]] = images[excluded]
+    images[happy[2]] = np.clip(images[excluded].astype(int) + 2, 0, 255)
     images[happy[3]] = images[angry]
-    dataset = exclude_rows(replace(faces, images=images), [int(held), int(angry)])
-    cut = split(dataset, DataView(classes=classes))
-    used = np.concatenate([cut.train.rows, cut.validation.rows])
+    dataset = exclude_rows(replace(faces, images=images), [int(excluded), int(angry)])
+    splits = split(dataset, DataView(classes=classes))
+    used = np.concatenate([splits.train.rows, splits.validation.rows])
     assert not np.isin(happy[:4], used).any() and np.isin(happy[4:], used).all()
-    kept = split(dataset, DataView(classes=classes, drop_duplicates=False))
-    assert np.isin(happy[1:], np.concatenate([kept.train.rows, kept.validation.rows])).all()
+    with_duplicates = split(dataset, DataView(classes=classes, drop_duplicates=False))
+    assert np.isin(happy[1:], np.concatenate([with_duplicates.train.rows, with_duplicates.validation.rows])).all()
 
 
 def test_a_row_that_is_not_there() -> None:
@@ -68,12 +68,12 @@ def test_a_row_that_is_not_there() -> None:
 
 
 def test_a_run_keeps_its_list(tmp_path: Path) -> None:
-    """Guards calibration and goings-on of a run: the same rows are left out without being told again."""
+    """Guards later steps of a run: they exclude the same rows without an option."""
     dataset, recipe = drawn(140), load("nano")
     run = RunFolder.claim(tmp_path / "run", recipe, exclude_rows(dataset, [4, 7]))
-    again = run.load_data("drawn:140").excluded_rows
-    assert again is not None
-    assert again.tolist() == [4, 7]
+    stored_rows = run.load_data("drawn:140").excluded_rows
+    assert stored_rows is not None
+    assert stored_rows.tolist() == [4, 7]
     RunFolder.claim(run.path, recipe, exclude_rows(dataset, [4, 7]))
     with pytest.raises(RunError, match="other excluded rows"):
         RunFolder.claim(run.path, recipe, dataset)

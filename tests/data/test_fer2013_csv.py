@@ -20,8 +20,8 @@ from feredge.data.dataset import NO_LABEL
 from feredge.data.fer2013_csv import CsvTable, read_csv
 from feredge.errors import DataError
 
-USAGES = ("Training", "PublicTest", "PrivateTest")
-COLUMNS = ("emotion", "pixels", "Usage")
+USAGE_NAMES = ("Training", "PublicTest", "PrivateTest")
+DEFAULT_COLUMNS = ("emotion", "pixels", "Usage")
 # Rows are long, so a few are enough to be slow; each example makes its own file in the one folder.
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -34,14 +34,14 @@ def some_rows(count: int, seed: int = 0) -> list[dict[str, str]]:
         {
             "emotion": str(row % 7),
             "pixels": " ".join(map(str, pixels[row].tolist())),
-            "Usage": USAGES[row % 3],
+            "Usage": USAGE_NAMES[row % 3],
             "id": str(row * 977),
         }
         for row in range(count)
     ]
 
 
-def as_csv(rows: list[dict[str, str]], columns: Sequence[str] = COLUMNS, **dialect: object) -> bytes:
+def as_csv(rows: list[dict[str, str]], columns: Sequence[str] = DEFAULT_COLUMNS, **dialect: object) -> bytes:
     """Return rows as a csv file's bytes."""
     text = io.StringIO()
     writer = csv.writer(text, **dialect)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def as_csv(rows: list[dict[str, str]], columns: Sequence[str] = COLUMNS, **diale
     return text.getvalue().encode()
 
 
-def plainly(data: bytes) -> tuple[list[list[int]], list[int], list[str]]:
+def read_with_csv_module(data: bytes) -> tuple[list[list[int]], list[int], list[str]]:
     """Read a whole csv with the standard library alone."""
     header, *lines = (line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")) if line)
     names = [name.strip().lower() for name in header]
@@ -64,7 +64,7 @@ def plainly(data: bytes) -> tuple[list[list[int]], list[int], list[str]]:
 
 def assert_same(table: CsvTable, data: bytes) -> None:
     """Assert that a table holds what the standard library reads in `data`."""
-    pixels, labels, usage = plainly(data)
+    pixels, labels, usage = read_with_csv_module(data)
     assert table.images.dtype == np.uint8 and table.labels.dtype == np.int8
     assert table.images.reshape(len(pixels), -1).tolist() == pixels
     assert table.labels.tolist() == labels
@@ -88,7 +88,7 @@ def file(tmp_path: Path) -> Path:
     seed=st.integers(0, 2**32),
     count=st.integers(1, 5),
     columns=st.permutations(["emotion", "Usage", "id"]),
-    kept=st.integers(0, 3),
+    column_count=st.integers(0, 3),
     at=st.integers(0, 3),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     line_end=st.sampled_from(["\n", "\r\n"]),
@@ -100,7 +100,7 @@ def test_round_trip(
     seed: int,
     count: int,
     columns: list[str],
-    kept: int,
+    column_count: int,
     at: int,
     quoting: int,
     line_end: str,
@@ -108,7 +108,7 @@ def test_round_trip(
     tail: bytes,
 ) -> None:
     """Guards every dialect: columns there and missing, in any order, quotes, CRLF, byte-order mark, blank lines."""
-    order = columns[:kept]
+    order = columns[:column_count]
     order.insert(at, "pixels")
     data = mark + as_csv(some_rows(count, seed), order, quoting=quoting, lineterminator=line_end) + tail
     table = read(file, data)
@@ -121,9 +121,9 @@ def test_round_trip(
 @pytest.mark.parametrize(
     ("columns", "dialect"),
     [
-        (COLUMNS, {}),
-        (COLUMNS, {"lineterminator": "\n"}),
-        (COLUMNS, {"quoting": csv.QUOTE_ALL}),
+        (DEFAULT_COLUMNS, {}),
+        (DEFAULT_COLUMNS, {"lineterminator": "\n"}),
+        (DEFAULT_COLUMNS, {"quoting": csv.QUOTE_ALL}),
         (("emotion", "Usage", "pixels"), {}),
         (("pixels", "emotion"), {"lineterminator": "\n"}),
         (("pixels",), {"quoting": csv.QUOTE_ALL}),
@@ -161,7 +161,7 @@ def test_blocks_do_not_show(file: Path, monkeypatch: pytest.MonkeyPatch, block: 
     assert rest.rows.tolist() == [*range(len(rows) - 2), len(rows) - 1]
 
 
-MUTATIONS = st.lists(
+BYTE_MUTATIONS = st.lists(
     st.tuples(
         st.integers(0, 60_000),
         st.sampled_from(["replace", "insert", "delete"]),
@@ -182,7 +182,7 @@ def mutated(data: bytes, mutations: list[tuple[int, str, bytes]]) -> bytes:
 
 
 @settings(deadline=None, max_examples=300)
-@given(seed=st.integers(0, 100), mutations=MUTATIONS, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+@given(seed=st.integers(0, 100), mutations=BYTE_MUTATIONS, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_the_fast_way_never_disagrees_with_the_slow_one(
     seed: int, mutations: list[tuple[int, str, bytes]], quoting: int
 ) -> None:
@@ -243,7 +243,7 @@ def test_junk_raises_data_error(file: Path, data: bytes) -> None:
 
 
 @relaxed
-@given(mutations=MUTATIONS, skip=st.booleans())
+@given(mutations=BYTE_MUTATIONS, skip=st.booleans())
 def test_damaged_files_raise_data_error_or_are_read_right(
     file: Path, mutations: list[tuple[int, str, bytes]], skip: bool
 ) -> None:
@@ -265,7 +265,7 @@ def csv_with(column: str, value: str) -> bytes:
     return as_csv(rows)
 
 
-GOOD = " ".join(["7"] * IMAGE_PIXELS)
+VALID_PIXELS = " ".join(["7"] * IMAGE_PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -278,13 +278,22 @@ GOOD = " ".join(["7"] * IMAGE_PIXELS)
         (b"pixels,pixels\n", "expected a header .*, found 'pixels,pixels'"),
         (as_csv(some_rows(2)).split(b"\n", 1)[1], "expected a header .*, found '0,"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "expected a header .*, found"),
-        (csv_with("pixels", GOOD[2:]), r"row 2 \(line 3\): expected 2304 pixels, found 2303"),
-        (csv_with("pixels", GOOD + " 7"), r"row 2 \(line 3\): expected 2304 pixels, found 2305"),
-        (csv_with("pixels", "x" + GOOD), r"row 2 \(line 3\): expected pixels from 0 to 255, found 'x7'"),
-        (csv_with("pixels", GOOD[:-1] + "256"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '256'"),
-        (csv_with("pixels", GOOD[:-1] + "-1"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '-1'"),
-        (csv_with("pixels", GOOD[:-1] + "1.5"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '1.5'"),
-        (csv_with("pixels", GOOD[:-1] + "9" * 5000), r"row 2 \(line 3\): expected pixels from 0 to 255, found '9999"),
+        (csv_with("pixels", VALID_PIXELS[2:]), r"row 2 \(line 3\): expected 2304 pixels, found 2303"),
+        (csv_with("pixels", VALID_PIXELS + " 7"), r"row 2 \(line 3\): expected 2304 pixels, found 2305"),
+        (csv_with("pixels", "x" + VALID_PIXELS), r"row 2 \(line 3\): expected pixels from 0 to 255, found 'x7'"),
+        (
+            csv_with("pixels", VALID_PIXELS[:-1] + "256"),
+            r"row 2 \(line 3\): expected pixels from 0 to 255, found '256'",
+        ),
+        (csv_with("pixels", VALID_PIXELS[:-1] + "-1"), r"row 2 \(line 3\): expected pixels from 0 to 255, found '-1'"),
+        (
+            csv_with("pixels", VALID_PIXELS[:-1] + "1.5"),
+            r"row 2 \(line 3\): expected pixels from 0 to 255, found '1.5'",
+        ),
+        (
+            csv_with("pixels", VALID_PIXELS[:-1] + "9" * 5000),
+            r"row 2 \(line 3\): expected pixels from 0 to 255, found '9999",
+        ),
         (csv_with("pixels", ""), r"row 2 \(line 3\): expected 2304 pixels, found 0"),
         (csv_with("emotion", "7"), r"row 2 \(line 3\): expected an emotion from 0 to 6, found '7'"),
         (csv_with("emotion", ""), r"row 2 \(line 3\): expected an emotion from 0 to 6, found ''"),
@@ -313,7 +322,7 @@ def test_bad_rows_can_be_skipped(file: Path) -> None:
     assert table.rows.tolist() == [0, 2, 3, 5]
     assert table.labels.tolist() == [0, 2, 3, 5]
     assert table.total == 6
-    rows[1]["pixels"] = GOOD
+    rows[1]["pixels"] = VALID_PIXELS
     with pytest.raises(DataError, match=r"row 5 \(line 7\)"):
         read(file, as_csv(rows).replace(b"\r\n3,", b"\r\n\r\n3,", 1))
 

@@ -12,7 +12,7 @@ from feredge.data import load, summarize
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES, Images, InputContract
 
-EDITION = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
+EDITION_CLASSES = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
 
 
 def put(path: Path, value: int = 100, shape: tuple[int, ...] = (48, 48)) -> Images:
@@ -24,7 +24,7 @@ def put(path: Path, value: int = 100, shape: tuple[int, ...] = (48, 48)) -> Imag
     return picture
 
 
-def fer2013(root: Path, names: tuple[str, ...] = EDITION) -> Path:
+def fer2013(root: Path, names: tuple[str, ...] = EDITION_CLASSES) -> Path:
     """Write one picture of each class, the class of label n in value n, to train and test."""
     for label, name in enumerate(names):
         put(root / "train" / name / "im0.png", 10 * label)
@@ -35,7 +35,7 @@ def fer2013(root: Path, names: tuple[str, ...] = EDITION) -> Path:
 @pytest.mark.parametrize(
     "names",
     [
-        EDITION,
+        EDITION_CLASSES,
         CLASSES,
         ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise", "Neutral"),
     ],
@@ -95,15 +95,15 @@ def test_digest_follows_names_and_bytes(tmp_path: Path) -> None:
     """Guards the key of every measured figure: same folder, same digest; any change, another."""
     put(tmp_path / "a" / "1.png", 50)
     put(tmp_path / "b" / "2.png", 60)
-    seen = {load(tmp_path).digest, load(tmp_path).digest}
-    assert len(seen) == 1
+    digests = {load(tmp_path).digest, load(tmp_path).digest}
+    assert len(digests) == 1
     put(tmp_path / "b" / "2.png", 61)
-    seen.add(load(tmp_path).digest)
+    digests.add(load(tmp_path).digest)
     (tmp_path / "b" / "2.png").rename(tmp_path / "b" / "3.png")
-    seen.add(load(tmp_path).digest)
+    digests.add(load(tmp_path).digest)
     (tmp_path / "b").rename(tmp_path / "c")
-    seen.add(load(tmp_path).digest)
-    assert len(seen) == 4
+    digests.add(load(tmp_path).digest)
+    assert len(digests) == 4
 
 
 def test_unreadable_picture(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`load`: one door for every source, the same images whatever the edition."""
+"""`load`: every kind of source, and the same images for all editions of FER2013."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def counted(dataset: Dataset) -> list[tuple[bytes, int]]:
 
 
 def test_csv(tmp_path: Path) -> None:
-    """Guards what every later room relies on: shapes, dtypes, classes, digest."""
+    """Guards what all callers rely on: shapes, dtypes, classes, digest."""
     dataset = load(str(write_csv(tmp_path / "faces.csv")))
     assert dataset.images.dtype == np.uint8 and dataset.images.shape == (4, 48, 48)
     assert dataset.labels.dtype == np.int8 and dataset.labels.tolist() == [0, 1, 2, 3]
@@ -38,7 +38,7 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_other_sizes_come_through_the_contract(tmp_path: Path) -> None:
-    """Guards idea one: the data room resizes with the very function that the Predictor uses."""
+    """Guards the preprocessing: data sets are resized by the same function as the Predictor's images."""
     path = write_csv(tmp_path / "faces.csv")
     small, native = load(path, size=32), load(path)
     assert small.images.shape == (4, 32, 32)
@@ -47,13 +47,13 @@ def test_other_sizes_come_through_the_contract(tmp_path: Path) -> None:
 
 
 def test_drawn() -> None:
-    """Guards the words that stand for the built-in faces, and the source under which a run finds them again."""
+    """Guards the source names of the built-in faces, and that a stored source loads the same data."""
     dataset = load("drawn:70")
-    again = load(dataset.source)
-    assert len(dataset) == 70 and dataset.digest == again.digest
-    for word in ("drawn:", "drawn:many", "drawn:-7", "drawn:²"):
+    reloaded = load(dataset.source)
+    assert len(dataset) == 70 and dataset.digest == reloaded.digest
+    for malformed_source in ("drawn:", "drawn:many", "drawn:-7", "drawn:²"):
         with pytest.raises(DataError, match="expected drawn:N"):
-            load(word)
+            load(malformed_source)
 
 
 def test_real_editions_agree(real_data: Path) -> None:
@@ -70,7 +70,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_counted(tmp_path: Path) -> None:
-    """Guards `--skip-bad-rows` through the door, cache and all: a kept copy must not hide the bad row."""
+    """Guards `--skip-bad-rows` with the cache: a cached table must not hide the malformed row."""
     path = write_csv(tmp_path / "faces.csv")
     path.write_text(path.read_text().replace("\n2,", "\n7,"))
     assert load(path, skip_bad_rows=True).skipped == 1

@@ -16,7 +16,7 @@ from feredge.errors import DataError
 from feredge.inference.contract import CLASSES
 from feredge.recipes.schema import DataView
 
-PLAIN = DataView(drop_duplicates=False, holdout=0.0)
+DEFAULT_VIEW = DataView(drop_duplicates=False, holdout=0.0)
 
 
 def _dataset(
@@ -30,7 +30,7 @@ def _dataset(
 
 
 def _view(**changes: object) -> DataView:
-    return dataclasses.replace(PLAIN, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(DEFAULT_VIEW, **changes)  # type: ignore[arg-type]
 
 
 def test_no_choice_is_no_copy() -> None:
@@ -42,22 +42,22 @@ def test_no_choice_is_no_copy() -> None:
 def test_classes_are_kept_grouped_and_ordered_as_named() -> None:
     """Guards the network's outputs: their order is the recipe's, and every image keeps its own row."""
     dataset = _dataset()
-    kept = select(dataset, _view(classes=("happy", "bad = sad + angry", "neutral")))
-    assert kept.classes == ("happy", "bad", "neutral")
+    selected = select(dataset, _view(classes=("happy", "bad = sad + angry", "neutral")))
+    assert selected.classes == ("happy", "bad", "neutral")
     expected = {"happy": "happy", "sad": "bad", "angry": "bad", "neutral": "neutral"}
-    before = [CLASSES[label] for label in dataset.labels[kept.rows]]
-    assert [kept.classes[label] for label in kept.labels] == [expected[name] for name in before]
-    assert len(kept) == sum(CLASSES[label] in expected for label in dataset.labels)
+    before = [CLASSES[label] for label in dataset.labels[selected.rows]]
+    assert [selected.classes[label] for label in selected.labels] == [expected[name] for name in before]
+    assert len(selected) == sum(CLASSES[label] in expected for label in dataset.labels)
 
 
 def test_the_first_of_each_class_in_training_only() -> None:
     """Guards the six-class protocol: the first n training images a class, and every test image."""
     dataset = _dataset()
-    kept = select(dataset, _view(first=20))
+    selected = select(dataset, _view(first=20))
     for label in range(7):
         rows = np.flatnonzero((dataset.usage == "Training") & (dataset.labels == label))[:20]
-        np.testing.assert_array_equal(kept.rows[(kept.usage == "Training") & (kept.labels == label)], rows)
-    assert (kept.usage != "Training").sum() == (dataset.usage != "Training").sum()
+        np.testing.assert_array_equal(selected.rows[(selected.usage == "Training") & (selected.labels == label)], rows)
+    assert (selected.usage != "Training").sum() == (dataset.usage != "Training").sum()
 
 
 @pytest.mark.parametrize("missing", ["contempt", "sad"])
@@ -74,8 +74,8 @@ def test_unlabelled_images_are_in_no_class() -> None:
     dataset = _dataset()
     labels = dataset.labels.copy()
     labels[:50] = NO_LABEL
-    kept = select(dataclasses.replace(dataset, labels=labels), _view(classes=("neutral", "happy"), first=10_000))
-    assert kept.rows.min() >= 50 and len(kept) == np.isin(labels, (3, 6)).sum()
+    selected = select(dataclasses.replace(dataset, labels=labels), _view(classes=("neutral", "happy"), first=10_000))
+    assert selected.rows.min() >= 50 and len(selected) == np.isin(labels, (3, 6)).sum()
 
 
 def test_study_2022_is_split_as_the_study_did() -> None:
@@ -102,8 +102,8 @@ def test_three_class_is_split_as_the_study_did() -> None:
         validation_is_test=True,
     )
     parts = split(dataset, view)
-    kept = np.flatnonzero(np.isin(dataset.labels, (3, 4, 6)))
-    train, test = train_test_split(kept, test_size=0.1, random_state=42, stratify=dataset.labels[kept])
+    selected = np.flatnonzero(np.isin(dataset.labels, (3, 4, 6)))
+    train, test = train_test_split(selected, test_size=0.1, random_state=42, stratify=dataset.labels[selected])
     np.testing.assert_array_equal(parts.train.rows, np.sort(train))
     np.testing.assert_array_equal(parts.test.rows, np.sort(test))
     np.testing.assert_array_equal(parts.validation.rows, parts.test.rows)
@@ -138,17 +138,19 @@ def test_merged_tests() -> None:
     st.booleans(),
     st.integers(0, 2**32 - 1),
 )
-def test_no_image_on_two_sides(how: str, of: str, shares: tuple[float, ...], stratified: bool, seed: int) -> None:
+def test_no_image_on_two_sides(
+    split_kind: str, of: str, shares: tuple[float, ...], stratified: bool, seed: int
+) -> None:
     """Guards every kind of split: train, validation and test share no image, and the same seed cuts the same."""
-    view = _view(split=how, of=of, shares=shares, stratified=stratified, seed=seed, holdout=0.1)
-    parts, again = split(_dataset(), view), split(_dataset(), view)
+    view = _view(split=split_kind, of=of, shares=shares, stratified=stratified, seed=seed, holdout=0.1)
+    parts, repeated = split(_dataset(), view), split(_dataset(), view)
     sides = [set(part.rows.tolist()) for part in (parts.train, parts.validation, parts.test)]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2]) and all(sides)
-    np.testing.assert_array_equal(parts.train.rows, again.train.rows)
+    np.testing.assert_array_equal(parts.train.rows, repeated.train.rows)
 
 
 def test_duplicates_leave_a_random_train_too() -> None:
-    """Guards `drop_duplicates` in a random split: a picture in test stands in neither of the others."""
+    """Guards `drop_duplicates` in a random split: a picture of test is not in the other splits."""
     dataset = _dataset()
     images = dataset.images.copy()
     images[1::2] = images[::2]
@@ -182,9 +184,16 @@ def test_classes_of_fer2013_by_other_names(names: tuple[str, ...], classes: tupl
     dataset = Dataset(images, labels, usage, rows, names, "digest", "source")
     named = select(dataset, DataView(class_names="fer2013"))
     assert named.classes == classes
-    wanted = {"0": "angry", "3": "happy", "Anger": "angry", "anger": "angry", "happiness": "happy", "sadness": "sad"}
+    canonical = {
+        "0": "angry",
+        "3": "happy",
+        "Anger": "angry",
+        "anger": "angry",
+        "happiness": "happy",
+        "sadness": "sad",
+    }
     for before, label in zip(names, named.labels, strict=True):
-        assert named.classes[label] == wanted.get(before, CLASSES[int(before)] if before.isdigit() else "")
+        assert named.classes[label] == canonical.get(before, CLASSES[int(before)] if before.isdigit() else "")
     assert select(dataset, DataView()).classes == names
 
 

@@ -1,4 +1,4 @@
-"""Splits: which rows go where, that no picture is on two sides, that the same seed gives the same cut."""
+"""Splits: which rows are in which split, no picture in two splits, and the same splits for the same seed."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def rows(splits: Splits) -> tuple[list[int], list[int], list[int]]:
 
 
 def leaks(splits: Splits) -> int:
-    """Return how many pairs of the same picture stand on two sides, by plain comparison."""
+    """Return the number of near duplicate pairs in two different splits, by comparing every pair."""
     parts = (splits.train, splits.validation, splits.test)
     flat = np.concatenate([part.images for part in parts]).reshape(sum(map(len, parts)), -1)
     side = np.repeat(np.arange(3), [len(part) for part in parts])
     return int((np.triu(np.corrcoef(flat) > 0.995, 1) & (side[:, None] != side)).sum())
 
 
-KAGGLE = ["Training"] * 60 + ["PublicTest"] * 20 + ["PrivateTest"] * 20
+KAGGLE_USAGE = ["Training"] * 60 + ["PublicTest"] * 20 + ["PrivateTest"] * 20
 
 
 @pytest.mark.parametrize(
     ("usage", "validation", "test"),
     [
-        (KAGGLE, "PublicTest", "PrivateTest"),
+        (KAGGLE_USAGE, "PublicTest", "PrivateTest"),
         (["Training"] * 60 + ["PublicTest"] * 20, "Training", "PublicTest"),
         (["train"] * 60 + ["test"] * 20, "train", "test"),
         (["train"] * 60 + ["test"] * 20 + ["validation"] * 20, "validation", "test"),
@@ -70,8 +70,8 @@ def test_what_each_edition_brings(usage: list[str], validation: str, test: str) 
     assert set(splits.train.usage) <= {"Training", "train", ""}
     assert sorted(row for part in rows(splits) for row in part) == list(range(len(usage)))
     for part, name, share in ((splits.validation, validation, 0.1), (splits.test, test, 0.15)):
-        brought = sum(each == name for each in usage)
-        assert len(part) == brought or abs(len(part) - share * 60) <= 1.5
+        split_size = usage.count(name)
+        assert len(part) == split_size or abs(len(part) - share * 60) <= 1.5
 
 
 @settings(deadline=None, max_examples=25)
@@ -79,29 +79,34 @@ def test_what_each_edition_brings(usage: list[str], validation: str, test: str) 
     seed=st.integers(0, 1000), kind=st.sampled_from(["kaggle", "public", "folder", "none"]), holdout=st.floats(0, 0.5)
 )
 def test_no_picture_is_on_two_sides(seed: int, kind: str, holdout: float) -> None:
-    """Guards idea five, at its costliest: an image of test or validation, exact or near, left in train."""
-    usage = {"kaggle": KAGGLE, "public": KAGGLE[:80], "folder": ["train"] * 60 + ["test"] * 20, "none": [""] * 80}[kind]
+    """Guards against leakage: an exact or near duplicate of a test or validation image in train."""
+    usage = {
+        "kaggle": KAGGLE_USAGE,
+        "public": KAGGLE_USAGE[:80],
+        "folder": ["train"] * 60 + ["test"] * 20,
+        "none": [""] * 80,
+    }[kind]
     dataset = faces(usage, seed, copies=0.4)
     splits = split(dataset, DataView(holdout=holdout, seed=seed))
     assert leaks(splits) == 0
     if kind != "none":
-        brought = {"kaggle": "PrivateTest", "public": "PublicTest", "folder": "test"}[kind]
-        assert len(splits.test) == usage.count(brought)  # test is never changed
+        test_usage = {"kaggle": "PrivateTest", "public": "PublicTest", "folder": "test"}[kind]
+        assert len(splits.test) == usage.count(test_usage)  # test is never changed
     left_out = len(dataset) - sum(map(len, rows(splits)))
     assert left_out == splits.dropped + splits.dropped_validation
 
 
 def test_the_case_above_has_leaks() -> None:
     """Guards the test before this one against passing for want of copies."""
-    splits = split(faces(KAGGLE, 1, copies=0.4), DataView(drop_duplicates=False))
+    splits = split(faces(KAGGLE_USAGE, 1, copies=0.4), DataView(drop_duplicates=False))
     assert leaks(splits) > 5
     assert splits.dropped == splits.dropped_validation == 0
     assert sum(map(len, rows(splits))) == 100
 
 
 def test_counts_what_is_dropped() -> None:
-    """Guards the counts in the run folder: a training image once however often it stands elsewhere."""
-    dataset = faces(KAGGLE)
+    """Guards the counts in the run folder: a training image counts once, whatever its number of duplicates."""
+    dataset = faces(KAGGLE_USAGE)
     dataset.images[3] = dataset.images[65]
     dataset.images[3 + 1] = dataset.images[90]
     dataset.images[91] = dataset.images[3 + 1]
@@ -112,7 +117,7 @@ def test_counts_what_is_dropped() -> None:
 
 
 def test_copies_do_not_straddle_the_holdout() -> None:
-    """Guards the holdout: here every picture stands twice in the training split."""
+    """Guards the holdout: here the training split has every picture twice."""
     dataset = faces(["Training"] * 100 + ["PublicTest"] * 3)
     dataset.images[50:100] = dataset.images[:50]
     splits = split(dataset, DataView(holdout=0.2))
@@ -138,7 +143,7 @@ def test_shares_are_stratified() -> None:
 
 def test_unlabelled_rows_enter_nowhere() -> None:
     """Guards against rows without a label in training, and a PrivateTest without labels as the test split."""
-    dataset = faces(KAGGLE)
+    dataset = faces(KAGGLE_USAGE)
     dataset.labels[80:] = NO_LABEL
     dataset.labels[::7] = NO_LABEL
     splits = split(dataset, DataView())
@@ -157,7 +162,7 @@ def test_a_test_split_alone() -> None:
 
 def test_no_holdout() -> None:
     """Guards `holdout = 0`."""
-    assert len(split(faces(KAGGLE[:80]), DataView(holdout=0.0)).validation) == 0
+    assert len(split(faces(KAGGLE_USAGE[:80]), DataView(holdout=0.0)).validation) == 0
 
 
 @settings(deadline=None)
@@ -176,8 +181,8 @@ def test_sample_is_stratified(counts: list[int], n: int, seed: int) -> None:
         assert got.all()
         # A class that is lifted to one image costs others at most one each.
         assert (abs(got - min(n, total) * np.array(counts) / total) < len(counts)).all()
-    again = stratified_sample(dataset, n, seed)
-    assert again.rows.tolist() == sample.rows.tolist()
+    repeated = stratified_sample(dataset, n, seed)
+    assert repeated.rows.tolist() == sample.rows.tolist()
 
 
 def test_sample_follows_its_seed() -> None:

@@ -10,7 +10,7 @@ from feredge.data import load
 from feredge.data.votes import VOTE_COLUMNS, read_votes
 from feredge.errors import DataError
 
-HEADER = "Usage,Image name," + ",".join(VOTE_COLUMNS)
+CSV_HEADER = "Usage,Image name," + ",".join(VOTE_COLUMNS)
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -32,7 +32,7 @@ def test_votes_follow_their_rows(tmp_path: Path, faces: Path) -> None:
     """Guards the match by position: a skipped row's votes are skipped with it, and an empty image name is no error."""
     votes = write(
         tmp_path / "votes.csv",
-        HEADER,
+        CSV_HEADER,
         "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0",
         "Training,,0,0,0,0,0,0,0,0,0,10",
         "PublicTest,fer0000002.png,0,10,0,0,0,0,0,0,0,0",
@@ -46,21 +46,30 @@ def test_votes_follow_their_rows(tmp_path: Path, faces: Path) -> None:
     assert rest.take(rest.labels == 2).votes.tolist() == [[0, 10] + [0] * 8]  # type: ignore[union-attr]
 
 
-GOOD = "Training,a.png,4,0,0,1,3,2,0,0,0,0"
+VALID_ROW = "Training,a.png,4,0,0,1,3,2,0,0,0,0"
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([HEADER, GOOD], "expected votes for the 3 rows of .*, found 1"),
-        ([HEADER, GOOD, GOOD, GOOD], "row 3: expected votes for a PublicTest image .*, found Training"),
-        ([HEADER], "expected rows of votes below the header, found none"),
-        ([HEADER, GOOD, "Training,b.png,x,0,0,1,3,2,0,0,0,0"], "row 2: expected votes from 0 to 10, found 'x'"),
-        ([HEADER, GOOD, "Training,b.png,11,0,0,1,3,2,0,0,0,0"], "row 2: expected votes from 0 to 10, found '11'"),
-        ([HEADER, GOOD, "Training,b.png,1"], "row 2: expected votes from 0 to 10, found ''"),
-        (["emotion,pixels,Usage", GOOD], "expected a header with neutral,.*, found 'emotion,pixels,usage'"),
+        ([CSV_HEADER, VALID_ROW], "expected votes for the 3 rows of .*, found 1"),
+        (
+            [CSV_HEADER, VALID_ROW, VALID_ROW, VALID_ROW],
+            "row 3: expected votes for a PublicTest image .*, found Training",
+        ),
+        ([CSV_HEADER], "expected rows of votes below the header, found none"),
+        (
+            [CSV_HEADER, VALID_ROW, "Training,b.png,x,0,0,1,3,2,0,0,0,0"],
+            "row 2: expected votes from 0 to 10, found 'x'",
+        ),
+        (
+            [CSV_HEADER, VALID_ROW, "Training,b.png,11,0,0,1,3,2,0,0,0,0"],
+            "row 2: expected votes from 0 to 10, found '11'",
+        ),
+        ([CSV_HEADER, VALID_ROW, "Training,b.png,1"], "row 2: expected votes from 0 to 10, found ''"),
+        (["emotion,pixels,Usage", VALID_ROW], "expected a header with neutral,.*, found 'emotion,pixels,usage'"),
         ([""], "expected a header with neutral,.*, found 'an empty file'"),
-        (['"a', GOOD], "expected a csv of votes, found something else"),
+        (['"a', VALID_ROW], "expected a csv of votes, found something else"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, faces: Path, lines: list[str], message: str) -> None:

@@ -15,17 +15,17 @@ from feredge.plots import classification, draw, epochs, examples, figures
 from feredge.predictions import Predictions, images_of, read, report
 from feredge.run import RunFolder
 
-HISTORY = (
+HISTORY_CSV = (
     "epoch,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds,images_per_second\n"
     "1,0.1,1.9,0.2,1.8,0.25,3,100\n2,0.1,1.5,0.4,1.6,0.45,3,100\n3,0.1,1.2,0.5,1.7,0.4,3,100\n"
 )
-DATASET = data.drawn(210)
+FACES = data.drawn(210)
 
 
 def _predictions(count: int = 42) -> Predictions:
     """Return predictions of the last `count` drawn faces, right for most."""
     rng = np.random.default_rng(0)
-    chosen = DATASET.take(np.arange(len(DATASET) - count, len(DATASET)))
+    chosen = FACES.take(np.arange(len(FACES) - count, len(FACES)))
     logits = rng.normal(0, 1, (count, 7))
     logits[np.arange(count), chosen.labels] += 1.5
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -35,8 +35,8 @@ def _predictions(count: int = 42) -> Predictions:
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     """Give a folder that holds what a training leaves for the pictures."""
-    folder = RunFolder.claim(tmp_path / "run", recipes.load("nano"), DATASET)
-    files.write_text(folder.history, HISTORY)
+    folder = RunFolder.claim(tmp_path / "run", recipes.load("nano"), FACES)
+    files.write_text(folder.history, HISTORY_CSV)
     files.write_json(folder.training, {"weights": "ab" * 32, "kept_epoch": 2})
     _predictions().write(folder.predictions)
     return folder
@@ -47,7 +47,7 @@ def test_every_picture_is_drawn(run: RunFolder) -> None:
     import cv2
 
     notes: list[str] = []
-    paths = draw(run, DATASET, progress=lambda task, done, total, note="": notes.append(note))
+    paths = draw(run, FACES, progress=lambda task, done, total, note="": notes.append(note))
     assert len(paths) == len(notes) == 12
     for path in paths:
         if path.suffix == ".png":
@@ -58,14 +58,14 @@ def test_every_picture_is_drawn(run: RunFolder) -> None:
 
 
 def test_stored_predictions_come_back(run: RunFolder) -> None:
-    """Guards rows, labels and names through the file, and the faces that the rows stand for."""
+    """Guards rows, labels and names through the file, and the images of the rows."""
     stored, expected = read(run), _predictions()
     np.testing.assert_array_equal(stored.probabilities, expected.probabilities)
     assert stored.classes == expected.classes
-    shuffled = DATASET.take(np.random.default_rng(1).permutation(len(DATASET)))
-    np.testing.assert_array_equal(images_of(stored, shuffled), DATASET.images[stored.rows])
+    shuffled = FACES.take(np.random.default_rng(1).permutation(len(FACES)))
+    np.testing.assert_array_equal(images_of(stored, shuffled), FACES.images[stored.rows])
     with pytest.raises(RunError, match="expected the rows that were predicted"):
-        images_of(stored, DATASET.take(np.arange(5)))
+        images_of(stored, FACES.take(np.arange(5)))
 
 
 def test_the_report_counts_as_by_hand() -> None:
@@ -93,7 +93,7 @@ def test_classes_without_images_and_networks_without_mistakes(tmp_path: Path) ->
         for task in (classification.confusion, classification.class_scores, classification.roc):
             task(folder / f"{task.__name__}.png", part)
         for draw_faces in (examples.grid, examples.singles, examples.mistakes):
-            draw_faces(folder / f"{draw_faces.__name__}.png", part, images_of(part, DATASET))
+            draw_faces(folder / f"{draw_faces.__name__}.png", part, images_of(part, FACES))
         assert {path.stem for path in folder.iterdir()} == {"confusion", "class_scores", "roc", "grid", "singles"}
     classification.confusion(tmp_path / "none.png", _first(fewer, 0))
     epochs.violins(tmp_path / "none.png", {"epoch": np.ones(1)})
@@ -110,7 +110,7 @@ def test_the_surest_mistakes_come_first(tmp_path: Path, monkeypatch: pytest.Monk
     chosen: list[int] = []
     monkeypatch.setattr(examples, "_face", lambda axes, predictions, images, index: chosen.append(int(index)))
     predictions = _predictions()
-    examples.mistakes(tmp_path / "m.png", predictions, images_of(predictions, DATASET))
+    examples.mistakes(tmp_path / "m.png", predictions, images_of(predictions, FACES))
     sure = predictions.probabilities.max(axis=1)[chosen]
     assert predictions.wrong[chosen].all() and (np.diff(sure) <= 0).all()
     assert len(chosen) == min(24, predictions.wrong.sum())
@@ -133,7 +133,7 @@ def test_series_are_told_apart() -> None:
 @pytest.mark.parametrize("damage", ["no predictions", "cut predictions", "no history", "other data", "not trained"])
 def test_what_is_missing_is_said(run: RunFolder, damage: str) -> None:
     """Guards runs of older versions, damaged ones and wrong data: one line, and no pictures."""
-    dataset = DATASET
+    dataset = FACES
     if damage == "no predictions":
         run.predictions.unlink()
     elif damage == "cut predictions":
@@ -141,7 +141,7 @@ def test_what_is_missing_is_said(run: RunFolder, damage: str) -> None:
     elif damage == "no history":
         run.history.write_text("epoch\n")
     elif damage == "other data":
-        dataset = dataclasses.replace(DATASET, digest="other")
+        dataset = dataclasses.replace(FACES, digest="other")
     else:
         run.training.unlink()
     with pytest.raises(RunError) as caught:
@@ -151,7 +151,7 @@ def test_what_is_missing_is_said(run: RunFolder, damage: str) -> None:
 
 def test_a_class_may_be_called_like_a_formula(tmp_path: Path) -> None:
     """Guards training, which draws the confusion before it is done: `$` in a name begins no formula."""
-    names = ("$5_to_$10", "a$^$", *DATASET.classes[2:])
+    names = ("$5_to_$10", "a$^$", *FACES.classes[2:])
     named = dataclasses.replace(_predictions(), classes=names)
     for draws in (classification.confusion, classification.class_scores, classification.roc):
         draws(tmp_path / "x.png", named)
