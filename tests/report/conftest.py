@@ -15,7 +15,7 @@ from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.inference.contract import CLASSES
 
 TEST_IMAGES = 3589
-VARIANTS = {
+VARIANT_NOISE = {
     "dense": (0.004, ("float32", "float16", "dynamic-int8", "int8")),
     "pruned-80": (0.02, ("float32", "float16", "dynamic-int8", "int8")),
     "qat": (0.006, ("float32", "float16", "dynamic-int8", "int8")),
@@ -76,7 +76,7 @@ def synthetic_results() -> Results:
         )
 
     rows = [row("float", "float", "dense", "float32", 1_240_000, 1.94, 0)]
-    for variant, (noise, precisions) in VARIANTS.items():
+    for variant, (noise, precisions) in VARIANT_NOISE.items():
         for precision in precisions:
             for kind in ("tflite", "onnx"):
                 if (precision, kind) == ("float16", "onnx"):
@@ -86,17 +86,8 @@ def synthetic_results() -> Results:
                 )
                 median_ms = MEDIAN_MS[precision] * (0.85 if kind == "onnx" else 1)
                 size = int(SIZE_BYTES[precision] * (1.07 if kind == "onnx" else 1) * (1 + 0.01 * len(variant)))
-                rows.append(
-                    row(
-                        f"{variant}.{precision}.{kind}",
-                        "artifact",
-                        variant,
-                        precision,
-                        size,
-                        median_ms,
-                        precision_noise,
-                    )
-                )
+                name = f"{variant}.{precision}.{kind}"
+                rows.append(row(name, "artifact", variant, precision, size, median_ms, precision_noise))
     rows[7] = dataclasses.replace(
         rows[7],
         failure="predict: the worker was ended by SIGSEGV: <b>not HTML</b>",

@@ -18,10 +18,10 @@ from feredge.report import recommend, write_comparison_html, write_html
 from feredge.report.flips import MAX_DISPLAYED_FLIPS, displayed_flips
 from feredge.report.page import to_html
 
-PNG = base64.b64decode(
+PNG_BYTES = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-PNG_BASE64 = base64.b64encode(PNG).decode()
+PNG_BASE64 = base64.b64encode(PNG_BYTES).decode()
 VOID_ELEMENTS = {"meta", "link", "input", "img", "br", "wbr", "hr"}
 
 
@@ -47,7 +47,7 @@ def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report beside the training plots of a run."""
     folder = tmp_path_factory.mktemp("report")
     for name in ("curves.png", "confusion.png"):
-        (folder / name).write_bytes(PNG)
+        (folder / name).write_bytes(PNG_BYTES)
     write_html(results, folder / "report.html")
     return folder / "report.html"
 
@@ -80,7 +80,7 @@ def test_the_page_is_well_formed_and_self_contained(report: Path) -> None:
     addresses = set(re.findall(r"""(?:src|href)=["']([^"']+)""", text)) | set(re.findall(r"url\(([^)]+)\)", text))
     assert {address[:5] for address in addresses} == {"data:", "#tabl"}
     assert set(re.findall(r"https?://[^\s\"']+", text)) == {"http://www.w3.org/2000/svg"}  # a name, never fetched
-    assert text.count(base64.b64encode(PNG).decode()) == 2
+    assert text.count(base64.b64encode(PNG_BYTES).decode()) == 2
 
 
 def test_text_of_the_results_is_escaped(results: Results) -> None:
@@ -280,7 +280,7 @@ def test_images_with_changed_predictions(report_with_thumbnails: Path, report: P
         kinds = [kind for kind, _ in cards]
         assert kinds == sorted(kinds, key=["lost", "won", "other"].index)
         assert page.run("document.documentElement.scrollWidth") == 1280
-        assert page.run(CONTRAST) == []
+        assert page.run(CONTRAST_SCRIPT) == []
         assert page.browser_errors == []
     with chromium.Page(program, report) as page:
         assert page.run("document.querySelectorAll('#flipped li').length") > 0
@@ -317,7 +317,7 @@ def test_a_comparison_as_a_page(results: Results, tmp_path: Path, width: int) ->
         assert lost == sum(row.headline is not None for row in rows)
         assert page.run("document.querySelector('#machines').innerText").count("differs") == 1
         assert page.run("document.documentElement.scrollWidth") == width
-        assert page.run(CONTRAST) == []
+        assert page.run(CONTRAST_SCRIPT) == []
         assert page.browser_errors == []
 
 
@@ -366,7 +366,7 @@ def test_sorting_by_every_heading(page: chromium.Page, results: Results) -> None
     assert sorted(page.run(names)) == sorted(row.name for row in results.rows)
 
 
-CONTRAST = """
+CONTRAST_SCRIPT = """
 (() => {
   const parse = (color) => { const [r, g, b, alpha = 1] = color.match(/[\\d.]+/g).map(Number);
     return color.startsWith('color(') ? [255 * r, 255 * g, 255 * b, alpha] : [r, g, b, alpha]; };
@@ -399,7 +399,7 @@ def test_every_width_and_scheme(report: Path, width: int, dark: bool, tmp_path: 
         pytest.skip("no chromium is installed here")
     with chromium.Page(program, report, width=width, height=844, dark=dark) as page:
         assert page.run("document.documentElement.scrollWidth") == width
-        assert page.run(CONTRAST) == []
+        assert page.run(CONTRAST_SCRIPT) == []
         paper = page.run("getComputedStyle(document.body).backgroundColor")
         assert (max(map(int, re.findall(r"\d+", paper))) < 60) == dark
         small = page.run(
