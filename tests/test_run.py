@@ -43,19 +43,19 @@ def test_a_run_of_another_recipe_is_refused(tmp_path: Path, dataset: Dataset) ->
     """Guards against continuing one training with the settings of another."""
     RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
     with pytest.raises(RunError, match="another recipe"):
-        RunFolder.claim(tmp_path, recipes.load("nano", changes=["training.epochs=7"]), dataset)
+        RunFolder.claim(tmp_path, recipes.load("nano", overrides=["training.epochs=7"]), dataset)
 
 
 def test_a_run_is_exported_by_another_recipe_without_training_again(tmp_path: Path, dataset: Dataset) -> None:
     """Guards hours of training: compression and export may change afterwards; the folder has the newest recipe."""
     RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
-    changed = recipes.load("nano", changes=['compression.variants=["dense"]', 'export.formats=["onnx"]'])
+    changed = recipes.load("nano", overrides=['compression.variants=["dense"]', 'export.formats=["onnx"]'])
     assert RunFolder.claim(tmp_path, changed, dataset).recipe() == changed
     with pytest.raises(RunError, match="other data"):
         RunFolder.claim(tmp_path, recipes.load("nano"), dataclasses.replace(dataset, digest="d2"))
     assert RunFolder(tmp_path).recipe() == changed, "a claim that was refused changes nothing"
     with pytest.raises(RunError, match="another recipe"):
-        RunFolder(tmp_path).replace_recipe(recipes.load("nano", changes=["training.seed=2"]))
+        RunFolder(tmp_path).replace_recipe(recipes.load("nano", overrides=["training.seed=2"]))
 
 
 def test_a_run_on_other_data_is_refused(tmp_path: Path, dataset: Dataset) -> None:
@@ -93,7 +93,7 @@ def test_a_claim_changes_nothing_where_another_works(tmp_path: Path, dataset: Da
     with run.lock():
         RunFolder.claim(run.path, recipes.load("nano"), dataset)
         with pytest.raises(RunError, match="another process is at work there"):
-            RunFolder.claim(run.path, recipes.load("nano", changes=["compression.epochs=1"]), dataset)
+            RunFolder.claim(run.path, recipes.load("nano", overrides=["compression.epochs=1"]), dataset)
     assert run.recipe() == recipes.load("nano")
 
 

@@ -90,11 +90,11 @@ def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> 
 def test_a_row_says_what_it_changed_and_who_taught_it(tool: ModuleType) -> None:
     """Guards the table of trials: a setting at its default is a change where the recipe has another value."""
     base = recipes.load("base")
-    own = recipes.load("base", changes=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
+    own = recipes.load("base", overrides=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
     told = ["training.epochs=9", "augmentation.crop=0"]
     assert tool.changes(own, base, taught=False) == told
     assert tool.changes(own, base, taught=True) == [*told, "distillation.weight=0.1"]
-    assert recipes.load("base", changes=told) == recipes.load("base", changes=told[::-1])
+    assert recipes.load("base", overrides=told) == recipes.load("base", overrides=told[::-1])
     said = [tool.pages.teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])]
     assert said == ["", "1 network", "2 networks and people's votes", "people's votes"]
 

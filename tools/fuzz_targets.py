@@ -393,9 +393,9 @@ def open_results(folder: Path) -> Run:
         report.to_terminal(results)
         report.to_markdown(results)
         report.to_csv(results)
-        report.to_comparison([results, results])
-        report.write_html(results, folder / "page.html", pictures=folder, faces=None)
-        report.write_comparison([results, results], folder / "page.html")
+        report.comparison_to_markdown([results, results])
+        report.write_html(results, folder / "page.html", run_folder=folder, thumbnails=None)
+        report.write_comparison_html([results, results], folder / "page.html")
 
     return run
 

@@ -71,7 +71,7 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
     else:
         folder = RunFolder.open(run, trained=True)
     dataset = folder.load_data(data)
-    recipe = recipes.load(folder.recipe_file, changes=changes) if changes else None
+    recipe = recipes.load(folder.recipe_file, overrides=changes) if changes else None
     settings, variants = _settings((recipe or folder.recipe()).export, **asked), asked["variants"]
     own = load(calibrate_on, size=folder.recipe().data.size) if calibrate_on else None
     with bars("opening TensorFlow") as progress:

@@ -148,8 +148,8 @@ def measure_here(
                 results = add_counts(results, group.subjects, group.splits.test.batch, arm, progress=progress)
     folder = RunFolder(out or (targets[0] if found.is_run else Path("bench")))
     write(results, evidence, folder.results)
-    faces = {} if no_faces else report.faces(results, (group.splits.test for group in found.groups))
-    report.write_html(results, folder.report, faces=faces)
+    faces = {} if no_faces else report.flip_thumbnails(results, (group.splits.test for group in found.groups))
+    report.write_html(results, folder.report, thumbnails=faces)
     show(results, folder.report)
     return results
 

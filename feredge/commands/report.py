@@ -37,9 +37,9 @@ def command(runs: tuple[Path, ...], form: str | None, html: Path | None, data: s
         raise click.UsageError("--html writes a page, --markdown and --csv print: expected one of them")
     tables = [Results.read(RunFolder(path).results if path.is_dir() else path) for path in runs]
     if len(tables) > 1:
-        echo_lines(report.to_comparison(tables))
+        echo_lines(report.comparison_to_markdown(tables))
         if html:
-            report.write_comparison(tables, html)
+            report.write_comparison_html(tables, html)
             echo(f"report: {html.absolute()}")
         return
     results, page = tables[0], html or (RunFolder(runs[0]).report if runs[0].is_dir() else None)
@@ -50,7 +50,7 @@ def command(runs: tuple[Path, ...], form: str | None, html: Path | None, data: s
     elif page:
         faces = None if no_faces else _faces(results, runs[0], data)
         pictures = runs[0] if runs[0].is_dir() else runs[0].parent
-        report.write_html(results, page, pictures=pictures, faces=faces)
+        report.write_html(results, page, run_folder=pictures, thumbnails=faces)
         show(results, page)
     else:
         echo_styled(report.to_terminal(results))
@@ -77,4 +77,4 @@ def _faces(results: Results, run: Path, data: str | None) -> dict[int, str] | No
             raise
         echo(f"the page has no faces: {error}", err=True)
         return None
-    return report.faces(results, [dataset])
+    return report.flip_thumbnails(results, [dataset])

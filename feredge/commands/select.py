@@ -32,16 +32,16 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
     budget = Budget(max_drop, max_kb, max_ms_p90)
     results = Results.read(RunFolder.open(run).results if run.is_dir() else run)
     found = select(results, budget, device=Results.read(device) if device else None)
-    if found.all_slowed:
+    if found.all_throttled:
         echo(f"{ALL_SLOWED}: no latency is valid, nothing is chosen; measure again")
-    elif found.winner is None:
+    elif found.selected is None:
         echo("nothing fits")
     else:
-        row = found.winner
+        row = found.selected
         drop = f", drop {row.drop.pp:+.2f} pp" if row.drop else ""
         echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}")
-    width = max((len(visible(row.name)) for row, _ in found.others), default=0)
-    for row, reason in found.others:
+    width = max((len(visible(row.name)) for row, _ in found.rejected), default=0)
+    for row, reason in found.rejected:
         echo(f"  {visible(row.name):{width}}  {reason}")
-    if found.winner is None:
+    if found.selected is None:
         sys.exit(1)

@@ -67,7 +67,7 @@ def trained(
     from feredge.data import exclude_rows, ignored_files_line, load, read_row_numbers, summarize, untrained_classes_line
 
     changes += ("data.drop_duplicates=false",) * keep_duplicates
-    resolved = recipes.load(recipe, changes=changes)  # before the slow imports: a typo is told at once
+    resolved = recipes.load(recipe, overrides=changes)  # before the slow imports: a typo is told at once
     dataset = load(data, size=resolved.data.size, skip_bad_rows=skip_bad_rows)
     if dataset.skipped:
         echo(f"{dataset.skipped} bad rows skipped", err=True)

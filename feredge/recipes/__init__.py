@@ -1,10 +1,10 @@
-"""Recipes: one small TOML file says what to train on, what to train, and what to export.
+"""Recipes: configuration of data, network, training, compression and export in one TOML file.
 
-An unknown key is an error that names the nearest known one. The recipes that come with feredge stand in this folder;
-`load` takes their names, or the path of your own.
+An unknown key is an error that suggests the nearest valid one. The built-in recipes are the TOML files of this folder;
+`load` takes their names, or the path of another file.
 """
 
-from feredge.recipes.reading import dump, load, names
 from feredge.recipes.rules import check
+from feredge.recipes.toml_files import dump, load, names
 
 __all__ = ["check", "dump", "load", "names"]

@@ -1,4 +1,4 @@
-"""What values of a recipe have a meaning, beyond their types."""
+"""Validation of recipe values beyond their types: ranges, and keys that depend on each other."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from feredge.recipes import variant
 from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Schedule, Training
 
 Rules = tuple[tuple[bool, str], ...]
-SEEDS = f"seeds from 0 to {2**32 - 1}"
-UNPADDED = ("study-2022-ann", "study-2022-cnn", "six-class-cnn", "course-cnn")
-"""Networks into whose first layer standardising can be folded."""
+SEED_RANGE = f"seeds from 0 to {2**32 - 1}"
+UNPADDED_NETWORKS = ("study-2022-ann", "study-2022-cnn", "six-class-cnn", "course-cnn")
+"""Networks whose first layer has no padding, so that input standardization can be folded into it."""
 
 
 def check(recipe: Recipe, where: str) -> None:
-    """Refuse values that have the right type and no meaning, before any slow work.
+    """Validate all values before any slow work.
 
     Raises:
-        RecipeError: the first rule that does not hold, after `where`.
+        RecipeError: the first rule that is violated; the message begins with `where`.
     """
     for holds, expected in _rules(recipe):
         if not holds:
@@ -31,28 +31,28 @@ def check(recipe: Recipe, where: str) -> None:
             raise RecipeError(f"{where}: {error}") from error
     from feredge.inference.artifact import EVERY_FILE, FORMATS, PRECISIONS
 
-    for values, known, key in (
+    for values, allowed, key in (
         (recipe.export.precisions, PRECISIONS, "export.precisions"),
         (recipe.export.formats, FORMATS, "export.formats"),
         (recipe.export.also, EVERY_FILE, "export.also"),
     ):
         for value in values:
-            if value not in known:
-                raise RecipeError(f"{where}: {key}: unknown {value!r}{dataclass_io.nearest(value, known)}")
+            if value not in allowed:
+                raise RecipeError(f"{where}: {key}: unknown {value!r}{dataclass_io.nearest(value, allowed)}")
     if not recipe.export.files:
-        raise RecipeError(f"{where}: expected a file to write, found no precision that its formats are written in")
+        raise RecipeError(f"{where}: expected at least one output file, found no precision that its formats support")
 
 
 def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
-    """Yield each rule and what it expects; one may rely on those before it."""
+    """Yield for each rule whether it holds and what it expects; a rule may rely on those before it."""
     yield from _data_rules(recipe.data)
     yield from _network_rules(recipe.network)
     yield from _training_rules(recipe.training, recipe.schedule)
     yield from _augmentation_rules(recipe.augmentation)
     yield from _size_rules(recipe)
     yield from (
-        (min(recipe.data.seed, recipe.training.seed) >= 0, SEEDS),
-        (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEEDS),
+        (min(recipe.data.seed, recipe.training.seed) >= 0, SEED_RANGE),
+        (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEED_RANGE),
         (bool(recipe.compression.variants), "at least one of compression.variants"),
         (recipe.compression.rate > 0.0, "rates above 0"),
         (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
@@ -103,8 +103,8 @@ def _network_rules(network: Network) -> Rules:
         ),
         (1 <= network.repeat <= 4, "network.repeat from 1 to 4"),
         (
-            not network.standardise or network.name in UNPADDED,
-            f"network.standardise in a network whose first layer has no padding: {', '.join(UNPADDED)}",
+            not network.standardise or network.name in UNPADDED_NETWORKS,
+            f"network.standardise in a network whose first layer has no padding: {', '.join(UNPADDED_NETWORKS)}",
         ),
     )
 
@@ -146,8 +146,8 @@ def _augmentation_rules(augmentation: Augmentation) -> Rules:
 
 
 def _size_rules(recipe: Recipe) -> Rules:
-    """Return what holds for images that are trained on at other sizes than they are asked about."""
-    crop, sizes = recipe.augmentation.crop, recipe.augmentation.sizes
+    """Return the rules for training at image sizes other than that of inference."""
+    network, crop, sizes = recipe.network, recipe.augmentation.crop, recipe.augmentation.sizes
     largest = crop or recipe.data.size
     return (
         (crop == 0 or 8 <= crop < recipe.data.size, "augmentation.crop of 0, or from 8 to under data.size"),
@@ -156,12 +156,12 @@ def _size_rules(recipe: Recipe) -> Rules:
             f"augmentation.sizes from 8 to {largest}, the smallest first",
         ),
         (
-            not (crop or sizes) or recipe.network.name == "residual",
+            not (crop or sizes) or network.name == "residual",
             "augmentation.crop and sizes for the residual network only: others take images of one size",
         ),
         (
-            recipe.network.pool == "average"
-            or (not sizes and recipe.network.side(largest) == recipe.network.side(recipe.data.size)),
+            network.pool == "average"
+            or (not sizes and network.feature_map_size(largest) == network.feature_map_size(recipe.data.size)),
             "no augmentation.sizes, and a crop that leaves the last stage as large, with network.pool weighted",
         ),
     )

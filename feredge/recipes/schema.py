@@ -1,4 +1,4 @@
-"""What a recipe holds: which data, which network, how it is trained, what is made of it and exported."""
+"""Dataclasses of a recipe: data, network, training, schedule, augmentation, compression, distillation, export."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from feredge.dataclass_io import added
 
 @dataclass(frozen=True)
 class DataView:
-    """Which part of a data set is used, and how it is split.
+    """Selection and split of a data set.
 
     Attributes:
         size: height and width of the network's input, in pixels.
-        holdout: share of the training images set aside, class by class, where the data set brings no
-            validation split of its own. Selection uses it; the test split is for the final figure only.
-        drop_duplicates: leave out training images that also stand in another split.
+        holdout: fraction of the training images held out as a stratified validation split, where the data set has
+            none. Model selection uses it; the test split is for the final evaluation only.
+        drop_duplicates: exclude training images that also occur in another split, exactly or nearly.
         seed: of every random split.
-        classes: those to keep, in the order of the network's outputs; `name = a + b` makes one of several.
-            Empty keeps all.
-        class_names: `source` keeps the data set's names; `fer2013` takes its classes 0 to 6, or by other usual names
-            (anger, happiness), as FER2013's, before `classes` chooses among them.
-        first: keep only so many training images of each class, the first in the source; 0 keeps all.
-        split: `given` takes the source's splits, `merged` all its test splits together as one test; `random`
-            divides rows anew, as scikit-learn's `train_test_split` does.
-        of: the rows that a random split divides: those for training, or all.
-        shares: of a random split: train and test, or train, validation and test.
-        stratified: whether a random split keeps the classes' proportions.
-        validation_is_test: the figures after each epoch are of the test images, as in studies that had no others.
-            A test figure that chose among epochs flatters, so training.json says it.
+        classes: classes to use, in the order of the network's outputs; `name = a + b` merges several into one.
+            Empty uses all.
+        class_names: `source` uses the data set's names; `fer2013` maps classes 0 to 6, or common synonyms (anger,
+            happiness), to FER2013's names, before `classes` selects among them.
+        first: maximum number of training images per class, in the order of the source; 0 sets no limit.
+        split: `given` uses the source's splits, `merged` all its test splits together as one test split; `random`
+            splits rows anew, as scikit-learn's `train_test_split` does.
+        of: the rows that a random split divides: the training split, or all.
+        shares: fractions of a random split: train and test, or train, validation and test.
+        stratified: whether a random split preserves the class proportions.
+        validation_is_test: use the test split as the validation split, to reproduce studies that did. Metrics of
+            images that selected the epoch are optimistic, so training.json records it.
     """
 
     size: int = 48
@@ -51,31 +51,31 @@ class DataView:
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """The classes to keep, each with those of the source that it is made of; empty for all."""
+        """The selected classes, each with the source classes merged into it; empty for all."""
         pairs = ((name, parts) for name, _, parts in (text.partition("=") for text in self.classes))
         return {name.strip(): tuple(part.strip() for part in (parts or name).split("+")) for name, parts in pairs}
 
 
 @dataclass(frozen=True)
 class Network:
-    """A dense 3x3 residual network: a stem, stages of residual blocks, pooling over all places, one dense layer.
+    """A residual network of 3x3 convolutions (stem, stages of residual blocks, global pooling, one dense layer).
 
-    Or, by its name, a published one, whose layers stand in train/published.py.
+    Or a published network, by its name; their layers are in train/published.py.
 
     Attributes:
         stem: channels of the first convolution.
-        stem_stride: its stride; 2 halves the picture before any costly layer.
+        stem_stride: its stride; 2 halves height and width before any costly layer.
         channels: channels of each stage; every stage after the first halves height and width.
         blocks: residual blocks (two 3x3 convolutions each) in each stage.
-        dropout: share of the pooled features zeroed in training.
-        name: the keys above are the residual network's; the published ones have none. `foreign` was not trained here.
-        repeat: channels that are trained on; more than one repeats the gray. What is kept takes gray all the same:
-            kernels of equal channels are summed.
-        standardise: train on pixels less the training images' mean, by their standard deviation. Folded into the
-            first layer of what is kept, which is exact without padding only.
-        pool: over the places of the last stage: their `average`, or `weighted`, by weights of each channel's own that
-            are learnt. Mouth and brows of a face that is cut out stand where they stand in the next, which an average
-            forgets (a global depthwise convolution; Chen et al., "MobileFaceNets", 2018).
+        dropout: fraction of the pooled features zeroed in training.
+        name: architecture; the keys above apply to `residual` only. `foreign` is a network trained elsewhere.
+        repeat: input channels in training; more than one repeats the gray channel. The saved network takes gray: its
+            first kernels are summed over the equal channels.
+        standardise: train on inputs standardized by the mean and standard deviation of the training images. Folded
+            into the first layer of the saved network, which is exact only without padding.
+        pool: global pooling after the last stage: `average`, or `weighted` with learned weights for each channel and
+            position (a global depthwise convolution; Chen et al., "MobileFaceNets", 2018). In an aligned face crop
+            mouth and brows have fixed positions, which an average discards.
     """
 
     stem: int = 32
@@ -97,28 +97,29 @@ class Network:
     standardise: bool = added(False)
     pool: Literal["average", "weighted"] = added("average")
 
-    def side(self, size: int) -> int:
-        """Return height and width of the residual network's last stage, for images of `size` pixels."""
+    def feature_map_size(self, size: int) -> int:
+        """Return height and width of the last stage's feature maps, for images of `size` pixels."""
         return math.ceil(size / (self.stem_stride << len(self.channels) - 1))
 
 
 @dataclass(frozen=True)
 class Training:
-    """How weights are fitted.
+    """Optimizer and its hyperparameters.
 
     Attributes:
         epochs: passes over the training images.
-        batch: images a step.
+        batch: batch size.
         optimizer: `sgd` (Nesterov momentum), `adam`, or `nadam` (Adam with Nesterov momentum).
-        rate: learning rate after the warm-up; the schedule says how it falls.
+        rate: learning rate after the warm-up; [schedule] says how it decays.
         momentum: of sgd.
-        warmup: epochs over which the rate rises from zero.
+        warmup: epochs of linear warm-up from zero.
         weight_decay: L2 penalty on kernels, added to their gradient.
-        label_smoothing: share of each label spread over all classes.
-        averaging: decay a step of the exponential moving average of weights that is kept; 0 keeps the last.
-        precision: `auto` trains in mixed bfloat16 where the CPU has it, else float32.
-        seed: of weights, order and augmentation.
-        repeats: trainings, each with the next seed; the first is the run, the others stand in its `repeats`.
+        label_smoothing: fraction of each label spread over all classes.
+        averaging: decay per step of the exponential moving average (EMA) of the weights, which is what is saved; 0
+            saves the last weights.
+        precision: `auto` trains in mixed bfloat16 where the CPU supports it, else in float32.
+        seed: of weight initialization, shuffling and augmentation.
+        repeats: number of trainings, with consecutive seeds; the first is the run, the others are in its `repeats`.
     """
 
     epochs: int = 60
@@ -135,80 +136,81 @@ class Training:
     repeats: int = added(1)
 
 
-Figure = Literal["validation_accuracy", "validation_loss", "train_accuracy", "train_loss"]
+EpochMetric = Literal["validation_accuracy", "validation_loss", "train_accuracy", "train_loss"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the rate falls, when training stops and which weights are kept.
+    """Learning rate schedule, reduction on a plateau, early stopping and checkpoint selection.
 
-    An epoch is better than those before if its figure beats the best by more than `min_delta`.
+    An epoch is an improvement if its monitored metric beats the best so far by more than `min_delta`.
 
     Attributes:
-        shape: `cosine` falls to zero at the last epoch, `constant` stays.
-        decay: the rate is multiplied by exp(-decay) in each epoch from `decay_from` (counted from 0) on.
-        watch: the figure, a column of history.csv.
-        min_delta: what counts as better; a share for accuracies.
-        lower_after: epochs without a better one after which the rate is multiplied by `lower_by`; 0 never.
-        lowest: the rate falls no further.
-        stop_after: epochs without a better one after which training stops; 0 never.
-        stop_watch: the figure that stops training, where it is not `watch`; else empty.
-        keep: the weights after the last epoch, or after the best.
+        shape: `cosine` decays to zero at the last epoch, `constant` does not decay.
+        decay: the learning rate is multiplied by exp(-decay) in each epoch from `decay_from` (counted from 0) on.
+        watch: monitored metric, a column of history.csv.
+        min_delta: smallest improvement; for accuracies a fraction.
+        lower_after: epochs without improvement after which the learning rate is multiplied by `lower_by`; 0 never.
+        lowest: lower bound of the learning rate.
+        stop_after: epochs without improvement after which training stops; 0 never.
+        stop_watch: metric monitored for early stopping; empty uses `watch`.
+        keep: save the weights of the last epoch, or of the best.
     """
 
     shape: Literal["cosine", "constant"] = "cosine"
     decay: float = 0.0
     decay_from: int = 0
-    watch: Figure = "validation_accuracy"
+    watch: EpochMetric = "validation_accuracy"
     min_delta: float = 0.0
     lower_after: int = 0
     lower_by: float = 0.5
     lowest: float = 0.0
     stop_after: int = 0
-    stop_watch: Literal[Figure, ""] = added("")
+    stop_watch: Literal[EpochMetric, ""] = added("")
     keep: Literal["last", "best"] = "last"
 
     @property
-    def _heeded(self) -> list[str]:
-        """The figures that have any say."""
+    def _active_metrics(self) -> list[str]:
+        """The metrics that the schedule, early stopping or checkpoint selection depend on."""
         figures = [self.watch] * (self.keep == "best" or self.lower_after > 0)
         return [*figures, *[self.stop_watch or self.watch] * (self.stop_after > 0)]
 
     @property
-    def chooses(self) -> bool:
-        """Whether a figure of the history has any say."""
-        return bool(self._heeded)
+    def uses_metrics(self) -> bool:
+        """Whether the training depends on any metric of its epochs."""
+        return bool(self._active_metrics)
 
     @property
-    def validates(self) -> bool:
-        """Whether a figure of the validation images has any say."""
-        return any(figure.startswith("validation") for figure in self._heeded)
+    def uses_validation(self) -> bool:
+        """Whether the training depends on a metric of the validation split."""
+        return any(figure.startswith("validation") for figure in self._active_metrics)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to training images; all zero means none.
+    """Random augmentation of training images; zero disables a transform.
 
     Attributes:
-        flip: mirror half of the images.
-        shift: largest shift, as a share of the width.
-        scale: largest change of size: 0.2 draws from 0.8 to 1.2.
-        rotate: largest angle, in degrees.
-        brightness: largest change of gain and of offset, as a share of the full range.
-        erase: chance that a rectangle is replaced by noise.
-        zoom: largest change of the part that is shown, drawn for height and width apart.
-        shear: largest angle, in degrees, by which vertical lines lean.
-        mixup: each image is mixed with another of its batch, and so are their labels, by a share drawn from
-            Beta(mixup, mixup); 0 mixes none (Zhang et al., "mixup", 2018). Of a teacher, the logits are mixed.
-        crop: train on random squares of so many pixels, which costs less; 0 on whole images. Figures are of whole
-            images. Only the residual network takes images of any size.
-        whole: so many last epochs show whole images for all that, as tests do: a network that has seen squares only
-            knows these less well (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
-        sizes: height and width that these squares, or whole images, are shrunk to, each for an equal part of the
-            other epochs, the smallest first: what is learnt early needs few pixels, and costs less (progressive
-            learning, Tan and Le, "EfficientNetV2", 2021). Empty shrinks none.
-        interpolation: between pixels, where an image is moved. `linear` blurs, and a network that has seen nothing
-            else knows sharp images less well; `cubic` hardly does.
+        flip: mirror each image with probability 0.5.
+        shift: maximum translation, as a fraction of the width.
+        scale: maximum relative change of size: 0.2 draws from 0.8 to 1.2.
+        rotate: maximum angle, in degrees.
+        brightness: maximum change of gain and of offset, as a fraction of the full range.
+        erase: probability that a rectangle is replaced by noise (random erasing).
+        zoom: maximum relative change of the visible region, drawn independently for height and width.
+        shear: maximum shear angle of vertical lines, in degrees.
+        mixup: parameter of Beta(mixup, mixup), from which the weight is drawn by which each image and its label are
+            mixed with another of the batch; 0 disables it (Zhang et al., "mixup", 2018). A teacher's logits are mixed
+            likewise.
+        crop: side in pixels of the random square crops to train on, which costs less; 0 trains on full images.
+            Evaluation is on full images. Only the residual network takes images of any size.
+        whole: number of last epochs on full images, to adapt to the resolution of evaluation (Touvron et al., "Fixing
+            the train-test resolution discrepancy", 2019).
+        sizes: sides in pixels that crops, or full images, are downscaled to, in ascending order, each for an equal part
+            of the epochs before `whole` (progressive learning; Tan and Le, "EfficientNetV2", 2021). Empty downscales
+            none.
+        interpolation: of the geometric transforms. `linear` blurs, which costs accuracy on sharp test images; `cubic`
+            blurs much less.
     """
 
     flip: bool = True
@@ -228,19 +230,18 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Compression:
-    """What is done to trained weights. Every variant starts from the dense float model.
+    """Compression of the trained network. Every variant starts from the dense float model.
 
     Attributes:
-        variants: `dense`; `pruned-N` (N percent of the kernels' weights zero); `clustered-N` (at most N different
-            values in a kernel); `channels-N` (channels removed, and N percent of the multiply-adds with them);
-            `qat` (quantization-aware training); `pruned-N-qat` and `channels-N-qat` (that, then qat).
-        epochs: fine-tuning passes of each variant but dense.
-        rate: learning rate at the start of the fine-tuning, for variants whose weights are only rounded: `clustered-N`
-            and `qat`.
-        pruning_epochs: the passes of `pruned-N` and `channels-N`, which lose more; 0 takes `epochs`.
-        pruning_rate: their rate; 0 takes that of the training, or `rate` for a network whose weights were given.
-        distillation: share of the fine-tuning's loss that is the distance to the dense network's probabilities;
-            the rest is that to the labels. The temperature is that of [distillation].
+        variants: `dense`; `pruned-N` (N percent of the kernels' weights are zero); `clustered-N` (at most N distinct
+            values per kernel); `channels-N` (structured pruning of channels, which removes N percent of the
+            multiply-adds); `qat` (quantization-aware training); `pruned-N-qat` and `channels-N-qat` (followed by QAT).
+        epochs: fine-tuning epochs of each variant but dense.
+        rate: initial learning rate of the fine-tuning of `clustered-N` and `qat`.
+        pruning_epochs: fine-tuning epochs of `pruned-N` and `channels-N`, which lose more accuracy; 0 uses `epochs`.
+        pruning_rate: their initial learning rate; 0 uses that of [training], or `rate` for a network not trained here.
+        distillation: weight in the fine-tuning loss of the distillation from the dense network; the rest is the loss
+            against the labels. The temperature is that of [distillation].
     """
 
     variants: tuple[str, ...] = ("dense", "pruned-80", "qat")
@@ -253,13 +254,13 @@ class Compression:
 
 @dataclass(frozen=True)
 class Distillation:
-    """How teachers' outputs are learnt, where there are any: soft labels, see train/soft_labels.py, or networks.
+    """Knowledge distillation from soft labels (train/soft_labels.py) or from teacher networks.
 
     Attributes:
         temperature: by which logits are divided before the softmax.
-        weight: share of the distance to the soft labels in the loss; the rest is that to the labels.
-        teacher_weight: share of the loss that is the distance to what networks say of the changed image itself; the
-            rest is the loss as it is without them.
+        weight: weight of the soft labels in the loss; the rest is the loss against the labels.
+        teacher_weight: weight in the loss of the online distillation from teacher networks, which see the augmented
+            batch; the rest is the loss without them.
     """
 
     temperature: float = 4.0
@@ -267,32 +268,32 @@ class Distillation:
     teacher_weight: float = added(0.6)
 
 
-USUAL = {
+DEFAULT_PRECISIONS = {
     "tflite": ("float32", "float16", "dynamic-int8", "int8", "int16x8"),
     "onnx": ("float32", "dynamic-int8", "int8"),
     "ort": ("float32", "int8"),
 }
-"""Precisions of `Export.precisions` that each format is written in; more by `also`."""
+"""Precisions of `Export.precisions` that are written in each format; `also` adds others."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What is written.
+    """Files to export of each variant, and their quantization.
 
     Attributes:
-        precisions: of PRECISIONS in artifact.py, each in every one of `formats` that it is USUAL in: `float16` and
-            `int16x8` are written as TFLite only.
-        formats: of FORMATS in artifact.py; `ort` holds `float32` and `int8` only.
-        calibration: images of the training split, class by class, that set the int8 ranges.
+        precisions: of PRECISIONS in inference/artifact.py; each is written in those of `formats` that
+            DEFAULT_PRECISIONS lists it for: `float16` and `int16x8` in TFLite only.
+        formats: of FORMATS in inference/artifact.py; `ort` has `float32` and `int8` only.
+        calibration: number of calibration images, stratified, from the training split.
         opset: of ONNX files; tf2onnx writes at most 18.
         also: further files, each `<precision>.<format>`: `float16.onnx`.
-        method: how calibration makes a range of what it saw; see compress/ranges.py.
-        full_range: 8 bits for int8 kernels in ONNX, not 7: x86 CPUs without VNNI add two products in 16 bits, which
-            overflow then, and such a file's answers are wrong there.
+        method: calibration method for the activation ranges; see compress/ranges.py.
+        full_range: 8-bit int8 kernels in ONNX, not 7-bit. On x86 CPUs without VNNI the 16-bit accumulation of two
+            int8 products saturates with 8 bits, and the results are wrong.
         keep_float: layers that int8 files leave in float32, by their Keras names.
-        max_drop: percentage points of validation accuracy that an int8 file may lose; where it loses more, layers
-            are put back to float32, the worst first. 0 sets no bound.
-        licence: note for the files; a general one if empty.
+        max_drop: largest allowed loss of validation accuracy of an int8 file, in percentage points; where it is
+            exceeded, layers return to float32, those with the largest error first. 0 sets no limit.
+        licence: licence text in the files' metadata; a general one if empty.
     """
 
     precisions: tuple[str, ...] = ("float32", "float16", "dynamic-int8", "int8")
@@ -308,14 +309,19 @@ class Export:
 
     @property
     def files(self) -> list[str]:
-        """What is written of each variant, `<precision>.<format>`, in the manifest's order."""
-        usual = [f"{each}.{kind}" for kind in self.formats for each in self.precisions if each in USUAL[kind]]
-        return list(dict.fromkeys([*usual, *self.also]))
+        """The files of each variant, `<precision>.<format>`, in the order of the manifest."""
+        defaults = (
+            f"{precision}.{extension}"
+            for extension in self.formats
+            for precision in self.precisions
+            if precision in DEFAULT_PRECISIONS[extension]
+        )
+        return list(dict.fromkeys([*defaults, *self.also]))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole recipe; `name` is its file's stem."""
+    """A complete recipe; `name` is by default the stem of its file."""
 
     name: str
     data: DataView = field(default_factory=DataView)
@@ -328,11 +334,11 @@ class Recipe:
     distillation: Distillation = added(Distillation())  # noqa: RUF009
 
     def to_json(self) -> dict[str, Any]:
-        """Return the resolved recipe as plain values; see `settings.to_plain`."""
+        """Return the recipe with all defaults as plain values; see `dataclass_io.to_plain`."""
         return dataclass_io.to_plain(self)
 
     def digest(self, *sections: str) -> str:
-        """Return a SHA-256 over the named sections: it changes when, and only when, their result would."""
+        """Return the SHA-256 of the named sections, which tells whether a checkpoint still belongs to the recipe."""
         value = self.to_json()
         text = json.dumps([value[section] for section in sections if section in value], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

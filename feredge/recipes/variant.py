@@ -1,4 +1,4 @@
-"""Variants by name: what is done to trained weights, and how much of it."""
+"""Names of compression variants: the method and its amount, such as `pruned-80`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from feredge.errors import RecipeError
 
-KNOWN = (
+VARIANT_NAMES = (
     "dense, pruned-1 to pruned-99, clustered-2 to clustered-256, channels-1 to channels-95, "
     "qat, pruned-N-qat or channels-N-qat"
 )
-LIMITS = {"pruned": (1, 99), "clustered": (2, 256), "channels": (1, 95)}
-NO_QAT = ("clustered",)  # the rounding of int8 would pull a cluster's weights apart again
+AMOUNT_RANGES = {"pruned": (1, 99), "clustered": (2, 256), "channels": (1, 95)}
+NO_QAT = ("clustered",)  # per-channel rounding to int8 would give a cluster's weights different values again
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a variant's name says.
+    """A parsed variant name.
 
     Attributes:
         kind: `dense`, `pruned`, `clustered` or `channels`.
-        amount: percent of the weights that are zero; values that a kernel may hold; percent of the multiply-adds
-            that are gone with the channels removed. 0 for `dense`.
-        quantized: trained with the rounding of int8 as its last step, so that it brings int8's ranges.
+        amount: `pruned`: percent of zero weights; `clustered`: distinct values per kernel at most; `channels`: percent
+            of the multiply-adds removed. 0 for `dense`.
+        quantized: ends with quantization-aware training, which yields the int8 ranges.
     """
 
     kind: str
@@ -32,12 +32,12 @@ class Variant:
 
     @property
     def base(self) -> str:
-        """Name of the variant that quantization-aware training starts from."""
+        """Name of the variant that quantization-aware training starts from; the variant's own without QAT."""
         return f"{self.kind}-{self.amount}" if self.amount else self.kind
 
 
 def parse(name: str) -> Variant:
-    """Return what `name` says.
+    """Parse a variant name.
 
     Raises:
         RecipeError: no such variant.
@@ -47,7 +47,7 @@ def parse(name: str) -> Variant:
     match = re.fullmatch(r"([a-z]+)-([1-9]\d{0,2})(-qat)?", name)
     if match:
         kind, amount, quantized = match[1], int(match[2]), bool(match[3])
-        least, most = LIMITS.get(kind, (0, -1))
-        if least <= amount <= most and not (quantized and kind in NO_QAT):
+        minimum, maximum = AMOUNT_RANGES.get(kind, (0, -1))
+        if minimum <= amount <= maximum and not (quantized and kind in NO_QAT):
             return Variant(kind, amount, quantized)
-    raise RecipeError(f"expected a variant {KNOWN}, found {name!r}")
+    raise RecipeError(f"expected a variant {VARIANT_NAMES}, found {name!r}")

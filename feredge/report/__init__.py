@@ -1,23 +1,23 @@
-"""Reports: results as a page, a terminal table, Markdown and csv. Reads results, measures nothing."""
+"""Reports: benchmark results as an HTML page, terminal table, Markdown and csv. Reads results, measures nothing."""
 
 from __future__ import annotations
 
-from feredge.report.comparison import to_comparison
-from feredge.report.faces import faces
+from feredge.report.comparison import comparison_to_markdown
+from feredge.report.comparison_page import write_comparison_html
+from feredge.report.flips import flip_thumbnails
 from feredge.report.page import write_html
-from feredge.report.recommend import Choice, choose
-from feredge.report.side_by_side import write_comparison
+from feredge.report.recommendation import Recommendation, recommend
 from feredge.report.table import to_csv
 from feredge.report.text import to_markdown, to_terminal
 
 __all__ = [
-    "Choice",
-    "choose",
-    "faces",
-    "to_comparison",
+    "Recommendation",
+    "comparison_to_markdown",
+    "flip_thumbnails",
+    "recommend",
     "to_csv",
     "to_markdown",
     "to_terminal",
-    "write_comparison",
+    "write_comparison_html",
     "write_html",
 ]

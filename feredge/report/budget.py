@@ -1,4 +1,4 @@
-"""The file that fits a budget, and what is wrong with each other: a gate for CI, from results alone."""
+"""Selection of a file by limits on drop, size and latency: a gate for CI, from results alone."""
 
 from __future__ import annotations
 
@@ -8,106 +8,109 @@ from dataclasses import dataclass
 from feredge.benchmark.metrics import Timing
 from feredge.benchmark.results import ALL_SLOWED, Results, Row
 from feredge.errors import ResultsError
-from feredge.report.recommend import smallest_of_fastest
+from feredge.report.recommendation import smallest_of_fastest
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits; infinite ones ask for nothing.
+    """Upper limits of a file; infinity sets none.
 
     Attributes:
-        drop: percentage points of accuracy, as measured.
-        kilobytes: of 1,000 bytes, on disk.
-        p90: of the inference of one face at one thread, in ms.
+        max_drop_pp: measured drop in accuracy, in percentage points.
+        max_size_kb: size on disk, in kilobytes of 1,000 bytes.
+        max_p90_ms: 90th percentile of the inference of one face at one thread, in ms.
     """
 
-    drop: float = math.inf
-    kilobytes: float = math.inf
-    p90: float = math.inf
+    max_drop_pp: float = math.inf
+    max_size_kb: float = math.inf
+    max_p90_ms: float = math.inf
 
     def __post_init__(self) -> None:
-        """Refuse limits that nothing can meet."""
-        for name, value in (("drop", self.drop), ("size", self.kilobytes), ("latency", self.p90)):
+        """Raise ResultsError for limits that no file can meet."""
+        for name, value in (("drop", self.max_drop_pp), ("size", self.max_size_kb), ("latency", self.max_p90_ms)):
             if math.isnan(value) or value < 0 or (name != "drop" and value == 0):
                 raise ResultsError(f"expected a {name} that a file can have, found a limit of {value:g}")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The winner, None where nothing fits, and of every other artifact why it was not taken.
+    """The selected file, None where no file is within the budget, and the reason against every other file.
 
     Attributes:
-        all_slowed: no file was timed in a round whose clock was not held down, so that none can be chosen.
+        all_throttled: no file has a latency from a round without throttling, so that none can be selected.
     """
 
-    winner: Row | None
-    others: tuple[tuple[Row, str], ...]
-    all_slowed: bool = False
+    selected: Row | None
+    rejected: tuple[tuple[Row, str], ...]
+    all_throttled: bool = False
 
 
 def select(results: Results, budget: Budget, *, device: Results | None = None) -> Selection:
-    """Take what fits the budget; of that what is within 10% of the fastest by its median; of that the smallest.
+    """Select, of the files within the budget whose median is within 10% of the fastest, the smallest.
 
-    Rounds in which the clock was held down take no part.
+    Rounds with CPU throttling are excluded.
 
     Args:
         results: of a run: accuracy, drop and size, and latency where no `device` is given.
-        budget: what is allowed.
-        device: results of the same files elsewhere, whose latencies count instead; files are matched by SHA-256.
+        budget: the limits.
+        device: results of the same files on another machine, whose latencies are used instead; files are matched by
+            SHA-256.
 
     Raises:
-        ResultsError: no artifacts; or results of a device that has none of these files.
+        ResultsError: no artifacts, or results of a device that has none of these files.
     """
     rows = _artifacts(results)
     if not rows:
         raise ResultsError("expected results of artifacts, found none; run `feredge bench`")
-    clocks = {row.sha256: row for row in _artifacts(device or results) if row.sha256}
-    if not any(row.sha256 in clocks for row in rows):
+    by_digest = {row.sha256: row for row in _artifacts(device or results) if row.sha256}
+    if not any(row.sha256 in by_digest for row in rows):
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
-    clocked = {row.name: row if device is None else clocks.get(row.sha256) for row in rows}
-    timed = {name: clock.valid_headline if clock else None for name, clock in clocked.items()}
-    slowed = {name for name, clock in clocked.items() if clock and clock.all_slowed}
-    reasons = {row.name: _misses(row, timed[row.name], budget, slowed=row.name in slowed) for row in rows}
-    fitting = [row for row in rows if not reasons[row.name]]
+    timed_rows = {row.name: row if device is None else by_digest.get(row.sha256) for row in rows}
+    timings = {name: row.valid_headline if row else None for name, row in timed_rows.items()}
+    throttled = {name for name, row in timed_rows.items() if row and row.all_slowed}
+    violations = {
+        row.name: _violations(row, timings[row.name], budget, throttled=row.name in throttled) for row in rows
+    }
+    fitting = [row for row in rows if not violations[row.name]]
     if not fitting:
-        return Selection(
-            None, tuple((row, "; ".join(reasons[row.name])) for row in rows), bool(slowed) and not any(timed.values())
-        )
-    medians = {row.name: found.median for row in fitting if (found := timed[row.name])}
-    winner, quick, fastest = smallest_of_fastest(fitting, lambda row: medians[row.name])
-    others = []
+        rejected = tuple((row, "; ".join(violations[row.name])) for row in rows)
+        return Selection(None, rejected, bool(throttled) and not any(timings.values()))
+    medians_ms = {row.name: timing.median for row in fitting if (timing := timings[row.name])}
+    selected, fast_rows, fastest_ms = smallest_of_fastest(fitting, lambda row: medians_ms[row.name])
+    reasons = []
     for row in rows:
-        if row is winner:
+        if row is selected:
             continue
-        reason = "; ".join(reasons[row.name])
-        if not reason and row in quick:
-            reason = f"fits, but is larger or no faster: {row.bytes / 1000:.0f} KB, {medians[row.name]:.3f} ms"
+        reason = "; ".join(violations[row.name])
+        if not reason and row in fast_rows:
+            reason = f"fits, but is larger or no faster: {row.bytes / 1000:.0f} KB, {medians_ms[row.name]:.3f} ms"
         elif not reason:
-            reason = f"fits, but is slower: median {medians[row.name]:.3f} ms, the fastest {fastest:.3f} ms"
-        others.append((row, reason))
-    return Selection(winner, tuple(others))
+            reason = f"fits, but is slower: median {medians_ms[row.name]:.3f} ms, the fastest {fastest_ms:.3f} ms"
+        reasons.append((row, reason))
+    return Selection(selected, tuple(reasons))
 
 
 def _artifacts(results: Results) -> list[Row]:
-    """Return the files in their formats' own runtimes."""
+    """Return the rows of files in their format's default runtime."""
     return [row for row in results.rows if row.kind == "artifact" and not row.runtime]
 
 
-def _misses(row: Row, timed: Timing | None, budget: Budget, *, slowed: bool) -> list[str]:
+def _violations(row: Row, timing: Timing | None, budget: Budget, *, throttled: bool) -> list[str]:
+    """Return each limit that a row exceeds, or cannot be compared with."""
     if row.failure is not None:
         return [f"could not be measured ({row.failure})"]
-    found = []
-    if row.drop is None and math.isfinite(budget.drop):
-        found.append("its drop is not known")
-    elif row.drop is not None and row.drop.pp > budget.drop:
+    violations = []
+    if row.drop is None and math.isfinite(budget.max_drop_pp):
+        violations.append("its drop is not known")
+    elif row.drop is not None and row.drop.pp > budget.max_drop_pp:
         interval = f"[{row.drop.low:.2f}, {row.drop.high:.2f}]"
-        found.append(f"loses {row.drop.pp:.3f} pp {interval}, allowed {budget.drop:g}")
-    if row.bytes > budget.kilobytes * 1000:
-        found.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.kilobytes:g}")
-    if slowed:
-        found.append(ALL_SLOWED)
-    elif timed is None:
-        found.append("was not timed at one thread")
-    elif timed.p90 > budget.p90:
-        found.append(f"p90 {timed.p90:.3f} ms, allowed {budget.p90:g}")
-    return found
+        violations.append(f"loses {row.drop.pp:.3f} pp {interval}, allowed {budget.max_drop_pp:g}")
+    if row.bytes > budget.max_size_kb * 1000:
+        violations.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.max_size_kb:g}")
+    if throttled:
+        violations.append(ALL_SLOWED)
+    elif timing is None:
+        violations.append("was not timed at one thread")
+    elif timing.p90 > budget.max_p90_ms:
+        violations.append(f"p90 {timing.p90:.3f} ms, allowed {budget.max_p90_ms:g}")
+    return violations

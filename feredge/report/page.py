@@ -1,4 +1,4 @@
-"""The report page: one HTML file that carries its style, its script, its figures and its pictures inside."""
+"""The report page: one self-contained HTML file with its styles, script, data and images."""
 
 from __future__ import annotations
 
@@ -12,72 +12,76 @@ from feredge import files
 from feredge.benchmark.results import Results, Row
 from feredge.console import visible
 from feredge.report import sections
-from feredge.report.accuracy_loss import damage, robustness
-from feredge.report.conversion import layers, runtimes
-from feredge.report.faces import shown
-from feredge.report.recommend import Choice, choose, comparable, pareto
-from feredge.report.templates import as_html, render, resource
+from feredge.report.accuracy_loss import accuracy_loss, robustness
+from feredge.report.export_checks import layer_error, runtime_parity
+from feredge.report.flips import displayed_flips
+from feredge.report.recommendation import Recommendation, on_common_test_set, pareto_front, recommend
+from feredge.report.rendering import asset, render, trusted_html
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-PICTURES = (
+TRAINING_PLOTS = (
     ("curves.png", "Training curves: loss and accuracy over the epochs"),
     ("confusion.png", "Confusion matrix of the float model on the test images"),
 )
 
 
 def write_html(
-    results: Results, path: Path, *, pictures: Path | None = None, faces: Mapping[int, str] | None = None
+    results: Results, path: Path, *, run_folder: Path | None = None, thumbnails: Mapping[int, str] | None = None
 ) -> None:
-    """Write the report to `path`, whole or not at all.
+    """Write the report page to `path` atomically.
 
     Args:
-        faces: base64 PNGs by row in the data, of images whose answer changed; none are shown if not given.
-        pictures: the run, from which curves.png, confusion.png and what stands beside its artifacts are taken where
-            they are there; `path`'s own folder if not given.
+        results: of a benchmark.
+        path: of the page.
+        run_folder: the folder whose training plots, layer errors and runtime parity are included where they exist; the
+            folder of `path` if not given.
+        thumbnails: base64 PNGs of test images by their row in the data, see `flip_thumbnails`; none if not given.
     """
-    files.write_text(path, to_html(results, pictures=pictures or path.parent, faces=faces))
+    files.write_text(path, to_html(results, run_folder=run_folder or path.parent, thumbnails=thumbnails))
 
 
-def to_html(results: Results, *, pictures: Path | None = None, faces: Mapping[int, str] | None = None) -> str:
+def to_html(results: Results, *, run_folder: Path | None = None, thumbnails: Mapping[int, str] | None = None) -> str:
     """Return the report page."""
-    choice = choose(results)
-    front = pareto(row for row in results.rows if row.kind == "artifact")
+    recommendation = recommend(results)
+    front = pareto_front(row for row in results.rows if row.kind == "artifact")
     return render(
         "report.html",
         title=f"{sections.title(results)} on {results.data.source}",
-        style=as_html(resource("page.css")),
-        script=as_html(resource("page.js")),
-        data=_embedded(_payload(results, choice, front, faces or {})),
-        masthead=sections.masthead(results),
-        verdict=sections.verdict(results, choice),
-        table=sections.figures(results, choice, front),
-        parts=(
-            damage(results, choice),
+        style=trusted_html(asset("page.css")),
+        script=trusted_html(asset("page.js")),
+        data=_embedded_json(_script_data(results, recommendation, front, thumbnails or {})),
+        header=sections.page_header(results),
+        recommendation=sections.recommended_file(results, recommendation),
+        table=sections.metrics_table(results, recommendation, front),
+        sections=(
+            accuracy_loss(results, recommendation),
             robustness(results),
-            layers(pictures / "artifacts") if pictures else "",
-            runtimes(pictures / "artifacts") if pictures else "",
-            sections.steadiness(results),
-            _training(pictures) if pictures else "",
-            sections.evidence(results),
+            layer_error(run_folder / "artifacts") if run_folder else "",
+            runtime_parity(run_folder / "artifacts") if run_folder else "",
+            sections.latency_stability(results),
+            _training_plots(run_folder) if run_folder else "",
+            sections.provenance(results),
         ),
     )
 
 
-def _payload(results: Results, choice: Choice, front: set[str], faces: Mapping[int, str]) -> dict[str, Any]:
-    """Return what the script needs: plain rows for the plot, its hover and the flips."""
+def _script_data(
+    results: Results, recommendation: Recommendation, front: set[str], thumbnails: Mapping[int, str]
+) -> dict[str, Any]:
+    """Return the data of the page's script: one entry per row for the plot, its tooltip and the flips."""
     return {
         "classes": list(results.data.classes),
         "threads": list(results.effort.threads),
         "margin": results.effort.margin,
-        "ships": choice.row.name if choice.row else None,
-        "faces": dict(faces),
-        "rows": [_point(results, row, front) for row in results.rows],
+        "recommended": recommendation.row.name if recommendation.row else None,
+        "thumbnails": dict(thumbnails),
+        "rows": [_script_row(results, row, front) for row in results.rows],
     }
 
 
-def _point(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
+def _script_row(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.kind,
@@ -86,46 +90,46 @@ def _point(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "precision": row.precision,
         "bytes": row.bytes,
         "failure": row.failure,
-        "front": row.name in front,
+        "onParetoFront": row.name in front,
         "accuracy": [row.accuracy.accuracy, row.accuracy.low, row.accuracy.high] if row.accuracy else None,
         "drop": [row.drop.pp, row.drop.low, row.drop.high] if row.drop else None,
         "verdict": row.drop.verdict if row.drop else None,
         "agreement": row.drop.agreement if row.drop else None,
         "classes": results.classes(row),
-        "beside": row.beside,
+        "reference": row.beside,
         "flips": row.drop.flips if row.drop else None,
-        "flipped": shown(row.drop) if row.drop and row.kind == "artifact" else [],
+        "flipped": displayed_flips(row.drop) if row.drop and row.kind == "artifact" else [],
         "macs": row.macs.floating + row.macs.integer if row.macs else None,
         "roofline": row.roofline,
         "runtime": row.runtime,
-        "eligible": comparable(row) and not row.runtime,
-        "judged": f"{sum(row.images):,} images of {len(results.classes(row))} classes" if row.images else None,
+        "eligible": on_common_test_set(row) and not row.runtime,
+        "testSet": f"{sum(row.images):,} images of {len(results.classes(row))} classes" if row.images else None,
         "latency": {
-            str(found.threads): {
-                "median": found.inference.median,
-                "p90": found.inference.p90,
-                "p95": found.inference.p95,
-                "p99": found.inference.p99,
-                "whole": found.whole.median if found.whole else None,
-                "spread": found.inference.spread,
-                "noisy": found.inference.noisy,
+            str(latency.threads): {
+                "median": latency.inference.median,
+                "p90": latency.inference.p90,
+                "p95": latency.inference.p95,
+                "p99": latency.inference.p99,
+                "endToEnd": latency.whole.median if latency.whole else None,
+                "spread": latency.inference.spread,
+                "noisy": latency.inference.noisy,
             }
-            for found in row.latency
+            for latency in row.latency
         },
-        "peak": row.memory.peak if row.memory else None,
-        "load": row.cold.load if row.cold else None,
-        "first": row.cold.first_call if row.cold else None,
-        "corrupted": [[found.kind, found.strength, found.accuracy] for found in row.corrupted],
+        "peakMemory": row.memory.peak if row.memory else None,
+        "loadTime": row.cold.load if row.cold else None,
+        "firstCall": row.cold.first_call if row.cold else None,
+        "corrupted": [[item.kind, item.strength, item.accuracy] for item in row.corrupted],
     }
 
 
-def _embedded(value: Any) -> Markup:
-    """Return JSON that may stand inside a script element: no text in it can end the element or open a comment."""
-    return as_html(json.dumps(_visible(value), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+def _embedded_json(value: Any) -> Markup:
+    """Return JSON for a script element: no text in it can end the element or open a comment."""
+    return trusted_html(json.dumps(_visible(value), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def _visible(value: Any) -> Any:
-    """Write out control characters as the page's HTML does, by whose names the script looks rows up."""
+    """Escape control characters in all texts as the page's HTML does, so that the script finds rows by their names."""
     if isinstance(value, str):
         return visible(value, lines=True)
     if isinstance(value, dict):
@@ -133,10 +137,10 @@ def _visible(value: Any) -> Any:
     return [_visible(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _training(folder: Path) -> str:
-    figures = [
-        (words, base64.b64encode((folder / name).read_bytes()).decode("ascii"))
-        for name, words in PICTURES
+def _training_plots(folder: Path) -> str:
+    plots = [
+        (caption, base64.b64encode((folder / name).read_bytes()).decode("ascii"))
+        for name, caption in TRAINING_PLOTS
         if (folder / name).is_file()
     ]
-    return render("training.html", figures=figures) if figures else ""
+    return render("training_plots.html", plots=plots) if plots else ""

@@ -1,4 +1,4 @@
-"""The other parts of the report page that stand without the script, as HTML."""
+"""HTML sections of the report page that need no script: header, recommendation, metrics, latency, provenance."""
 
 from __future__ import annotations
 
@@ -6,128 +6,134 @@ import math
 
 from feredge.benchmark.formatting import percent, signed
 from feredge.benchmark.results import Results, Row
-from feredge.report.recommend import Choice, median
+from feredge.report.recommendation import Recommendation, median_ms
+from feredge.report.rendering import render
 from feredge.report.table import columns
-from feredge.report.templates import render
 
 
-def masthead(results: Results) -> str:
-    """Return what was measured, where and when, in two lines."""
-    return render("masthead.html", results=results, title=title(results))
+def page_header(results: Results) -> str:
+    """Return the header: title, data, machine and date."""
+    return render("page_header.html", results=results, title=title(results))
 
 
 def title(results: Results) -> str:
-    """Return the name of what was measured: the recipe, or the networks."""
+    """Return the names of the measured networks, or else of the recipe."""
     networks = list(dict.fromkeys(row.network for row in results.rows if row.network))
     if len(networks) > 4:
         networks[3:] = [f"{len(networks) - 3} more"]
     return ", ".join(networks) or str(results.recipe.get("name", "a run"))
 
 
-def verdict(results: Results, choice: Choice) -> str:
-    """Return which file to ship, and why."""
-    row = choice.row
-    others = [(question, other.name, _short(other)) for question, other in choice.others]
-    return render("verdict.html", choice=choice, tiles=_tiles(results, row) if row else (), others=others)
-
-
-def figures(results: Results, choice: Choice, front: set[str]) -> str:
-    """Return the sortable table of every figure."""
-    shown = columns(results)
+def recommended_file(results: Results, recommendation: Recommendation) -> str:
+    """Return the section on the file to ship, the reasons and the alternatives."""
+    row = recommendation.row
     return render(
-        "figures.html",
+        "recommendation.html",
+        recommendation=recommendation,
+        tiles=_tiles(results, row) if row else (),
+        alternatives=[(criterion, other.name, _short(other)) for criterion, other in recommendation.alternatives],
+    )
+
+
+def metrics_table(results: Results, recommendation: Recommendation, front: set[str]) -> str:
+    """Return the sortable table of all metrics."""
+    table_columns = columns(results)
+    return render(
+        "metrics_table.html",
         results=results,
-        choice=choice,
+        recommendation=recommendation,
         front=front,
-        columns=shown,
-        meanings=[(column.title, column.explanation) for column in shown],
+        columns=table_columns,
+        explanations=[(column.title, column.explanation) for column in table_columns],
         failed=[row for row in results.rows if row.failure],
     )
 
 
-def steadiness(results: Results) -> str:
-    """Return each row's round medians and its 95th percentile, on one logarithmic scale."""
+def latency_stability(results: Results) -> str:
+    """Return each row's medians by round and its 95th percentile, on one logarithmic scale."""
     timings = [(row, row.headline) for row in results.rows if row.headline]
     if not timings:
         return ""
     low = min(part.median for _, timing in timings for part in timing.rounds) * 0.93
     high = max(max(timing.p95, *(part.median for part in timing.rounds)) for _, timing in timings) * 1.07
 
-    def place(value: float) -> float:
+    def position(value: float) -> float:
         return 100 * math.log(value / low) / math.log(high / low)
 
-    headings = ("file", "rounds’ medians, and on to p95 (logarithmic)", "median ms", "p95 ms", "spread", "timed runs")
+    headings = ("file", "medians by round, overall median to p95 (log scale)", "median ms", "p95 ms", "spread", "runs")
     lead = (
-        f"{results.effort.rounds} rounds of short turns, at random across all files; no run was left out. "
-        "Dots that lie apart are a noisy machine, not a property of the file."
+        f"{results.effort.rounds} rounds, in which the files take short turns in random order; no outlier is removed. "
+        "Dots far apart mean a noisy machine, and say nothing about the file."
     )
     timings.sort(key=lambda pair: pair[1].median)
-    return render("steadiness.html", headings=headings, lead=lead, timings=timings, place=place)
+    return render("latency_stability.html", headings=headings, lead=lead, timings=timings, position=position)
 
 
-def evidence(results: Results) -> str:
-    """Return machine, data, rules, and how to do it again."""
+def provenance(results: Results) -> str:
+    """Return the section on machine, data, method, and the command that reproduces the results."""
     machine, data = results.machine, results.data
-    of_class = ", ".join(f"{name} {count:,}" for name, count in zip(data.classes, data.images, strict=True))
-    place = (
+    class_counts = ", ".join(f"{name} {count:,}" for name, count in zip(data.classes, data.images, strict=True))
+    machine_facts = (
         ("CPU", machine.cpu),
         ("cores", str(machine.cores)),
-        ("instruction sets", ", ".join(machine.flags) or "none that matter"),
+        ("instruction sets", ", ".join(machine.flags) or "none of those listed"),
         ("memory", f"{machine.memory_bytes / 1e9:.1f} GB"),
         ("governor", machine.governor),
         ("system", f"{machine.system}, {machine.architecture}"),
-        ("load before", "unknown" if machine.load is None else f"{machine.load:g}"),
+        ("load average before", "unknown" if machine.load is None else f"{machine.load:g}"),
         *(
-            (f"peak, {precision}, one thread", f"{rate / 1e9:,.1f} billion multiply-adds a second")
+            (f"peak, {precision}, one thread", f"{rate / 1e9:,.1f} billion multiply-adds per second")
             for precision, rate in machine.peaks.items()
         ),
         *machine.versions.items(),
     )
-    images = (
+    data_facts = (
         ("source", data.source),
         ("SHA-256", data.digest),
         ("test images", f"{data.total:,}"),
-        ("of each class", of_class),
-        ("repeated", f"{data.repeated:,} test images also stand elsewhere; the column “unique %” leaves them out"),
-        ("dropped from training", f"{data.dropped:,} images that also stand in another split"),
+        ("images per class", class_counts),
+        ("duplicates", f"{data.repeated:,} test images also occur elsewhere; the column “unique %” excludes them"),
+        ("excluded from training", f"{data.dropped:,} images that also occur in another split"),
         ("measured", results.measured),
     )
     name = str(results.recipe.get("name", "RECIPE"))
     quick = " --quick" if results.effort.name == "quick" else ""
-    again = results.again or f"feredge run {name} --data {data.source} --out runs/{name}{quick}"
-    rules = _rules(results)
-    return render("evidence.html", results=results, machine=place, images=images, rules=rules, again=again)
+    command = results.again or f"feredge run {name} --data {data.source} --out runs/{name}{quick}"
+    method = _method(results)
+    return render(
+        "provenance.html", results=results, machine=machine_facts, data=data_facts, method=method, command=command
+    )
 
 
-def _rules(results: Results) -> list[str]:
+def _method(results: Results) -> list[str]:
     effort = results.effort
-    found = [
-        "Each file runs in a process of its own, and one process is awake at a time.",
+    sentences = [
+        "Each file runs in a process of its own; only one process is active at a time.",
         f"Warm-up: at least {effort.warm_runs} runs and {effort.warm_seconds:g} s. Then {effort.rounds} rounds of "
-        f"short turns in random order, at least {effort.seconds:g} s and {effort.runs:,} timed runs a file in all. No "
-        "outlier is removed.",
-        "Inference is one face, ready as a tensor. The whole call starts from a 96 by 96 colour crop and ends with "
-        "a class.",
-        "Every test image goes through the very file that ships, in the runtime that will run it.",
-        "Drop: paired bootstrap over images, 95%. Verdict: equivalent when the whole interval, and Bonett and Price's "
-        f"beside it, lies within {effort.margin:g} pp; a drop when McNemar's exact test gives p under 0.05, or both "
-        "intervals lie above zero; otherwise no evidence of a drop, which is not proof that there is none.",
-        "Percent of peak: the time that a file's multiply-adds would take at this machine's best matrix product on one "
-        "thread, float32 and integers apart, over the median. What is left is memory, small layers and overhead.",
-        "Cold start: a fresh process, the file already in the page cache; the runtime's import counts.",
+        f"short turns in random order, at least {effort.seconds:g} s and {effort.runs:,} timed runs per file in all. "
+        "No outlier is removed.",
+        "Inference is one face, given as a tensor. End to end is from a 96 by 96 colour crop to a class.",
+        "Accuracy is over every test image, by the file that ships, in the runtime that will run it.",
+        "Drop: 95% interval by paired bootstrap over images. Verdict: equivalent when this interval and that of Bonett "
+        f"and Price lie wholly within {effort.margin:g} pp; a drop when McNemar's exact test gives p under 0.05, or "
+        "both intervals lie above zero; otherwise no evidence of a drop, which is not proof that there is none.",
+        "Percent of peak: the time of a file's multiply-adds at the rate of this machine's fastest matrix product on "
+        "one thread, for floats and integers separately, over the median. The rest is memory access, small layers and "
+        "overhead.",
+        "Cold start: a new process, with the file in the page cache; includes the import of the runtime.",
     ]
     if effort.name == "quick":
-        found.insert(
+        sentences.insert(
             2,
-            "This was a quick run: the full rules ask for 0.5 s of warm-up, 10 s and 1,024 timed runs, and all cores "
-            "beside one thread. Its accuracies are complete; its latencies are a first impression.",
+            "This was a quick run: a full benchmark has 0.5 s of warm-up, 10 s and 1,024 timed runs per file, and also "
+            "measures all cores. Accuracy is complete; latency is a first estimate.",
         )
-    return found
+    return sentences
 
 
 def _tiles(results: Results, row: Row) -> list[tuple[str, str, str, str]]:
-    """Return the chosen file's figures, beside those of the same network in float32 in the same runtime."""
-    plain = next(
+    """Return the recommended file's metrics, compared with the dense float32 file of its network and format."""
+    baseline = next(
         (
             other
             for other in results.rows
@@ -138,25 +144,25 @@ def _tiles(results: Results, row: Row) -> list[tuple[str, str, str, str]]:
         row,
     )
     speed, size = "one face, one thread", "on disk"
-    if plain != row:
-        speed = f"{_times(median(plain) / median(row), 'faster', 'slower')} than {plain.name}"
-        size = f"{_times(plain.bytes / row.bytes, 'smaller', 'bigger')} than {plain.name}"
-    found = []
+    if baseline != row:
+        speed = f"{_ratio(median_ms(baseline) / median_ms(row), 'faster', 'slower')} than {baseline.name}"
+        size = f"{_ratio(baseline.bytes / row.bytes, 'smaller', 'larger')} than {baseline.name}"
+    tiles = []
     if row.accuracy:
         interval = f"95% interval {100 * row.accuracy.low:.1f} to {100 * row.accuracy.high:.1f}"
-        found.append(("accuracy", percent(row.accuracy), "%", interval))
+        tiles.append(("accuracy", percent(row.accuracy), "%", interval))
     if row.drop:
         interval = f"95% interval {signed(row.drop.low)} to {signed(row.drop.high)}"
-        found.append(("drop", signed(row.drop.pp), "pp", f"{interval}: {row.drop.verdict}"))
-    found.append(("inference", f"{median(row):.3f}", "ms", speed))
-    found.append(("size", f"{row.bytes / 1000:,.0f}", "KB", size))
-    return found
+        tiles.append(("drop", signed(row.drop.pp), "pp", f"{interval}: {row.drop.verdict}"))
+    tiles.append(("inference", f"{median_ms(row):.3f}", "ms", speed))
+    tiles.append(("size", f"{row.bytes / 1000:,.0f}", "KB", size))
+    return tiles
 
 
-def _times(ratio: float, more: str, less: str) -> str:
+def _ratio(ratio: float, more: str, less: str) -> str:
     return f"{ratio:.1f}× {more}" if ratio >= 1 else f"{1 / ratio:.1f}× {less}"
 
 
 def _short(row: Row) -> str:
-    share = f"{percent(row.accuracy)}% · " if row.accuracy else ""
-    return f"{share}{median(row):.3f} ms · {row.bytes / 1000:,.0f} KB"
+    accuracy = f"{percent(row.accuracy)}% · " if row.accuracy else ""
+    return f"{accuracy}{median_ms(row):.3f} ms · {row.bytes / 1000:,.0f} KB"

@@ -1,4 +1,4 @@
-"""The table that every report shows: one column, its heading, its value and its text, in one place."""
+"""Columns of the results table, shared by all forms of the report, and the csv."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ Value = float | str | None
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """A column of the results table.
 
     Attributes:
         key: its name in csv.
-        explanation: what it is, in a sentence.
-        value: what it is sorted by, and what csv holds.
-        text: what a person reads; an empty text where there is no value.
+        title: its heading elsewhere.
+        explanation: its meaning, as a phrase.
+        value: of a row, for sorting and csv.
+        text: the formatted value; empty where there is none.
     """
 
     key: str
@@ -32,121 +33,125 @@ class Column:
     text: Callable[[Row], str]
 
 
-ROOFLINE = "multiply-adds a second over the peak of this machine's matrix product in the same arithmetic, one thread"
+ROOFLINE_EXPLANATION = "multiply-add rate over this machine's peak rate in the same arithmetic, one thread"
 
 
 def columns(results: Results) -> list[Column]:
-    """Return the columns of `results`, the most asked for first."""
+    """Return the columns of `results`, the most important first."""
+    table = [*_main_columns(results), *_benchmark_columns(results)]
+    if any(row.images for row in results.rows):
+
+        def text(row: Row) -> str:
+            classes = f", {len(row.classes)} classes" if len(results.classes(row)) != len(results.data.classes) else ""
+            return f"{sum(results.images(row)):,}{classes}"
+
+        meaning = "number of test images, and of classes where they differ from the data's"
+        table.insert(3, Column("judged_on", "test images", meaning, lambda row: sum(results.images(row)), text))
+    if any(row.corrupted for row in results.rows):
+        meaning = "mean accuracy over all kinds and severities of corruption"
+        table.append(_number("corrupted_accuracy", "corrupted %", meaning, _corrupted, "{:.2f}", scale=100))
+    return [*table, *_further_columns()]
+
+
+def _main_columns(results: Results) -> list[Column]:
+    """Return the columns of size, accuracy and latency at one thread."""
 
     def speed_up(row: Row) -> float | None:
-        beside = results.beside(row)
-        return beside.times(row) if beside else None
+        reference = results.beside(row)
+        return reference.times(row) if reference else None
 
-    def judged(row: Row) -> str:
-        classes = f", {len(row.classes)} classes" if len(results.classes(row)) != len(results.data.classes) else ""
-        return f"{sum(results.images(row)):,}{classes}"
-
-    found = [
+    return [
         Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
         _number("bytes", "KB", "size on disk, 1 KB = 1,000 bytes", lambda row: row.bytes, "{:,.0f}", scale=1e-3),
         _number("accuracy", "accuracy %", "over every test image", _accuracy, "{:.2f}", scale=100),
-        Column("drop_pp", "drop pp", "float accuracy minus this, with its 95% interval", _drop_pp, _drop_text),
-        Column("verdict", "verdict", "the drop in words", _verdict, _verdict_text),
+        Column("drop_pp", "drop pp", "float model's accuracy minus this, with 95% interval", _drop_pp, _drop_text),
+        Column("verdict", "verdict", "of the statistical tests of the drop", _verdict, _verdict_text),
         _number("median_ms", "median ms", "inference of one face, one thread", _timing(lambda t: t.median), "{:.3f}"),
-        _number("p90_ms", "p90 ms", "nine of ten runs are faster", _timing(lambda t: t.p90), "{:.3f}"),
-        _number("speed_up", "× float", "how many times the float model's speed", speed_up, "{:.1f}"),
-        _number("roofline", "% of peak", ROOFLINE, lambda row: row.roofline, "{:.0f}", scale=100),
-        _number("whole_ms", "whole call ms", "from a colour crop to a class, median", _whole, "{:.3f}"),
+        _number("p90_ms", "p90 ms", "90th percentile of the inference", _timing(lambda t: t.p90), "{:.3f}"),
+        _number("speed_up", "speedup", "float model's median over this", speed_up, "{:.1f}"),
+        _number("roofline", "% of peak", ROOFLINE_EXPLANATION, lambda row: row.roofline, "{:.0f}", scale=100),
+        _number("whole_ms", "end-to-end ms", "from a colour crop to a class, median", _end_to_end_ms, "{:.3f}"),
     ]
-    for threads in results.effort.threads[1:]:
-        found.append(
-            _number(
-                f"median_{threads}_threads_ms",
-                f"{threads} threads ms",
-                f"inference of one face on {threads} threads, median",
-                lambda row, threads=threads: _median(row, threads),  # type: ignore[misc]
-                "{:.3f}",
-            )
-        )
-    for batch in results.effort.batches:
-        found.append(
-            _number(
-                f"images_per_second_batch_{batch}",
-                "images/s",
-                f"in batches of {batch}, at the thread count that is fastest",
-                lambda row, batch=batch: _throughput(row, batch),  # type: ignore[misc]
-                "{:,.0f}",
-            )
-        )
-    for core in dict.fromkeys(found.core for row in results.rows for found in row.instructions):
-        found.append(
-            _number(
-                f"instructions_{core}",
-                f"M instr. {core.removeprefix('cortex-')}",
-                f"million instructions of one inference on an emulated {core}; no time follows from them",
-                lambda row, core=core: _instructions(row, core),  # type: ignore[misc]
-                "{:.2f}",
-                scale=1e-6,
-            )
-        )
-    if any(row.images for row in results.rows):
-        words = "test images, and classes where they are not the data's own"
-        found.insert(3, Column("judged_on", "judged on", words, lambda row: sum(results.images(row)), judged))
-    if any(row.corrupted for row in results.rows):
-        words = "mean over corrupted copies of every kind and strength"
-        found.append(_number("corrupted_accuracy", "corrupted %", words, _corrupted, "{:.2f}", scale=100))
-    found += [
+
+
+def _benchmark_columns(results: Results) -> list[Column]:
+    """Return the columns of further thread counts, batch sizes and emulated cores, as far as they were measured."""
+    threads_columns = [
         _number(
-            "unique_accuracy",
-            "unique %",
-            "accuracy on test images that stand nowhere else",
-            _unique,
+            f"median_{threads}_threads_ms",
+            f"{threads} threads ms",
+            f"inference of one face on {threads} threads, median",
+            lambda row, threads=threads: _median(row, threads),  # type: ignore[misc]
+            "{:.3f}",
+        )
+        for threads in results.effort.threads[1:]
+    ]
+    batch_columns = [
+        _number(
+            f"images_per_second_batch_{batch}",
+            "images/s",
+            f"in batches of {batch}, at the fastest thread count",
+            lambda row, batch=batch: _throughput(row, batch),  # type: ignore[misc]
+            "{:,.0f}",
+        )
+        for batch in results.effort.batches
+    ]
+    core_columns = [
+        _number(
+            f"instructions_{core}",
+            f"M instr. {core.removeprefix('cortex-')}",
+            f"millions of instructions per inference on an emulated {core}; not a measure of time",
+            lambda row, core=core: _instructions(row, core),  # type: ignore[misc]
             "{:.2f}",
-            scale=100,
-        ),
-        _number("ece", "ECE %", "gap between confidence and accuracy, over 15 bins", _ece, "{:.2f}", scale=100),
-        _number(
-            "confidence_drift",
-            "confidence pp",
-            "mean largest probability less the float model's, in percentage points",
-            lambda row: row.drop.confidence if row.drop else None,
-            "{:+.2f}",
-            scale=100,
-        ),
-        _number("peak_bytes", "peak MB", "highest resident memory of its process", _peak, "{:.0f}", scale=1e-6),
-        _number("load_ms", "load ms", "fresh process: runtime's import and the file", _cold("load"), "{:.0f}"),
-        _number("first_call_ms", "first ms", "the first call after loading", _cold("first_call"), "{:.2f}"),
-        _number(
-            "spread", "spread %", "slowest round over fastest round", _timing(lambda t: t.spread), "{:.0f}", scale=100
-        ),
+            scale=1e-6,
+        )
+        for core in dict.fromkeys(item.core for row in results.rows for item in row.instructions)
     ]
-    return found
+    return [*threads_columns, *batch_columns, *core_columns]
+
+
+def _further_columns() -> list[Column]:
+    """Return the columns of calibration, memory, cold start and noise."""
+    unique = "accuracy on test images without duplicates elsewhere"
+    drift = "mean confidence minus the float model's, in percentage points"
+    load = "in a new process: import of the runtime, and the file"
+    spread = "slowest round's median over the fastest round's, minus 1"
+    return [
+        _number("unique_accuracy", "unique %", unique, _unique, "{:.2f}", scale=100),
+        _number("ece", "ECE %", "expected calibration error, over 15 bins", _ece, "{:.2f}", scale=100),
+        _number("confidence_drift", "confidence pp", drift, _confidence_drift, "{:+.2f}", scale=100),
+        _number("peak_bytes", "peak MB", "peak resident memory of its process", _peak, "{:.0f}", scale=1e-6),
+        _number("load_ms", "load ms", load, _cold("load"), "{:.0f}"),
+        _number("first_call_ms", "first call ms", "the first call after loading", _cold("first_call"), "{:.2f}"),
+        _number("spread", "spread %", spread, _timing(lambda t: t.spread), "{:.0f}", scale=100),
+    ]
 
 
 def to_csv(results: Results) -> str:
-    """Return one line a row with every column, the keys of the figures, and the failure if there was one."""
-    shown = columns(results)
+    """Return csv with a line per row: all columns, what identifies the row, further metrics, and the failure if any."""
+    table_columns = columns(results)
     keys = ["sha256", "kind", "format", "variant", "precision"]
     keys += ["network", "runtime", "beside", "multiply_adds"]
-    tails = ["p95_ms", "p99_ms"]
+    quantiles = ["p95_ms", "p99_ms"]
     drops = ["accuracy_low", "accuracy_high", "drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "failure"]
+    source = ["data_sha256", "cpu", "effort"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(column.key for column in shown), *keys, *tails, *drops, "data_sha256", "cpu", "effort"])
+    writer.writerow([*(column.key for column in table_columns), *keys, *quantiles, *drops, *source])
     for row in results.rows:
         drop = row.drop
-        timed = row.headline
-        tail = [timed.p95, timed.p99] if timed else [None] * 2
-        share = [row.accuracy.low, row.accuracy.high] if row.accuracy else [None] * 2
-        figures = [drop.low, drop.high, drop.p, drop.agreement] if drop else [None] * 4
+        timing = row.headline
+        timing_values = [timing.p95, timing.p99] if timing else [None] * 2
+        accuracy_values = [row.accuracy.low, row.accuracy.high] if row.accuracy else [None] * 2
+        drop_values = [drop.low, drop.high, drop.p, drop.agreement] if drop else [None] * 4
         writer.writerow(
             [
-                *(column.value(row) for column in shown),
+                *(column.value(row) for column in table_columns),
                 *(getattr(row, key) for key in keys[:-1]),
                 row.macs.floating + row.macs.integer if row.macs else None,
-                *tail,
-                *share,
-                *figures,
+                *timing_values,
+                *accuracy_values,
+                *drop_values,
                 row.failure,
                 results.data.digest,
                 results.machine.cpu,
@@ -160,8 +165,8 @@ def _number(
     key: str, title: str, explanation: str, value: Callable[[Row], float | None], pattern: str, *, scale: float = 1.0
 ) -> Column:
     def text(row: Row) -> str:
-        found = value(row)
-        return "" if found is None else minus(pattern.format(found * scale))
+        number = value(row)
+        return "" if number is None else minus(pattern.format(number * scale))
 
     return Column(key, title, explanation, value, text)
 
@@ -179,8 +184,12 @@ def _ece(row: Row) -> float | None:
 
 
 def _corrupted(row: Row) -> float | None:
-    shares = [found.accuracy for found in row.corrupted if found.strength]
-    return sum(shares) / len(shares) if shares else None
+    accuracies = [corrupted.accuracy for corrupted in row.corrupted if corrupted.strength]
+    return sum(accuracies) / len(accuracies) if accuracies else None
+
+
+def _confidence_drift(row: Row) -> float | None:
+    return row.drop.confidence if row.drop else None
 
 
 def _drop_pp(row: Row) -> float | None:
@@ -202,31 +211,31 @@ def _verdict_text(row: Row) -> str:
 
 
 def _median(row: Row, threads: int) -> float | None:
-    found = row.at(threads)
-    return found.inference.median if found else None
+    latency = row.at(threads)
+    return latency.inference.median if latency else None
 
 
-def _timing(pick: Callable[[Timing], float]) -> Callable[[Row], float | None]:
+def _timing(attribute: Callable[[Timing], float]) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
-        return pick(row.headline) if row.headline else None
+        return attribute(row.headline) if row.headline else None
 
     return value
 
 
-def _whole(row: Row) -> float | None:
-    found = row.at(1)
-    return found.whole.median if found and found.whole else None
+def _end_to_end_ms(row: Row) -> float | None:
+    latency = row.at(1)
+    return latency.whole.median if latency and latency.whole else None
 
 
 def _throughput(row: Row, batch: int) -> float | None:
-    def of(latency: Latency) -> list[float]:
-        return [found.images_per_second for found in latency.throughput if found.batch == batch]
+    def rates(latency: Latency) -> list[float]:
+        return [throughput.images_per_second for throughput in latency.throughput if throughput.batch == batch]
 
-    return max((rate for latency in row.latency for rate in of(latency)), default=None)
+    return max((rate for latency in row.latency for rate in rates(latency)), default=None)
 
 
 def _instructions(row: Row, core: str) -> float | None:
-    return next((found.count for found in row.instructions if found.core == core), None)
+    return next((item.count for item in row.instructions if item.core == core), None)
 
 
 def _peak(row: Row) -> float | None:

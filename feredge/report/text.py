@@ -1,4 +1,4 @@
-"""Results as text: a table for the terminal, and Markdown."""
+"""Results as a terminal table and as Markdown."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import shutil
 from feredge.benchmark.formatting import clocked
 from feredge.benchmark.results import Results, Row
 from feredge.console import rendered, visible
-from feredge.report.recommend import choose
+from feredge.report.recommendation import recommend
 from feredge.report.table import Column, columns
 
-SHOWN = ("file", "bytes", "accuracy", "judged_on", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
-WIDEST = 116
-LONG = 36
-"""Letters from which a file's name may go on in a second line."""
-NARROW = 112
-"""Under this many columns the terminal's table leaves out intervals and p90; they stand in the report."""
+TABLE_COLUMNS = ("file", "bytes", "accuracy", "judged_on", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
+MAX_TABLE_WIDTH = 116
+MAX_NAME_WIDTH = 36
+"""Characters from which a file's name may wrap."""
+FULL_TABLE_WIDTH = 112
+"""Below this width the terminal's table leaves out intervals and p90, which are in the report."""
 
 
 def to_terminal(results: Results, *, width: int | None = None) -> str:
-    """Return a table with colours, and which file to ship. `width` is the terminal's if not given.
+    """Return a coloured table and the recommended file. `width` is the terminal's if not given.
 
     Needs rich, of feredge[workshop].
     """
@@ -28,110 +28,114 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    width = width or min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
-    narrow = width < NARROW
+    width = width or min(shutil.get_terminal_size((MAX_TABLE_WIDTH, 24)).columns, MAX_TABLE_WIDTH)
+    narrow = width < FULL_TABLE_WIDTH
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
-    shown = [column for column in _shown(results) if not (narrow and column.key == "p90_ms")]
+    table_columns = [column for column in _table_columns(results) if not (narrow and column.key == "p90_ms")]
     longest = max((len(visible(row.name)) for row in results.rows), default=0)
-    for column in shown:
-        words = column.key in ("file", "verdict")
+    for column in table_columns:
+        is_text = column.key in ("file", "verdict")
         table.add_column(
             column.title.replace(" ", "\n"),
-            justify="left" if words else "right",
-            no_wrap=not words or (column.key == "file" and longest <= LONG),
-            overflow="fold",  # two names that are cut off may look alike
+            justify="left" if is_text else "right",
+            no_wrap=not is_text or (column.key == "file" and longest <= MAX_NAME_WIDTH),
+            overflow="fold",  # truncated names could look alike
             min_width=len("equivalent") if column.key == "verdict" else None,
         )
-    choice = choose(results)
+    recommendation = recommend(results)
+    recommended = recommendation.row.name if recommendation.row else None
     for row in results.rows:
-        ships = choice.row is not None and row.name == choice.row.name
-        style = "red" if row.failure else "bold green" if ships else "dim" if row.kind == "baseline" else ""
-        cells = [visible(_cell(row, column.key, column.text(row))) for column in shown]
+        row_style = "bold green" if row.name == recommended else "dim" if row.kind == "baseline" else ""
+        cells = [visible(_cell(row, column.key, column.text(row))) for column in table_columns]
         if narrow:
             cells = [cell.partition(" [")[0] for cell in cells]
         cells = [
             cell.replace(", ", "\n") if column.key == "judged_on" else cell
-            for column, cell in zip(shown, cells, strict=True)
+            for column, cell in zip(table_columns, cells, strict=True)
         ]
-        table.add_row(*map(Text, cells), style=style)
+        table.add_row(*map(Text, cells), style="red" if row.failure else row_style)
     failed = [row for row in results.rows if row.failure]
     lines = [Text(visible(f"{row.name} failed: {row.failure}"), style="red") for row in failed]
-    if choice.row:
-        ship = Text(visible(f"Ship {choice.row.name}."), style="bold green")
-        lines.append(Text.assemble(ship, " ", Text(visible(" ".join(choice.steps)))))
-    lines += [Text(visible(line), style="dim") for line in (*choice.cautions, *_footnotes(results))]
-    warning = [] if choice.row else [Text(visible(" ".join(choice.steps)), style="bold red")]
-    return rendered(*warning, table, *lines, width=width)
+    reasons = visible(" ".join(recommendation.reasons))
+    if recommended is not None:
+        ship = Text(visible(f"Ship {recommended}."), style="bold green")
+        lines.append(Text.assemble(ship, " ", Text(reasons)))
+    lines += [Text(visible(line), style="dim") for line in (*recommendation.warnings, *_footnotes(results))]
+    error = [Text(reasons, style="bold red")] if recommended is None else []
+    return rendered(*error, table, *lines, width=width)
 
 
 def to_markdown(results: Results) -> str:
-    """Return the table as Markdown, with what it was measured on below it."""
-    shown = _shown(results)
-    choice = choose(results)
+    """Return the table as Markdown, with the recommended file, machine and data below it."""
+    table_columns = _table_columns(results)
+    recommendation = recommend(results)
+    recommended = recommendation.row.name if recommendation.row else None
+    reasons = plain_text(" ".join(recommendation.reasons))
     lines = [
-        *([] if choice.row else [f"**{plain_text(' '.join(choice.steps))}**", ""]),
-        "| " + " | ".join(column.title for column in shown) + " |",
-        "| " + " | ".join("---" if column.key in ("file", "verdict") else "---:" for column in shown) + " |",
+        *([f"**{reasons}**", ""] if recommended is None else []),
+        "| " + " | ".join(column.title for column in table_columns) + " |",
+        "| " + " | ".join("---" if column.key in ("file", "verdict") else "---:" for column in table_columns) + " |",
     ]
     for row in results.rows:
-        ships = choice.row is not None and row.name == choice.row.name
-        name, *cells = (_cell(row, column.key, column.text(row)) for column in shown)
+        name, *cells = (_cell(row, column.key, column.text(row)) for column in table_columns)
         code = code_span(name).replace("|", "\\|")
-        cells = [f"**{code}**" if ships else code, *(plain_table_cell(cell) for cell in cells)]
+        cells = [f"**{code}**" if row.name == recommended else code, *(plain_table_cell(cell) for cell in cells)]
         lines.append("| " + " | ".join(cells) + " |")
-    if choice.row:
-        lines += ["", f"**Ship {code_span(choice.row.name)}.** " + plain_text(" ".join(choice.steps))]
-    lines += ["", *(f"* {plain_text(line)}" for line in (*choice.cautions, *_footnotes(results)))]
+    if recommended is not None:
+        lines += ["", f"**Ship {code_span(recommended)}.** {reasons}"]
+    lines += ["", *(f"* {plain_text(line)}" for line in (*recommendation.warnings, *_footnotes(results)))]
     return "\n".join(lines) + "\n"
 
 
 def plain_text(text: str) -> str:
-    """Return text that Markdown shows as it is: no HTML, links, pictures, code, emphasis or lines of its own."""
+    """Escape text for Markdown, so that it makes no HTML, links, images, code, emphasis or new lines."""
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", visible(text))
 
 
 def plain_table_cell(text: str) -> str:
-    """Return what a table's cell shows as it is. Intervals keep their brackets, which nothing here makes a link."""
+    """Escape text for a Markdown table cell. Intervals keep their square brackets, which make no link here."""
     return re.sub(r"([\\`*<>|])", r"\\\1", visible(text))
 
 
 def code_span(text: str) -> str:
-    """Return text as code in Markdown, between more backticks than stand in it."""
+    """Return a Markdown code span, delimited by more backticks than the text has in a row."""
     text = visible(text)
     longest = max(map(len, re.findall("`+", text)), default=0)
     space = " " * (longest > 0)
     return f"{'`' * (longest + 1)}{space}{text}{space}{'`' * (longest + 1)}"
 
 
-def _shown(results: Results) -> list[Column]:
-    return [column for column in columns(results) if column.key in SHOWN or column.key.startswith("instructions_")]
+def _table_columns(results: Results) -> list[Column]:
+    return [
+        column for column in columns(results) if column.key in TABLE_COLUMNS or column.key.startswith("instructions_")
+    ]
 
 
 def _cell(row: Row, key: str, text: str) -> str:
     if row.failure and key == "verdict":
         return "failed"
-    timed = row.at(1)
-    if key != "median_ms" or timed is None:
+    latency = row.at(1)
+    if key != "median_ms" or latency is None:
         return text
-    return f"{'!' if timed.invalid else ''}{clocked(timed.inference)}"
+    return f"{'!' if latency.invalid else ''}{clocked(latency.inference)}"
 
 
 def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.effort
     noisy = any(row.headline is not None and row.headline.noisy for row in results.rows)
-    slowed = any(row.slowed for row in results.rows)
-    whole = "float accuracy" if results.reference else "accuracy of the same network in float32"
+    throttled = any(row.slowed for row in results.rows)
+    reference = "float model's accuracy" if results.reference else "accuracy of the same network in float32"
     images = "test images" if any(row.images for row in results.rows) else f"{data.total:,} test images"
-    counted = {found.core for row in results.rows for found in row.instructions}
-    cores = "Instructions: millions an inference, counted on emulated cores by qemu; no time follows from them."
+    has_instructions = any(row.instructions for row in results.rows)
+    instructions = "Instructions: millions per inference, counted by qemu on emulated cores; not a measure of time."
     return [
         *results.notes,
-        *([cores] if counted else []),
-        f"Drop: {whole} minus the file's over the same {images}, percentage points, with a 95% interval by paired "
-        f"bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
+        *([instructions] if has_instructions else []),
+        f"Drop: {reference} minus the file's over the same {images}, in percentage points, with a 95% interval by "
+        f"paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
         f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outlier removed"
         + ("; ~ rounds differ by more than 10%" if noisy else "")
-        + ("; ! the clock was held down in a round, which is invalid." if slowed else "."),
+        + ("; ! some rounds had CPU throttling and are excluded from the verdicts." if throttled else "."),
         f"{machine.cpu}, {machine.cores} cores, governor {machine.governor}, {machine.system}; data {data.source}, "
         f"SHA-256 {data.digest[:12]}; measured {results.measured[:10]}.",
     ]

@@ -137,7 +137,7 @@ def _train_once(
         if splits.dropped:
             found += f"; {splits.dropped:,} were left out as duplicates of test or validation images"
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
-    if recipe.schedule.validates and not len(splits.validation):
+    if recipe.schedule.uses_validation and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
     taught = None if given.soft_labels is None else given.soft_labels.of(splits.train)
     size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.repeat
@@ -343,9 +343,9 @@ def _standard(split: Dataset) -> tuple[float, float]:
 
 def _chosen_on(recipe: Recipe) -> str | None:
     """Return the split whose figures had a say in the weights: `test` makes its own figure flatter."""
-    if not recipe.schedule.chooses:
+    if not recipe.schedule.uses_metrics:
         return None
-    if not recipe.schedule.validates:
+    if not recipe.schedule.uses_validation:
         return "train"
     return "test" if recipe.data.validation_is_test else "validation"
 

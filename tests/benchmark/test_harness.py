@@ -77,8 +77,8 @@ def test_a_file_that_failed_its_export_is_a_row(run: RunFolder, faces: Dataset, 
     assert Results.read(run.results) == results == standing(run, faces, quick=True)
     assert "its export failed" in to_terminal(results, width=200)
     selection = select(results, Budget())
-    assert selection.winner is not None and selection.winner.failure is None
-    assert (row, f"could not be measured ({row.failure})") in selection.others
+    assert selection.selected is not None and selection.selected.failure is None
+    assert (row, f"could not be measured ({row.failure})") in selection.rejected
 
 
 def test_results_stand_until_something_changes(run: RunFolder, faces: Dataset, small: Effort) -> None:

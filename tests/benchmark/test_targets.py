@@ -21,7 +21,7 @@ from feredge.inference.artifact import CARD_KEY, Card
 from feredge.inference.contract import CLASSES, InputContract
 from feredge.inference.runtimes import open_artifact
 from feredge.recipes.schema import DataView
-from feredge.report import choose, faces, to_markdown
+from feredge.report import flip_thumbnails, recommend, to_markdown
 from feredge.report.page import to_html
 
 DATA = "drawn:700"
@@ -86,15 +86,16 @@ def test_many_targets_are_rows_named_apart(folder: Path, workshop: Workshop, tmp
     )  # pixels times 2/255 and back lose float32's last digits, which 2,304 terms add up
     assert results.rows[0].macs is not None and results.rows[0].macs.floating == 2304 * 7
     assert results.rows[0].roofline is not None and results.rows[0].roofline > 0
-    choice = choose(results)
-    assert choice.row is not None and any("networks on the same images" in step for step in choice.steps)
+    recommendation = recommend(results)
+    assert recommendation.row is not None
+    assert any("networks on the same images" in reason for reason in recommendation.reasons)
     assert "peer.onnx has no feredge card" in to_markdown(results)
     # The images that flipped are named by their rows in the data, and can be drawn from it.
     dataset = load(DATA)
     rows = {row: label for row, label, *_ in rough.drop.flipped}
     assert rows and len(rough.drop.flipped) == sum(map(sum, rough.drop.flips))
     assert all(dataset.labels[row] == label for row, label in rows.items())
-    drawn = faces(results, [dataset])
+    drawn = flip_thumbnails(results, [dataset])
     assert drawn and set(drawn) <= {found[0] for row in results.rows if row.drop for found in row.drop.flipped}
 
 
@@ -223,7 +224,7 @@ def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, mon
     assert row.drop is not None and row.drop.agreement == 1.0
     gap = np.abs(evidence[f"{row.name}/probabilities"] - evidence["dense.float32.onnx/probabilities"]).max()
     assert gap < 1e-4  # the order of 2,304 float32 additions
-    assert choose(results).row in [row for row in results.rows if not row.runtime]
+    assert recommend(results).row in [row for row in results.rows if not row.runtime]
 
 
 def test_a_tflite_file_without_xnnpack_and_as_a_foreign_one(tmp_path: Path) -> None:

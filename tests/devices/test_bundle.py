@@ -119,7 +119,7 @@ def test_rounds_with_the_clock_held_down_are_shown(made_up_results: Results) -> 
     assert timed and timed.invalid == (2,)
     assert Results.from_json(made_up_results.to_json()) == made_up_results
     for text in (report.to_markdown(made_up_results), report.to_terminal(made_up_results)):
-        assert "!0.200" in text and "The clock was held down (throttled) in rounds of 1 file" in " ".join(text.split())
+        assert "!0.200" in text and "CPU throttling (throttled) in rounds of 1 file" in " ".join(text.split())
 
 
 def test_other_data_are_refused(toy_run: RunFolder, tmp_path: Path) -> None:

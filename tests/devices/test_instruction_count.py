@@ -116,7 +116,7 @@ def test_counts_are_shown_and_never_as_time(made_up_results: Results) -> None:
     results = replace(made_up_results, rows=tuple(rows))
     assert Results.from_json(results.to_json()) == results
     text = report.to_markdown(results)
-    assert "M instr. a72" in text and "| 5.15 |" in text and "no time follows from them" in text
+    assert "M instr. a72" in text and "| 5.15 |" in text and "not a measure of time" in text
     assert "instructions_cortex-a72" in report.to_csv(results).splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""Recipes: what is read back, what is refused, and what the refusal says."""
+"""Recipes: round trips, validation and error messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feredge.errors import RecipeError
 from feredge.recipes.schema import Augmentation, Network, Recipe, Schedule, Training
 
 
-def _refusal(tmp_path: Path, text: str) -> str:
+def _error_message(tmp_path: Path, text: str) -> str:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(RecipeError) as caught:
@@ -25,13 +25,13 @@ def _refusal(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_of_ours_loads(name: str) -> None:
-    """Guards the recipes that are shipped: no typing error in a key, and the file's stem is the name."""
+def test_every_built_in_recipe_loads(name: str) -> None:
+    """Guards the built-in recipes: valid keys and values, and the file's stem is the name."""
     assert recipes.load(name).name == name
 
 
-def test_a_recipe_may_say_nothing(tmp_path: Path) -> None:
-    """Guards the defaults: an empty file is a whole recipe, named after its file."""
+def test_an_empty_recipe_has_all_defaults(tmp_path: Path) -> None:
+    """Guards the defaults: an empty file is a complete recipe, named after its file."""
     (tmp_path / "plain.toml").write_text("")
     assert recipes.load(tmp_path / "plain.toml") == Recipe(name="plain")
 
@@ -42,8 +42,8 @@ def test_a_recipe_may_say_nothing(tmp_path: Path) -> None:
     st.lists(st.tuples(st.integers(1, 64), st.integers(1, 3)), min_size=1, max_size=4),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
 )
-def test_what_is_dumped_reads_back_equal(tmp_path: Path, rate: float, stages: list[tuple[int, int]], name: str) -> None:
-    """Guards resuming, which compares the run folder's recipe with the one asked for, floats to the last bit."""
+def test_a_dumped_recipe_loads_equal(tmp_path: Path, rate: float, stages: list[tuple[int, int]], name: str) -> None:
+    """Guards resuming, which compares the run folder's recipe with the requested one, floats bit by bit."""
     channels, blocks = zip(*stages, strict=True)
     recipe = Recipe(
         name=name, network=Network(channels=tuple(channels), blocks=tuple(blocks)), training=Training(rate=rate)
@@ -54,7 +54,7 @@ def test_what_is_dumped_reads_back_equal(tmp_path: Path, rate: float, stages: li
 
 
 def test_an_unknown_recipe_suggests_the_nearest() -> None:
-    """Guards the answer to a misspelt name."""
+    """Guards the message for a misspelt name."""
     with pytest.raises(RecipeError, match="unknown recipe 'nanno'; did you mean 'nano'"):
         recipes.load("nanno")
     with pytest.raises(RecipeError, match=r"known are .*nano"):
@@ -62,9 +62,11 @@ def test_an_unknown_recipe_suggests_the_nearest() -> None:
 
 
 def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
-    """Guards against a setting that is silently not used because of a typing error, in a table or above them."""
-    assert _refusal(tmp_path, "[training]\nepoch = 3") == ": training: unknown key 'epoch'; did you mean 'epochs'?"
-    assert "did you mean 'network'" in _refusal(tmp_path, "[networks]\nstem = 3")
+    """Guards against a misspelt key that is silently ignored, in a section or at the top level."""
+    assert (
+        _error_message(tmp_path, "[training]\nepoch = 3") == ": training: unknown key 'epoch'; did you mean 'epochs'?"
+    )
+    assert "did you mean 'network'" in _error_message(tmp_path, "[networks]\nstem = 3")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[training]\nseed = 4294967295\nrepeats = 2", "seeds from 0 to 4294967295"),
         ("[augmentation]\nzoom = 1.0", "augmentation.zoom from 0 to under 1"),
         ("[compression]\nvariants = []", "at least one of compression.variants"),
-        ("[export]\nformats = []", "a file to write, found no precision that its formats are written in"),
+        ("[export]\nformats = []", "at least one output file, found no precision that its formats support"),
         ("[compression]\nvariants = ['pruned']", "expected a variant dense, pruned-1 to pruned-99"),
         ("[export]\nprecisions = ['int4']", "export.precisions: unknown 'int4'"),
         ("[export]\nopset = 19", "export.opset from 13 to 18"),
@@ -109,12 +111,12 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[training", "expected TOML"),
     ],
 )
-def test_meaningless_values_are_refused(tmp_path: Path, text: str, expected: str) -> None:
-    """Guards each rule: refused before any slow work, in one line that names the key."""
-    assert expected in _refusal(tmp_path, text)
+def test_invalid_values_are_rejected(tmp_path: Path, text: str, expected: str) -> None:
+    """Guards each rule: rejected before any slow work, in one line that names the key."""
+    assert expected in _error_message(tmp_path, text)
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_recipes_are_rejected(tmp_path: Path) -> None:
     """Guards missing files and binary ones."""
     with pytest.raises(RecipeError, match="cannot be read"):
         recipes.load(tmp_path / "none.toml")
@@ -126,7 +128,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=60))
 def test_any_bytes_are_a_recipe_or_an_error(tmp_path: Path, data: bytes) -> None:
-    """Guards the reader against anything a file can hold: RecipeError is the only way out."""
+    """Guards the reader against arbitrary contents: RecipeError is its only exception."""
     path = tmp_path / "any.toml"
     path.write_bytes(data)
     try:
@@ -136,14 +138,14 @@ def test_any_bytes_are_a_recipe_or_an_error(tmp_path: Path, data: bytes) -> None
 
 
 def test_groups_of_classes(tmp_path: Path) -> None:
-    """Guards the one bit of grammar inside a string: names, sums of names, and spaces anywhere."""
+    """Guards the grammar of `data.classes`: names, sums of names, and spaces anywhere."""
     (tmp_path / "r.toml").write_text('[data]\nclasses = ["happy", " bad=sad +angry "]')
     assert recipes.load(tmp_path / "r.toml").data.groups == {"happy": ("happy",), "bad": ("sad", "angry")}
     assert recipes.load("nano").data.groups == {}
 
 
 @pytest.mark.parametrize(
-    ("schedule", "chooses", "validates"),
+    ("schedule", "uses_metrics", "uses_validation"),
     [
         (Schedule(), False, False),
         (Schedule(watch="train_loss", keep="best"), True, False),
@@ -154,30 +156,30 @@ def test_groups_of_classes(tmp_path: Path) -> None:
         (Schedule(stop_watch="validation_loss", watch="train_loss", keep="best"), True, False),
     ],
 )
-def test_which_figures_have_a_say(schedule: Schedule, chooses: bool, validates: bool) -> None:
-    """Guards `chosen_on`: a figure that nothing goes by has chosen nothing."""
-    assert (schedule.chooses, schedule.validates) == (chooses, validates)
+def test_which_metrics_a_training_depends_on(schedule: Schedule, uses_metrics: bool, uses_validation: bool) -> None:
+    """Guards `chosen_on`: a metric that nothing depends on has selected nothing."""
+    assert (schedule.uses_metrics, schedule.uses_validation) == (uses_metrics, uses_validation)
 
 
-def test_what_came_later_leaves_older_runs_alone() -> None:
-    """Guards run folders and checkpoints: settings that nano does not use are not in its resolved recipe.
+def test_added_keys_leave_older_digests_unchanged() -> None:
+    """Guards run folders and checkpoints: `added` keys that a recipe does not set are not in its plain values.
 
-    The digest is the one that nano's first checkpoints carried, when it was this network.
+    The digest is that of a network of these settings before the keys were added.
     """
     plain = ["augmentation.crop=0", "augmentation.whole=0", "augmentation.interpolation=linear"]
     milder = ["training.weight_decay=1e-4", "augmentation.scale=0.15", "augmentation.rotate=10", "augmentation.erase=0"]
     older = ["network.stem=32", "network.pool=average", "training.epochs=60", *plain, *milder]
-    nano = recipes.load("nano", changes=older)
+    nano = recipes.load("nano", overrides=older)
     sections = ("data", "network", "training", "augmentation")
     first = "2a2ab8e67bb5ebcd28b77111077f1ab6f6b58e24560d5faef45be9118a56076c"
     assert nano.digest(*sections) == nano.digest(*sections, "schedule") == first
     assert "schedule" not in nano.to_json() and "name" not in nano.to_json()["network"]
-    changed = recipes.load("nano", changes=[*older, "schedule.keep=best", "network.repeat=3"])
+    changed = recipes.load("nano", overrides=[*older, "schedule.keep=best", "network.repeat=3"])
     assert changed.to_json()["network"]["repeat"] == 3 and changed.digest(*sections, "schedule") != first
 
 
-def test_digest_follows_its_sections_only() -> None:
-    """Guards reuse: another augmentation must change a training's identity, and leave the network's alone."""
+def test_a_digest_depends_on_its_sections_only() -> None:
+    """Guards reuse: a changed augmentation changes its own section's digest and no other."""
     nano = recipes.load("nano")
     other = dataclasses.replace(nano, augmentation=Augmentation(rotate=1.0))
     assert nano.digest("network", "training") == other.digest("network", "training")

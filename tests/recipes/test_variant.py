@@ -1,4 +1,4 @@
-"""Names of variants: what they say, and what is no name."""
+"""Variant names: parsing and rejection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from feredge.recipes.variant import Variant, parse
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("name", "variant"),
     [
         ("dense", Variant("dense")),
         ("qat", Variant("dense", quantized=True)),
@@ -20,10 +20,10 @@ from feredge.recipes.variant import Variant, parse
         ("channels-5-qat", Variant("channels", 5, quantized=True)),
     ],
 )
-def test_names_say_what_was_done(name: str, what: Variant) -> None:
-    """Guards the grammar, and that a variant trained for int8 knows the one it starts from."""
-    assert parse(name) == what
-    assert what.base == name.removesuffix("-qat").replace("qat", "dense")
+def test_valid_names_are_parsed(name: str, variant: Variant) -> None:
+    """Guards the grammar, and the variant that quantization-aware training starts from."""
+    assert parse(name) == variant
+    assert variant.base == name.removesuffix("-qat").replace("qat", "dense")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_names_say_what_was_done(name: str, what: Variant) -> None:
         *("qat-80", "sparse-80", "channels-96", "Pruned-80", "pruned-80-qat-qat", "dense-1", "dense-qat"),
     ),
 )
-def test_other_names_are_refused(name: str) -> None:
-    """Guards a file's name against promising what was never done."""
+def test_invalid_names_are_rejected(name: str) -> None:
+    """Guards the names of artifacts, which state the compression."""
     with pytest.raises(RecipeError, match="expected a variant dense, pruned-1 to pruned-99"):
         parse(name)

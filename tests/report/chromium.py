@@ -1,4 +1,4 @@
-"""Headless Chromium over its debugging pipe: two file descriptors and JSON, no driver and no packages."""
+"""Headless Chromium over its debugging pipe: two file descriptors and JSON, without driver or packages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# No sandbox, because tests also run as root; nothing in the background that would look for a network.
-FLAGS = (
+PROGRAM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# No sandbox, because tests also run as root; no background services that use the network.
+COMMAND_LINE_FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--remote-debugging-pipe"),
 )
@@ -23,34 +23,34 @@ FLAGS = (
 
 def find() -> str | None:
     """Return the path of an installed Chromium."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+    return next((path for name in PROGRAM_NAMES if (path := shutil.which(name))), None)
 
 
 class Page:
-    """One page in one browser. `complaints` collects exceptions, console errors and refused or foreign requests."""
+    """One page in one browser. `browser_errors` has exceptions, console errors, and refused or external requests."""
 
     def __init__(self, program: str, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        self.complaints: list[str] = []
+        self.browser_errors: list[str] = []
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         self._number = 0
         self._pending = b""
-        command_in, self._to = os.pipe()
-        self._from, answers_out = os.pipe()
+        command_input, self._commands = os.pipe()
+        self._messages, message_output = os.pipe()
 
-        def wire() -> None:  # Chromium reads from descriptor 3 and writes to 4
-            moved_in, moved_out = os.dup(command_in), os.dup(answers_out)
-            os.dup2(moved_in, 3)
-            os.dup2(moved_out, 4)
+        def set_descriptors() -> None:  # Chromium reads from descriptor 3 and writes to 4
+            input_copy, output_copy = os.dup(command_input), os.dup(message_output)
+            os.dup2(input_copy, 3)
+            os.dup2(output_copy, 4)
 
         self._process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={self._profile}"],
-            preexec_fn=wire,
+            [program, *COMMAND_LINE_FLAGS, f"--user-data-dir={self._profile}"],
+            preexec_fn=set_descriptors,
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(command_in)
-        os.close(answers_out)
+        os.close(command_input)
+        os.close(message_output)
         self._session = ""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -65,18 +65,18 @@ class Page:
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send one command and return its result."""
         self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
+        command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
-            message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
+            command["sessionId"] = self._session
+        os.write(self._commands, json.dumps(command).encode() + b"\0")
         while True:
-            answer = self._receive()
-            if answer.get("id") == self._number:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']['message']}")
-                result: dict[str, Any] = answer["result"]
+            message = self._receive()
+            if message.get("id") == self._number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']['message']}")
+                result: dict[str, Any] = message["result"]
                 return result
-            self._note(answer)
+            self._record(message)
 
     def run(self, expression: str) -> Any:
         """Evaluate JavaScript, wait for a promise, and return its plain value."""
@@ -107,14 +107,14 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name])
 
-    def picture(self, path: Path, *, whole: bool = True) -> None:
-        """Write a screenshot as PNG, of the whole page or of what the window shows."""
-        data = self.send("Page.captureScreenshot", captureBeyondViewport=whole, format="png")["data"]
+    def screenshot(self, path: Path, *, full_page: bool = True) -> None:
+        """Write a screenshot as PNG, of the full page or of the viewport."""
+        data = self.send("Page.captureScreenshot", captureBeyondViewport=full_page, format="png")["data"]
         path.write_bytes(base64.b64decode(data))
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._pending:
-            data = os.read(self._from, 1 << 20)
+            data = os.read(self._messages, 1 << 20)
             if not data:
                 raise RuntimeError(f"Chromium ended with code {self._process.wait()}")
             self._pending += data
@@ -122,16 +122,16 @@ class Page:
         value: dict[str, Any] = json.loads(line)
         return value
 
-    def _note(self, event: dict[str, Any]) -> None:
+    def _record(self, event: dict[str, Any]) -> None:
         method, details = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
-            self.complaints.append(str(details["exceptionDetails"]))
+            self.browser_errors.append(str(details["exceptionDetails"]))
         if method == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert"):
-            self.complaints.append(f"console: {details['args']}")
+            self.browser_errors.append(f"console: {details['args']}")
         if method == "Log.entryAdded" and details["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(details["entry"]["text"])
+            self.browser_errors.append(details["entry"]["text"])
         if method == "Network.requestWillBeSent" and not details["request"]["url"].startswith(("file:", "data:")):
-            self.complaints.append(f"asked the network for {details['request']['url']}")
+            self.browser_errors.append(f"network request: {details['request']['url']}")
 
     def __enter__(self) -> Self:
         return self
@@ -147,6 +147,6 @@ class Page:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        os.close(self._to)
-        os.close(self._from)
+        os.close(self._commands)
+        os.close(self._messages)
         shutil.rmtree(self._profile, ignore_errors=True)

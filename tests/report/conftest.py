@@ -1,4 +1,4 @@
-"""Made-up results with the shape of a real run: every kind of row, every verdict, a failure. No figure is measured."""
+"""Synthetic results of the shape of a real run: every kind of row and verdict, and a failure. Nothing is measured."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from feredge.benchmark.metrics import Cold, Corrupted, Latency, Memory, Throughp
 from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.inference.contract import CLASSES
 
-IMAGES = 3589
-NAMES = {
+TEST_IMAGES = 3589
+VARIANT_NOISE = {
     "dense": (0.004, ("float32", "float16", "dynamic-int8", "int8")),
     "pruned-80": (0.02, ("float32", "float16", "dynamic-int8", "int8")),
     "qat": (0.006, ("float32", "float16", "dynamic-int8", "int8")),
 }
-BYTES = {"float32": 402_000, "float16": 206_000, "dynamic-int8": 118_000, "int8": 121_000}
-SPEED = {"float32": 0.42, "float16": 0.43, "dynamic-int8": 0.51, "int8": 0.16}
+SIZE_BYTES = {"float32": 402_000, "float16": 206_000, "dynamic-int8": 118_000, "int8": 121_000}
+MEDIAN_MS = {"float32": 0.42, "float16": 0.43, "dynamic-int8": 0.51, "int8": 0.16}
 
 
-def made_up() -> Results:
+def synthetic_results() -> Results:
     """Return results of a float model, 21 files (one failed), and two baselines."""
     random = np.random.default_rng(3)
-    labels = random.choice(7, IMAGES, p=(0.13, 0.02, 0.14, 0.25, 0.17, 0.12, 0.17))
-    logits = random.normal(size=(IMAGES, 7)) + 2.3 * np.eye(7)[labels] * random.random((IMAGES, 1)) * 2
+    labels = random.choice(7, TEST_IMAGES, p=(0.13, 0.02, 0.14, 0.25, 0.17, 0.12, 0.17))
+    logits = random.normal(size=(TEST_IMAGES, 7)) + 2.3 * np.eye(7)[labels] * random.random((TEST_IMAGES, 1)) * 2
     effort = latency.effort("default", seed=1)
     effort = dataclasses.replace(effort, threads=(1, 4))
 
@@ -40,11 +40,11 @@ def made_up() -> Results:
 
     def row(name: str, kind: str, variant: str, precision: str, size: int, ms: float, noise: float) -> Row:
         probabilities = softmax(logits + random.normal(scale=noise, size=logits.shape)) if noise else reference
-        wobble = 0.09 if name.startswith("dense.float16") else 0.01
+        jitter = 0.09 if name.startswith("dense.float16") else 0.01
 
         def timing(scale: float) -> latency.Timing:
             rounds = [
-                ms * scale * 1e6 * (1 + random.normal(scale=wobble)) * (1 + random.gamma(0.5, 0.03, 900))
+                ms * scale * 1e6 * (1 + random.normal(scale=jitter)) * (1 + random.gamma(0.5, 0.03, 900))
                 for _ in range(5)
             ]
             return latency.summarize(rounds)
@@ -76,18 +76,18 @@ def made_up() -> Results:
         )
 
     rows = [row("float", "float", "dense", "float32", 1_240_000, 1.94, 0)]
-    for variant, (noise, precisions) in NAMES.items():
+    for variant, (noise, precisions) in VARIANT_NOISE.items():
         for precision in precisions:
             for kind in ("tflite", "onnx"):
                 if (precision, kind) == ("float16", "onnx"):
                     continue
-                lossy = noise * (1 if "float" in precision else 8) + (
+                precision_noise = noise * (1 if "float" in precision else 8) + (
                     0.9 if (variant, precision) == ("pruned-80", "int8") else 0
                 )
-                speed = SPEED[precision] * (0.85 if kind == "onnx" else 1)
-                size = int(BYTES[precision] * (1.07 if kind == "onnx" else 1) * (1 + 0.01 * len(variant)))
-                found = row(f"{variant}.{precision}.{kind}", "artifact", variant, precision, size, speed, lossy)
-                rows.append(found)
+                median_ms = MEDIAN_MS[precision] * (0.85 if kind == "onnx" else 1)
+                size = int(SIZE_BYTES[precision] * (1.07 if kind == "onnx" else 1) * (1 + 0.01 * len(variant)))
+                name = f"{variant}.{precision}.{kind}"
+                rows.append(row(name, "artifact", variant, precision, size, median_ms, precision_noise))
     rows[7] = dataclasses.replace(
         rows[7],
         failure="predict: the worker was ended by SIGSEGV: <b>not HTML</b>",
@@ -99,7 +99,7 @@ def made_up() -> Results:
     rows.append(row("random-forest", "baseline", "classical", "float32", 88_000_000, 11.2, 2.6))
     counts = tuple(map(int, np.bincount(labels, minlength=7)))
     machine = Machine(
-        "Made-up CPU for tests",
+        "Synthetic CPU",
         "x86_64",
         ("avx2", "avx512_vnni"),
         4,
@@ -109,11 +109,11 @@ def made_up() -> Results:
         {"python": "3.11"},
         0.1,
     )
-    data = Data("made-up.csv", "ab" * 32, CLASSES, counts, 268, 2251)
-    return Results({"name": "made-up"}, data, machine, effort, "2026-01-02T03:04:05+00:00", tuple(rows))
+    data = Data("synthetic.csv", "ab" * 32, CLASSES, counts, 268, 2251)
+    return Results({"name": "synthetic"}, data, machine, effort, "2026-01-02T03:04:05+00:00", tuple(rows))
 
 
 @pytest.fixture(scope="session")
 def results() -> Results:
-    """Made-up results."""
-    return made_up()
+    """Synthetic results."""
+    return synthetic_results()

@@ -1,4 +1,4 @@
-"""Results side by side: matched by file, and never compared where the data differ."""
+"""Comparison of results: files matched by name, accuracy compared on the same test images only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 from feredge.benchmark.results import Results
 from feredge.errors import ResultsError
-from feredge.report import to_comparison
-from feredge.report.side_by_side import to_page
+from feredge.report import comparison_to_markdown
+from feredge.report.comparison_page import comparison_to_html
 
 
-def test_a_result_beside_a_slower_machines(results: Results) -> None:
+def test_ratios_against_a_slower_machine(results: Results) -> None:
     """Guards ratios and signs: every latency doubled is 2.00, one file fewer is an empty cell, machines are named."""
     rows = []
     for row in results.rows[:-1]:
@@ -24,32 +24,34 @@ def test_a_result_beside_a_slower_machines(results: Results) -> None:
     other = dataclasses.replace(
         results, rows=tuple(rows), machine=dataclasses.replace(results.machine, cpu="Another CPU")
     )
-    lines = to_comparison([results, other]).splitlines()
+    lines = comparison_to_markdown([results, other]).splitlines()
     table = {line.split("|")[1].strip(): line for line in lines if line.startswith("| `")}
     assert len(table) == len(rows)
     assert table["`dense.int8.tflite`"].endswith("| +0.00 | 2.00 |")
     assert table["`dense.int8.onnx`"].replace(" ", "") == "|`dense.int8.onnx`|||||||", "the failed row"
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
-    assert "Another CPU" in lines[-1] and "Made-up CPU" in lines[-2]
+    assert "Another CPU" in lines[-1] and "Synthetic CPU" in lines[-2]
 
 
-def test_other_data_have_no_difference_in_accuracy(results: Results) -> None:
-    """Guards against calling another test set a gain: of other data, of fewer images, of others in like number."""
+def test_other_test_images_have_no_difference_in_accuracy(results: Results) -> None:
+    """Guards against comparing accuracies on different test sets: other data, fewer images, other images."""
     other = dataclasses.replace(results, data=dataclasses.replace(results.data, digest="cd" * 32))
     fewer = dataclasses.replace(results, data=dataclasses.replace(results.data, images=(100,) * 7))
-    here, there = (
+    same_counts, other_counts = (
         dataclasses.replace(results, rows=tuple(dataclasses.replace(row, judged=digest) for row in results.rows))
         for digest in ("ab", "cd")
     )
-    for pair in ((results, other), (results, fewer), (here, there)):
-        (line,) = [line for line in to_comparison(pair).splitlines() if "`dense.int8.tflite`" in line]
+    for pair in ((results, other), (results, fewer), (same_counts, other_counts)):
+        (line,) = [line for line in comparison_to_markdown(pair).splitlines() if "`dense.int8.tflite`" in line]
         assert line.endswith("|  | 1.00 |")
-        assert "accuracies do not compare: 24 files" in to_page(pair) and "same accuracy" not in to_page(pair)
+        assert "accuracies are not comparable: 24 files" in comparison_to_html(
+            pair
+        ) and "same accuracy" not in comparison_to_html(pair)
 
 
-def test_nothing_to_compare_is_said(results: Results) -> None:
-    """Guards the two ways to ask for nothing."""
+def test_nothing_to_compare_is_an_error(results: Results) -> None:
+    """Guards the errors for a single result, and for results without a common file."""
     with pytest.raises(ResultsError, match="at least two results, found 1"):
-        to_comparison([results])
+        comparison_to_markdown([results])
     with pytest.raises(ResultsError, match="files of the same name"):
-        to_comparison([results, dataclasses.replace(results, rows=())])
+        comparison_to_markdown([results, dataclasses.replace(results, rows=())])

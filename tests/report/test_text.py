@@ -1,4 +1,4 @@
-"""Terminal, Markdown and csv: the same figures, aligned, and nothing that only a colour tells."""
+"""Terminal table, Markdown and csv: the same values, aligned, and no information by colour alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from feredge.benchmark.results import Results
 from feredge.report import to_csv, to_markdown, to_terminal
 
 
-def test_the_terminal_table_fits_and_tells_everything(results: Results) -> None:
-    """Guards the widths (no line over the terminal's), the failed row's reason, and what ships."""
+def test_the_terminal_table_is_complete_and_fits_the_width(results: Results) -> None:
+    """Guards the width (no line exceeds the terminal's), the failed row's reason, and the recommended file."""
     pytest.importorskip("rich")
     for width in (80, 116):
         text = re.sub(r"\x1b\[[0-9;]*m", "", to_terminal(results, width=width))
@@ -28,7 +28,7 @@ def test_the_terminal_table_fits_and_tells_everything(results: Results) -> None:
     assert re.search(r"dense\.float16\.tflite.* ~0\.\d{3}", text), "the noisy mark"
 
 
-def test_markdown_is_a_table_with_its_evidence(results: Results) -> None:
+def test_markdown_has_a_table_and_its_source(results: Results) -> None:
     """Guards the README's table: one line a row, as many cells as headings, machine and data named below."""
     lines = to_markdown(results).splitlines()
     cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")]
@@ -37,8 +37,8 @@ def test_markdown_is_a_table_with_its_evidence(results: Results) -> None:
     assert results.machine.cpu in rest and results.data.digest[:12] in rest and "**Ship `" in rest
 
 
-def test_csv_holds_numbers_a_program_can_read(results: Results) -> None:
-    """Guards units and keys: bytes, shares and milliseconds unrounded; a failed row has its reason and no figures."""
+def test_csv_has_unrounded_numbers(results: Results) -> None:
+    """Guards units and keys: bytes, fractions and milliseconds unrounded; a failed row has its reason and no values."""
     rows = list(csv.DictReader(io.StringIO(to_csv(results))))
     assert [row["file"] for row in rows] == [row.name for row in results.rows]
     for line, row in zip(rows, results.rows, strict=True):
@@ -50,12 +50,14 @@ def test_csv_holds_numbers_a_program_can_read(results: Results) -> None:
             assert line["failure"] and line["accuracy"] == line["median_ms"] == ""
 
 
-def test_rows_judged_on_other_images_say_so(results: Results) -> None:
-    """Guards a network of six classes that stands unmarked beside others, above a footnote that is not true of it."""
+def test_rows_with_another_test_set_are_marked(results: Results) -> None:
+    """Guards against a network of other classes that is not marked, above a footnote that does not apply to it."""
     *rows, last = results.rows
     odd = dataclasses.replace(last, images=(10, 20, 30), classes=("a", "b", "c"))
     text = to_markdown(dataclasses.replace(results, rows=(*rows, odd)))
-    assert "| judged on |" in text and "| 60, 3 classes |" in text and "over the same test images" in text
-    assert "judged on" not in to_markdown(results) and f"{results.data.total:,} test images" in to_markdown(results)
+    assert "| test images |" in text and "| 60, 3 classes |" in text and "over the same test images" in text
+    assert "| test images |" not in to_markdown(results) and f"{results.data.total:,} test images" in to_markdown(
+        results
+    )
     folder = dataclasses.replace(results, rows=tuple(row for row in results.rows if row.kind == "artifact"))
     assert "* Drop: accuracy of the same network in float32 minus" in to_markdown(folder)

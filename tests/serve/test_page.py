@@ -41,7 +41,7 @@ def page(program: str, serving: Callable[..., Any], tmp_path: Path) -> Iterator[
         page.run(UNTIL % "document.querySelector('#model')?.textContent")
         yield page
         # Asking this service is what the page is for; anything else is a complaint.
-        foreign = [line for line in page.complaints if f"asked the network for {page.address}" not in line]
+        foreign = [line for line in page.browser_errors if f"network request: {page.address}" not in line]
         assert foreign == []
 
 
@@ -76,16 +76,16 @@ def test_picture(page: Any, tmp_path: Path) -> None:
     })()"""
     width, height, count = page.run(orange)
     assert (width, height) == (640, 480) and count > 1000
-    page.picture(tmp_path / "page.png")
+    page.screenshot(tmp_path / "page.png")
     assert cv2.imread(str(tmp_path / "page.png")) is not None
     page.run("document.querySelector('#face').click()")
     give(page, "frame.png", frame)
     page.run(UNTIL % "document.querySelectorAll('#faces table').length === 1")
-    before = len(page.complaints)
+    before = len(page.browser_errors)
     give(page, "text.png", b"no picture")
     page.run(UNTIL % "document.querySelector('#error').textContent.startsWith('expected a PNG')")
     # Chromium notes every answer that is not 200 in its console; that one was wanted
-    page.complaints[before:] = [line for line in page.complaints[before:] if "415" not in line]
+    page.browser_errors[before:] = [line for line in page.browser_errors[before:] if "415" not in line]
 
 
 def test_webcam(page: Any) -> None:
@@ -102,16 +102,16 @@ def test_webcam(page: Any) -> None:
     }})()""")
     page.run("document.querySelector('#camera').click()")
     page.run(UNTIL % "document.querySelectorAll('#faces table').length === 2")
-    asked = sum("/predict" in line for line in page.complaints)
+    asked = sum("/predict" in line for line in page.browser_errors)
     page.run("new Promise(done => setTimeout(done, 1000))")
     assert page.run("document.querySelector('#camera').textContent") == "Stop the webcam"
     page.run("document.querySelector('#camera').click()")
     page.run("new Promise(done => setTimeout(done, 300))")
     assert page.run("document.querySelector('#camera').textContent") == "Start the webcam"
-    later = sum("/predict" in line for line in page.complaints)
+    later = sum("/predict" in line for line in page.browser_errors)
     assert later > asked
     page.run("new Promise(done => setTimeout(done, 500))")
-    assert sum("/predict" in line for line in page.complaints) == later
+    assert sum("/predict" in line for line in page.browser_errors) == later
 
 
 def test_no_webcam(page: Any) -> None:

@@ -24,7 +24,7 @@ def test_edge_recipes_keep_their_budget(name: str, most: int) -> None:
     if name != "demo":
         assert (
             f"{core.count_params():,} parameters"
-            in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+            in (recipes.toml_files.RECIPE_FOLDER / f"{name}.toml").read_text().splitlines()[0]
         )
 
 
@@ -43,7 +43,7 @@ def test_weights_of_places_are_an_average_at_first() -> None:
     weighted = dataclasses.replace(average, pool="weighted")
     for size in (12, 11):  # at both the last stage has 3 x 3 places
         core, plain = (build_core(network, size=size, classes=3) for network in (weighted, average))
-        assert core.get_layer("places").kernel_size == (weighted.side(size),) * 2 == (3, 3)
+        assert core.get_layer("places").kernel_size == (weighted.feature_map_size(size),) * 2 == (3, 3)
         assert multiply_adds(core) == multiply_adds(plain) + 9 * 8
         for layer in plain.layers:
             layer.set_weights(core.get_layer(layer.name).get_weights())

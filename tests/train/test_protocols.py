@@ -137,7 +137,7 @@ def test_recipes_train(tmp_path: Path, name: str) -> None:
     from feredge.data import drawn
 
     changes = ["training.epochs=1", "training.repeats=1", "data.first=0", "training.batch=16"]
-    run = train(recipes.load(name, changes=changes), drawn(140), tmp_path / "run")
+    run = train(recipes.load(name, overrides=changes), drawn(140), tmp_path / "run")
     result = run.training_record()
     assert result["parameters"] <= result["trained_parameters"]
     assert load_model(run).input_shape == (None, 48, 48, 1)

@@ -10,7 +10,7 @@ import pytest
 from feredge import recipes
 from feredge.errors import RecipeError
 from feredge.keras import keras
-from feredge.recipes.rules import UNPADDED
+from feredge.recipes.rules import UNPADDED_NETWORKS
 from feredge.recipes.schema import Network
 from feredge.train.networks import build_core, fold_input
 from feredge.train.published import NETWORKS
@@ -50,7 +50,10 @@ def test_parameters_are_those_published(name: str) -> None:
     assert recipe.network.name == name and len(recipe.data.classes or range(7)) == classes
     core = build_core(recipe.network, size=48, classes=classes, channels=recipe.network.repeat)
     assert core.count_params() == PUBLISHED[name]
-    assert f"{PUBLISHED[name]:,} parameters" in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+    assert (
+        f"{PUBLISHED[name]:,} parameters"
+        in (recipes.toml_files.RECIPE_FOLDER / f"{name}.toml").read_text().splitlines()[0]
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -58,14 +61,14 @@ def test_standardising_is_allowed_where_it_can_be_folded(name: str) -> None:
     """Guards the list of networks that take `standardise`: those whose first layer with weights has no padding."""
     core = build_core(Network(name=name), size=48, classes=3)  # type: ignore[arg-type]
     first = next(layer for layer in core.layers if layer.weights)
-    assert (getattr(first, "padding", "valid") == "valid") == (name in UNPADDED)
+    assert (getattr(first, "padding", "valid") == "valid") == (name in UNPADDED_NETWORKS)
 
 
 @pytest.mark.parametrize(
     ("name", "repeat", "mean", "deviation"),
     [
         *((name, 3, 0.0, 1.0) for name in ("study-2022-ann", "six-class-cnn", "tuned-cnn")),
-        *((name, 1, 0.51, 0.25) for name in UNPADDED),
+        *((name, 1, 0.51, 0.25) for name in UNPADDED_NETWORKS),
         ("course-cnn", 2, 0.4, 0.3),
     ],
 )
