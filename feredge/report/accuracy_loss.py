@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from feredge.benchmark.metrics import Corrupted, Drop
+from feredge.benchmark.metrics import CorruptedAccuracy, Drop
 from feredge.benchmark.results import Results, Row
 from feredge.report.recommend import Choice
 from feredge.report.templates import render
@@ -67,7 +67,7 @@ def robustness(results: Results) -> str:
     return render("robustness.html", lead=lead, kinds=kinds, rows=worst)
 
 
-def _worst(row: Row, kind: str) -> Corrupted | None:
+def _worst(row: Row, kind: str) -> CorruptedAccuracy | None:
     """Return what was found at the strongest corruption of a kind; None where that was not looked at."""
     return max((found for found in row.corrupted if found.kind == kind), key=lambda found: found.strength, default=None)
 
@@ -82,11 +82,11 @@ def _recalls(results: Results, drops: Sequence[tuple[Row, Drop]]) -> list[dict[s
     for network in dict.fromkeys(row.network for row, _ in drops):
         own = [pair for pair in drops if pair[0].network == network]
         first = own[0][0]
-        reference = results.beside(first)
+        reference = results.reference_of(first)
         tables.append(
             {
                 "label": f"Class by class {network}".strip(),
-                "classes": list(zip(results.classes(first), results.images(first), strict=True)),
+                "classes": list(zip(results.class_names(first), results.images_per_class(first), strict=True)),
                 "reference": reference.accuracy.recall if reference and reference.accuracy else None,
                 "whose": "float model" if reference is None or reference.kind == "float" else reference.name,
                 "drops": own,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from feredge.benchmark.metrics import Timing
-from feredge.benchmark.results import ALL_SLOWED, Results, Row
+from feredge.benchmark.results import ALL_THROTTLED, Results, Row
 from feredge.errors import ResultsError
 from feredge.report.recommend import smallest_of_fastest
 
@@ -66,7 +66,7 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
     clocked = {row.name: row if device is None else clocks.get(row.sha256) for row in rows}
     timed = {name: clock.valid_headline if clock else None for name, clock in clocked.items()}
-    slowed = {name for name, clock in clocked.items() if clock and clock.all_slowed}
+    slowed = {name for name, clock in clocked.items() if clock and clock.always_throttled}
     reasons = {row.name: _misses(row, timed[row.name], budget, slowed=row.name in slowed) for row in rows}
     fitting = [row for row in rows if not reasons[row.name]]
     if not fitting:
@@ -105,7 +105,7 @@ def _misses(row: Row, timed: Timing | None, budget: Budget, *, slowed: bool) -> 
     if row.bytes > budget.kilobytes * 1000:
         found.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.kilobytes:g}")
     if slowed:
-        found.append(ALL_SLOWED)
+        found.append(ALL_THROTTLED)
     elif timed is None:
         found.append("was not timed at one thread")
     elif timed.p90 > budget.p90:

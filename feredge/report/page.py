@@ -91,7 +91,7 @@ def _point(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "drop": [row.drop.pp, row.drop.low, row.drop.high] if row.drop else None,
         "verdict": row.drop.verdict if row.drop else None,
         "agreement": row.drop.agreement if row.drop else None,
-        "classes": results.classes(row),
+        "classes": results.class_names(row),
         "beside": row.beside,
         "flips": row.drop.flips if row.drop else None,
         "flipped": shown(row.drop) if row.drop and row.kind == "artifact" else [],
@@ -99,7 +99,7 @@ def _point(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "roofline": row.roofline,
         "runtime": row.runtime,
         "eligible": comparable(row) and not row.runtime,
-        "judged": f"{sum(row.images):,} images of {len(results.classes(row))} classes" if row.images else None,
+        "judged": f"{sum(row.images):,} images of {len(results.class_names(row))} classes" if row.images else None,
         "latency": {
             str(found.threads): {
                 "median": found.inference.median,

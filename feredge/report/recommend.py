@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from feredge.benchmark.formatting import percent
-from feredge.benchmark.metrics import NOISY_FROM
-from feredge.benchmark.results import ALL_SLOWED, Results, Row
+from feredge.benchmark.metrics import NOISY_SPREAD
+from feredge.benchmark.results import ALL_THROTTLED, Results, Row
 
 Picked = tuple[Row, list[Row], list[str]]
 BUSY_FROM = 0.7
@@ -46,16 +46,18 @@ def choose(results: Results) -> Choice:
     """
     candidates = [row for row in results.rows if row.kind == "artifact" and not row.runtime]
     measured = [row for row in candidates if _whole(row)]
-    slowed = sum(row.all_slowed for row in candidates)
+    slowed = sum(row.always_throttled for row in candidates)
     failed = len(candidates) - len(measured) - slowed
     if not measured and slowed:
-        reason = f"No latency is valid: {ALL_SLOWED} of {counted(slowed)}. Measure again on a machine that stays cool."
+        reason = (
+            f"No latency is valid: {ALL_THROTTLED} of {counted(slowed)}. Measure again on a machine that stays cool."
+        )
         return Choice(None, (reason,), (), _cautions(results, None))
     if not measured:
         return Choice(None, ("No file could be measured whole.",), (), ())
     steps = [f"{counted(len(measured))} measured" + (f", {failed} failed" if failed else "") + "."]
     if slowed:
-        steps.append(f"{counted(slowed)} left out: {ALL_SLOWED}.")
+        steps.append(f"{counted(slowed)} left out: {ALL_THROTTLED}.")
     networks: dict[str, list[Row]] = {}
     for row in measured:
         networks.setdefault(row.network, []).append(row)
@@ -99,7 +101,7 @@ def _of_network(measured: list[Row], margin: float) -> Picked:
     best, quick, fastest = smallest_of_fastest(kept, median)
     if len(kept) > 1:
         steps.append(
-            f"Of these, {counted(len(quick))} {_is(quick)} within {NOISY_FROM:.0%} "
+            f"Of these, {counted(len(quick))} {_is(quick)} within {NOISY_SPREAD:.0%} "
             f"of the fastest ({fastest:.3f} ms a face)."
         )
     if len(quick) > 1:
@@ -110,7 +112,7 @@ def _of_network(measured: list[Row], margin: float) -> Picked:
 def smallest_of_fastest(rows: Sequence[Row], time: Callable[[Row], float]) -> tuple[Row, list[Row], float]:
     """Return the smallest of the rows within 10% of the fastest, those rows, and the fastest's time."""
     fastest = min(map(time, rows))
-    quick = [row for row in rows if time(row) <= fastest * (1 + NOISY_FROM)]
+    quick = [row for row in rows if time(row) <= fastest * (1 + NOISY_SPREAD)]
     return min(quick, key=lambda row: (row.bytes, time(row))), quick, fastest
 
 
@@ -187,7 +189,7 @@ def _others(best: Row, kept: Sequence[Row], measured: Sequence[Row]) -> tuple[tu
     unsure = [row for row in measured if row.drop and row.drop.verdict == "no evidence of a drop"]
     if unsure and best not in unsure:
         row = min(unsure, key=median)
-        if median(row) * (1 + NOISY_FROM) < median(best):
+        if median(row) * (1 + NOISY_SPREAD) < median(best):
             found.append(("speed, where a drop is neither shown nor ruled out", row))
     questions: tuple[tuple[str, Sequence[Row], Callable[[Row], float]], ...] = (
         ("size alone", kept, lambda row: row.bytes),
@@ -212,10 +214,10 @@ def _cautions(results: Results, best: Row | None) -> tuple[str, ...]:
     noisy = [row.name for row in results.rows if row.headline and row.headline.noisy]
     if noisy:
         found.append(
-            f"The machine was noisy: the rounds of {counted(len(noisy))} differ by more than {NOISY_FROM:.0%}"
+            f"The machine was noisy: the rounds of {counted(len(noisy))} differ by more than {NOISY_SPREAD:.0%}"
             + (", those of the chosen one too." if best and best.name in noisy else ", not those of the chosen one.")
         )
-    slowed = {row.name: row.slowed for row in results.rows if row.slowed}
+    slowed = {row.name: row.throttled_by for row in results.rows if row.throttled_by}
     if slowed:
         reasons = ", ".join(sorted({reason for row in slowed.values() for reason in row}))
         found.append(

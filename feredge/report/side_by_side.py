@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from feredge import files
-from feredge.benchmark.formatting import clocked, percent, signed
-from feredge.benchmark.metrics import NOISY_FROM
+from feredge.benchmark.formatting import format_median, percent, signed
+from feredge.benchmark.metrics import NOISY_SPREAD
 from feredge.benchmark.results import Machine, Results, Row
 from feredge.report import sections
 from feredge.report.comparison import gained, lettered, matched
@@ -65,7 +65,7 @@ def _pairs(names: Sequence[str], first: Results, other: Results) -> list[Pair]:
 
 def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> tuple[str, list[str]]:
     """Return the outcome in a few sentences, and why it may not hold."""
-    ratios = {pair[0]: ratio for pair in pairs if (ratio := pair[2].times(pair[1])) is not None}
+    ratios = {pair[0]: ratio for pair in pairs if (ratio := pair[2].latency_ratio(pair[1])) is not None}
     words = [f"In both: {counted(len(pairs))}."]
     if ratios:
         middle = statistics.median(ratios.values())
@@ -80,7 +80,7 @@ def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str)
         words.append(f"Accuracy differs in {changed} of {len(gains)} files, by at most {max(map(abs, gains)):.2f} pp.")
     elif gains:
         words.append(f"The same accuracy in both: {counted(len(gains))}.")
-    apart = sum(not first.judged_alike(a, other, b) for _, a, b in pairs)
+    apart = sum(not first.same_test_images(a, other, b) for _, a, b in pairs)
     cautions = [f"Judged on other images here than there, so that accuracies do not compare: {counted(apart)}."] * (
         apart > 0
     )
@@ -91,7 +91,7 @@ def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str)
     noisy = sum(any(row.headline and row.headline.noisy for row in pair[1:]) for pair in pairs)
     if noisy:
         cautions.append(
-            f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_FROM:.0%}."
+            f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_SPREAD:.0%}."
         )
     return " ".join(words), cautions
 
@@ -102,7 +102,9 @@ def _same_file(pair: Pair) -> bool:
 
 def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> dict[str, Any]:
     # Baselines may be fitted anew, and so differ more than any file does.
-    ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].times(pair[1])) is not None]
+    ratios = [
+        ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].latency_ratio(pair[1])) is not None
+    ]
     reach = max([NARROWEST, *ratios, *(1 / ratio for ratio in ratios)]) ** 1.08
 
     def place(ratio: float) -> float:
@@ -110,9 +112,9 @@ def _lanes(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -
 
     def row(pair: Pair) -> dict[str, Any]:
         name, a, b = pair
-        ratio = b.times(a)
+        ratio = b.latency_ratio(a)
         gain = gained(first, a, other, b)
-        cells = (clocked(a.headline), clocked(b.headline), percent(a.accuracy), percent(b.accuracy))
+        cells = (format_median(a.headline), format_median(b.headline), percent(a.accuracy), percent(b.accuracy))
         return {
             "name": name,
             "kind": "kept" if ratio is None or 1 / 1.05 <= ratio <= 1.05 else "lost" if ratio > 1 else "won",

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feredge.benchmark.formatting import VERDICTS, interval, minus
+from feredge.benchmark.formatting import VERDICT_LABELS, format_drop, with_minus_signs
 from feredge.benchmark.metrics import Latency, Timing
 from feredge.benchmark.results import Results, Row
 
@@ -39,12 +39,12 @@ def columns(results: Results) -> list[Column]:
     """Return the columns of `results`, the most asked for first."""
 
     def speed_up(row: Row) -> float | None:
-        beside = results.beside(row)
-        return beside.times(row) if beside else None
+        beside = results.reference_of(row)
+        return beside.latency_ratio(row) if beside else None
 
     def judged(row: Row) -> str:
-        classes = f", {len(row.classes)} classes" if len(results.classes(row)) != len(results.data.classes) else ""
-        return f"{sum(results.images(row)):,}{classes}"
+        classes = f", {len(row.classes)} classes" if len(results.class_names(row)) != len(results.data.classes) else ""
+        return f"{sum(results.images_per_class(row)):,}{classes}"
 
     found = [
         Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
@@ -91,7 +91,7 @@ def columns(results: Results) -> list[Column]:
         )
     if any(row.images for row in results.rows):
         words = "test images, and classes where they are not the data's own"
-        found.insert(3, Column("judged_on", "judged on", words, lambda row: sum(results.images(row)), judged))
+        found.insert(3, Column("judged_on", "judged on", words, lambda row: sum(results.images_per_class(row)), judged))
     if any(row.corrupted for row in results.rows):
         words = "mean over corrupted copies of every kind and strength"
         found.append(_number("corrupted_accuracy", "corrupted %", words, _corrupted, "{:.2f}", scale=100))
@@ -161,7 +161,7 @@ def _number(
 ) -> Column:
     def text(row: Row) -> str:
         found = value(row)
-        return "" if found is None else minus(pattern.format(found * scale))
+        return "" if found is None else with_minus_signs(pattern.format(found * scale))
 
     return Column(key, title, explanation, value, text)
 
@@ -188,7 +188,7 @@ def _drop_pp(row: Row) -> float | None:
 
 
 def _drop_text(row: Row) -> str:
-    return interval(row.drop) if row.drop else ""
+    return format_drop(row.drop) if row.drop else ""
 
 
 def _verdict(row: Row) -> Value:
@@ -198,11 +198,11 @@ def _verdict(row: Row) -> Value:
 
 
 def _verdict_text(row: Row) -> str:
-    return VERDICTS[row.drop.verdict][1] if row.drop and row.failure is None else ""
+    return VERDICT_LABELS[row.drop.verdict][1] if row.drop and row.failure is None else ""
 
 
 def _median(row: Row, threads: int) -> float | None:
-    found = row.at(threads)
+    found = row.latency_at(threads)
     return found.inference.median if found else None
 
 
@@ -214,7 +214,7 @@ def _timing(pick: Callable[[Timing], float]) -> Callable[[Row], float | None]:
 
 
 def _whole(row: Row) -> float | None:
-    found = row.at(1)
+    found = row.latency_at(1)
     return found.whole.median if found and found.whole else None
 
 

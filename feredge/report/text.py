@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 
-from feredge.benchmark.formatting import clocked
+from feredge.benchmark.formatting import format_median
 from feredge.benchmark.results import Results, Row
 from feredge.console import rendered, visible
 from feredge.report.recommend import choose
@@ -110,16 +110,16 @@ def _shown(results: Results) -> list[Column]:
 def _cell(row: Row, key: str, text: str) -> str:
     if row.failure and key == "verdict":
         return "failed"
-    timed = row.at(1)
+    timed = row.latency_at(1)
     if key != "median_ms" or timed is None:
         return text
-    return f"{'!' if timed.invalid else ''}{clocked(timed.inference)}"
+    return f"{'!' if timed.invalid_rounds else ''}{format_median(timed.inference)}"
 
 
 def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.effort
     noisy = any(row.headline is not None and row.headline.noisy for row in results.rows)
-    slowed = any(row.slowed for row in results.rows)
+    slowed = any(row.throttled_by for row in results.rows)
     whole = "float accuracy" if results.reference else "accuracy of the same network in float32"
     images = "test images" if any(row.images for row in results.rows) else f"{data.total:,} test images"
     counted = {found.core for row in results.rows for found in row.instructions}

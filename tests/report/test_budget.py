@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge.benchmark.metrics import Condition, Latency, Reading
-from feredge.benchmark.results import ALL_SLOWED, Results
+from feredge.benchmark.metrics import Latency, SensorReading, ThrottlingState
+from feredge.benchmark.results import ALL_THROTTLED, Results
 from feredge.cli import main
 from feredge.errors import ResultsError
 from feredge.report import text
@@ -88,10 +88,10 @@ def test_the_command_is_a_gate(results: Results, tmp_path: Path) -> None:
 
 def _slowed(results: Results, names: set[str], rounds: set[int]) -> Results:
     """Return results whose clock was held down in these rounds, from 1 up, of these files, and its times tripled."""
-    quiet = Reading("performance", 50.0, ())
+    quiet = SensorReading("performance", 50.0, ())
 
     def change(found: Latency) -> Latency:
-        conditions = tuple(Condition(quiet, quiet, ("throttled",) if at in rounds else ()) for at in range(1, 6))
+        conditions = tuple(ThrottlingState(quiet, quiet, ("throttled",) if at in rounds else ()) for at in range(1, 6))
         parts = tuple(
             dataclasses.replace(one, median=3 * one.median, p90=3 * one.p90) if at in rounds else one
             for at, one in enumerate(found.inference.rounds, start=1)
@@ -118,16 +118,16 @@ def test_rounds_with_a_slowed_clock_decide_nothing(results: Results) -> None:
     gone = _slowed(results, {winner.name}, {1, 2, 3, 4, 5})
     found = select(gone, budget)
     assert found.winner is not None and found.winner.name != winner.name and not found.all_slowed
-    assert {row.name: reason for row, reason in found.others}[winner.name] == ALL_SLOWED
+    assert {row.name: reason for row, reason in found.others}[winner.name] == ALL_THROTTLED
 
 
 def test_nothing_is_chosen_where_every_round_was_slowed(results: Results, tmp_path: Path) -> None:
     """Guards a figure that no file has: select ends with 1, and it and the verdict say so before anything else."""
     hot = _slowed(results, {row.name for row in results.rows}, {1, 2, 3, 4, 5})
     choice = choose(hot)
-    assert choice.row is None and ALL_SLOWED in choice.steps[0]
-    assert ALL_SLOWED in text.to_markdown(hot).splitlines()[0]
-    assert ALL_SLOWED in text.to_terminal(hot).splitlines()[0]
+    assert choice.row is None and ALL_THROTTLED in choice.steps[0]
+    assert ALL_THROTTLED in text.to_markdown(hot).splitlines()[0]
+    assert ALL_THROTTLED in text.to_terminal(hot).splitlines()[0]
     hot.write(tmp_path / "results.json")
     done = CliRunner().invoke(main, ["select", str(tmp_path / "results.json")])
-    assert done.exit_code == 1 and done.output.startswith(ALL_SLOWED)
+    assert done.exit_code == 1 and done.output.startswith(ALL_THROTTLED)

@@ -12,7 +12,7 @@ from pathlib import Path
 import chromium
 import pytest
 
-from feredge.benchmark.metrics import Condition, Instructions, Reading
+from feredge.benchmark.metrics import Instructions, SensorReading, ThrottlingState
 from feredge.benchmark.results import Results
 from feredge.report import choose, write_comparison, write_html
 from feredge.report.faces import MOST, shown
@@ -159,13 +159,15 @@ def test_a_report_of_failures_only(results: Results, tmp_path: Path) -> None:
 
 def test_a_device_without_opencv(results: Results, tmp_path: Path) -> None:
     """Guards the page of a device: no whole calls, a float model without a time, rounds with the clock held down."""
-    hot = Reading("ondemand", 85.0, ("throttled",))
+    hot = SensorReading("ondemand", 85.0, ("throttled",))
     rows = tuple(
         dataclasses.replace(
             row,
             instructions=(Instructions("cortex-a72", 5e6, 0.0),),
             latency=tuple(
-                dataclasses.replace(found, preprocess=None, whole=None, conditions=(Condition(hot, hot, hot.slowed),))
+                dataclasses.replace(
+                    found, preprocess=None, whole=None, conditions=(ThrottlingState(hot, hot, hot.slowed),)
+                )
                 for found in row.latency
                 if row.kind != "float"
             ),
