@@ -55,23 +55,20 @@ def collect_candidates(
             raise ArtifactError(f"{path}: {EXPECTED_TARGETS}, found none")
     notes: list[str] = []
     data = DatasetCache(source, [RunFolder(path) for path in paths if is_run(path)])
-    only_path = len(paths) == 1
-    targets = [target for path in paths for target in find_targets(path, data, options, notes, only_path=only_path)]
-    targets = list(_with_distinct_names(_join_files(targets)))
-    if not targets:
-        raise ArtifactError(f"{', '.join(map(str, paths))}: expected runs or model files, found none")
+    targets = _all_targets(paths, data, options, notes)
     failed = [target for target in targets if target.failure]
     valid = [target for target in targets if not target.failure]
     if not valid:
         raise ArtifactError(f"{failed[0].candidates[0].path}: {failed[0].failure}")
-    first_run = next((target.run for target in valid if target.run is not None), None) if options.baselines else None
+    first_run = next((target.run for target in valid if target.run is not None), None)
+    baseline_run = first_run if options.baselines else None
     test_sets = []
     for target in valid:
         splits, unique = data.splits(target.view, target.run)
         candidates = list(target.candidates)
-        if target.run is not None and target.run is first_run:
+        if target.run is not None and target.run is baseline_run:
             candidates += baseline_candidates(target.run, splits, progress)
-        candidates += _not_yet_in(candidates, in_alternative_runtimes(candidates, options.runtimes, notes))
+        candidates += _alternatives(candidates, options, notes)
         if target.training_digest not in (data.dataset(target.view.size).digest, None):
             notes.append(f"{target.name} was trained on other data, which may include its test images here.")
         test_sets.append(TestSet(tuple(candidates), splits, unique, target.name if len(targets) > 1 else ""))
@@ -84,9 +81,21 @@ def collect_candidates(
     )
 
 
-def _not_yet_in(candidates: Sequence[Candidate], additions: Iterator[Candidate]) -> list[Candidate]:
+def _all_targets(paths: Sequence[Path], data: DatasetCache, options: TargetOptions, notes: list[str]) -> list[Target]:
+    """Return the targets in all paths, with distinct names; ArtifactError if there are none."""
+    targets: list[Target] = []
+    for path in paths:
+        targets += find_targets(path, data, options, notes, only_path=len(paths) == 1)
+    if not targets:
+        raise ArtifactError(f"{', '.join(map(str, paths))}: expected runs or model files, found none")
+    return list(_with_distinct_names(_join_files(targets)))
+
+
+def _alternatives(candidates: Sequence[Candidate], options: TargetOptions, notes: list[str]) -> list[Candidate]:
+    """Return the candidates in alternative runtimes, without those that would repeat a name."""
     names = {candidate.name for candidate in candidates}
-    return [candidate for candidate in additions if candidate.name not in names]
+    alternatives = in_alternative_runtimes(candidates, options.runtimes, notes)
+    return [candidate for candidate in alternatives if candidate.name not in names]
 
 
 def _failed_test_set(target: Target, test_set: TestSet) -> TestSet:

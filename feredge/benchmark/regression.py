@@ -50,22 +50,15 @@ def find_regressions(
     if not files:
         raise ResultsError("the earlier results: expected files of the same names, found none")
     latency = _LatencyComparison(results, baseline)
-    regressions, notes = [], list(latency.notes)
+    notes = list(latency.notes)
     throttled = [new.name for old, new in pairs if new is not None and (old.always_throttled or new.always_throttled)]
     if throttled:
         notes.insert(0, f"gate: {ALL_THROTTLED} of {', '.join(throttled)}: these latencies were not compared")
-    for old, new in pairs:
-        if new is None:
-            regressions.append(f"{old.name}: was measured before, is missing now")
-        elif new.failure is not None:
-            regressions.append(f"{old.name}: failed ({new.failure})")
-        else:
-            lines = [
-                _accuracy_regression(old, new, max_drop_pp),
-                latency.regression(old, new, max_slowdown),
-                *_instruction_regressions(old, new, max_slowdown),
-            ]
-            regressions += [f"{old.name}: {line}" for line in lines if line]
+    regressions = [
+        f"{old.name}: {line}"
+        for old, new in pairs
+        for line in _file_regressions(old, new, latency, max_drop_pp, max_slowdown)
+    ]
     return RegressionReport(files, tuple(regressions), tuple(notes))
 
 
@@ -73,6 +66,21 @@ def check_data(baseline_digest: str, digest: str, where: str) -> None:
     """Raise ResultsError, naming `where`, unless two digests of data are the same."""
     if baseline_digest != digest:
         raise ResultsError(f"{where}: expected results on data of SHA-256 {digest[:12]}, found {baseline_digest[:12]}")
+
+
+def _file_regressions(
+    old: Row, new: Row | None, latency: _LatencyComparison, max_drop_pp: float, max_slowdown: float
+) -> list[str]:
+    if new is None:
+        return ["was measured before, is missing now"]
+    if new.failure is not None:
+        return [f"failed ({new.failure})"]
+    lines = [
+        _accuracy_regression(old, new, max_drop_pp),
+        latency.regression(old, new, max_slowdown),
+        *_instruction_regressions(old, new, max_slowdown),
+    ]
+    return [line for line in lines if line]
 
 
 def _accuracy_regression(old: Row, new: Row, max_drop_pp: float) -> str:

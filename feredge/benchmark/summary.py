@@ -35,7 +35,7 @@ def summarize(
     notes: Sequence[str] = (),
     command: str = "",
 ) -> tuple[Results, Evidence]:
-    """Return the results and evidence of finished measurements, which stand in one sequence for each test set."""
+    """Return the results and evidence of finished measurements, given as one sequence for each test set."""
     first = test_sets[0]
     test = first.splits.test
     data = Data(
