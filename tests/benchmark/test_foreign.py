@@ -15,8 +15,8 @@ from feredge.inference.contract import InputContract
 from feredge.inference.runtimes import open_artifact
 
 
-def test_a_tflite_file_without_xnnpack_and_as_a_foreign_one(tmp_path: Path) -> None:
-    """Guards LiteRT's two sets of kernels, and a foreign TFLite file: all answer alike."""
+def test_tflite_without_xnnpack_and_as_a_foreign_file(tmp_path: Path) -> None:
+    """Guards LiteRT's two sets of kernels, and a foreign TFLite file: equal outputs."""
     pytest.importorskip("ai_edge_litert")
     path = write_tflite(tmp_path / "small.tflite", with_card=card())
     batch = np.random.default_rng(2).integers(0, 256, (3, 48, 48, 1), np.uint8)
@@ -30,15 +30,15 @@ def test_a_tflite_file_without_xnnpack_and_as_a_foreign_one(tmp_path: Path) -> N
 
 
 def test_integers_of_a_foreign_onnx_file_are_pixels_as_they_are(workshop: Workshop) -> None:
-    """Guards accuracy that is garbage without a word, where `--pixels` is said of a file that takes bytes."""
+    """Guards against silently wrong accuracy, where `--pixels` is given for a file that takes integer pixels."""
     path, batch = workshop.folder / "dense.float32.onnx", workshop.splits.test.batch[:16]
     other = foreign.ForeignRunner(path, black=-1, white=1)
     np.testing.assert_array_equal(other.predict(batch), open_artifact(path).predict(batch))
     assert not other.signature().scaled
 
 
-def test_dynamically_quantized_files_see_one_image_at_a_time(tmp_path: Path, workshop: Workshop) -> None:
-    """Guards figures that depend on which images happened to stand in one batch."""
+def test_dynamically_quantized_files_run_one_image_at_a_time(tmp_path: Path, workshop: Workshop) -> None:
+    """Guards against predictions that depend on the other images of a batch."""
     from onnxruntime.quantization import quantize_dynamic
 
     float_file = foreign_onnx(tmp_path / "float.onnx", workshop, black=0, white=1)

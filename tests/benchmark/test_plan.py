@@ -58,7 +58,7 @@ def test_rows_of_several_targets_have_distinct_names(folder: Path, workshop: Wor
         ["peer.onnx"],
     ]
     assert not plan.is_run and any("README.md was left out" in note for note in plan.notes)
-    assert not any(str(tmp_path) in note for note in plan.notes), "reports travel: no folders of this machine"
+    assert not any(str(tmp_path) in note for note in plan.notes), "reports are shared: no folders of this machine"
     results, evidence = measure_candidates(plan.test_sets, SMALL_CONFIG, recipe=plan.recipe, notes=plan.notes)
     assert [row.failure for row in results.rows] == [None] * 5
     plain, rough, _, _, foreign_row = results.rows
@@ -86,7 +86,7 @@ def test_rows_of_several_targets_have_distinct_names(folder: Path, workshop: Wor
 def test_single_files_of_one_recipe_are_measured_against_their_float32(
     folder: Path, workshop: Workshop, tmp_path: Path
 ) -> None:
-    """Guards `feredge bench models/toy/*.onnx`: one network, not as many as files."""
+    """Guards `feredge bench models/toy/*.onnx`: one network, not one for each file."""
     card_recipe = {"name": "toy", "data": {"size": 48}}
     import onnx
     from onnx import helper
@@ -110,7 +110,7 @@ def test_single_files_of_one_recipe_are_measured_against_their_float32(
 
 
 def test_fewer_classes_are_evaluated_on_their_own_images(tmp_path: Path, folder: Path) -> None:
-    """Guards figures of a three-class network: images of its classes only, labelled by its order, and it says so."""
+    """Guards figures of a three-class network: images of its classes only, labelled in its order, and reported so."""
     path = three_classes(tmp_path / "three.onnx", ("sad", "happy", "neutral"), {})
     plan = collect_candidates([folder, path], DATA_SOURCE, TargetOptions())
     test = plan.test_sets[1].splits.test
@@ -128,7 +128,7 @@ def test_fewer_classes_are_evaluated_on_their_own_images(tmp_path: Path, folder:
 
 
 def test_grouped_classes_come_from_card_or_user(tmp_path: Path) -> None:
-    """Guards the mapping: in the card's recipe, or said by --classes; without either one line says how."""
+    """Guards the mapping: in the card's recipe, or by --classes; without either, one line names the option."""
     names = ("positive", "negative", "calm")
     groups = ("positive = happy + surprise", "negative = angry + disgust + fear + sad", "calm = neutral")
     path = three_classes(tmp_path / "three.onnx", names, {})
@@ -142,7 +142,7 @@ def test_grouped_classes_come_from_card_or_user(tmp_path: Path) -> None:
 
 
 def test_bad_targets_are_errors_of_one_line(workshop: Workshop, tmp_path: Path) -> None:
-    """Guards bad input: nothing there, another file, a damaged model, too few answers, no data."""
+    """Guards bad input: no path, another file, a damaged model, too few outputs, no data."""
     damaged = tmp_path / "bad.onnx"
     damaged.write_bytes(b"not a model")
     three = foreign_onnx(tmp_path / "three.onnx", workshop, black=0, white=1, classes=3)
@@ -164,7 +164,7 @@ def test_bad_targets_are_errors_of_one_line(workshop: Workshop, tmp_path: Path) 
 def test_a_file_that_hangs_or_cannot_be_opened_is_a_row(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards the benchmark against one file: it goes on within a bounded time, and says why there are no figures."""
+    """Guards the benchmark against one file: the others are measured in a bounded time, its row has the reason."""
     (tmp_path / "hangs.onnx").write_bytes((folder / "dense.float32.onnx").read_bytes().replace(b"feredge", b"another"))
     (tmp_path / "bad.tflite").write_bytes(b"not a model")
     monkeypatch.setattr(foreign, "FOREIGN_OPENER", "toy_runners:hang")
@@ -198,7 +198,7 @@ def test_weights_in_another_file_are_counted(tmp_path: Path, folder: Path, works
 
 
 def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards `--also`: the same file in OpenCV agrees with onnxruntime; a package that is not there is one line."""
+    """Guards `--also`: the same file in OpenCV agrees with onnxruntime; a missing package is one line."""
     monkeypatch.setitem(
         ALTERNATIVE_RUNTIMES,
         "tflite-micro",

@@ -74,7 +74,7 @@ def test_rows_of_real_files(workshop: Workshop, small_config: BenchmarkConfig) -
     assert Results.from_json(results.to_json()) == results
 
 
-def test_corrupted_copies_cost_more_the_stronger(workshop: Workshop, small_config: BenchmarkConfig) -> None:
+def test_stronger_corruptions_cost_more_accuracy(workshop: Workshop, small_config: BenchmarkConfig) -> None:
     """Guards robustness: every kind and strength through every file, beside the float model on the same copies."""
     settings = replace(small_config, corrupted=60)
     candidates = [workshop.candidate("float"), workshop.onnx("dense.float32.onnx")]
@@ -94,7 +94,7 @@ def test_corrupted_copies_cost_more_the_stronger(workshop: Workshop, small_confi
     ("count", "seconds_per_image", "expected"),
     [(1000, 0.001, 1000), (1000, 0.003, 500), (1000, 0.006, 250), (1000, 9.0, 125), (3589, 0.0, 3589), (60, 9.0, 60)],
 )
-def test_copies_of_fewer_images_for_slow_networks(
+def test_slow_networks_have_fewer_corrupted_images(
     workshop: Workshop, count: int, seconds_per_image: float, expected: int
 ) -> None:
     """Guards against hours for copies: 35 of each image take a minute a file at most, where 10 s time a row."""
@@ -117,10 +117,10 @@ def test_corruptions_repeat_and_grow(workshop: Workshop, kind: str) -> None:
     assert 0 < distance[0] < distance[1]
 
 
-def test_a_failed_worker_is_a_row_and_the_others_go_on(workshop: Workshop, small_config: BenchmarkConfig) -> None:
+def test_a_failed_worker_does_not_stop_the_others(workshop: Workshop, small_config: BenchmarkConfig) -> None:
     """Guards the benchmark against one bad file: crash, late crash, hang, invalid outputs, refusal."""
     bad = {
-        "Crashes": r"predict: the worker was killed by SIGABRT: kernel panic in a pretended library",
+        "Crashes": r"predict: the worker was killed by SIGABRT: kernel panic in a fake library",
         "CrashesLater": r"time: the worker ended with code 3",
         "Hangs": r"predict: no answer within 2 s; its process was killed",
         "ReturnsNan": r"expected finite probabilities \(1, 7\), found infinite or not-a-number values",
@@ -163,7 +163,7 @@ def test_threads_are_set_before_the_libraries_load() -> None:
         assert b"OMP_NUM_THREADS=3" in environment.read_bytes().split(b"\0")
 
 
-def test_a_worker_refuses_what_it_does_not_know_and_ends_with_its_harness() -> None:
+def test_a_worker_refuses_unknown_requests_and_ends_when_closed() -> None:
     """Guards against calling any attribute by name, and against processes that stay behind."""
     worker = Worker()
     with pytest.raises(WorkerFailure, match="unknown request 'handle'"):
@@ -208,8 +208,8 @@ def test_a_round_is_made_of_turns(
         assert sum(samples.sum() for samples in measurement.samples_ns[1, "inference"]) >= 0.05e9
 
 
-def test_summary_removes_nothing() -> None:
-    """Guards the outlier that other harnesses cut, the p99 rule, and the noisy mark at 10% between rounds."""
+def test_outliers_are_kept() -> None:
+    """Guards outliers, which other harnesses remove, the p99 rule, and the noisy mark at 10% between rounds."""
     rounds = [np.full(400, 1_000_000), np.full(400, 1_050_000)]
     rounds[0][0] = 900_000_000
     timing = latency.summarize_rounds(rounds)

@@ -1,4 +1,4 @@
-"""Statistics against scipy, against textbook values, and where they are expected to go wrong."""
+"""Statistics against scipy, against textbook values, and in their known failure cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGE_COUNTS = st.integers(0, 400)
 
 
 @given(correct=IMAGE_COUNTS, wrong=IMAGE_COUNTS)
-def test_wilson_is_scipys(correct: int, wrong: int) -> None:
+def test_wilson_interval_equals_scipys(correct: int, wrong: int) -> None:
     """Guards the interval's formula, ends included; 1e-9 is rounding."""
     if correct + wrong == 0:
         return
@@ -26,14 +26,14 @@ def test_wilson_is_scipys(correct: int, wrong: int) -> None:
 
 
 @given(lost=IMAGE_COUNTS, won=IMAGE_COUNTS)
-def test_mcnemar_is_the_exact_binomial_test(lost: int, won: int) -> None:
+def test_mcnemar_equals_the_exact_binomial_test(lost: int, won: int) -> None:
     """Guards the tail sum, whose integers pass 2**800."""
     expected = stats.binomtest(lost, lost + won).pvalue if lost + won else 1.0
     assert statistics.mcnemar_p_value(lost, won) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("lost", "won", "images"), [(120, 60, 3589), (30, 25, 500), (5, 0, 200)])
-def test_bootstrap_is_the_one_over_images(lost: int, won: int, images: int) -> None:
+def test_bootstrap_equals_resampling_of_images(lost: int, won: int, images: int) -> None:
     """Guards the multinomial short cut against resampling images one by one; 0.0015 is both samples' noise."""
     values = np.repeat([1, -1, 0], [lost, won, images - lost - won])
     random = np.random.default_rng(5)
@@ -48,34 +48,29 @@ def test_bootstrap_is_seeded() -> None:
     assert statistics.bootstrap_interval(40, 20, 1000, seed=3) == statistics.bootstrap_interval(40, 20, 1000, seed=3)
 
 
-def test_the_interval_of_a_true_drop_covers_it() -> None:
+def test_intervals_cover_the_true_drop() -> None:
     """Guards both intervals' coverage: 95% of them should hold the true drop; 200 trials give 95 +- 3%."""
     random = np.random.default_rng(7)
     shares, images = (0.06, 0.04, 0.90), 800
     covered = np.zeros(2)
     for lost, won, _ in random.multinomial(images, shares, size=200):
-        for index, (low, high) in enumerate(
-            (
-                statistics.bootstrap_interval(lost, won, images, seed=1),
-                statistics.bonett_price_interval(lost, won, images),
-            )
-        ):
+        bootstrap = statistics.bootstrap_interval(lost, won, images, seed=1)
+        bonett_price = statistics.bonett_price_interval(lost, won, images)
+        for index, (low, high) in enumerate((bootstrap, bonett_price)):
             covered[index] += low <= shares[0] - shares[1] <= high
     assert (covered / 200 > 0.91).all()
 
 
 def test_few_images_never_prove_equivalence() -> None:
-    """Guards the bootstrap's blind spot: no image differs, its interval is a point, and 20 images prove nothing."""
+    """Guards few images without a difference: the bootstrap's interval is a point, which proves nothing."""
     labels = np.arange(20) % 4
     same = np.eye(4, dtype=np.float32)[labels]
     result = accuracy_drop(same, same, labels, margin=1.0, seed=1)
     assert (result.low, result.high, result.pp) == (0, 0, 0)
     assert result.verdict == "no evidence of a drop"
     many = np.tile(labels, 100)
-    assert (
-        accuracy_drop(same[many], same[many], labels[many], margin=1.0, seed=1).verdict
-        == "equivalent within the margin"
-    )
+    result = accuracy_drop(same[many], same[many], labels[many], margin=1.0, seed=1)
+    assert result.verdict == "equivalent within the margin"
 
 
 @pytest.mark.parametrize(
@@ -89,11 +84,11 @@ def test_few_images_never_prove_equivalence() -> None:
     ],
 )
 def test_verdicts(drop_pp: float, p: float, ends: tuple[float, float], expected: str) -> None:
-    """Guards the expected: half a point is not a drop by itself, and a gain never is one."""
+    """Guards the verdicts: half a point is not a drop by itself, and a gain never is one."""
     assert verdict(drop_pp, p, ends, 1.0) == expected
 
 
-def test_accuracy_counts_what_it_says() -> None:
+def test_accuracy_of_a_small_case() -> None:
     """Guards recall, confusion, ties and an absent class on a case small enough to do by hand."""
     probabilities = np.array([[0.5, 0.5, 0], [0.9, 0.1, 0], [0.2, 0.8, 0], [0.6, 0.4, 0]], np.float32)
     result = accuracy(probabilities, np.array([0, 0, 1, 1]))

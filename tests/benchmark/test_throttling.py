@@ -29,14 +29,14 @@ from feredge.benchmark.throttling import compare_snapshots, parse_celsius, parse
         ("", set(), set()),
     ],
 )
-def test_the_firmwares_bits(text: str, current: set[str], since_boot: set[str]) -> None:
-    """Guards the low bits, which hold now, against the high ones, which only say that it has happened."""
+def test_firmware_flags(text: str, current: set[str], since_boot: set[str]) -> None:
+    """Guards current flags (low bits) against flags since boot (high bits)."""
     assert parse_throttled(text) == (current, since_boot)
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_every_number_is_read_bit_by_bit(value: int) -> None:
-    """Guards the reading against bits that no document names."""
+def test_every_number_is_parsed_bit_by_bit(value: int) -> None:
+    """Guards the parser against undocumented bits."""
     current, since_boot = parse_throttled(f"throttled={value:#x}")
     names = throttling.FIRMWARE_BITS
     assert current == {names[bit] for bit in names if value & (1 << bit)}
@@ -44,8 +44,8 @@ def test_every_number_is_read_bit_by_bit(value: int) -> None:
 
 
 @given(st.text())
-def test_any_text_is_read_as_something_or_nothing(text: str) -> None:
-    """Guards the benchmark against a driver that answers with anything."""
+def test_any_text_is_parsed(text: str) -> None:
+    """Guards the benchmark against arbitrary text in sysfs."""
     current, since_boot = parse_throttled(text)
     assert current | since_boot <= set(throttling.FIRMWARE_BITS.values())
     celsius, count = parse_celsius(text), parse_count(text)
@@ -60,14 +60,14 @@ def test_thousandths_of_a_degree(value: int) -> None:
 
 
 def write(sysfs: Path, name: str, text: str) -> None:
-    """Write one file of a pretended sysfs."""
+    """Write one file of a fake sysfs."""
     (sysfs / name).parent.mkdir(parents=True, exist_ok=True)
     (sysfs / name).write_text(text)
 
 
 @pytest.fixture
 def pi(tmp_path: Path) -> Path:
-    """A sysfs as a Raspberry Pi's, with the files that are read."""
+    """A fake Raspberry Pi sysfs, with the files that are read."""
     write(tmp_path, "class/thermal/thermal_zone0/temp", "48686\n")
     write(tmp_path, "class/thermal/thermal_zone1/temp", "-274000\n")
     write(tmp_path, "class/thermal/cooling_device0/type", "cpufreq-cpu0\n")
@@ -79,20 +79,20 @@ def pi(tmp_path: Path) -> Path:
 
 
 def test_a_cool_machine(pi: Path) -> None:
-    """Guards against a fan, or a sensor that reads nonsense, marking every round as invalid."""
+    """Guards against a fan, or an implausible sensor value, marking every round as invalid."""
     state = take_snapshot(pi)
     assert (state.reading.governor, state.reading.celsius, state.reading.slowed) == ("ondemand", 48.686, ())
     assert compare_snapshots(state, take_snapshot(pi)).slowed == ()
 
 
-def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
-    """Guards a container or another system: nothing is known, and nothing is claimed."""
+def test_a_machine_without_sensors(tmp_path: Path) -> None:
+    """Guards containers and other systems: empty readings."""
     state = take_snapshot(tmp_path)
     assert (state.reading.governor, state.reading.celsius, state.reading.slowed) == ("", None, ())
 
 
-def test_a_clock_held_down_makes_the_round_invalid(pi: Path) -> None:
-    """Guards both kinds of news: a state that holds at one end only, and a counter that moved in between."""
+def test_throttling_makes_the_round_invalid(pi: Path) -> None:
+    """Guards both kinds of evidence: a state at one end only, and a counter that increased in between."""
     write(pi, "devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "7\n")
     before = take_snapshot(pi)
     write(pi, "devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "8\n")
@@ -102,8 +102,8 @@ def test_a_clock_held_down_makes_the_round_invalid(pi: Path) -> None:
     assert compare_snapshots(hot, hot).slowed == ("slowed to cool down",)
 
 
-def test_the_firmware_is_asked(pi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards the call of `vcgencmd`: what it says has happened before the round does not make the round invalid."""
+def test_vcgencmd_is_called(pi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards `vcgencmd`: flags from before the round do not make the round invalid."""
     program = tmp_path / "vcgencmd"
     program.write_text(f'#!/bin/sh\ntest "$1" = get_throttled && cat {tmp_path}/output\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -113,7 +113,7 @@ def test_the_firmware_is_asked(pi: Path, tmp_path: Path, monkeypatch: pytest.Mon
     before = take_snapshot(pi)
     assert compare_snapshots(before, take_snapshot(pi)).slowed == ()
     output.write_text("throttled=0x50000\n")
-    assert compare_snapshots(before, take_snapshot(pi)).slowed == ("throttled",), "it came and went within the round"
+    assert compare_snapshots(before, take_snapshot(pi)).slowed == ("throttled",), "throttled during the round only"
     output.write_text("throttled=0x50002\n")
     assert take_snapshot(pi).reading.slowed == ("frequency capped",)
     output.unlink()

@@ -32,7 +32,7 @@ class Crashes(Linear):
 
     def predict(self, batch: Images) -> NDArray[np.float32]:
         """Never return."""
-        os.write(2, b"kernel panic in a pretended library\n")
+        os.write(2, b"kernel panic in a fake library\n")
         os.kill(os.getpid(), signal.SIGABRT)
         return super().predict(batch)
 

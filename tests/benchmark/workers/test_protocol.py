@@ -48,7 +48,7 @@ def test_views_are_sent_as_contiguous_arrays() -> None:
 
 @given(fraction=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_message_is_an_end_of_file(fraction: float) -> None:
-    """Guards against taking part of an answer for one, when a worker dies while it sends."""
+    """Guards against taking a partial response for a complete one, when a worker dies while it sends."""
     stream = io.BytesIO()
     protocol.send(stream, {"operation": "predict"}, {"images": np.zeros((3, 4), np.uint8)})
     whole = stream.getvalue()
