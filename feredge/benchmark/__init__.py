@@ -1,7 +1,7 @@
-"""The benchmark: every file in a worker process of its own, timed in interleaved rounds, compared image by image.
+"""The benchmark: every file in a worker process of its own, timed in interleaved rounds, with paired statistics.
 
-`gather` finds out what there is to measure, `compare` measures it, `Results` is what comes back.
-Names load on first use, because each worker imports this package too, and its memory is measured.
+`collect_candidates` returns the test sets and their candidates, `measure_candidates` measures them and returns
+`Results`. Names are imported on first use: each worker imports this package too, and its memory is measured.
 """
 
 from __future__ import annotations
@@ -9,46 +9,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.benchmark.candidates import Group, Subject
-    from feredge.benchmark.harness import compare, standing, write
-    from feredge.benchmark.latency import effort
-    from feredge.benchmark.results import Effort, Results, Row
-    from feredge.benchmark.targets import Asked, gather
+    from feredge.benchmark.candidates import Candidate, TestSet
+    from feredge.benchmark.config import BenchmarkConfig
+    from feredge.benchmark.harness import current_results, measure_candidates, write_results
+    from feredge.benchmark.plan import BenchmarkPlan, collect_candidates
+    from feredge.benchmark.results import Results, Row
+    from feredge.benchmark.targets import TargetOptions
 
 __all__ = [
-    "Asked",
-    "Effort",
-    "Group",
+    "BenchmarkConfig",
+    "BenchmarkPlan",
+    "Candidate",
     "Results",
     "Row",
-    "Subject",
-    "compare",
-    "effort",
-    "gather",
-    "standing",
-    "write",
+    "TargetOptions",
+    "TestSet",
+    "collect_candidates",
+    "current_results",
+    "measure_candidates",
+    "write_results",
 ]
 
-_HOMES = {
-    "Asked": "targets",
-    "Effort": "results",
-    "Group": "candidates",
+_MODULE_OF = {
+    "BenchmarkConfig": "config",
+    "BenchmarkPlan": "plan",
+    "Candidate": "candidates",
     "Results": "results",
     "Row": "results",
-    "Subject": "candidates",
-    "compare": "harness",
-    "effort": "latency",
-    "gather": "targets",
-    "standing": "harness",
-    "write": "harness",
+    "TargetOptions": "targets",
+    "TestSet": "candidates",
+    "collect_candidates": "plan",
+    "current_results": "harness",
+    "measure_candidates": "harness",
+    "write_results": "harness",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'feredge.benchmark' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"feredge.benchmark.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"feredge.benchmark.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value

@@ -1,7 +1,6 @@
-"""Other runtimes for the same files, each opened in a worker by its name: `feredge.inference.runtimes:OpenCVRunner`.
+"""Alternative runtimes for exported files: LiteRT without XNNPACK, OpenCV's DNN module, TensorFlow Lite Micro.
 
-They show what the same file does elsewhere: in LiteRT without XNNPACK's kernels, in OpenCV's DNN module, and in
-TensorFlow Lite for Microcontrollers on this processor.
+A worker opens each by its `module:name`, as `feredge.inference.runtimes:OpenCVRunner`.
 """
 
 from __future__ import annotations
@@ -22,49 +21,59 @@ from feredge.inference.tflite import dequantized
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """A runtime beside a file's own.
+class AlternativeRuntime:
+    """A runtime other than a file format's default one.
 
     Attributes:
         title: as rows and tables name it.
-        opener: `module:name`, as a Subject has it.
+        opener: `module:name`, as in Candidate.
         format: of the files that it reads.
-        precisions: of the files that are worth trying in it; empty for all.
-        needs: the module that must be there, and the package that brings it.
+        precisions: of the files that it is useful for; empty for all.
+        module: the module that it needs; empty for none.
+        package: the package that contains the module.
     """
 
     title: str
     opener: str
     format: str
     precisions: tuple[str, ...] = ()
-    needs: tuple[str, str] = ("", "")
+    module: str = ""
+    package: str = ""
 
     @property
     def missing(self) -> bool:
-        """Say whether this machine lacks it."""
-        return bool(self.needs[0]) and importlib.util.find_spec(self.needs[0]) is None
+        """Whether its module is not installed."""
+        return bool(self.module) and importlib.util.find_spec(self.module) is None
 
 
-ALSO = {
-    "xnnpack-off": Runtime(
-        "LiteRT, XNNPACK off",
-        "feredge.benchmark.alternative_runtimes:open_reference",
-        "tflite",
-        needs=("ai_edge_litert", "ai-edge-litert"),
+ALTERNATIVE_RUNTIMES = {
+    "xnnpack-off": AlternativeRuntime(
+        title="LiteRT, XNNPACK off",
+        opener="feredge.benchmark.alternative_runtimes:open_without_xnnpack",
+        format="tflite",
+        module="ai_edge_litert",
+        package="ai-edge-litert",
     ),
-    "opencv": Runtime("OpenCV DNN", "feredge.inference.runtimes:OpenCVRunner", "onnx", needs=("cv2", "opencv-python")),
-    "tflite-micro": Runtime(
-        "TFLite Micro",
-        "feredge.benchmark.alternative_runtimes:MicroRunner",
-        "tflite",
+    "opencv": AlternativeRuntime(
+        title="OpenCV DNN",
+        opener="feredge.inference.runtimes:OpenCVRunner",
+        format="onnx",
+        module="cv2",
+        package="opencv-python",
+    ),
+    "tflite-micro": AlternativeRuntime(
+        title="TFLite Micro",
+        opener="feredge.benchmark.alternative_runtimes:MicroRunner",
+        format="tflite",
         precisions=("int8",),
-        needs=("tflite_micro", "tflite-micro"),
+        module="tflite_micro",
+        package="tflite-micro",
     ),
 }
-"""What `feredge bench --also` takes."""
+"""By the names that `feredge bench --also` takes."""
 
 
-def open_reference(path: Path, *, threads: int = 1) -> LiteRTRunner:
+def open_without_xnnpack(path: Path, *, threads: int = 1) -> LiteRTRunner:
     """Open a `.tflite` file in LiteRT with its built-in kernels only."""
     return LiteRTRunner(path, threads=threads, xnnpack=False)
 
@@ -72,28 +81,29 @@ def open_reference(path: Path, *, threads: int = 1) -> LiteRTRunner:
 class MicroRunner:
     """An integer `.tflite` file in TensorFlow Lite for Microcontrollers, one image at a time.
 
-    It has one thread, whatever is asked for. Its kernels are the portable ones: answers are what a microcontroller
-    gives, times are this processor's.
+    It is single-threaded and ignores `threads`. With its portable reference kernels the outputs equal a
+    microcontroller's; the times are this processor's.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        read_card(path)  # a damaged model would end the process
+        read_card(path)  # a damaged model would crash the process
         runtime = importlib.import_module("tflite_micro").runtime
         try:
             self._interpreter: Any = runtime.Interpreter.from_file(str(path))
         except RuntimeError as error:
             raise ArtifactError(f"{path.name}: TFLite Micro cannot load it ({error})") from error
-        found = self._interpreter.get_output_details(0)["quantization_parameters"]
-        self._quantization = (found["scales"][0], found["zero_points"][0]) if len(found["scales"]) else (0.0, 0)
+        parameters = self._interpreter.get_output_details(0)["quantization_parameters"]
+        scales, zero_points = parameters["scales"], parameters["zero_points"]
+        self._quantization = (scales[0], zero_points[0]) if len(scales) else (0.0, 0)
 
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
-        rows = []
+        outputs = []
         for image in batch:
             try:
                 self._interpreter.set_input(image[None], 0)
                 self._interpreter.invoke()
             except (RuntimeError, ValueError) as error:
                 raise ArtifactError(f"TFLite Micro failed ({error})") from error
-            rows.append(self._interpreter.get_output(0))
-        return dequantized(np.concatenate(rows), *self._quantization).astype(np.float32)
+            outputs.append(self._interpreter.get_output(0))
+        return dequantized(np.concatenate(outputs), *self._quantization).astype(np.float32)

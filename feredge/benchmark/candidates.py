@@ -1,4 +1,4 @@
-"""What a benchmark can measure, and what a run, a folder of files and the baselines hold of it."""
+"""Benchmark candidates, the test sets they are evaluated on, and the candidates of a run or a folder of files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.benchmark import alternative_runtimes
+from feredge.benchmark.alternative_runtimes import ALTERNATIVE_RUNTIMES
 from feredge.benchmark.results import Kind
 from feredge.data.dataset import Splits
 from feredge.errors import ArtifactError
@@ -25,15 +25,16 @@ BASELINE_RUNNER = "feredge.baselines:open_baseline"
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Something to measure.
+class Candidate:
+    """One thing to measure: a model file in a runtime.
 
     Attributes:
-        opener: `module:name` of a class or function, called `name(path, threads=...)`, that returns a runner.
-        classes: as the file orders them; other classes than those it is judged on are a failure.
-        options: what the opener is called with beside path and threads; plain values.
-        runtime: where it is another than the format's own.
-        failure: why it cannot be measured, where that was seen before anything was.
+        opener: `module:name` of a class or function, called as `name(path, threads=..., **options)`, that returns a
+            runner.
+        classes: in the order of the model's outputs. A candidate whose classes differ from its test set's fails.
+        options: further keyword arguments of the opener; JSON values.
+        runtime: title of an alternative runtime; empty for the format's default.
+        failure: why it cannot be measured, where that is known in advance.
     """
 
     name: str
@@ -50,90 +51,106 @@ class Subject:
     failure: str = ""
 
     @classmethod
-    def of(
+    def from_card(
         cls, card: Card, path: Path, *, kind: Kind = "artifact", opener: str = ARTIFACT_RUNNER, name: str = ""
-    ) -> Subject:
-        """Return a file by what its card says of it, under its own name if no other is given."""
-        plain = card.variant, card.precision, path, opener, card.contract, card.classes
-        return cls(name or path.name, kind, path.suffix[1:], *plain)
+    ) -> Candidate:
+        """Return the candidate that a file's card describes; its name is the file's by default."""
+        return cls(
+            name=name or path.name,
+            kind=kind,
+            format=path.suffix[1:],
+            variant=card.variant,
+            precision=card.precision,
+            path=path,
+            opener=opener,
+            contract=card.contract,
+            classes=card.classes,
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """Subjects that are judged on the same test images; `unique` ones stand nowhere else in the data."""
+class TestSet:
+    """Test images, and the candidates that are evaluated on them together.
 
-    subjects: tuple[Subject, ...]
+    Attributes:
+        splits: of the data; the candidates are evaluated on `splits.test`.
+        unique: for each test image whether it has no duplicate in the data.
+        network: name of the network that the candidates are files of; empty where there is one network.
+    """
+
+    candidates: tuple[Candidate, ...]
     splits: Splits
     unique: NDArray[np.bool_]
     network: str = ""
 
     @property
-    def images(self) -> tuple[int, ...]:
-        """Test images of each class."""
+    def images_per_class(self) -> tuple[int, ...]:
+        """Number of test images of each class."""
         test = self.splits.test
         return tuple(map(int, np.bincount(test.labels, minlength=len(test.classes))))
 
 
-def run_subjects(run: RunFolder) -> list[Subject]:
-    """Return what a run holds: its float model, then every file in its manifest."""
+def run_candidates(run: RunFolder) -> list[Candidate]:
+    """Return a run's float model, then every file in its manifest."""
     size = run.recipe().data.size
-    classes = tuple(run.data()["classes"])  # a recipe may have chosen among the data set's
-    return [float_subject(run.model, InputContract(size, size, 1), classes), *artifact_subjects(run.artifacts)]
+    classes = tuple(run.data()["classes"])  # a recipe may select some of the data set's
+    return [float_candidate(run.model, InputContract(size, size, 1), classes), *artifact_candidates(run.artifacts)]
 
 
-def float_subject(path: Path, contract: InputContract, classes: tuple[str, ...]) -> Subject:
+def float_candidate(path: Path, contract: InputContract, classes: tuple[str, ...]) -> Candidate:
     """Return a run's float model."""
-    return Subject("float", "float", "keras", "dense", "float32", path, FLOAT_RUNNER, contract, classes)
+    return Candidate("float", "float", "keras", "dense", "float32", path, FLOAT_RUNNER, contract, classes)
 
 
-def artifact_subjects(folder: Path) -> list[Subject]:
-    """Return every file in a folder's manifest, after holding it against its digest there; then what failed its export.
+def artifact_candidates(folder: Path) -> list[Candidate]:
+    """Return every file in a folder's manifest, whose digests are verified, then the files whose export failed.
 
     Raises:
-        ArtifactError: a manifest that names no verified file, or that its files do not fit.
+        ArtifactError: the manifest names no verified file, or a file does not match its digest.
     """
     manifest = Manifest.read(folder)
     if not manifest.entries:
         raise ArtifactError(f"{folder}: expected files in its {MANIFEST_FILE}, found none")
     card = manifest.entries[0].card
     return [
-        *(Subject.of(entry.card, folder / entry.file) for entry in manifest.entries),
-        *(_failed(failure, card, folder) for failure in manifest.failures),
+        *(Candidate.from_card(entry.card, folder / entry.file) for entry in manifest.entries),
+        *(_failed_export(failure, card, folder) for failure in manifest.failures),
     ]
 
 
-def _failed(failure: Failure, card: Card, folder: Path) -> Subject:
-    """Return a file that failed its export; `card` is another's of the same export."""
-    asked = replace(card, variant=failure.variant, precision=failure.precision)
-    return replace(Subject.of(asked, folder / failure.file), failure=f"its export failed: {failure.reason}")
+def _failed_export(failure: Failure, card: Card, folder: Path) -> Candidate:
+    """Return a file whose export failed; `card` is that of another file of the same export."""
+    card = replace(card, variant=failure.variant, precision=failure.precision)
+    candidate = Candidate.from_card(card, folder / failure.file)
+    return replace(candidate, failure=f"its export failed: {failure.reason}")
 
 
-def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
-    """Fit the baselines to a run's training images, or take those that are kept with it."""
+def baseline_candidates(run: RunFolder, splits: Splits, progress: Progress) -> list[Candidate]:
+    """Fit the baselines to a run's training images, or take those that are cached in the run folder."""
     from feredge import baselines
 
     return [
-        Subject.of(fitted.entry.card, fitted.path, kind="baseline", opener=BASELINE_RUNNER, name=fitted.id)
-        for fitted in baselines.fit(
-            baselines.DEFAULT_BASELINES, splits, cache=run.path / "baselines", progress=progress
-        )
+        Candidate.from_card(fitted.entry.card, fitted.path, kind="baseline", opener=BASELINE_RUNNER, name=fitted.id)
+        for fitted in baselines.fit(baselines.DEFAULT_BASELINES, splits, cache=run.path / "baselines", progress=progress)
     ]
 
 
-def beside(subjects: Iterable[Subject], also: Iterable[str], notes: list[str]) -> Iterator[Subject]:
-    """Yield the same files in other runtimes; what is not installed here becomes a note."""
-    for key in also:
-        runtime = alternative_runtimes.ALSO[key]
+def in_alternative_runtimes(
+    candidates: Iterable[Candidate], runtimes: Iterable[str], notes: list[str]
+) -> Iterator[Candidate]:
+    """Yield the candidates' files in other runtimes; for a runtime that is not installed a note is added."""
+    for key in runtimes:
+        runtime = ALTERNATIVE_RUNTIMES[key]
         if runtime.missing:
-            notes.append(f"{runtime.title} was left out: its package {runtime.needs[1]} is not installed here.")
+            notes.append(f"{runtime.title} was left out: its package {runtime.package} is not installed here.")
             continue
-        for subject in subjects:
-            fits = (
-                subject.kind == "artifact"
-                and not subject.failure
-                and not subject.options
-                and subject.format == runtime.format
+        for candidate in candidates:
+            readable = (
+                candidate.kind == "artifact"
+                and not candidate.failure
+                and not candidate.options
+                and candidate.format == runtime.format
             )
-            if fits and (not runtime.precisions or subject.precision in runtime.precisions):
-                name = f"{subject.name} ({runtime.title})"
-                yield replace(subject, name=name, opener=runtime.opener, runtime=runtime.title)
+            if readable and (not runtime.precisions or candidate.precision in runtime.precisions):
+                name = f"{candidate.name} ({runtime.title})"
+                yield replace(candidate, name=name, opener=runtime.opener, runtime=runtime.title)

@@ -1,7 +1,7 @@
-"""Corrupted copies of the test images: what a camera, a codec or a hand does to a face, in five strengths.
+"""Image corruptions for robustness tests: blur, noise, exposure, resolution, JPEG and occlusion, in five strengths.
 
 After Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
-2019, with strengths for small gray faces. A file that keeps its accuracy on clean images may lose it here.
+2019, with strengths for small gray faces.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from feredge.inference.contract import Images
 
-STRENGTHS: dict[str, tuple[float, float, float, float, float]] = {
+CORRUPTION_STRENGTHS: dict[str, tuple[float, float, float, float, float]] = {
     "blur": (0.5, 0.8, 1.2, 1.7, 2.4),
     "noise": (8, 14, 22, 32, 45),
     "dark": (0.7, 0.5, 0.35, 0.22, 0.12),
@@ -20,32 +20,31 @@ STRENGTHS: dict[str, tuple[float, float, float, float, float]] = {
     "JPEG": (40, 25, 15, 9, 5),
     "occlusion": (0.2, 0.3, 0.4, 0.5, 0.6),
 }
-"""Gaussian blur's sigma in pixels; noise's standard deviation in gray levels; what is left of the distance to black
-and to white; what is left of the width; JPEG's quality; the gray square's side as a share of the width."""
+"""Gaussian blur's sigma in pixels; noise's standard deviation in gray levels; factor of the distance to black and to
+white; factor of the width; JPEG quality; the gray square's side as a fraction of the width."""
 
 
-def sample(images: int, count: int, seed: int) -> NDArray[np.int64]:
-    """Return which `count` of so many images are corrupted, in order; all of them if there are no more."""
-    picked = np.random.default_rng(seed).permutation(images)[:count]
-    return np.sort(picked)
+def sample_indices(images: int, count: int, seed: int) -> NDArray[np.int64]:
+    """Return the sorted indices of at most `count` of the images, drawn at random, that are corrupted."""
+    return np.sort(np.random.default_rng(seed).permutation(images)[:count])
 
 
 def corrupt(images: Images, kind: str, strength: int, *, seed: int) -> Images:
-    """Return a corrupted copy of `uint8 (N, H, W, 1)`; `strength` is 1 to 5. The same call gives the same copy."""
-    value = STRENGTHS[kind][strength - 1]
+    """Return a corrupted copy of `uint8 (N, H, W, 1)`; `strength` is 1 to 5. Deterministic by `seed`."""
+    value = CORRUPTION_STRENGTHS[kind][strength - 1]
     random = np.random.default_rng((seed, strength))
     if kind == "noise":
-        return _pixels(images + random.normal(scale=value, size=images.shape))
+        return _to_uint8(images + random.normal(scale=value, size=images.shape))
     if kind == "dark":
-        return _pixels(images * value)
+        return _to_uint8(images * value)
     if kind == "bright":
-        return _pixels(255 - (255 - images.astype(np.float64)) * value)
+        return _to_uint8(255 - (255 - images.astype(np.float64)) * value)
     if kind == "occlusion":
         return _occlude(images, value, random)
-    return np.stack([_redrawn(image[:, :, 0], kind, value) for image in images])[..., None]
+    return np.stack([_filter_image(image[:, :, 0], kind, value) for image in images])[..., None]
 
 
-def _redrawn(image: Images, kind: str, value: float) -> Images:
+def _filter_image(image: Images, kind: str, value: float) -> Images:
     import cv2
 
     if kind == "blur":
@@ -57,16 +56,16 @@ def _redrawn(image: Images, kind: str, value: float) -> Images:
     return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def _occlude(images: Images, share: float, random: np.random.Generator) -> Images:
+def _occlude(images: Images, fraction: float, random: np.random.Generator) -> Images:
     copies, (height, width) = images.copy(), images.shape[1:3]
-    rows, columns = round(height * share), round(width * share)
-    tops = random.integers(0, height - rows + 1, len(images))
-    lefts = random.integers(0, width - columns + 1, len(images))
-    for copy, top, left in zip(copies, tops, lefts, strict=True):
-        copy[top : top + rows, left : left + columns] = 128
+    rows, columns = round(height * fraction), round(width * fraction)
+    first_rows = random.integers(0, height - rows + 1, len(images))
+    first_columns = random.integers(0, width - columns + 1, len(images))
+    for copy, row, column in zip(copies, first_rows, first_columns, strict=True):
+        copy[row : row + rows, column : column + columns] = 128
     return copies
 
 
-def _pixels(values: NDArray[np.floating]) -> Images:
+def _to_uint8(values: NDArray[np.floating]) -> Images:
     pixels: Images = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return pixels

@@ -1,4 +1,4 @@
-"""The harness: groups of files measured together, and what was found written down."""
+"""The benchmark harness: measure the candidates of all test sets, write results, and check whether they are current."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feredge import files
 from feredge.benchmark import machine
-from feredge.benchmark.candidates import Group, Subject, run_subjects
-from feredge.benchmark.measure import Panel, measure_panels
-from feredge.benchmark.results import Effort, Results
-from feredge.benchmark.summary import Judged, sum_up
-from feredge.benchmark.trial import PATIENCE, Trial
+from feredge.benchmark.candidates import Candidate, TestSet, run_candidates
+from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.measurement import TIMEOUT_SECONDS, Measurement
+from feredge.benchmark.results import Results
+from feredge.benchmark.stages import run_stages
+from feredge.benchmark.summary import Evidence, summarize
 from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, ResultsError
@@ -24,81 +24,84 @@ from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
 
-def compare(
-    groups: Sequence[Group],
-    effort: Effort,
+def measure_candidates(
+    test_sets: Sequence[TestSet],
+    config: BenchmarkConfig,
     *,
     recipe: dict[str, object],
     notes: Sequence[str] = (),
-    again: str = "",
-    patience: float = PATIENCE,
+    command: str = "",
+    timeout_seconds: float = TIMEOUT_SECONDS,
     progress: Progress = quiet,
-) -> tuple[Results, dict[str, NDArray[np.generic]]]:
-    """Measure every subject of every group, whose names must differ; the results' data are the first group's.
+) -> tuple[Results, Evidence]:
+    """Measure every candidate of every test set; their names must differ. The results' data are the first test set's.
 
-    A file that crashes, hangs or gives nonsense is a row with its `failure`, and the others go on. A group without a
-    float model is measured against its first file in float32.
+    A file that crashes, hangs or returns invalid outputs is a row with its `failure`, and the others go on. Without a
+    float model, a test set's candidates are measured against its first file in float32.
 
     Args:
-        patience: seconds that a file may take to open, and beyond the work asked of it, before it counts as hanging.
+        recipe, notes, command: for the results, as Results documents them.
+        timeout_seconds: without a response for so long, beyond the work that was requested, a file counts as hanging.
 
     Returns:
         The results, and the evidence behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
-        `ROW/labels` of rows that are judged on other images; and `ROW/THREADS/ROUND`, quantiles of that round's
-        inference times in nanoseconds, as many as summary.QUANTILES.
+        `ROW/labels` of rows evaluated on other images; and `ROW/THREADS/ROUND`, quantiles of that round's inference
+        times in nanoseconds, as many as summary.EVIDENCE_QUANTILES.
     """
-    here = replace(machine.describe(), peaks=peaks())
-    keys = [[key(one) for one in group.subjects] for group in groups]
-    panels = [
-        Panel(
-            [Trial(subject, patience, failure=subject.failure or None) for subject in group.subjects],
-            group.splits.test.batch,
-            group.splits.test.classes,
-        )
-        for group in groups
+    description = replace(machine.describe(), peaks=measure_peaks())
+    measurements = [
+        [start_measurement(candidate, timeout_seconds) for candidate in test_set.candidates] for test_set in test_sets
     ]
-    effort = measure_panels(panels, effort, progress=progress)
-    judged = [Judged(group, panel.trials, known) for group, panel, known in zip(groups, panels, keys, strict=True)]
-    return sum_up(judged, effort, here, recipe=recipe, notes=notes, again=again)
+    config = run_stages(test_sets, measurements, config, progress=progress)
+    return summarize(test_sets, measurements, config, description, recipe=recipe, notes=notes, command=command)
 
 
-def key(subject: Subject) -> tuple[str, int]:
-    """Return a file's SHA-256 and bytes, with the files that hold its weights where it can be opened at all.
+def start_measurement(candidate: Candidate, timeout_seconds: float = TIMEOUT_SECONDS) -> Measurement:
+    """Return the measurement of a candidate before its first stage, with the file's digest and size."""
+    sha256, size_bytes = file_digest(candidate)
+    return Measurement(candidate, timeout_seconds, sha256, size_bytes, failure=candidate.failure or None)
 
-    Of a file that was never written they are empty and 0.
+
+def file_digest(candidate: Candidate) -> tuple[str, int]:
+    """Return a file's SHA-256 and bytes, including its external weights where they can be read.
+
+    For a file that was never written they are empty and 0.
     """
-    if subject.failure and not subject.path.is_file():
+    if candidate.failure and not candidate.path.is_file():
         return "", 0
     try:
-        return digest_and_size(subject.path)
-    except ArtifactError:  # its trial says why
-        return files.sha256(subject.path), subject.path.stat().st_size
+        return digest_and_size(candidate.path)
+    except ArtifactError:  # its measurement will report why
+        return files.sha256(candidate.path), candidate.path.stat().st_size
 
 
-def peaks() -> dict[str, float]:
-    """Return this machine's `Machine.peaks`, measured in a process of its own; empty where it cannot be."""
+def measure_peaks() -> dict[str, float]:
+    """Return this machine's `Machine.peaks`, measured in a worker; empty where that fails."""
     with Worker(threads=1) as worker:
         try:
-            answer, _ = worker.ask("peak", timeout=60.0)
+            response, _ = worker.request("peak", timeout_seconds=60.0)
         except WorkerFailure:
             return {}
-    return dict(answer["peaks"])
+    return dict(response["peaks"])
 
 
-def write(results: Results, evidence: dict[str, NDArray[np.generic]], path: Path) -> None:
-    """Write results, and before them their evidence beside them, as `.npz`."""
+def write_results(results: Results, evidence: Evidence, path: Path) -> None:
+    """Write results to `path`, and before them their evidence, with the suffix `.npz`."""
     with files.replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **evidence)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
     results.write(path)
 
 
-def standing(run: RunFolder, dataset: Dataset, *, quick: bool = False) -> Results | None:
-    """Return the run's results if they stand, on this data and these files, measured at least as hard; else None."""
+def current_results(run: RunFolder, dataset: Dataset, *, quick: bool = False) -> Results | None:
+    """Return the run's results if they are of this data and the run's current files; else None.
+
+    Results of the `quick` preset count only with `quick`.
+    """
     try:
         results = Results.read(run.results)
     except ResultsError:
         return None
     measured = {row.name: row.sha256 for row in results.rows if row.kind != "baseline" and not row.runtime}
-    wanted = {subject.name: key(subject)[0] for subject in run_subjects(run)}
-    fits = measured == wanted and results.data.digest == dataset.digest
-    return results if fits and (quick or results.effort.name != "quick") else None
+    current = {candidate.name: file_digest(candidate)[0] for candidate in run_candidates(run)}
+    matches = measured == current and results.data.digest == dataset.digest
+    return results if matches and (quick or results.effort.name != "quick") else None

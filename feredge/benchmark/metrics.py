@@ -1,6 +1,6 @@
-"""What is measured of one row of a benchmark, as frozen dataclasses: timings, memory, accuracy, drop, multiply-adds.
+"""The metrics of one benchmark row, as frozen dataclasses: timings, memory, accuracy, drop, instructions.
 
-Times are milliseconds, sizes bytes, accuracies shares from 0 to 1, drops percentage points (pp).
+Times are milliseconds, sizes bytes, accuracies fractions from 0 to 1, drops percentage points (pp).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import statistics
 from dataclasses import dataclass, replace
 from typing import Literal
 
-P99_FROM = 662
-"""Fewer samples do not carry a 99th percentile (MLPerf inference rules, single stream)."""
-NOISY_FROM = 0.10
-"""Rounds whose medians differ by more than this share mark a timing as noisy."""
+P99_MIN_SAMPLES = 662
+"""Fewer samples do not support a 99th percentile (MLPerf inference rules, single stream)."""
+NOISY_SPREAD = 0.10
+"""A timing is noisy if its spread over the rounds is larger."""
 
 Verdict = Literal["drop", "no evidence of a drop", "equivalent within the margin"]
 
@@ -28,10 +28,12 @@ class Round:
 
 @dataclass(frozen=True)
 class Timing:
-    """Every timed run of one thing, none removed. `p99` only from P99_FROM runs up.
+    """Statistics of all timed runs of one task, outliers included.
 
     Attributes:
-        spread: slowest round's median over the fastest one's, less 1.
+        p99: None for fewer than P99_MIN_SAMPLES runs.
+        least, most: minimum and maximum.
+        spread: the slowest round's median over the fastest one's, minus 1.
     """
 
     count: int
@@ -46,26 +48,26 @@ class Timing:
 
     @property
     def noisy(self) -> bool:
-        """Say whether rounds differ too much for the figure to be trusted."""
-        return self.spread > NOISY_FROM
+        """Whether the rounds differ too much for the timing to be reliable."""
+        return self.spread > NOISY_SPREAD
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images a second in batches, by the median batch."""
+    """Images a second in batches, from the median time of a batch."""
 
     batch: int
     images_per_second: float
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the system says of its clock and its heat; empty or None where it says nothing.
+class SensorReading:
+    """CPU governor, temperature and active throttling; empty or None where the system does not report them.
 
     Attributes:
-        governor: of the first core's frequency.
-        celsius: the hottest sensor.
-        slowed: what holds the clock down.
+        governor: of the first core.
+        celsius: of the hottest sensor.
+        slowed: active causes of throttling.
     """
 
     governor: str
@@ -74,21 +76,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """The machine before and after one round, and all that held its clock down during it, as far as it tells."""
+class ThrottlingState:
+    """Sensor readings before and after a round, and every cause of throttling that was active during it."""
 
-    before: Reading
-    after: Reading
+    before: SensorReading
+    after: SensorReading
     slowed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One image at a time at `threads` threads: crop to tensor, tensor to probabilities, and both in one call.
+    """Latency of one image at `threads` threads: preprocessing, inference, and the whole call from crop to class.
 
     Attributes:
         preprocess, whole: None on a device without OpenCV.
-        conditions: the machine in each round. A round in which something held the clock down is invalid.
+        conditions: throttling in each round. A round with throttling is invalid.
     """
 
     threads: int
@@ -96,38 +98,42 @@ class Latency:
     preprocess: Timing | None
     whole: Timing | None
     throughput: tuple[Throughput, ...]
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[ThrottlingState, ...] = ()
 
     @property
-    def invalid(self) -> tuple[int, ...]:
-        """The rounds, from 1 up, in which something held the clock down."""
-        return tuple(number for number, found in enumerate(self.conditions, start=1) if found.slowed)
+    def invalid_rounds(self) -> tuple[int, ...]:
+        """The rounds with throttling, counted from 1."""
+        return tuple(number for number, state in enumerate(self.conditions, start=1) if state.slowed)
 
     @property
-    def valid(self) -> Timing | None:
-        """The inference in the valid rounds alone; None where the clock was held down in all of them.
+    def valid_inference(self) -> Timing | None:
+        """The inference in the valid rounds alone; None if all are invalid.
 
-        Results keep a summary a round and no samples: the quantiles are those of the rounds, in the middle.
+        Results contain a summary of each round and no samples: the quantiles are the medians of the rounds' quantiles.
         """
-        if not self.invalid:
+        if not self.invalid_rounds:
             return self.inference
-        rounds = tuple(one for at, one in enumerate(self.inference.rounds, start=1) if at not in self.invalid)
+        rounds = tuple(
+            summary
+            for number, summary in enumerate(self.inference.rounds, start=1)
+            if number not in self.invalid_rounds
+        )
         if not rounds:
             return None
-        medians = [one.median for one in rounds]
+        medians = [summary.median for summary in rounds]
         return replace(
             self.inference,
-            count=sum(one.count for one in rounds),
+            count=sum(summary.count for summary in rounds),
             median=statistics.median(medians),
-            p90=statistics.median(one.p90 for one in rounds),
+            p90=statistics.median(summary.p90 for summary in rounds),
             spread=max(medians) / max(min(medians), 1e-6) - 1,
             rounds=rounds,
         )
 
 
 @dataclass(frozen=True)
-class Cold:
-    """A fresh process, file in the page cache: opening it (runtime's import included), and the first call."""
+class ColdStart:
+    """Cold start in a fresh process, file in the page cache: load time, with the runtime's import, and first call."""
 
     load: float
     first_call: float
@@ -135,15 +141,15 @@ class Cold:
 
 @dataclass(frozen=True)
 class Memory:
-    """A process of its own: highest resident size, and how much of it came after the bare interpreter and numpy."""
+    """Memory of a process of its own: peak resident size, and how much of it exceeds the interpreter with numpy."""
 
     peak: int
     added: int
 
 
 @dataclass(frozen=True)
-class Share:
-    """How often the file is right over some images, with Wilson's 95% interval."""
+class SubsetAccuracy:
+    """Accuracy on some of the test images, with Wilson's 95% interval."""
 
     correct: int
     images: int
@@ -154,16 +160,16 @@ class Share:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often the file is right, over every test image.
+    """Accuracy over all test images.
 
     Attributes:
         low, high: Wilson's 95% interval.
-        recall: of each class; None where the test split has none of it.
+        recall: of each class; None for a class without test images.
         confusion: rows true class, columns predicted class.
         ece: expected calibration error over 15 equal bins of confidence (Guo et al. 2017).
         confidence: mean of the largest probability.
-        ties: images whose largest probability stands twice; the earlier class is taken.
-        unique: the same on test images that stand nowhere else; None where that is not known.
+        ties: images for which two classes have the largest probability; the first is taken.
+        unique: accuracy on test images without duplicates in the data; None where they are not known.
     """
 
     correct: int
@@ -176,24 +182,25 @@ class Accuracy:
     ece: float
     confidence: float
     ties: int
-    unique: Share | None = None
+    unique: SubsetAccuracy | None = None
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Float accuracy minus this row's on the same images.
+    """Accuracy drop: the float model's accuracy minus this row's on the same images.
 
     Attributes:
         pp: the drop.
         low, high: 95% interval by paired bootstrap.
-        adjusted_low, adjusted_high: Bonett and Price's (2012) interval, which stays honest when few images differ.
-        lost, won: images that only the float model has right, and that only this row has right.
-        p: McNemar's exact test, two-sided.
-        agreement: share of images on which both name the same class.
-        recall: change of each class's recall in pp; None where the test split has none of it.
-        flips: rows the float model's class, columns this row's, images on which they differ.
+        adjusted_low, adjusted_high: Bonett and Price's (2012) interval, which keeps its coverage when few images
+            differ.
+        lost, won: discordant pairs: images that only the float model, and only this row, classifies correctly.
+        p: of McNemar's exact test, two-sided.
+        agreement: fraction of images for which both predict the same class.
+        recall: change of each class's recall in pp; None for a class without test images.
+        flips: counts of differing predictions; rows the float model's class, columns this row's.
         confidence: change of the mean confidence.
-        flipped: every image on which they differ: its row in the data, its class, the float model's, this row's.
+        flipped: each image whose predictions differ: row in the data, true class, the float model's, this row's.
     """
 
     pp: float
@@ -213,10 +220,10 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Corrupted:
-    """Accuracy on copies corrupted in one way and strength, 1 to 5; the drop, in pp, as on all clean images.
+class CorruptedAccuracy:
+    """Accuracy on test images with one kind and strength (1 to 5) of corruption; drop and interval in pp.
 
-    Kind `clean` at strength 0 are the same images as they were.
+    Kind `clean` at strength 0 are the same images without corruption.
     """
 
     kind: str
@@ -229,12 +236,12 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Instructions:
-    """Instructions that one inference takes on an emulated core; no time follows from them.
+    """CPU instructions of one inference on an emulated core. They are no measure of time.
 
     Attributes:
-        core: as qemu names it: `cortex-a72`.
-        count: the median of several stretches of inferences, Python's share included; None when not counted.
-        spread: the largest of the stretches over the smallest, less 1.
+        core: qemu's name of it, as `cortex-a72`.
+        count: median over repeated counts, Python's part included; None when not counted.
+        spread: largest over smallest of the counts, minus 1.
         failure: why it was not counted.
     """
 

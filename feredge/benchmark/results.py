@@ -1,8 +1,8 @@
-"""What a benchmark found, as frozen dataclasses that go to JSON and back.
+"""Benchmark results as frozen dataclasses, with their JSON format and its validation.
 
-Every figure is keyed by what it was measured on: a row by the file's SHA-256, the whole by the data's digest and
-the machine's description. Times are milliseconds, sizes bytes, accuracies shares from 0 to 1, drops percentage
-points (pp).
+Results identify what they were measured on: a row by the file's SHA-256, the whole by the data's digest and the
+machine's description. Times are milliseconds, sizes bytes, accuracies fractions from 0 to 1, drops percentage points
+(pp).
 """
 
 from __future__ import annotations
@@ -15,26 +15,36 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feredge import dataclass_io, files
-from feredge.benchmark.metrics import Accuracy, Cold, Corrupted, Drop, Instructions, Latency, Memory, Timing
+from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.metrics import (
+    Accuracy,
+    ColdStart,
+    CorruptedAccuracy,
+    Drop,
+    Instructions,
+    Latency,
+    Memory,
+    Timing,
+)
 from feredge.errors import RecipeError, ResultsError
 from feredge.inspection.macs import Macs
 
-ALL_SLOWED = "the clock was held down in every round"
-"""Why a row has no valid latency, in the words of every verdict."""
-SCHEMA = 1
-DIGEST = re.compile(r"[0-9a-f]{64}")
-NAME = re.compile(r"[\w.+-]{0,80}")
-LARGEST_FILE = 256_000_000
-"""Bytes of a results file; those of 44 files on 3,589 images have 0.3 million."""
+ALL_THROTTLED = "the CPU was throttled in every round"
+"""Why a row has no valid latency, as verdicts give it."""
+RESULTS_SCHEMA = 1
+DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}")
+NAME_PATTERN = re.compile(r"[\w.+-]{0,80}")
+MAX_FILE_BYTES = 256_000_000
+"""Of a results file; one of 44 files on 3,589 images has 0.3 million."""
 Kind = Literal["float", "artifact", "baseline"]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured.
+    """The machine that the benchmark ran on.
 
     Attributes:
-        load: cores that something else kept busy just before the first measurement.
+        load: number of cores that were busy just before the first measurement.
         peaks: multiply-adds a second of a large matrix product on one thread, by precision: `float32`, `int8`.
     """
 
@@ -57,8 +67,8 @@ class Data:
     Attributes:
         digest: SHA-256 of the whole data set.
         images: test images of each class.
-        repeated: test images that also stand, exactly or nearly, in another split or earlier in the test split.
-        dropped: training images left out because they also stand in another split.
+        repeated: test images with an exact or near duplicate in another split, or earlier in the test split.
+        dropped: training images left out because they are in another split too.
     """
 
     source: str
@@ -75,49 +85,21 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How hard it was measured. Seconds and runs are the least that each row's inference is timed for, in all.
-
-    Attributes:
-        name: `quick`, `default` or `strict`; only a `quick` result falls short of the rules.
-        rounds: parts that the timed runs come in; rows take turns at random within each.
-        threads: thread counts, the headline first.
-        batches: batch sizes for throughput.
-        cold_starts: fresh processes that cold start is the median of.
-        corrupted: test images whose corrupted copies are looked at; 0 for none.
-        margin: drop in pp, either way, that counts as none when the whole interval lies inside it.
-        seed: of the order of rounds and of the bootstrap.
-    """
-
-    name: str
-    warm_runs: int
-    warm_seconds: float
-    rounds: int
-    seconds: float
-    runs: int
-    threads: tuple[int, ...]
-    batches: tuple[int, ...]
-    cold_starts: int
-    corrupted: int
-    margin: float
-    seed: int
-
-
-@dataclass(frozen=True)
 class Row:
-    """One file in one runtime. What could not be measured is None, and `failure` says why.
+    """The results of one file in one runtime. A metric that could not be measured is None, and `failure` says why.
 
     Attributes:
-        name: `float`, an artifact's file name, or a baseline's id; of several runs `RUN/` before it, and where the
-            runtime is not the format's own ` (RUNTIME)` after it.
-        format: `keras`, `tflite`, `onnx`, `ort`, or what a baseline is kept in.
-        runtime: as the name has it; empty for the format's own.
-        network: of several the one that it is a file of, or a baseline beside it; empty where there is one.
-        beside: the row that the drop is measured against; empty for the float model.
-        classes: of its own, where it is not judged on those of the data; what is not of them is left out.
+        name: `float`, an artifact's file name, or a baseline's id; with several networks prefixed by `NETWORK/`, and
+            in an alternative runtime followed by ` (RUNTIME)`.
+        format: `keras`, `tflite`, `onnx`, `ort`, or a baseline's file format.
+        network: with several networks, the one that the file belongs to; else empty.
+        beside: name of the row that the drop is measured against; empty for the float model.
+        cold: the cold start.
+        runtime: title of an alternative runtime; empty for the format's default.
+        classes: where they are not those of the data; test images of other classes are left out.
         images: test images of each class, where they are not those of the data.
-        judged: digest of the images that it is judged on and of their order; empty in results of before there was one.
-        roofline: time that its multiply-adds take at the machine's peak, over the median at one thread.
+        judged: digest of the test images' rows in their order; empty in older results.
+        roofline: time that the multiply-adds take at the machine's peak, over the median at one thread.
     """
 
     name: str
@@ -130,10 +112,10 @@ class Row:
     failure: str | None = None
     accuracy: Accuracy | None = None
     drop: Drop | None = None
-    cold: Cold | None = None
+    cold: ColdStart | None = None
     memory: Memory | None = None
     latency: tuple[Latency, ...] = ()
-    corrupted: tuple[Corrupted, ...] = ()
+    corrupted: tuple[CorruptedAccuracy, ...] = ()
     instructions: tuple[Instructions, ...] = ()
     runtime: str = ""
     network: str = ""
@@ -145,53 +127,54 @@ class Row:
     roofline: float | None = None
 
     @property
-    def slowed(self) -> tuple[str, ...]:
-        """What held the clock down in rounds of any thread count; nothing if they are all valid."""
-        conditions = [condition for found in self.latency for condition in found.conditions]
-        return tuple(sorted({reason for condition in conditions for reason in condition.slowed}))
+    def throttled_by(self) -> tuple[str, ...]:
+        """Causes of throttling in the rounds of any thread count; empty if all rounds are valid."""
+        states = [state for latency in self.latency for state in latency.conditions]
+        return tuple(sorted({cause for state in states for cause in state.slowed}))
 
     @property
     def headline(self) -> Timing | None:
-        """The inference of one face at one thread, which rows are compared by; None if it was not measured."""
-        found = self.at(1)
-        return found.inference if found else None
+        """Inference of one image at one thread, by which rows are compared; None if it was not measured."""
+        latency = self.latency_at(1)
+        return latency.inference if latency else None
 
     @property
     def valid_headline(self) -> Timing | None:
-        """The headline in the rounds whose clock was not held down; None where there are none: what verdicts use."""
-        found = self.at(1)
-        return found.valid if found else None
+        """The headline over the rounds without throttling, which verdicts are based on; None if there are none."""
+        latency = self.latency_at(1)
+        return latency.valid_inference if latency else None
 
     @property
-    def all_slowed(self) -> bool:
-        """Whether the headline was measured, and the clock held down in every round of it."""
+    def always_throttled(self) -> bool:
+        """Whether the headline was measured, and every round of it was throttled."""
         return self.headline is not None and self.valid_headline is None
 
-    def at(self, threads: int) -> Latency | None:
+    def latency_at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
         return next((latency for latency in self.latency if latency.threads == threads), None)
 
-    def times(self, other: Row) -> float | None:
-        """Return how many times the time of `other` this takes, by medians of valid rounds; None where unknown."""
-        mine, base = self.valid_headline, other.valid_headline
-        return mine.median / base.median if mine and base and mine.median and base.median else None
+    def latency_ratio(self, other: Row) -> float | None:
+        """Return this row's median over that of `other`, in valid rounds at one thread; None where unknown."""
+        timing, base = self.valid_headline, other.valid_headline
+        return timing.median / base.median if timing and base and timing.median and base.median else None
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one benchmark found.
+    """The results of one benchmark.
 
     Attributes:
-        recipe: the run's, resolved; of several runs the first one's.
-        measured: the UTC time it ended.
-        notes: what was left out, or taken for granted, in a sentence each.
-        again: the command that does it again, as it was given; empty where a program did it.
+        recipe: the run's, resolved; of several networks the first one's.
+        effort: the settings of the benchmark.
+        measured: UTC time of its end.
+        notes: what was left out or assumed, in a sentence each.
+        again: command line that repeats it; empty where it was not started by one.
     """
 
     recipe: dict[str, Any]
     data: Data
     machine: Machine
-    effort: Effort
+    effort: BenchmarkConfig
     measured: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
@@ -199,40 +182,44 @@ class Results:
 
     @property
     def reference(self) -> Row | None:
-        """The float model's row, None if it was not measured; of several runs the first one's."""
+        """The float model's row, None if it was not measured; of several networks the first one's."""
         return next((row for row in self.rows if row.kind == "float"), None)
 
-    def beside(self, row: Row) -> Row | None:
+    def reference_of(self, row: Row) -> Row | None:
         """Return the row that the drop of `row` is measured against."""
         if row.beside:
-            return next((one for one in self.rows if one.name == row.beside), None)
-        return next((one for one in self.rows if one.kind == "float" and one.network == row.network), None)
+            return next((other for other in self.rows if other.name == row.beside), None)
+        return next((other for other in self.rows if other.kind == "float" and other.network == row.network), None)
 
-    def classes(self, row: Row) -> tuple[str, ...]:
-        """Return the classes that `row` is judged on."""
+    def class_names(self, row: Row) -> tuple[str, ...]:
+        """Return the classes that `row` is evaluated on."""
         return row.classes or self.data.classes
 
-    def images(self, row: Row) -> tuple[int, ...]:
-        """Return how many test images of each of its classes `row` is judged on."""
+    def images_per_class(self, row: Row) -> tuple[int, ...]:
+        """Return the number of test images of each class that `row` is evaluated on."""
         return row.images or self.data.images
 
-    def judged_alike(self, row: Row, other: Results, same: Row) -> bool:
-        """Say whether `row` is judged on the images and classes that `same`, of `other`, is judged on."""
-        known = not (row.judged and same.judged) or row.judged == same.judged
-        mine = self.data.digest, self.classes(row), self.images(row)
-        return known and mine == (other.data.digest, other.classes(same), other.images(same))
+    def same_test_images(self, row: Row, other: Results, other_row: Row) -> bool:
+        """Return whether `row`, and `other_row` of `other`, are evaluated on the same images and classes."""
+        if row.judged and other_row.judged and row.judged != other_row.judged:
+            return False
+        test_set = self.data.digest, self.class_names(row), self.images_per_class(row)
+        return test_set == (other.data.digest, other.class_names(other_row), other.images_per_class(other_row))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, with the schema's number."""
+        """Return JSON values, with the schema's number."""
         text = json.dumps(dataclasses.asdict(self), allow_nan=False, ensure_ascii=False)
-        return {"schema": SCHEMA, **json.loads(text.encode("utf-8", "replace"))}  # names of files need not be text
+        return {
+            "schema": RESULTS_SCHEMA,
+            **json.loads(text.encode("utf-8", "replace")),
+        }  # file names may be no UTF-8
 
     @classmethod
     def from_json(cls, value: Any, *, where: str = "results") -> Results:
-        """Read what `to_json` gave. ResultsError, naming `where`, for anything else."""
-        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-            found = value.get("schema", "none") if isinstance(value, dict) else type(value).__name__
-            raise ResultsError(f"{where}: expected feredge results of schema {SCHEMA}, found {found}")
+        """Read what `to_json` returns; ResultsError, naming `where`, for anything else."""
+        if not isinstance(value, dict) or value.get("schema") != RESULTS_SCHEMA:
+            schema = value.get("schema", "none") if isinstance(value, dict) else type(value).__name__
+            raise ResultsError(f"{where}: expected feredge results of schema {RESULTS_SCHEMA}, found {schema}")
         table = {key: item for key, item in value.items() if key != "schema"}
         try:
             results: Results = dataclass_io.read(cls, table, where)
@@ -242,64 +229,65 @@ class Results:
         return results
 
     def _check(self, where: str) -> None:
-        """Raise ResultsError for what no benchmark measures, and no page can draw."""
+        """Raise ResultsError for values that no benchmark writes, and that reports cannot show."""
         if self.effort.margin <= 0:
             raise ResultsError(f"{where}: effort: expected a margin above 0 pp, found {self.effort.margin:g}")
         if len(self.data.images) != len(self.data.classes):
-            found = f"{len(self.data.images)} for {len(self.data.classes)} classes"
-            raise ResultsError(f"{where}: data: expected a number of images for each class, found {found}")
-        if not DIGEST.fullmatch(self.data.digest):
+            counts = f"{len(self.data.images)} for {len(self.data.classes)} classes"
+            raise ResultsError(f"{where}: data: expected a number of images for each class, found {counts}")
+        if not DIGEST_PATTERN.fullmatch(self.data.digest):
             raise ResultsError(f"{where}: data: digest: expected 64 hexadecimal digits, found {self.data.digest!r:.80}")
         for row in self.rows:
             self._check_row(row, f"{where}: {row.name!r:.80}")
-            for timing in (found.inference for found in row.latency):
-                least = min((timing.median, timing.p95, *(part.median for part in timing.rounds)))
-                if not timing.rounds or least <= 0:
-                    found = f"{len(timing.rounds)} rounds and {least:g} ms"
-                    raise ResultsError(f"{where}: {row.name}: expected rounds of more than 0 ms, found {found}")
+            for timing in (latency.inference for latency in row.latency):
+                least_ms = min((timing.median, timing.p95, *(summary.median for summary in timing.rounds)))
+                if not timing.rounds or least_ms <= 0:
+                    rounds = f"{len(timing.rounds)} rounds and {least_ms:g} ms"
+                    raise ResultsError(f"{where}: {row.name}: expected rounds of more than 0 ms, found {rounds}")
 
     def _check_row(self, row: Row, where: str) -> None:
-        """Raise ResultsError for a digest, a name, a share or a table that no benchmark writes."""
+        """Raise ResultsError for a digest, a name, an accuracy or a table that no benchmark writes."""
 
-        def expect(right: bool, words: str, found: object) -> None:
-            if not right:
-                raise ResultsError(f"{where}: expected {words}, found {found!r:.80}")
+        def expect(valid: bool, expected: str, actual: object) -> None:
+            if not valid:
+                raise ResultsError(f"{where}: expected {expected}, found {actual!r:.80}")
 
         expect(
-            bool(DIGEST.fullmatch(row.sha256) or (row.failure and not row.sha256)),
+            bool(DIGEST_PATTERN.fullmatch(row.sha256) or (row.failure and not row.sha256)),
             "a sha256 of 64 hexadecimal digits",
             row.sha256,
         )
         for name in (row.format, row.variant, row.precision, row.judged):
-            expect(bool(NAME.fullmatch(name)), "letters, digits and .+- in a name", name)
-        expect(row.bytes >= 0 and all(count >= 0 for count in self.images(row)), "counts from 0 up", row.bytes)
-        classes = len(self.classes(row))
-        expect(len(self.images(row)) == classes, "a number of images for each class", len(self.images(row)))
+            expect(bool(NAME_PATTERN.fullmatch(name)), "letters, digits and .+- in a name", name)
+        images = self.images_per_class(row)
+        expect(row.bytes >= 0 and all(count >= 0 for count in images), "counts from 0 up", row.bytes)
+        classes = len(self.class_names(row))
+        expect(len(images) == classes, "a number of images for each class", len(images))
         if row.accuracy:
-            shares = row.accuracy.accuracy, row.accuracy.low, row.accuracy.high
-            expect(all(0 <= share <= 1 for share in shares), "an accuracy from 0 to 1", shares)
+            fractions = row.accuracy.accuracy, row.accuracy.low, row.accuracy.high
+            expect(all(0 <= fraction <= 1 for fraction in fractions), "an accuracy from 0 to 1", fractions)
             expect(len(row.accuracy.recall) == classes, "a recall of each class", len(row.accuracy.recall))
         if row.drop:
             drop = row.drop
             expect(all(-100 <= pp <= 100 for pp in (drop.pp, drop.low, drop.high)), "a drop of at most 100 pp", drop.pp)
             expect(len(drop.recall) == classes, "a change of each class's recall", len(drop.recall))
-            square = [len(line) for line in drop.flips]
-            expect(square == [classes] * classes, "as many rows and columns of flips as classes", square)
+            row_lengths = [len(counts) for counts in drop.flips]
+            expect(row_lengths == [classes] * classes, "as many rows and columns of flips as classes", row_lengths)
             for flip in drop.flipped:
                 expect(len(flip) == 4 and all(0 <= label < classes for label in flip[1:]), "a flip of classes", flip)
 
     def write(self, path: Path) -> None:
-        """Write `results.json`, whole or not at all."""
+        """Write a results file atomically."""
         files.write_text(path, json.dumps(self.to_json(), separators=(",", ":"), allow_nan=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Read a results file; ResultsError when it is missing or something else."""
+        """Read a results file; ResultsError if it is missing or invalid."""
         try:
             with path.open("rb") as file:
-                text = file.read(LARGEST_FILE + 1)
-            if len(text) > LARGEST_FILE:
-                raise ResultsError(f"{path}: expected results of at most {LARGEST_FILE / 1e6:.0f} MB, found more")
+                text = file.read(MAX_FILE_BYTES + 1)
+            if len(text) > MAX_FILE_BYTES:
+                raise ResultsError(f"{path}: expected results of at most {MAX_FILE_BYTES / 1e6:.0f} MB, found more")
             value = json.loads(text.decode("utf-8"))
         except OSError as error:
             raise ResultsError(f"{path}: expected results, cannot be read ({error.strerror})") from error

@@ -1,174 +1,175 @@
-"""Trials that are over, summed up: a row a trial, and the evidence behind it."""
+"""Summary of finished measurements: a row for each, and the raw data behind them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.benchmark import accuracy, corruptions
-from feredge.benchmark.candidates import Group
-from feredge.benchmark.results import Data, Effort, Machine, Results, Row
-from feredge.benchmark.trial import Copy, Trial
+from feredge.benchmark import corruptions
+from feredge.benchmark.accuracy import accuracy, accuracy_drop, corrupted_accuracies
+from feredge.benchmark.candidates import TestSet
+from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.measurement import Corruption, Measurement
+from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.inspection.macs import Macs
 
-QUANTILES = 1001
+EVIDENCE_QUANTILES = 1001
+
+Evidence = dict[str, NDArray[np.generic]]
+"""Raw data behind results, by the names that `harness.measure_candidates` documents."""
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A group whose trials are over, one for each of its subjects; `keys` are their files' SHA-256 and size."""
-
-    group: Group
-    trials: Sequence[Trial]
-    keys: Sequence[tuple[str, int]]
-
-    @property
-    def reference(self) -> Trial | None:
-        """What drops are measured against."""
-        whole = [trial for trial in self.trials if trial.probabilities is not None]
-        floats = [trial for trial in whole if trial.subject.kind == "float"]
-        plain = [trial for trial in whole if (trial.subject.kind, trial.subject.precision) == ("artifact", "float32")]
-        plain.sort(key=lambda trial: trial.subject.variant != "dense")  # what was left whole, if it is there
-        return next(iter((*floats, *plain)), None)
-
-
-def sum_up(
-    groups: Sequence[Judged],
-    effort: Effort,
-    here: Machine,
+def summarize(
+    test_sets: Sequence[TestSet],
+    measurements: Sequence[Sequence[Measurement]],
+    config: BenchmarkConfig,
+    machine: Machine,
     *,
     recipe: dict[str, object],
     notes: Sequence[str] = (),
-    again: str = "",
-) -> tuple[Results, dict[str, NDArray[np.generic]]]:
-    """Return what `compare` does, of trials that are over."""
-    first = groups[0].group
+    command: str = "",
+) -> tuple[Results, Evidence]:
+    """Return the results and evidence of finished measurements, given as one sequence for each test set."""
+    first = test_sets[0]
     test = first.splits.test
     data = Data(
         source=Path(test.source).name,
         digest=test.digest,
         classes=test.classes,
-        images=first.images,
+        images=first.images_per_class,
         repeated=int((~first.unique).sum()),
         dropped=first.splits.dropped,
     )
-    evidence: dict[str, NDArray[np.generic]] = {"labels": test.labels}
+    evidence: Evidence = {"labels": test.labels}
     rows: list[Row] = []
-    for judged in groups:
-        own = judged.group.splits.test
-        same = np.array_equal(own.rows, test.rows) and own.classes == data.classes
-        rows += _rows(judged, effort, here.peaks, same=same)
-        evidence |= _evidence(judged.trials)
-        if not same:
-            evidence |= {f"{trial.subject.name}/labels": own.labels for trial in judged.trials}
+    for test_set, of_test_set in zip(test_sets, measurements, strict=True):
+        images = test_set.splits.test
+        same_images = np.array_equal(images.rows, test.rows) and images.classes == data.classes
+        rows += _rows(test_set, of_test_set, config, machine.peaks, same_images=same_images)
+        evidence |= _evidence(of_test_set)
+        if not same_images:
+            evidence |= {f"{one.candidate.name}/labels": images.labels for one in of_test_set}
     results = Results(
         recipe=dict(recipe),
         data=data,
-        machine=here,
-        effort=effort,
+        machine=machine,
+        effort=config,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
         rows=tuple(rows),
         notes=tuple(notes),
-        again=again,
+        again=command,
     )
     return results, evidence
 
 
-def _rows(judged: Judged, effort: Effort, peaks: dict[str, float], *, same: bool) -> list[Row]:
-    """Return a row a trial; with `same` they are judged on the data's classes and images."""
-    group, reference = judged.group, judged.reference
-    judged_on = hashlib.sha256(group.splits.test.rows.astype("<i8").tobytes()).hexdigest()[:16]
-    plain = [
-        trial for trial in judged.trials if (trial.subject.variant, trial.subject.precision) == ("dense", "float32")
-    ]
-    found = []
-    for trial, key in zip(judged.trials, judged.keys, strict=True):
-        macs = trial.macs
-        if macs is None and trial.subject.kind == "float":  # the network that these files are
-            macs = next((one.macs for one in plain if one.macs is not None), None)
-        row = _row(trial, key, reference, group, effort)
-        found.append(
+def reference_measurement(measurements: Sequence[Measurement]) -> Measurement | None:
+    """Return what drops are measured against: the float model, else a float32 file, preferably the dense one."""
+    complete = [one for one in measurements if one.probabilities is not None]
+    floats = [one for one in complete if one.candidate.kind == "float"]
+    float32 = [one for one in complete if (one.candidate.kind, one.candidate.precision) == ("artifact", "float32")]
+    float32.sort(key=lambda one: one.candidate.variant != "dense")
+    return next(iter((*floats, *float32)), None)
+
+
+def _rows(
+    test_set: TestSet,
+    measurements: Sequence[Measurement],
+    config: BenchmarkConfig,
+    peaks: dict[str, float],
+    *,
+    same_images: bool,
+) -> list[Row]:
+    """Return a row for each measurement; with `same_images` the test set is that of the results' data."""
+    reference = reference_measurement(measurements)
+    test = test_set.splits.test
+    test_set_digest = hashlib.sha256(test.rows.astype("<i8").tobytes()).hexdigest()[:16]
+    dense = [one for one in measurements if (one.candidate.variant, one.candidate.precision) == ("dense", "float32")]
+    rows = []
+    for measurement in measurements:
+        macs = measurement.macs
+        if macs is None and measurement.candidate.kind == "float":  # the dense files are this network
+            macs = next((one.macs for one in dense if one.macs is not None), None)
+        row = _row(measurement, reference, test_set, config)
+        rows.append(
             replace(
                 row,
-                network=group.network,
-                beside=reference.subject.name if reference is not None and row.drop is not None else "",
-                classes=() if same else group.splits.test.classes,
-                images=() if same else group.images,
-                judged=judged_on,
+                network=test_set.network,
+                beside=reference.candidate.name if reference is not None and row.drop is not None else "",
+                classes=() if same_images else test.classes,
+                images=() if same_images else test_set.images_per_class,
+                judged=test_set_digest,
                 macs=macs,
                 roofline=_roofline(macs, peaks, row),
             )
         )
-    return found
+    return rows
 
 
 def _roofline(macs: Macs | None, peaks: dict[str, float], row: Row) -> float | None:
-    """Return the time that `macs` take at the machine's peak, as a share of the row's median at one thread."""
+    """Return the time that `macs` take at the machine's peak, as a fraction of the row's median at one thread."""
     if macs is None or row.headline is None or not peaks:
         return None
     return 1e3 * (macs.floating / peaks["float32"] + macs.integer / peaks["int8"]) / row.headline.median
 
 
-def _row(
-    trial: Trial,
-    key: tuple[str, int],
-    reference: Trial | None,
-    group: Group,
-    effort: Effort,
-) -> Row:
-    test = group.splits.test
-    subject, seed, labels = trial.subject, effort.seed, test.labels
-    known = reference if reference is not trial else None
-    found = fallen = None
-    if trial.probabilities is not None:
-        found = accuracy.accuracy(trial.probabilities, labels, unique=group.unique)
-        if known is not None and known.probabilities is not None:
-            fallen = accuracy.drop(
-                known.probabilities, trial.probabilities, labels, margin=effort.margin, seed=seed, rows=test.rows
+def _row(measurement: Measurement, reference: Measurement | None, test_set: TestSet, config: BenchmarkConfig) -> Row:
+    """Return a measurement's row, without what depends on the results' data and on other rows."""
+    test = test_set.splits.test
+    candidate, probabilities, labels = measurement.candidate, measurement.probabilities, test.labels
+    other = reference if reference is not measurement else None
+    file_accuracy = drop = None
+    if probabilities is not None:
+        file_accuracy = accuracy(probabilities, labels, unique=test_set.unique)
+        if other is not None and other.probabilities is not None:
+            drop = accuracy_drop(
+                other.probabilities, probabilities, labels, margin=config.margin, seed=config.seed, rows=test.rows
             )
-    chosen = corruptions.sample(len(labels), effort.corrupted, seed)
-    beside = _named(known, chosen) if known is not None else None
+    indices = corruptions.sample_indices(len(labels), config.corrupted, config.seed)
+    reference_predictions = _predictions(other, indices) if other is not None else None
     return Row(
-        name=subject.name,
-        kind=subject.kind,
-        format=subject.format,
-        variant=subject.variant,
-        precision=subject.precision,
-        sha256=key[0],
-        bytes=key[1],
-        failure=trial.failure,
-        accuracy=found,
-        drop=fallen,
-        cold=trial.cold,
-        memory=trial.memory,
-        latency=tuple(timed for threads in effort.threads if (timed := trial.latency(effort, threads))),
-        corrupted=accuracy.corrupted(_named(trial, chosen), beside or None, labels[chosen], seed=seed),
-        runtime=subject.runtime,
+        name=candidate.name,
+        kind=candidate.kind,
+        format=candidate.format,
+        variant=candidate.variant,
+        precision=candidate.precision,
+        sha256=measurement.sha256,
+        bytes=measurement.size_bytes,
+        failure=measurement.failure,
+        accuracy=file_accuracy,
+        drop=drop,
+        cold=measurement.cold_start,
+        memory=measurement.memory,
+        latency=tuple(latency for threads in config.threads if (latency := measurement.latency(config, threads))),
+        corrupted=corrupted_accuracies(
+            _predictions(measurement, indices), reference_predictions or None, labels[indices], seed=config.seed
+        ),
+        runtime=candidate.runtime,
     )
 
 
-def _named(trial: Trial, chosen: NDArray[np.int64]) -> dict[Copy, NDArray[np.integer]]:
-    """Return the classes named on the chosen images, clean and corrupted; empty unless all are there."""
-    if trial.probabilities is None or len(trial.named) < len(corruptions.STRENGTHS) * 5:
+def _predictions(measurement: Measurement, indices: NDArray[np.int64]) -> dict[Corruption, NDArray[np.integer]]:
+    """Return the predicted classes of the indexed images, clean and with each corruption; empty if one is missing."""
+    complete = len(measurement.corrupted_predictions) >= len(corruptions.CORRUPTION_STRENGTHS) * 5
+    if measurement.probabilities is None or not complete:
         return {}
-    return {("clean", 0): trial.probabilities[chosen].argmax(1), **trial.named}
+    return {("clean", 0): measurement.probabilities[indices].argmax(1), **measurement.corrupted_predictions}
 
 
-def _evidence(trials: Sequence[Trial]) -> dict[str, NDArray[np.generic]]:
-    evidence: dict[str, NDArray[np.generic]] = {}
-    points = np.linspace(0, 1, QUANTILES)
-    for trial in trials:
-        name = trial.subject.name
-        if trial.probabilities is not None:
-            evidence[f"{name}/probabilities"] = trial.probabilities
-        for (threads, what), rounds in trial.samples.items():
-            if what == "inference":
+def _evidence(measurements: Sequence[Measurement]) -> Evidence:
+    evidence: Evidence = {}
+    quantiles = np.linspace(0, 1, EVIDENCE_QUANTILES)
+    for measurement in measurements:
+        name = measurement.candidate.name
+        if measurement.probabilities is not None:
+            evidence[f"{name}/probabilities"] = measurement.probabilities
+        for (threads, task), rounds in measurement.samples_ns.items():
+            if task == "inference":
                 for index, samples in enumerate(rounds):
-                    evidence[f"{name}/{threads}/{index}"] = np.quantile(samples, points).astype(np.float32)
+                    evidence[f"{name}/{threads}/{index}"] = np.quantile(samples, quantiles).astype(np.float32)
     return evidence

@@ -1,6 +1,6 @@
-"""The machine's clock and heat before and after each round: a round in which the clock was held down is invalid.
+"""CPU throttling and temperature before and after each round: a round in which the CPU was throttled is invalid.
 
-Linux tells in sysfs, a Raspberry Pi's firmware by `vcgencmd get_throttled`. Other systems tell nothing.
+Read from Linux's sysfs, and on a Raspberry Pi from `vcgencmd get_throttled`. Other systems report nothing.
 """
 
 from __future__ import annotations
@@ -12,90 +12,94 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from feredge.benchmark.metrics import Condition, Reading
+from feredge.benchmark.metrics import SensorReading, ThrottlingState
 from feredge.inference.system_info import SYS, governor, text
 
 FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-"""Bits of `get_throttled` that hold now; the same 16 higher: at some time since the machine was started."""
+"""Bits of `get_throttled` for the current state; 16 bits higher: at any time since boot."""
 
 
 @dataclass(frozen=True)
-class State:
-    """A reading, and what only the difference of two tells.
+class SystemSnapshot:
+    """A sensor reading, and cumulative counters, of which only differences between snapshots count.
 
     Attributes:
-        past: what the firmware says has happened since the machine was started.
-        counts: Intel's counters of throttling, by their place under `sys`.
+        flags_since_boot: throttling that the firmware reports to have occurred since boot.
+        throttle_counts: Intel's throttling counters, by their path under sysfs.
     """
 
-    reading: Reading
-    past: frozenset[str]
-    counts: dict[str, int]
+    reading: SensorReading
+    flags_since_boot: frozenset[str]
+    throttle_counts: dict[str, int]
 
 
-def read(sys: Path = SYS) -> State:
-    """Ask the system once, in a few milliseconds."""
-    now, past = parse_throttled(firmware())
-    zones = (parse_celsius(text(path)) for path in sys.glob("class/thermal/thermal_zone*/temp"))
-    counters = sys.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")
-    return State(
-        Reading(
-            governor=governor(sys),
+def take_snapshot(sysfs: Path = SYS) -> SystemSnapshot:
+    """Read sensors and counters, in a few milliseconds."""
+    current, since_boot = parse_throttled(vcgencmd_throttled())
+    zones = (parse_celsius(text(path)) for path in sysfs.glob("class/thermal/thermal_zone*/temp"))
+    counters = sysfs.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")
+    return SystemSnapshot(
+        reading=SensorReading(
+            governor=governor(sysfs),
             celsius=max((celsius for celsius in zones if celsius is not None), default=None),
-            slowed=tuple(sorted({*now, *cooling(sys)})),
+            slowed=tuple(sorted({*current, *cpu_cooling(sysfs)})),
         ),
-        past,
-        {str(path.relative_to(sys)): count for path in counters if (count := parse_count(text(path))) is not None},
+        flags_since_boot=since_boot,
+        throttle_counts={
+            str(path.relative_to(sysfs)): count for path in counters if (count := parse_count(text(path))) is not None
+        },
     )
 
 
-def between(before: State, after: State) -> Condition:
-    """Sum up a round: what held the clock down at either end of it, or began in it."""
-    began = after.past - before.past
-    counted = any(count > before.counts.get(name, count) for name, count in after.counts.items())
-    slowed = {*before.reading.slowed, *after.reading.slowed, *began, *(("throttled",) if counted else ())}
-    return Condition(before.reading, after.reading, tuple(sorted(slowed)))
+def compare_snapshots(before: SystemSnapshot, after: SystemSnapshot) -> ThrottlingState:
+    """Return the throttling of a round: what was active at either end of it, or began during it."""
+    new_flags = after.flags_since_boot - before.flags_since_boot
+    increased = any(count > before.throttle_counts.get(name, count) for name, count in after.throttle_counts.items())
+    slowed = {*before.reading.slowed, *after.reading.slowed, *new_flags, *(("throttled",) if increased else ())}
+    return ThrottlingState(before.reading, after.reading, tuple(sorted(slowed)))
 
 
-def parse_throttled(words: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Read `throttled=0x50005`: what holds now, and what has held since the start. Other text says neither."""
-    found = re.fullmatch(r"\s*(?:throttled=)?0x([0-9a-fA-F]{1,8})\s*", words)
-    value = int(found[1], 16) if found else 0
-    now = frozenset(name for bit, name in FIRMWARE_BITS.items() if value >> bit & 1)
-    return now, frozenset(name for bit, name in FIRMWARE_BITS.items() if value >> bit + 16 & 1)
+def parse_throttled(output: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Parse `throttled=0x50005` into current flags and flags since boot; both are empty for other text."""
+    match = re.fullmatch(r"\s*(?:throttled=)?0x([0-9a-fA-F]{1,8})\s*", output)
+    value = int(match[1], 16) if match else 0
+    current = frozenset(name for bit, name in FIRMWARE_BITS.items() if value >> bit & 1)
+    return current, frozenset(name for bit, name in FIRMWARE_BITS.items() if value >> bit + 16 & 1)
 
 
-def parse_celsius(words: str) -> float | None:
-    """Read thousandths of a degree; None for other text, and for what no chip has and lives."""
-    found = re.fullmatch(r"-?\d{1,6}", words, re.ASCII)
-    celsius = int(found[0]) / 1000 if found else None
+def parse_celsius(millidegrees: str) -> float | None:
+    """Parse thousandths of a degree; None for other text, and for values out of a chip's range."""
+    match = re.fullmatch(r"-?\d{1,6}", millidegrees, re.ASCII)
+    celsius = int(match[0]) / 1000 if match else None
     return celsius if celsius is not None and -60 < celsius < 150 else None
 
 
-def parse_count(words: str) -> int | None:
-    """Read a counter; None for other text."""
-    return int(words) if re.fullmatch(r"\d{1,20}", words, re.ASCII) else None
+def parse_count(text: str) -> int | None:
+    """Parse a counter; None for other text."""
+    return int(text) if re.fullmatch(r"\d{1,20}", text, re.ASCII) else None
 
 
-def cooling(sys: Path) -> set[str]:
-    """Return whether the kernel cools by the cores' clock now: a cooling device of theirs above its state 0."""
-    for device in sys.glob("class/thermal/cooling_device*"):
-        kind = text(device / "type").lower()
-        if ("cpufreq" in kind or kind == "processor") and (parse_count(text(device / "cur_state")) or 0) > 0:
-            return {"slowed to cool down"}
+def cpu_cooling(sysfs: Path) -> set[str]:
+    """Return whether the kernel lowers the CPU frequency to cool: a CPU cooling device above its state 0."""
+    for device in sysfs.glob("class/thermal/cooling_device*"):
+        device_type = text(device / "type").lower()
+        if "cpufreq" in device_type or device_type == "processor":
+            state = parse_count(text(device / "cur_state"))
+            if state is not None and state > 0:
+                return {"slowed to cool down"}
     return set()
 
 
-def firmware() -> str:
-    """Return what a Raspberry Pi's firmware says; nothing elsewhere."""
+def vcgencmd_throttled() -> str:
+    """Return the output of a Raspberry Pi's `vcgencmd get_throttled`; nothing elsewhere."""
     program = _vcgencmd()
     if program is None:
         return ""
     try:
-        done = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=5, check=False)
+        process = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return process.stdout if process.returncode == 0 else ""
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from feredge.console import echo
 
 if TYPE_CHECKING:
     from feredge.benchmark import Results
-    from feredge.devices.bundle import HowHard
+    from feredge.devices.bundle import DeviceBenchmarkConfig
     from feredge.run import RunFolder
 
 DEVICE = options(
@@ -66,8 +66,8 @@ def command(
     names it: by the median itself where the machine is the same, by the ratio to the float model where it is not.
     """
     from feredge.benchmark import Results
-    from feredge.benchmark.gate import check_data
-    from feredge.devices.bundle import HowHard
+    from feredge.benchmark.regression import check_data
+    from feredge.devices.bundle import DeviceBenchmarkConfig
     from feredge.run import RunFolder
 
     before = Results.read(against) if against else None
@@ -82,7 +82,7 @@ def command(
     else:
         if len(targets) > 1 or here["also"] or here["classes"] or here["out"]:
             raise click.UsageError("--device takes one run, and no --also, --classes or --out")
-        hard = HowHard(named(here["quick"], here["strict"]), here["threads"] or (), here["batches"] or ())
+        hard = DeviceBenchmarkConfig(named(here["quick"], here["strict"]), here["threads"] or (), here["batches"] or ())
         folder = RunFolder.open(targets[0], trained=True, exported=True)
         results = _measure_there(folder, data, hard, device, python, ssh_option, arm or (), check_baseline)
     if before:
@@ -92,7 +92,7 @@ def command(
 def _measure_there(
     run: RunFolder,
     data: str | None,
-    hard: HowHard,
+    hard: DeviceBenchmarkConfig,
     text: str,
     python: str,
     ssh_option: tuple[str, ...],
@@ -100,7 +100,7 @@ def _measure_there(
     check_data: Callable[[str], None],
 ) -> Results:
     from feredge import report
-    from feredge.benchmark.candidates import artifact_subjects
+    from feredge.benchmark.candidates import artifact_candidates
     from feredge.data import split
     from feredge.devices.instruction_count import add_counts
     from feredge.devices.remote import ask_needs, bench_on, results_file
@@ -114,7 +114,7 @@ def _measure_there(
         results = bench_on(device, run, dataset, hard=hard, progress=progress)
         if arm:
             images = split(dataset, run.recipe().data).test.batch
-            results = add_counts(results, artifact_subjects(run.artifacts), images, arm, progress=progress)
+            results = add_counts(results, artifact_candidates(run.artifacts), images, arm, progress=progress)
             results.write(results_file(run, device))
     page = run.path / f"report-{device.address.name}.html"
     report.write_html(results, page)
@@ -125,11 +125,11 @@ def _measure_there(
 
 def _hold(results: Results, before: Results, max_drop: float, max_slower: float) -> None:
     """Say what got worse, and end with 1 if anything did."""
-    from feredge.benchmark.gate import compare
+    from feredge.benchmark.regression import find_regressions
 
-    verdict = compare(results, before, max_drop=max_drop, max_slower=max_slower)
-    for line in (*verdict.notes, *verdict.worse):
+    report = find_regressions(results, before, max_drop_pp=max_drop, max_slowdown=max_slower)
+    for line in (*report.notes, *report.regressions):
         echo(line)
-    if verdict.worse:
+    if report.regressions:
         sys.exit(1)
-    echo(f"gate: no file got worse, of {verdict.files}")
+    echo(f"gate: no file got worse, of {report.files}")

@@ -30,10 +30,10 @@ def command(
     There, `python BENCH.ZIP` measures them with numpy and onnxruntime alone, TFLite files where ai-edge-litert is
     installed, and writes results.json, which `feredge report` reads. The test images are in the file.
     """
-    from feredge.devices.bundle import HowHard, bundle
+    from feredge.devices.bundle import DeviceBenchmarkConfig, bundle
     from feredge.run import RunFolder
 
-    hard = HowHard(named(quick, strict), threads or (), batches or ())
+    hard = DeviceBenchmarkConfig(named(quick, strict), threads or (), batches or ())
     folder = RunFolder.open(run, trained=True, exported=True)
     dataset = folder.load_data(data)
     with bars() as progress:

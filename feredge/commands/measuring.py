@@ -121,34 +121,40 @@ def measure_here(
     `check_data` gets the SHA-256 of the data that were read, before anything is measured, and raises to refuse them.
     """
     from feredge import report
-    from feredge.benchmark import Asked, compare, effort, gather, write
+    from feredge.benchmark import (
+        BenchmarkConfig,
+        TargetOptions,
+        collect_candidates,
+        measure_candidates,
+        write_results,
+    )
     from feredge.run import RunFolder
 
-    hard = effort(named(quick, strict), threads=threads or (), batches=batches or ())
+    hard = BenchmarkConfig.preset(named(quick, strict), threads=threads or (), batches=batches or ())
     words = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
-    asked = Asked(also or (), words, *pixels, baselines=not no_baselines, timeout=timeout)
+    asked = TargetOptions(also or (), words, *pixels, baselines=not no_baselines, timeout_seconds=timeout)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # a wrong place is told before hours of measuring
     with bars() as progress:
-        found = gather(targets, data, asked, progress=progress)
-        check_data(found.groups[0].splits.test.digest)
-        results, evidence = compare(
-            found.groups,
+        found = collect_candidates(targets, data, asked, progress=progress)
+        check_data(found.test_sets[0].splits.test.digest)
+        results, evidence = measure_candidates(
+            found.test_sets,
             hard,
             recipe=found.recipe,
             notes=found.notes,
-            again=command_line(),
-            patience=timeout,
+            command=command_line(),
+            timeout_seconds=timeout,
             progress=progress,
         )
         if arm:
             from feredge.devices.instruction_count import add_counts
 
-            for group in found.groups:
-                results = add_counts(results, group.subjects, group.splits.test.batch, arm, progress=progress)
+            for group in found.test_sets:
+                results = add_counts(results, group.candidates, group.splits.test.batch, arm, progress=progress)
     folder = RunFolder(out or (targets[0] if found.is_run else Path("bench")))
-    write(results, evidence, folder.results)
-    faces = {} if no_faces else report.flip_thumbnails(results, (group.splits.test for group in found.groups))
+    write_results(results, evidence, folder.results)
+    faces = {} if no_faces else report.flip_thumbnails(results, (group.splits.test for group in found.test_sets))
     report.write_html(results, folder.report, thumbnails=faces)
     show(results, folder.report)
     return results

@@ -31,9 +31,9 @@ def command(context: click.Context, /, recipe: str, quick: bool, no_faces: bool,
 
         manifest = export(folder, dataset, progress=progress)
     say_exported(folder, manifest)
-    from feredge.benchmark import standing
+    from feredge.benchmark import current_results
 
-    results = standing(folder, dataset, quick=quick)
+    results = current_results(folder, dataset, quick=quick)
     if results is None or not folder.report.is_file():
         context.invoke(bench.command, targets=(folder.path,), data=settings["data"], quick=quick, no_faces=no_faces)
     else:

@@ -25,7 +25,7 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
     held down take no part; where all were, nothing is chosen.
     """
     from feredge.benchmark import Results
-    from feredge.benchmark.results import ALL_SLOWED
+    from feredge.benchmark.results import ALL_THROTTLED
     from feredge.report.budget import Budget, select
     from feredge.run import RunFolder
 
@@ -33,7 +33,7 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
     results = Results.read(RunFolder.open(run).results if run.is_dir() else run)
     found = select(results, budget, device=Results.read(device) if device else None)
     if found.all_throttled:
-        echo(f"{ALL_SLOWED}: no latency is valid, nothing is chosen; measure again")
+        echo(f"{ALL_THROTTLED}: no latency is valid, nothing is chosen; measure again")
     elif found.selected is None:
         echo("nothing fits")
     else:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 import feredge
 from feredge import files
-from feredge.benchmark.candidates import run_subjects
-from feredge.benchmark.trial import Trial
+from feredge.benchmark.candidates import run_candidates
+from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.workers.client import Worker
 from feredge.data import split, unique_test_mask
 from feredge.data.dataset import Dataset
@@ -37,15 +37,15 @@ SOURCES = tuple(
 
 
 @dataclass(frozen=True)
-class HowHard:
-    """What `feredge.benchmark.effort` is asked for on the device, whose cores may be others."""
+class DeviceBenchmarkConfig:
+    """Arguments of `BenchmarkConfig.preset` on the device, whose number of cores may differ."""
 
     name: str = "default"
     threads: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
 
 
-NORMAL = HowHard()
+NORMAL = DeviceBenchmarkConfig()
 
 
 def bundle(
@@ -53,7 +53,7 @@ def bundle(
     dataset: Dataset,
     out: Path,
     *,
-    hard: HowHard = NORMAL,
+    hard: DeviceBenchmarkConfig = NORMAL,
     progress: Progress = quiet,
 ) -> Path:
     """Write a bundle of everything in `run` and the test split of `dataset` to `out`, and return it.
@@ -67,13 +67,13 @@ def bundle(
         DataError: no labelled test images.
     """
     run.check_data(dataset)
-    subjects = run_subjects(run)
+    subjects = run_candidates(run)
     splits = split(dataset, run.recipe().data)
     if not len(splits.test):
         raise DataError(f"{dataset.source}: expected labelled test images, found none")
     images = splits.test.batch
     progress("float model's answers", 0, 1)
-    reference = _answers(Trial(subjects[0]), images)
+    reference = _answers(Measurement(subjects[0]), images)
     progress("float model's answers", 1, 1)
     settings: dict[str, Any] = {
         "schema": SCHEMA,
@@ -111,11 +111,12 @@ def sources() -> dict[str, bytes]:
     return {f"feredge/{path.relative_to(package).as_posix()}": path.read_bytes() for path in paths}
 
 
-def _answers(trial: Trial, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _answers(measurement: Measurement, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return a model's probabilities, by the process that would measure it here."""
-    with Worker(threads=1) as worker, trial.guard():
-        trial.open(worker, 1)
-        trial.look(images)
-    if trial.probabilities is None:
-        raise ArtifactError(f"{trial.subject.path}: expected the float model's answers ({trial.failure})")
-    return trial.probabilities
+    with Worker(threads=1) as worker, measurement.recording_failure():
+        measurement.load(worker, 1)
+        measurement.predict_test_images(images)
+    if measurement.probabilities is None:
+        path, failure = measurement.candidate.path, measurement.failure
+        raise ArtifactError(f"{path}: expected the float model's answers ({failure})")
+    return measurement.probabilities

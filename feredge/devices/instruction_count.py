@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from feredge.benchmark.candidates import ARTIFACT_RUNNER, Subject
+from feredge.benchmark.candidates import ARTIFACT_RUNNER, Candidate
 from feredge.benchmark.metrics import Instructions
 from feredge.benchmark.results import Results
 from feredge.data.cache import make_cache_folder
@@ -38,7 +38,7 @@ PATIENCE = 900.0
 
 
 def add_counts(
-    results: Results, subjects: Sequence[Subject], images: Images, cores: Sequence[str], *, progress: Progress = quiet
+    results: Results, subjects: Sequence[Candidate], images: Images, cores: Sequence[str], *, progress: Progress = quiet
 ) -> Results:
     """Return `results` with the instructions that the files among `subjects` take on each of `cores`.
 
@@ -61,7 +61,7 @@ def add_counts(
 
 
 def count(
-    subjects: Sequence[Subject], images: Images, core: str, *, cache: Path | None = None, progress: Progress = quiet
+    subjects: Sequence[Candidate], images: Images, core: str, *, cache: Path | None = None, progress: Progress = quiet
 ) -> dict[str, Instructions]:
     """Count the instructions of each artifact on `core`, one of arm64.CORES; return them by the subject's name.
 
@@ -92,7 +92,7 @@ def count(
             (work / path).write_bytes(content)
         np.save(work / "images.npy", images[:LENGTH])
 
-        def one(numbered: tuple[int, Subject]) -> Instructions:
+        def one(numbered: tuple[int, Candidate]) -> Instructions:
             number, subject = numbered
             options = ["-plugin", f"{plugin},out={work}/{number}"]
             command = arm64.guest(root, core, (work, packages), options)

@@ -15,13 +15,14 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.benchmark import harness, latency, machine
-from feredge.benchmark.candidates import Group, artifact_subjects, float_subject
+from feredge.benchmark import harness, machine
+from feredge.benchmark.candidates import TestSet, artifact_candidates, float_candidate
+from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.formatting import percent
-from feredge.benchmark.measure import measure
-from feredge.benchmark.results import Effort, Results
-from feredge.benchmark.summary import Judged, sum_up
-from feredge.benchmark.trial import Trial
+from feredge.benchmark.measurement import Measurement
+from feredge.benchmark.results import Results
+from feredge.benchmark.stages import run_stages
+from feredge.benchmark.summary import summarize
 from feredge.console import echo, echo_lines, progress_line, visible
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError
@@ -41,16 +42,16 @@ def main(folder: str, out: Path, progress_file: str | None) -> None:
     else:
         with Path(progress_file).open("a", encoding="utf-8") as file:
             results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=_Lines(file))
-    harness.write(results, evidence, out)
+    harness.write_results(results, evidence, out)
     if progress_file is None:
         echo_lines(_summary(results))
         echo(f"results: {out}")
 
 
 def measure_bundle(
-    payload: Path, *, effort: Effort | None = None, progress: Progress = quiet
+    payload: Path, *, effort: BenchmarkConfig | None = None, progress: Progress = quiet
 ) -> tuple[Results, dict[str, NDArray[np.generic]]]:
-    """Return what `feredge.benchmark.compare` does, of the files in a bundle. `effort` stands in for the bundle's.
+    """Return what `feredge.benchmark.measure_candidates` does, of a bundle's files. `effort` replaces the bundle's.
 
     Raises:
         ArtifactError: files that do not fit their manifest.
@@ -62,22 +63,26 @@ def measure_bundle(
     with np.load(payload / DATA) as arrays:
         data = {name: arrays[name] for name in arrays.files}
     classes = tuple(settings["classes"])
-    effort = effort or replace(latency.effort(**settings["effort"]), corrupted=0)
-    subjects = artifact_subjects(payload / "artifacts")
-    here = replace(machine.describe(), peaks=harness.peaks())
-    trials = measure(subjects, data["images"], classes, effort, progress=progress)
-    known = _float(settings, data, classes)
-    keys = [harness.key(subject) for subject in subjects]
-    group = Group((known.subject, *subjects), _splits(settings, data, classes), data["unique"])
-    judged = Judged(group, [known, *trials], [(settings["float"]["sha256"], settings["float"]["bytes"]), *keys])
-    return sum_up([judged], effort, here, recipe=settings["recipe"])
+    config = effort or replace(BenchmarkConfig.preset(**settings["effort"]), corrupted=0)
+    candidates = tuple(artifact_candidates(payload / "artifacts"))
+    test_set = TestSet(candidates, _splits(settings, data, classes), data["unique"])
+    description = replace(machine.describe(), peaks=harness.measure_peaks())
+    measurements = [harness.start_measurement(candidate) for candidate in candidates]
+    config = run_stages([test_set], [measurements], config, progress=progress)
+    measurements = [_float(settings, data, classes), *measurements]
+    return summarize([test_set], [measurements], config, description, recipe=settings["recipe"])
 
 
-def _float(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Trial:
+def _float(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Measurement:
     """Return the float model as it was measured where the bundle was made."""
     contract = InputContract(*data["images"].shape[1:])
     path = Path("float.keras")  # it stayed there
-    return Trial(float_subject(path, contract, classes), probabilities=data["reference"])
+    return Measurement(
+        float_candidate(path, contract, classes),
+        sha256=settings["float"]["sha256"],
+        size_bytes=settings["float"]["bytes"],
+        probabilities=data["reference"],
+    )
 
 
 def _splits(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Splits:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from feredge import files
 from feredge.benchmark.results import Results
 from feredge.data.dataset import Dataset
-from feredge.devices.bundle import NORMAL, HowHard, bundle
+from feredge.devices.bundle import NORMAL, DeviceBenchmarkConfig, bundle
 from feredge.devices.bundle_main import OLDEST
 from feredge.devices.ssh import ConnectionLost, Device
 from feredge.errors import DeviceError, ResultsError
@@ -40,7 +40,7 @@ def bench_on(
     run: RunFolder,
     dataset: Dataset,
     *,
-    hard: HowHard = NORMAL,
+    hard: DeviceBenchmarkConfig = NORMAL,
     patience: float = PATIENCE,
     progress: Progress = quiet,
 ) -> Results:

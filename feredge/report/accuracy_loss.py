@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from feredge.benchmark.metrics import Corrupted, Drop
+from feredge.benchmark.metrics import CorruptedAccuracy, Drop
 from feredge.benchmark.results import Results, Row
 from feredge.report.recommendation import Recommendation
 from feredge.report.rendering import render
@@ -69,7 +69,7 @@ def robustness(results: Results) -> str:
     return render("robustness.html", lead=lead, kinds=kinds, rows=severest)
 
 
-def _severest(row: Row, kind: str) -> Corrupted | None:
+def _severest(row: Row, kind: str) -> CorruptedAccuracy | None:
     """Return the measurement at the highest severity of a kind of corruption; None where there is none."""
     return max((item for item in row.corrupted if item.kind == kind), key=lambda item: item.strength, default=None)
 
@@ -84,11 +84,11 @@ def _recall_tables(results: Results, drops: Sequence[tuple[Row, Drop]]) -> list[
     for network in dict.fromkeys(row.network for row, _ in drops):
         pairs = [pair for pair in drops if pair[0].network == network]
         first = pairs[0][0]
-        reference = results.beside(first)
+        reference = results.reference_of(first)
         tables.append(
             {
                 "label": f"Recall by class {network}".strip(),
-                "classes": list(zip(results.classes(first), results.images(first), strict=True)),
+                "classes": list(zip(results.class_names(first), results.images_per_class(first), strict=True)),
                 "reference": reference.accuracy.recall if reference and reference.accuracy else None,
                 "reference_name": "float model" if reference is None or reference.kind == "float" else reference.name,
                 "drops": pairs,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from feredge.benchmark.metrics import Timing
-from feredge.benchmark.results import ALL_SLOWED, Results, Row
+from feredge.benchmark.results import ALL_THROTTLED, Results, Row
 from feredge.errors import ResultsError
 from feredge.report.recommendation import smallest_of_fastest
 
@@ -67,7 +67,7 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
     timed_rows = {row.name: row if device is None else by_digest.get(row.sha256) for row in rows}
     timings = {name: row.valid_headline if row else None for name, row in timed_rows.items()}
-    throttled = {name for name, row in timed_rows.items() if row and row.all_slowed}
+    throttled = {name for name, row in timed_rows.items() if row and row.always_throttled}
     violations = {
         row.name: _violations(row, timings[row.name], budget, throttled=row.name in throttled) for row in rows
     }
@@ -108,7 +108,7 @@ def _violations(row: Row, timing: Timing | None, budget: Budget, *, throttled: b
     if row.bytes > budget.max_size_kb * 1000:
         violations.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.max_size_kb:g}")
     if throttled:
-        violations.append(ALL_SLOWED)
+        violations.append(ALL_THROTTLED)
     elif timing is None:
         violations.append("was not timed at one thread")
     elif timing.p90 > budget.max_p90_ms:

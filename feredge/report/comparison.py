@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from feredge.benchmark.formatting import clocked, percent, signed
+from feredge.benchmark.formatting import format_median, percent, signed
 from feredge.benchmark.results import Results, Row
 from feredge.errors import ResultsError
 from feredge.report.text import code_span, plain_text
@@ -69,7 +69,7 @@ def result_letters(all_results: Sequence[Results]) -> list[str]:
 
 def accuracy_gain_pp(first: Results, a: Row, other: Results, b: Row) -> float | None:
     """Return the accuracy of `b` of `other` minus that of `a` of `first`, in pp; None unless on the same images."""
-    if not (a.accuracy and b.accuracy and first.judged_alike(a, other, b)):
+    if not (a.accuracy and b.accuracy and first.same_test_images(a, other, b)):
         return None
     return 100 * (b.accuracy.accuracy - a.accuracy.accuracy)
 
@@ -79,9 +79,9 @@ def _is_shared(name: str, tables: Sequence[dict[str, Row]]) -> bool:
 
 
 def _cells(row: Row | None) -> tuple[str, str]:
-    return (percent(row.accuracy), clocked(row.headline)) if row else ("", "")
+    return (percent(row.accuracy), format_median(row.headline)) if row else ("", "")
 
 
 def _latency_ratio(first: Row | None, row: Row | None) -> str:
-    ratio = row.times(first) if first and row else None
+    ratio = row.latency_ratio(first) if first and row else None
     return "" if ratio is None else f"{ratio:.2f}"

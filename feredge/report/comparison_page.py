@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from feredge import files
-from feredge.benchmark.formatting import clocked, percent, signed
-from feredge.benchmark.metrics import NOISY_FROM
+from feredge.benchmark.formatting import format_median, percent, signed
+from feredge.benchmark.metrics import NOISY_SPREAD
 from feredge.benchmark.results import Machine, Results, Row
 from feredge.report import sections
 from feredge.report.comparison import accuracy_gain_pp, result_letters, shared_files
@@ -70,7 +70,7 @@ def _pairs(names: Sequence[str], first: Results, other: Results) -> list[Pair]:
 
 def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> str:
     """Return the changes in latency and accuracy in a few sentences."""
-    ratios = {pair[0]: ratio for pair in pairs if (ratio := pair[2].times(pair[1])) is not None}
+    ratios = {pair[0]: ratio for pair in pairs if (ratio := pair[2].latency_ratio(pair[1])) is not None}
     sentences = [f"In both: {file_count(len(pairs))}."]
     if ratios:
         median = statistics.median(ratios.values())
@@ -92,7 +92,7 @@ def _summary(pairs: Sequence[Pair], first: Results, other: Results, letter: str)
 def _warnings(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> list[str]:
     """Return why the comparison may be invalid, a sentence each."""
     warnings = []
-    other_images = sum(not first.judged_alike(a, other, b) for _, a, b in pairs)
+    other_images = sum(not first.same_test_images(a, other, b) for _, a, b in pairs)
     if other_images:
         warnings.append(f"Different test images, so accuracies are not comparable: {file_count(other_images)}.")
     other_contents = sum(a.sha256 != b.sha256 for _, a, b in pairs)
@@ -103,7 +103,7 @@ def _warnings(pairs: Sequence[Pair], first: Results, other: Results, letter: str
     noisy = sum(any(row.headline and row.headline.noisy for row in pair[1:]) for pair in pairs)
     if noisy:
         warnings.append(
-            f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_FROM:.0%}."
+            f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_SPREAD:.0%}."
         )
     return warnings
 
@@ -111,7 +111,7 @@ def _warnings(pairs: Sequence[Pair], first: Results, other: Results, letter: str
 def _ratio_chart(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> dict[str, Any]:
     """Return headings and rows of a table with a chart of the latency ratios."""
     # Baselines may be fitted anew, so that their ratios would stretch the axis.
-    ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].times(pair[1])) is not None]
+    ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].latency_ratio(pair[1])) is not None]
     axis_ratio = max([MIN_AXIS_RATIO, *ratios, *(1 / ratio for ratio in ratios)]) ** 1.08
 
     def position(ratio: float) -> float:
@@ -119,9 +119,9 @@ def _ratio_chart(pairs: Sequence[Pair], first: Results, other: Results, letter: 
 
     def row(pair: Pair) -> dict[str, Any]:
         name, a, b = pair
-        ratio = b.times(a)
+        ratio = b.latency_ratio(a)
         gain = accuracy_gain_pp(first, a, other, b)
-        cells = (clocked(a.headline), clocked(b.headline), percent(a.accuracy), percent(b.accuracy))
+        cells = (format_median(a.headline), format_median(b.headline), percent(a.accuracy), percent(b.accuracy))
         similar = ratio is None or 1 / SIMILAR_RATIO <= ratio <= SIMILAR_RATIO
         return {
             "name": name,

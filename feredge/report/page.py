@@ -95,7 +95,7 @@ def _script_row(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "drop": [row.drop.pp, row.drop.low, row.drop.high] if row.drop else None,
         "verdict": row.drop.verdict if row.drop else None,
         "agreement": row.drop.agreement if row.drop else None,
-        "classes": results.classes(row),
+        "classes": results.class_names(row),
         "reference": row.beside,
         "flips": row.drop.flips if row.drop else None,
         "flipped": displayed_flips(row.drop) if row.drop and row.kind == "artifact" else [],
@@ -103,7 +103,7 @@ def _script_row(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "roofline": row.roofline,
         "runtime": row.runtime,
         "eligible": on_common_test_set(row) and not row.runtime,
-        "testSet": f"{sum(row.images):,} images of {len(results.classes(row))} classes" if row.images else None,
+        "testSet": f"{sum(row.images):,} images of {len(results.class_names(row))} classes" if row.images else None,
         "latency": {
             str(latency.threads): {
                 "median": latency.inference.median,

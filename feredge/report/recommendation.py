@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from feredge.benchmark.formatting import percent
-from feredge.benchmark.metrics import NOISY_FROM
-from feredge.benchmark.results import ALL_SLOWED, Results, Row
+from feredge.benchmark.metrics import NOISY_SPREAD
+from feredge.benchmark.results import ALL_THROTTLED, Results, Row
 
 BUSY_FROM = 0.7
 """Load average before the first measurement from which other processes are likely to have disturbed the latencies."""
@@ -54,16 +54,16 @@ def recommend(results: Results) -> Recommendation:
     """
     candidates = [row for row in results.rows if row.kind == "artifact" and not row.runtime]
     measured = [row for row in candidates if _is_complete(row)]
-    throttled = sum(row.all_slowed for row in candidates)
+    throttled = sum(row.always_throttled for row in candidates)
     failed = len(candidates) - len(measured) - throttled
     if not measured and throttled:
-        reason = f"No latency is valid: {ALL_SLOWED} of {file_count(throttled)}. Measure again with better cooling."
+        reason = f"No latency is valid: {ALL_THROTTLED} of {file_count(throttled)}. Measure again with better cooling."
         return Recommendation(None, (reason,), (), _warnings(results, None))
     if not measured:
         return Recommendation(None, ("No file was measured completely.",), (), ())
     reasons = [f"{file_count(len(measured))} measured" + (f", {failed} failed" if failed else "") + "."]
     if throttled:
-        reasons.append(f"{file_count(throttled)} left out: {ALL_SLOWED}.")
+        reasons.append(f"{file_count(throttled)} left out: {ALL_THROTTLED}.")
     networks: dict[str, list[Row]] = {}
     for row in measured:
         networks.setdefault(row.network, []).append(row)
@@ -90,7 +90,7 @@ def on_common_test_set(row: Row) -> bool:
 def smallest_of_fastest(rows: Sequence[Row], latency_ms: Callable[[Row], float]) -> tuple[Row, list[Row], float]:
     """Return the smallest of the rows within 10% of the lowest latency, those rows, and the lowest latency."""
     fastest_ms = min(map(latency_ms, rows))
-    fast_rows = [row for row in rows if latency_ms(row) <= fastest_ms * (1 + NOISY_FROM)]
+    fast_rows = [row for row in rows if latency_ms(row) <= fastest_ms * (1 + NOISY_SPREAD)]
     return min(fast_rows, key=lambda row: (row.bytes, latency_ms(row))), fast_rows, fastest_ms
 
 
@@ -157,7 +157,7 @@ def _choose_file(measured: list[Row], margin: float) -> _NetworkChoice:
     best, fast_rows, fastest_ms = smallest_of_fastest(accurate_rows, median_ms)
     if len(accurate_rows) > 1:
         reasons.append(
-            f"Of these, {file_count(len(fast_rows))} {_is_or_are(fast_rows)} within {NOISY_FROM:.0%} "
+            f"Of these, {file_count(len(fast_rows))} {_is_or_are(fast_rows)} within {NOISY_SPREAD:.0%} "
             f"of the fastest ({fastest_ms:.3f} ms per face)."
         )
     if len(fast_rows) > 1:
@@ -203,7 +203,7 @@ def _alternatives(choice: _NetworkChoice, measured: Sequence[Row]) -> tuple[tupl
     inconclusive = [row for row in measured if row.drop and row.drop.verdict == "no evidence of a drop"]
     if inconclusive and best not in inconclusive:
         row = min(inconclusive, key=median_ms)
-        if median_ms(row) * (1 + NOISY_FROM) < median_ms(best):
+        if median_ms(row) * (1 + NOISY_SPREAD) < median_ms(best):
             alternatives.append(("speed, where a drop is neither shown nor ruled out", row))
     criteria: tuple[tuple[str, Sequence[Row], Callable[[Row], float]], ...] = (
         ("size alone", accurate_rows, lambda row: row.bytes),
@@ -228,10 +228,10 @@ def _warnings(results: Results, best: Row | None) -> tuple[str, ...]:
     noisy = [row.name for row in results.rows if row.headline and row.headline.noisy]
     if noisy:
         warnings.append(
-            f"Latencies are noisy: the rounds of {file_count(len(noisy))} differ by more than {NOISY_FROM:.0%}"
+            f"Latencies are noisy: the rounds of {file_count(len(noisy))} differ by more than {NOISY_SPREAD:.0%}"
             + (", including the recommended one's." if best and best.name in noisy else ", not the recommended one's.")
         )
-    throttled = {row.name: row.slowed for row in results.rows if row.slowed}
+    throttled = {row.name: row.throttled_by for row in results.rows if row.throttled_by}
     if throttled:
         causes = ", ".join(sorted({cause for row_causes in throttled.values() for cause in row_causes}))
         warnings.append(

@@ -13,7 +13,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from feredge.benchmark.formatting import VERDICTS, interval, signed
+from feredge.benchmark.formatting import VERDICT_LABELS, format_drop, signed
 from feredge.console import visible
 
 if TYPE_CHECKING:
@@ -79,5 +79,5 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
-    environment.globals.update(verdicts=VERDICTS, interval=interval, signed=signed, security_policy=security_policy)
+    environment.globals.update(verdicts=VERDICT_LABELS, interval=format_drop, signed=signed, security_policy=security_policy)
     return environment

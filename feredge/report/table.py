@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feredge.benchmark.formatting import VERDICTS, interval, minus
+from feredge.benchmark.formatting import VERDICT_LABELS, format_drop, with_minus_signs
 from feredge.benchmark.metrics import Latency, Timing
 from feredge.benchmark.results import Results, Row
 
@@ -42,11 +42,11 @@ def columns(results: Results) -> list[Column]:
     if any(row.images for row in results.rows):
 
         def text(row: Row) -> str:
-            classes = f", {len(row.classes)} classes" if len(results.classes(row)) != len(results.data.classes) else ""
-            return f"{sum(results.images(row)):,}{classes}"
+            classes = f", {len(row.classes)} classes" if len(results.class_names(row)) != len(results.data.classes) else ""
+            return f"{sum(results.images_per_class(row)):,}{classes}"
 
         meaning = "number of test images, and of classes where they differ from the data's"
-        table.insert(3, Column("judged_on", "test images", meaning, lambda row: sum(results.images(row)), text))
+        table.insert(3, Column("judged_on", "test images", meaning, lambda row: sum(results.images_per_class(row)), text))
     if any(row.corrupted for row in results.rows):
         meaning = "mean accuracy over all kinds and severities of corruption"
         table.append(_number("corrupted_accuracy", "corrupted %", meaning, _corrupted, "{:.2f}", scale=100))
@@ -57,8 +57,8 @@ def _main_columns(results: Results) -> list[Column]:
     """Return the columns of size, accuracy and latency at one thread."""
 
     def speed_up(row: Row) -> float | None:
-        reference = results.beside(row)
-        return reference.times(row) if reference else None
+        reference = results.reference_of(row)
+        return reference.latency_ratio(row) if reference else None
 
     return [
         Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
@@ -166,7 +166,7 @@ def _number(
 ) -> Column:
     def text(row: Row) -> str:
         number = value(row)
-        return "" if number is None else minus(pattern.format(number * scale))
+        return "" if number is None else with_minus_signs(pattern.format(number * scale))
 
     return Column(key, title, explanation, value, text)
 
@@ -197,7 +197,7 @@ def _drop_pp(row: Row) -> float | None:
 
 
 def _drop_text(row: Row) -> str:
-    return interval(row.drop) if row.drop else ""
+    return format_drop(row.drop) if row.drop else ""
 
 
 def _verdict(row: Row) -> Value:
@@ -207,11 +207,11 @@ def _verdict(row: Row) -> Value:
 
 
 def _verdict_text(row: Row) -> str:
-    return VERDICTS[row.drop.verdict][1] if row.drop and row.failure is None else ""
+    return VERDICT_LABELS[row.drop.verdict][1] if row.drop and row.failure is None else ""
 
 
 def _median(row: Row, threads: int) -> float | None:
-    latency = row.at(threads)
+    latency = row.latency_at(threads)
     return latency.inference.median if latency else None
 
 
@@ -223,7 +223,7 @@ def _timing(attribute: Callable[[Timing], float]) -> Callable[[Row], float | Non
 
 
 def _end_to_end_ms(row: Row) -> float | None:
-    latency = row.at(1)
+    latency = row.latency_at(1)
     return latency.whole.median if latency and latency.whole else None
 
 

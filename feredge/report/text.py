@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 
-from feredge.benchmark.formatting import clocked
+from feredge.benchmark.formatting import format_median
 from feredge.benchmark.results import Results, Row
 from feredge.console import rendered, visible
 from feredge.report.recommendation import recommend
@@ -114,16 +114,16 @@ def _table_columns(results: Results) -> list[Column]:
 def _cell(row: Row, key: str, text: str) -> str:
     if row.failure and key == "verdict":
         return "failed"
-    latency = row.at(1)
+    latency = row.latency_at(1)
     if key != "median_ms" or latency is None:
         return text
-    return f"{'!' if latency.invalid else ''}{clocked(latency.inference)}"
+    return f"{'!' if latency.invalid_rounds else ''}{format_median(latency.inference)}"
 
 
 def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.effort
     noisy = any(row.headline is not None and row.headline.noisy for row in results.rows)
-    throttled = any(row.slowed for row in results.rows)
+    throttled = any(row.throttled_by for row in results.rows)
     reference = "float model's accuracy" if results.reference else "accuracy of the same network in float32"
     images = "test images" if any(row.images for row in results.rows) else f"{data.total:,} test images"
     has_instructions = any(row.instructions for row in results.rows)

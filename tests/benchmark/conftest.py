@@ -1,12 +1,12 @@
-"""Fixtures of the benchmark's tests."""
+"""Fixtures of the benchmark tests."""
 
 from __future__ import annotations
 
 import pytest
-from toy_workshop import SMALL, Workshop, build
+from toy_workshop import SMALL_CONFIG, Workshop, build
 
 from feredge.benchmark import harness
-from feredge.benchmark.results import Effort
+from feredge.benchmark.config import BenchmarkConfig
 
 
 @pytest.fixture(scope="session")
@@ -16,12 +16,12 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 
 @pytest.fixture
-def small() -> Effort:
-    """An effort of well under a second."""
-    return SMALL
+def small_config() -> BenchmarkConfig:
+    """Settings with which a benchmark takes well under a second."""
+    return SMALL_CONFIG
 
 
 @pytest.fixture(autouse=True)
-def known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+def constant_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine's peak takes two seconds to measure; test_peak.py does, once."""
-    monkeypatch.setattr(harness, "peaks", lambda: {"float32": 4e10, "int8": 1e11})
+    monkeypatch.setattr(harness, "measure_peaks", lambda: {"float32": 4e10, "int8": 1e11})

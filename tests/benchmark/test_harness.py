@@ -1,4 +1,4 @@
-"""A benchmark of a run folder: what it takes, what it leaves behind, and when it need not measure again."""
+"""Benchmarks of a run folder: rows, results files, and when results are current."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 from toy_workshop import Workshop, make_run
 
-from feredge.benchmark import Asked, candidates, compare, gather, standing, write
-from feredge.benchmark.results import Effort, Results
+from feredge.benchmark import (
+    TargetOptions,
+    candidates,
+    collect_candidates,
+    current_results,
+    measure_candidates,
+    write_results,
+)
+from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.results import Results
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.errors import ArtifactError, RunError
@@ -21,24 +29,29 @@ from feredge.report import to_terminal
 from feredge.report.budget import Budget, select
 from feredge.run import RunFolder
 
-DATA = "drawn:1400"
+DATA_SOURCE = "drawn:1400"
 """The faces that the workshop's model was fitted on."""
 
 
 @pytest.fixture(scope="module")
 def faces() -> Dataset:
-    """Return DATA."""
+    """Return DATA_SOURCE."""
     return drawn(1400)
 
 
 def bench(
-    run: RunFolder, effort: Effort, *, data: str = DATA, baselines: bool = False, progress: Progress = quiet
+    run: RunFolder,
+    config: BenchmarkConfig,
+    *,
+    data: str = DATA_SOURCE,
+    baselines: bool = False,
+    progress: Progress = quiet,
 ) -> Results:
     """Measure a run as `feredge bench RUN` does."""
-    found = gather([run.path], data, Asked(baselines=baselines), progress=progress)
-    assert found.is_run
-    results, evidence = compare(found.groups, effort, recipe=found.recipe, progress=progress)
-    write(results, evidence, run.results)
+    plan = collect_candidates([run.path], data, TargetOptions(baselines=baselines), progress=progress)
+    assert plan.is_run
+    results, evidence = measure_candidates(plan.test_sets, config, recipe=plan.recipe, progress=progress)
+    write_results(results, evidence, run.results)
     return results
 
 
@@ -49,10 +62,10 @@ def run(workshop: Workshop, faces: Dataset, tmp_path: Path, monkeypatch: pytest.
     return make_run(workshop.folder, tmp_path / "run", faces)
 
 
-def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> None:
-    """Guards the whole: a row a file, the test split, files named by digest, results that stand and can be read."""
+def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small_config: BenchmarkConfig) -> None:
+    """Guards the whole: a row a file, the test split, files named by digest, results that can be read."""
     tasks: list[str] = []
-    results = bench(run, small, progress=lambda task, *_: tasks.append(task))
+    results = bench(run, small_config, progress=lambda task, *_: tasks.append(task))
     assert [row.name for row in results.rows] == ["float", "dense.float32.onnx", "rough.int8.onnx"]
     assert [row.kind for row in results.rows] == ["float", "artifact", "artifact"]
     assert results.data.total == int((faces.usage == "PrivateTest").sum())
@@ -65,57 +78,59 @@ def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small: Effort) -> 
         assert set(evidence) >= {"labels", "float/probabilities", "rough.int8.onnx/1/2"}
 
 
-def test_a_file_that_failed_its_export_is_a_row(run: RunFolder, faces: Dataset, small: Effort) -> None:
+def test_a_file_that_failed_its_export_is_a_row(run: RunFolder, faces: Dataset, small_config: BenchmarkConfig) -> None:
     """Guards the tables of an export with a failure: the file's reason, no figures, and it is never selected."""
     failure = Failure("dense.int8.tflite", "expected an answer, found none")
     dataclasses.replace(Manifest.read(run.artifacts), failures=(failure,)).write(run.artifacts)
-    results = bench(run, small)
+    results = bench(run, small_config)
     row = results.rows[-1]
     assert (row.name, row.precision, row.format) == ("dense.int8.tflite", "int8", "tflite")
     assert row.failure == "its export failed: expected an answer, found none"
     assert (row.sha256, row.bytes, row.accuracy, row.latency) == ("", 0, None, ())
-    assert Results.read(run.results) == results == standing(run, faces, quick=True)
+    assert Results.read(run.results) == results == current_results(run, faces, quick=True)
     assert "its export failed" in to_terminal(results, width=200)
     selection = select(results, Budget())
     assert selection.selected is not None and selection.selected.failure is None
     assert (row, f"could not be measured ({row.failure})") in selection.rejected
 
 
-def test_results_stand_until_something_changes(run: RunFolder, faces: Dataset, small: Effort) -> None:
+def test_results_are_current_until_something_changes(
+    run: RunFolder, faces: Dataset, small_config: BenchmarkConfig
+) -> None:
     """Guards `feredge run` against measuring again for nothing, and against keeping figures of other files."""
-    assert standing(run, faces, quick=True) is None
-    results = bench(run, small)
-    assert standing(run, faces, quick=True) == results
-    assert standing(run, faces) is None, "quick results do not stand in for whole ones"
-    dataclasses.replace(results, effort=dataclasses.replace(small, name="default")).write(run.results)
-    assert standing(run, faces) is not None
+    assert current_results(run, faces, quick=True) is None
+    results = bench(run, small_config)
+    assert current_results(run, faces, quick=True) == results
+    assert current_results(run, faces) is None, "quick results do not replace complete ones"
+    dataclasses.replace(results, effort=dataclasses.replace(small_config, name="default")).write(run.results)
+    assert current_results(run, faces) is not None
     path = run.artifacts / "rough.int8.onnx"
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(ArtifactError, match="expected SHA-256"):
-        standing(run, faces)
+        current_results(run, faces)
 
 
-def test_other_data_is_refused_before_anything_is_measured(run: RunFolder, small: Effort) -> None:
+def test_other_data_is_refused_before_anything_is_measured(run: RunFolder, small_config: BenchmarkConfig) -> None:
     """Guards the key of every figure: the data's digest."""
     with pytest.raises(RunError, match="expected the data it was trained on"):
-        bench(run, small, data="drawn:700")
+        bench(run, small_config, data="drawn:700")
     assert not run.results.exists()
 
 
-def test_rows_that_were_left_out_are_left_out_again(run: RunFolder, faces: Dataset) -> None:
-    """Guards the baselines beside a run with `--leave-out`: they must not learn from what it did not."""
-    (before,) = gather([run.path], DATA, Asked(baselines=False)).groups
+def test_excluded_rows_are_excluded_from_baselines(run: RunFolder, faces: Dataset) -> None:
+    """Guards the baselines of a run with `--leave-out`: they must not be fitted to images that it excluded."""
+    (before,) = collect_candidates([run.path], DATA_SOURCE, TargetOptions(baselines=False)).test_sets
     row = int(before.splits.train.rows[5])
     run.data_file.write_text(json.dumps(run.data() | {"held_back": [row]}))
-    (after,) = gather([run.path], DATA, Asked(baselines=False)).groups
+    (after,) = collect_candidates([run.path], DATA_SOURCE, TargetOptions(baselines=False)).test_sets
     assert set(before.splits.train.rows) - set(after.splits.train.rows) == {row}
     assert after.splits.test.rows.tolist() == before.splits.test.rows.tolist()
 
 
-def test_stopped_in_the_middle_leaves_the_older_results(
-    run: RunFolder, faces: Dataset, small: Effort, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupt_keeps_the_earlier_results(
+    run: RunFolder, faces: Dataset, small_config: BenchmarkConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards against half a result: Ctrl-C in the middle keeps what stood."""
+    """Guards against partial results: Ctrl-C in the middle keeps the earlier file."""
     run.results.write_text(json.dumps({"schema": 0}))
 
     def stop(task: str, done: float, total: float, note: str = "") -> None:
@@ -123,20 +138,20 @@ def test_stopped_in_the_middle_leaves_the_older_results(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bench(run, small, progress=stop)
+        bench(run, small_config, progress=stop)
     assert json.loads(run.results.read_text()) == {"schema": 0}
     assert not (run.path / "results.npz").exists()
 
 
 def test_baselines_are_rows_beside_the_files(
-    run: RunFolder, faces: Dataset, small: Effort, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, faces: Dataset, small_config: BenchmarkConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards the rooms' joint: a baseline fitted to the run's training images, opened and measured in a worker."""
+    """Guards baselines in the benchmark: one fitted to the run's training images, opened and measured in a worker."""
     baselines = pytest.importorskip("feredge.baselines")
     pytest.importorskip("skl2onnx")
     monkeypatch.setattr(baselines, "DEFAULT", ("study-2022-nb",))  # fitted in a moment
-    results = bench(run, small, baselines=True)
+    results = bench(run, small_config, baselines=True)
     row = results.rows[-1]
     assert row.kind == "baseline" and row.failure is None
     assert row.drop is not None and row.headline is not None
-    assert standing(run, faces, quick=True) is not None, "baselines are no reason to measure again"
+    assert current_results(run, faces, quick=True) is not None, "baselines do not make results outdated"

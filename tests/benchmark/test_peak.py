@@ -1,4 +1,4 @@
-"""Multiply-adds counted from graphs, and the machine's peak that they are held against."""
+"""Multiply-adds counted from graphs, and the machine's peak, which they are compared with."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from feredge.inspection.macs import Macs
 
 
 @pytest.mark.parametrize("integer", [False, True])
-def test_the_product_written_by_hand_is_a_model(integer: bool) -> None:
-    """Guards the hand-written protocol buffers: onnxruntime loads them and multiplies rightly."""
+def test_the_encoded_product_is_a_model(integer: bool) -> None:
+    """Guards the protocol buffer encoder: onnxruntime loads the model, and its product is correct."""
     session = onnx_session(peak._product(8, integer=integer), threads=1)
     data = np.arange(64, dtype=np.uint8 if integer else np.float32).reshape(8, 8)
     (out,) = session.run(None, {"data": data})
@@ -27,9 +27,9 @@ def test_the_product_written_by_hand_is_a_model(integer: bool) -> None:
 
 def test_the_peak_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards its unit: over ten million multiply-adds a second on anything that runs Python, under 100,000 billion."""
-    monkeypatch.setattr(peak, "SIZES", (128,))
-    found = peak.measure(seconds=0.01)
-    assert set(found) == {"float32", "int8"} and all(1e7 < rate < 1e14 for rate in found.values())
+    monkeypatch.setattr(peak, "MATRIX_SIZES", (128,))
+    peaks = peak.measure_peaks(seconds=0.01)
+    assert set(peaks) == {"float32", "int8"} and all(1e7 < rate < 1e14 for rate in peaks.values())
 
 
 def test_macs_of_onnx(workshop: Workshop, tmp_path: Path) -> None:
@@ -56,9 +56,9 @@ def test_macs_of_onnx(workshop: Workshop, tmp_path: Path) -> None:
         helper.make_node("DequantizeLinear", ["q", "scale", "zero8"], ["qd"]),
         helper.make_node("MatMul", ["fd", "qd"], ["out"]),
     ]
-    taken = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 8])
-    given = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 5])
-    path = save_onnx(tmp_path / "mixed.onnx", nodes, taken, given, tensors)
+    graph_input = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 8])
+    graph_output = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 5])
+    path = save_onnx(tmp_path / "mixed.onnx", nodes, graph_input, graph_output, tensors)
     assert macs.count(path) == Macs(floating=4 * 4 * 6 * 2 * 9 + 4 * 4 * 6 * 3 * 4, integer=3 * 5)
 
 

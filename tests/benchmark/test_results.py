@@ -1,4 +1,4 @@
-"""Results go to JSON and back, and nothing else comes in."""
+"""Results in JSON: round trips, and the refusal of anything else."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_workshop import SMALL
+from toy_workshop import SMALL_CONFIG
 
 from feredge.benchmark import latency, machine
-from feredge.benchmark.accuracy import accuracy, drop
+from feredge.benchmark.accuracy import accuracy, accuracy_drop
 from feredge.benchmark.metrics import Latency
 from feredge.benchmark.results import Data, Results, Row
 from feredge.errors import ResultsError
 
 
 def some_results() -> Results:
-    """Results with a whole row and a failed one."""
+    """Results with a complete row and a failed one."""
     labels = np.arange(40) % 4
     probabilities = np.eye(4, dtype=np.float32)[labels]
-    timing = latency.summarize([np.full(400, 1_000_000), np.full(400, 1_020_000)])
+    timing = latency.summarize_rounds([np.full(400, 1_000_000), np.full(400, 1_020_000)])
     good = Row(
         "float", "float", "keras", "dense", "float32", "0" * 64, 1000,
         accuracy=accuracy(probabilities, labels),
-        drop=drop(probabilities, probabilities, labels, margin=1.0, seed=1),
+        drop=accuracy_drop(probabilities, probabilities, labels, margin=1.0, seed=1),
         latency=(Latency(1, timing, timing, timing, ()),),
     )  # fmt: skip
     bad = Row("a.onnx", "artifact", "onnx", "dense", "int8", "1" * 64, 300, failure="crashed")
     data = Data("faces.csv", "2" * 64, ("a", "b", "c", "d"), (10, 10, 10, 10), 2, 3)
-    return Results({"name": "toy"}, data, machine.describe(), SMALL, "2026-01-01T00:00:00+00:00", (good, bad))
+    return Results({"name": "toy"}, data, machine.describe(), SMALL_CONFIG, "2026-01-01T00:00:00+00:00", (good, bad))
 
 
-def deep(count: int) -> list[Any]:
-    """Return lists in each other."""
-    return [deep(count - 1)] if count else []
+def nested(count: int) -> list[Any]:
+    """Return nested lists."""
+    return [nested(count - 1)] if count else []
 
 
 def timing(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the whole row's timing in what `to_json` gave."""
-    found: dict[str, Any] = value["rows"][0]["latency"][0]["inference"]
-    return found
+    """Return the complete row's timing in the value of `to_json`."""
+    inference: dict[str, Any] = value["rows"][0]["latency"][0]["inference"]
+    return inference
 
 
 def test_json_and_back(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_json_and_back(tmp_path: Path) -> None:
         (lambda v: v["machine"].update(cpu="x" * 70_000), "cpu: expected at most 65,536 characters, found 70,000"),
         (lambda v: v["recipe"].update({"\udfff": 1}), "recipe: expected text, found half a character"),
         (lambda v: v["recipe"].update(name=float("nan")), "name: expected a finite number, found nan"),
-        (lambda v: v["recipe"].update(deep=deep(40)), "expected at most 16 tables or lists in each other"),
+        (lambda v: v["recipe"].update(deep=nested(40)), "expected at most 16 tables or lists in each other"),
         (lambda v: v["rows"][0]["accuracy"].update(accuracy=1.5), "expected an accuracy from 0 to 1, found"),
         (lambda v: v["rows"][0]["drop"].update(flips=[[1]]), "rows and columns of flips as classes, found [1]"),
         (lambda v: v["rows"][0]["drop"].update(flipped=[[1, 0, 9, 0]]), "expected a flip of classes, found"),
@@ -121,16 +121,16 @@ def test_results_are_frozen_and_finite(tmp_path: Path) -> None:
     assert not (tmp_path / "results.json").exists()
 
 
-def test_the_machine_names_what_matters() -> None:
+def test_the_machine_is_described() -> None:
     """Guards the key of every figure: a CPU, its cores, the versions of the runtimes that are installed."""
-    here = machine.describe()
-    assert here.cpu and here.cores >= 1 and here.versions["numpy"] == np.__version__
-    assert "onnxruntime" in here.versions and here.governor
+    description = machine.describe()
+    assert description.cpu and description.cores >= 1 and description.versions["numpy"] == np.__version__
+    assert "onnxruntime" in description.versions and description.governor
 
 
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells how busy it is now")
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux reports the current load")
 def test_the_load_is_that_of_now() -> None:
-    """Guards the caution: it speaks of what runs beside the benchmark, not of the export that has just ended."""
+    """Guards the warning about other load: it is of what runs now, not of an export that has just ended."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         try:
             load = machine.describe().load

@@ -1,4 +1,4 @@
-"""Runners that workers open in the benchmark's tests: one that works, and one for each way not to."""
+"""Runners for workers in benchmark tests: one that works, and one for each kind of failure."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ class Linear:
     def predict(self, batch: Images) -> NDArray[np.float32]:
         """Return `float32 (N, classes)`."""
         logits = batch.reshape(len(batch), -1).astype(np.float32) @ self._weights + self._bias
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        exponentials = np.exp(logits - logits.max(1, keepdims=True))
+        return exponentials / exponentials.sum(1, keepdims=True)
 
 
 class Crashes(Linear):
-    """Dies as a native library would."""
+    """Aborts, as a native library would."""
 
     def predict(self, batch: Images) -> NDArray[np.float32]:
         """Never return."""
-        os.write(2, b"kernel panic in a pretended library\n")
+        os.write(2, b"kernel panic in a fake library\n")
         os.kill(os.getpid(), signal.SIGABRT)
         return super().predict(batch)
 
 
 class CrashesLater(Linear):
-    """Works on batches, as accuracy is measured, and dies once it is timed for some while."""
+    """Predicts the test images, and exits after a number of calls while it is timed."""
 
     calls = 0
 
     def predict(self, batch: Images) -> NDArray[np.float32]:
-        """Return the same as Linear, for a while."""
+        """Return the same as Linear, then exit."""
         self.calls += 1
         if self.calls > 70:  # a cold start takes 64, all rounds together more
             os._exit(3)
@@ -51,16 +51,16 @@ class CrashesLater(Linear):
 
 
 class Hangs(Linear):
-    """Never answers."""
+    """Hangs in predict."""
 
     def predict(self, batch: Images) -> NDArray[np.float32]:
-        """Sleep on."""
+        """Sleep for ten minutes."""
         time.sleep(600)
         return super().predict(batch)
 
 
-class GivesNan(Linear):
-    """Answers with nonsense."""
+class ReturnsNan(Linear):
+    """Returns invalid outputs."""
 
     def predict(self, batch: Images) -> NDArray[np.float32]:
         """Return not-a-number."""
@@ -68,7 +68,7 @@ class GivesNan(Linear):
 
 
 class OneThread(Linear):
-    """Cannot be opened for more than one thread, and prints to standard output, where the messages go."""
+    """Fails with more than one thread, and prints to standard output, which carries the messages."""
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         print("INFO: a library that chatters")
@@ -78,5 +78,5 @@ class OneThread(Linear):
 
 
 def hang(path: Path, *, threads: int = 1, **options: float) -> None:
-    """Never open."""
+    """Hang while opening."""
     time.sleep(600)

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from feredge.benchmark import latency
 from feredge.benchmark.accuracy import accuracy
+from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.metrics import Latency
 from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.cli import main
@@ -26,14 +27,14 @@ NANO = Path(__file__).parents[2] / "models" / "nano"
 @pytest.fixture
 def results() -> Results:
     """Made-up results of one file on 70 images."""
-    timing = latency.summarize([np.full(40, 200_000)] * 5)
+    timing = latency.summarize_rounds([np.full(40, 200_000)] * 5)
     labels = np.arange(70) % 7
     found = accuracy(np.eye(7, dtype=np.float32)[labels], labels)
     row = Row("a.onnx", "artifact", "onnx", "a", "int8", "ab" * 32, 1, accuracy=found)
     row = replace(row, latency=(Latency(1, timing, None, None, ()),))
     machine = Machine("a CPU", "x86_64", (), 2, 1, "performance", "Linux", {}, 0.0)
     data = Data("faces", "cd" * 32, CLASSES, (10,) * 7, 0, 0)
-    return Results({}, data, machine, latency.effort("quick"), "2026-01-02", (row,))
+    return Results({}, data, machine, BenchmarkConfig.preset("quick"), "2026-01-02", (row,))
 
 
 def held(before: Path, now: Results, monkeypatch: pytest.MonkeyPatch, *more: str) -> Result:
@@ -49,7 +50,7 @@ def test_the_gate_ends_with_1_and_names_the_file(
     results.write(tmp_path / "before.json")
     done = held(tmp_path / "before.json", results, monkeypatch)
     assert (done.exit_code, done.output) == (0, "gate: no file got worse, of 1\n")
-    slow = latency.summarize([np.full(40, 250_000)] * 5)
+    slow = latency.summarize_rounds([np.full(40, 250_000)] * 5)
     row = replace(results.rows[0], latency=(Latency(1, slow, None, None, ()),))
     slower = replace(results, rows=(row,))
     done = held(tmp_path / "before.json", slower, monkeypatch)
@@ -80,7 +81,7 @@ def test_the_gate_compares_with_the_data_that_were_read(
     def stop(*_: object, **__: object) -> None:
         raise ResultsError("measuring begins")
 
-    monkeypatch.setattr("feredge.benchmark.compare", stop)
+    monkeypatch.setattr("feredge.benchmark.measure_candidates", stop)
     monkeypatch.chdir(tmp_path)
     path, read = tmp_path / "before.json", load("drawn:70").digest
     call = ["bench", str(NANO), "--data", "drawn:70", "--no-baselines", "--against", str(path)]
@@ -111,6 +112,6 @@ def test_the_command_in_a_report_names_no_folder_of_this_machine(
 def test_a_wrong_place_is_told_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards hours of measuring whose results have nowhere to go."""
     (tmp_path / "file").touch()
-    monkeypatch.setattr("feredge.benchmark.gather", lambda *_, **__: pytest.fail("it was measured"))
+    monkeypatch.setattr("feredge.benchmark.collect_candidates", lambda *_, **__: pytest.fail("it was measured"))
     done = CliRunner().invoke(main, ["bench", "models/nano", "--data", "drawn:70", "--out", str(tmp_path / "file")])
     assert done.exit_code == 2 and done.stderr.count("\n") == 1

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_workshop import FILES, build, make_run
+from toy_workshop import MODEL_FILES, build, make_run
 
 from feredge.benchmark import candidates, latency, machine
 from feredge.benchmark.accuracy import accuracy
-from feredge.benchmark.metrics import Condition, Latency, Reading
+from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.metrics import Latency, SensorReading, ThrottlingState
 from feredge.benchmark.results import Data, Results, Row
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
-from feredge.devices.bundle import HowHard, bundle
+from feredge.devices.bundle import DeviceBenchmarkConfig, bundle
 from feredge.run import RunFolder
 
 LINEAR = "toy_runners:Linear"
@@ -33,7 +34,7 @@ def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFold
     folder = tmp_path_factory.mktemp("devices")
     build(folder)
     (folder / "dense.int8.tflite").write_bytes(b"opened by no test")
-    return make_run(folder, folder / "run", faces, (*FILES, "dense.int8.tflite"))
+    return make_run(folder, folder / "run", faces, (*MODEL_FILES, "dense.int8.tflite"))
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,9 @@ def toy_bundle(toy_run: RunFolder, faces: Dataset, tmp_path_factory: pytest.Temp
     """The run's bundle."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "FLOAT_RUNNER", LINEAR)
-        return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", hard=HowHard("quick"))
+        return bundle(
+            toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", hard=DeviceBenchmarkConfig("quick")
+        )
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +72,10 @@ def bare_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def made_up_results(faces: Dataset) -> Results:
     """Results of one file with a made-up time, as a device gives them."""
-    timing = latency.summarize([np.full(40, 200_000)] * 5)
-    condition = Condition(Reading("ondemand", 81.0, ()), Reading("ondemand", 85.5, ("throttled",)), ("throttled",))
+    timing = latency.summarize_rounds([np.full(40, 200_000)] * 5)
+    condition = ThrottlingState(
+        SensorReading("ondemand", 81.0, ()), SensorReading("ondemand", 85.5, ("throttled",)), ("throttled",)
+    )
     valid = replace(condition, slowed=())
     row = Row(
         name="a.int8.onnx",
@@ -85,4 +90,4 @@ def made_up_results(faces: Dataset) -> Results:
     )
     images = tuple(map(int, np.bincount(faces.labels, minlength=7)))
     data = Data("faces", faces.digest, faces.classes, images, 0, 0)
-    return Results({"name": "toy"}, data, machine.describe(), latency.effort("quick"), "2026-01-02", (row,))
+    return Results({"name": "toy"}, data, machine.describe(), BenchmarkConfig.preset("quick"), "2026-01-02", (row,))

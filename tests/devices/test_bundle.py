@@ -18,11 +18,11 @@ from feredge.cli import main
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.devices import bundle_main as start_module
-from feredge.devices.bundle import HowHard, bundle
+from feredge.devices.bundle import DeviceBenchmarkConfig, bundle
 from feredge.errors import RunError
 from feredge.run import RunFolder
 
-QUICK = HowHard("quick")
+QUICK = DeviceBenchmarkConfig("quick")
 
 
 def start(program: Path, packages: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ def test_a_bare_device_measures_itself(
     assert same.drop and (same.drop.pp, same.drop.agreement) == (0, 1)
     assert rough.drop and rough.drop.agreement < 0.9
     assert all((faces.usage[row], faces.labels[row]) == ("PrivateTest", label) for row, label, *_ in rough.drop.flipped)
-    timed = rough.at(1)
+    timed = rough.latency_at(1)
     assert timed and timed.inference.median > 0 and timed.whole is None, "no OpenCV, no preprocessing"
     assert len(timed.conditions) == results.effort.rounds
     assert lite.failure and "needs `pip install ai-edge-litert`" in lite.failure
@@ -115,8 +115,8 @@ def test_a_damaged_bundle_says_so(toy_bundle: Path, bare_packages: Path, tmp_pat
 
 def test_rounds_with_the_clock_held_down_are_shown(made_up_results: Results) -> None:
     """Guards the mark of an invalid round: its number, a sign at the figure, and the reason in words."""
-    timed = made_up_results.rows[0].at(1)
-    assert timed and timed.invalid == (2,)
+    timed = made_up_results.rows[0].latency_at(1)
+    assert timed and timed.invalid_rounds == (2,)
     assert Results.from_json(made_up_results.to_json()) == made_up_results
     for text in (report.to_markdown(made_up_results), report.to_terminal(made_up_results)):
         assert "!0.200" in text and "CPU throttling (throttled) in rounds of 1 file" in " ".join(text.split())

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from feredge import report
 from feredge.benchmark import Results
-from feredge.benchmark.candidates import artifact_subjects
+from feredge.benchmark.candidates import artifact_candidates
 from feredge.benchmark.metrics import Instructions
 from feredge.cli import main
 from feredge.devices import instruction_count
@@ -94,7 +94,7 @@ def test_without_qemu_the_results_say_so(
     """Guards the benchmark on a machine that cannot emulate: it goes on, and says what was left out and why."""
     monkeypatch.setattr(shutil, "which", lambda name: None if name == missing else f"/usr/bin/{name}")
     images = np.zeros((4, 48, 48, 1), np.uint8)
-    found = add_counts(made_up_results, artifact_subjects(toy_run.artifacts), images, ["cortex-a72"])
+    found = add_counts(made_up_results, artifact_candidates(toy_run.artifacts), images, ["cortex-a72"])
     assert found.rows == made_up_results.rows
     assert found.notes[-1].startswith(f"Instructions on cortex-a72 were not counted: expected {missing}, found none")
 

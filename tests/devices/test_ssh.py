@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from feredge.benchmark import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
-from feredge.devices.bundle import HowHard
+from feredge.devices.bundle import DeviceBenchmarkConfig
 from feredge.devices.remote import bench_on, check_needs, results_file
 from feredge.devices.ssh import Address, Device
 from feredge.errors import DeviceError
 from feredge.run import RunFolder
 
-QUICK = HowHard("quick")
+QUICK = DeviceBenchmarkConfig("quick")
 
 
 @pytest.fixture(scope="module")

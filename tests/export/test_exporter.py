@@ -21,7 +21,7 @@ from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge import files
-from feredge.benchmark.candidates import run_subjects
+from feredge.benchmark.candidates import run_candidates
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export, exporter
@@ -157,7 +157,7 @@ def test_a_failed_file_stops_no_other_and_loses_none(
     checked = CliRunner().invoke(main, ["verify", str(run.path)])
     assert checked.exit_code == 0 and "not exported: dense.int8.onnx: expected probabilities" in checked.stderr
     assert "dense.int8.onnx: expected prob" in CliRunner().invoke(main, ["inspect", str(run.path)]).stdout
-    (failed,) = [one for one in run_subjects(run) if one.failure]
+    (failed,) = [one for one in run_candidates(run) if one.failure]
     assert failed.name == "dense.int8.onnx" and failed.failure.startswith("its export failed: expected probabilities")
 
     monkeypatch.undo()

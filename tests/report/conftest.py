@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from feredge.benchmark import latency
-from feredge.benchmark.accuracy import accuracy, drop
-from feredge.benchmark.corruptions import STRENGTHS
-from feredge.benchmark.metrics import Cold, Corrupted, Latency, Memory, Throughput
+from feredge.benchmark.accuracy import accuracy, accuracy_drop
+from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.corruptions import CORRUPTION_STRENGTHS
+from feredge.benchmark.metrics import ColdStart, CorruptedAccuracy, Latency, Memory, Throughput, Timing
 from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.inference.contract import CLASSES
 
@@ -29,7 +30,7 @@ def synthetic_results() -> Results:
     random = np.random.default_rng(3)
     labels = random.choice(7, TEST_IMAGES, p=(0.13, 0.02, 0.14, 0.25, 0.17, 0.12, 0.17))
     logits = random.normal(size=(TEST_IMAGES, 7)) + 2.3 * np.eye(7)[labels] * random.random((TEST_IMAGES, 1)) * 2
-    effort = latency.effort("default", seed=1)
+    effort = BenchmarkConfig.preset("default", seed=1)
     effort = dataclasses.replace(effort, threads=(1, 4))
 
     def softmax(values: np.ndarray) -> np.ndarray:
@@ -42,12 +43,12 @@ def synthetic_results() -> Results:
         probabilities = softmax(logits + random.normal(scale=noise, size=logits.shape)) if noise else reference
         jitter = 0.09 if name.startswith("dense.float16") else 0.01
 
-        def timing(scale: float) -> latency.Timing:
+        def timing(scale: float) -> Timing:
             rounds = [
                 ms * scale * 1e6 * (1 + random.normal(scale=jitter)) * (1 + random.gamma(0.5, 0.03, 900))
                 for _ in range(5)
             ]
-            return latency.summarize(rounds)
+            return latency.summarize_rounds(rounds)
 
         return Row(
             name=name,
@@ -58,18 +59,18 @@ def synthetic_results() -> Results:
             sha256=f"{random.integers(1 << 62):064x}",
             bytes=size,
             accuracy=accuracy(probabilities, labels, unique=labels >= 0),
-            drop=None if kind == "float" else drop(reference, probabilities, labels, margin=1.0, seed=1),
-            cold=Cold(load=80 + 200 * random.random(), first_call=4 * ms),
+            drop=None if kind == "float" else accuracy_drop(reference, probabilities, labels, margin=1.0, seed=1),
+            cold=ColdStart(load=80 + 200 * random.random(), first_call=4 * ms),
             memory=Memory(peak=int(9e7 + size), added=int(4e7 + size)),
             latency=tuple(
                 Latency(threads, timing(threads**-0.7), timing(0.05), timing(1.08), (Throughput(32, 1400 / ms),))
                 for threads in effort.threads
             ),
             corrupted=(
-                Corrupted("clean", 0, 0.7, 0.0, -0.5, 0.5),
+                CorruptedAccuracy("clean", 0, 0.7, 0.0, -0.5, 0.5),
                 *(
-                    Corrupted(kind, strength, 0.7 - (0.02 + noise / 60) * strength * (1 + index / 4), 0.5, -0.5, 1.5)
-                    for index, kind in enumerate(STRENGTHS)
+                    CorruptedAccuracy(kind, strength, 0.7 - (0.02 + noise / 60) * strength * (1 + index / 4), 0.5, -0.5, 1.5)
+                    for index, kind in enumerate(CORRUPTION_STRENGTHS)
                     for strength in range(1, 6)
                 ),
             ),

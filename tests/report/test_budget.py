@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge.benchmark.metrics import Condition, Latency, Reading
-from feredge.benchmark.results import ALL_SLOWED, Results
+from feredge.benchmark.metrics import ThrottlingState, Latency, SensorReading
+from feredge.benchmark.results import ALL_THROTTLED, Results
 from feredge.cli import main
 from feredge.errors import ResultsError
 from feredge.report import text
@@ -90,10 +90,10 @@ def test_exit_codes_of_the_command(results: Results, tmp_path: Path) -> None:
 
 def _throttled(results: Results, names: set[str], rounds: set[int]) -> Results:
     """Return results with throttling in these rounds, counted from 1, of these files, and latencies tripled."""
-    reading = Reading("performance", 50.0, ())
+    reading = SensorReading("performance", 50.0, ())
 
     def change(latency: Latency) -> Latency:
-        conditions = tuple(Condition(reading, reading, ("throttled",) if at in rounds else ()) for at in range(1, 6))
+        conditions = tuple(ThrottlingState(reading, reading, ("throttled",) if at in rounds else ()) for at in range(1, 6))
         parts = tuple(
             dataclasses.replace(one, median=3 * one.median, p90=3 * one.p90) if at in rounds else one
             for at, one in enumerate(latency.inference.rounds, start=1)
@@ -121,16 +121,16 @@ def test_rounds_with_throttling_are_excluded(results: Results) -> None:
     selection = select(all_rounds, budget)
     assert selection.selected is not None and selection.selected.name != selected.name
     assert not selection.all_throttled
-    assert {row.name: reason for row, reason in selection.rejected}[selected.name] == ALL_SLOWED
+    assert {row.name: reason for row, reason in selection.rejected}[selected.name] == ALL_THROTTLED
 
 
 def test_nothing_is_selected_where_every_round_has_throttling(results: Results, tmp_path: Path) -> None:
     """Guards results without a valid latency: `select` ends with 1, and every output begins with the reason."""
     throttled = _throttled(results, {row.name for row in results.rows}, {1, 2, 3, 4, 5})
     recommendation = recommend(throttled)
-    assert recommendation.row is None and ALL_SLOWED in recommendation.reasons[0]
-    assert ALL_SLOWED in text.to_markdown(throttled).splitlines()[0]
-    assert ALL_SLOWED in text.to_terminal(throttled).splitlines()[0]
+    assert recommendation.row is None and ALL_THROTTLED in recommendation.reasons[0]
+    assert ALL_THROTTLED in text.to_markdown(throttled).splitlines()[0]
+    assert ALL_THROTTLED in text.to_terminal(throttled).splitlines()[0]
     throttled.write(tmp_path / "results.json")
     done = CliRunner().invoke(main, ["select", str(tmp_path / "results.json")])
-    assert done.exit_code == 1 and done.output.startswith(ALL_SLOWED)
+    assert done.exit_code == 1 and done.output.startswith(ALL_THROTTLED)

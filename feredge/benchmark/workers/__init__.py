@@ -1,1 +1,1 @@
-"""Worker processes: one holds one file in one runtime, and the harness wakes one at a time."""
+"""Worker processes: each loads one file in one runtime; one at a time is active while calls are timed."""

@@ -1,4 +1,4 @@
-"""The harness's end of a worker: start it, ask it, and know when it has crashed or hangs."""
+"""The harness's end of a worker process: start it, send requests, and detect a crash or a hang."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from feredge.benchmark.workers import protocol
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-Answer = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+Response = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 
 class WorkerFailure(Exception):
-    """A worker that crashed, hangs, or says that it cannot. Its text is the row's reason."""
+    """A worker crashed, hangs, or reports an error. Its text becomes the row's failure."""
 
 
 class Worker:
-    """A process of its own, asleep unless asked. Use it as a context manager, or `close` it."""
+    """A worker process, idle between requests. Use it as a context manager, or `close` it."""
 
     def __init__(self, *, threads: int = 1) -> None:
         environment = {
@@ -34,17 +34,17 @@ class Worker:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             **{name: str(threads) for name in THREAD_VARIABLES},
         }
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe nobody reads would block the worker
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that is not read would block the worker
         self._process = subprocess.Popen(
             # -P: a file in the current folder must not stand in for a package.
             [sys.executable, "-P", "-m", "feredge.benchmark.workers.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=self._stderr,
             env=environment,
             bufsize=-1,
         )
-        self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._responses: queue.SimpleQueue[Response | None] = queue.SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -56,42 +56,53 @@ class Worker:
     def _listen(self) -> None:
         try:
             while True:
-                self._answers.put(protocol.receive(cast(BinaryIO, self._process.stdout)))
-        except Exception:  # it is gone, or a file that it opened makes it write nonsense
-            self._answers.put(None)
+                self._responses.put(protocol.receive(cast(BinaryIO, self._process.stdout)))
+        except Exception:  # it ended, or a native library writes to its output
+            self._responses.put(None)
 
-    def ask(
-        self, do: str, *, timeout: float, arrays: dict[str, NDArray[Any]] | None = None, **arguments: Any
-    ) -> Answer:
-        """Send one request and wait for its answer. WorkerFailure when there is none in `timeout` seconds."""
+    def request(
+        self,
+        operation: str,
+        *,
+        timeout_seconds: float,
+        arrays: dict[str, NDArray[Any]] | None = None,
+        **arguments: Any,
+    ) -> Response:
+        """Send one request and return its response.
+
+        Raises:
+            WorkerFailure: an error in the worker, its end, or no response in `timeout_seconds`, which kills it.
+        """
         try:
-            protocol.send(cast(BinaryIO, self._process.stdin), {"do": do, **arguments}, arrays)
-            answer = self._answers.get(timeout=timeout)
+            protocol.send(cast(BinaryIO, self._process.stdin), {"operation": operation, **arguments}, arrays)
+            response = self._responses.get(timeout=timeout_seconds)
         except queue.Empty as error:
             self._process.kill()
-            raise WorkerFailure(f"{do}: no answer within {timeout:.0f} s; its process was ended") from error
+            raise WorkerFailure(
+                f"{operation}: no answer within {timeout_seconds:.0f} s; its process was killed"
+            ) from error
         except OSError as error:
-            raise WorkerFailure(self._obituary(do)) from error
-        if answer is None:
-            raise WorkerFailure(self._obituary(do))
-        if "failure" in answer[0]:
-            raise WorkerFailure(answer[0]["failure"])
-        return answer
+            raise WorkerFailure(self._exit_message(operation)) from error
+        if response is None:
+            raise WorkerFailure(self._exit_message(operation))
+        if "failure" in response[0]:
+            raise WorkerFailure(response[0]["failure"])
+        return response
 
-    def _obituary(self, do: str) -> str:
+    def _exit_message(self, operation: str) -> str:
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        self._errors.seek(0)
-        text = self._errors.read().decode(errors="replace")
+        status = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        self._stderr.seek(0)
+        text = self._stderr.read().decode(errors="replace")
         lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]
-        return f"{do}: the worker {how}" + (f": {lines[-1][:200]}" if lines else "")
+        return f"{operation}: the worker {status}" + (f": {lines[-1][:200]}" if lines else "")
 
     def close(self) -> None:
-        """End the process: politely, then not."""
+        """End the process: close its input, and kill it if it does not exit in 5 s."""
         with contextlib.suppress(OSError):  # it may have died with a message half sent
             cast(BinaryIO, self._process.stdin).close()
         try:
@@ -101,7 +112,7 @@ class Worker:
             self._process.wait()
         self._listener.join()
         cast(BinaryIO, self._process.stdout).close()
-        self._errors.close()
+        self._stderr.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Workers that stay open between their turns, within a bound on the memory that they hold together."""
+"""A pool of workers that stay open between their turns, within a memory budget."""
 
 from __future__ import annotations
 
@@ -7,46 +7,54 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from feredge.benchmark.trial import Trial
+from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.workers.client import Worker
 from feredge.inference import system_info
 
-MOST = 8 << 30
-"""Bytes that are a process's own, libraries that all share left aside; less where less than twice as much is free."""
+MAX_POOL_BYTES = 8 << 30
+"""Private memory of all workers together; less where less than twice as much is available."""
 
 
-class Alive:
-    """Opens a trial's worker when its turn comes, and closes those that waited longest when memory runs short."""
+class WorkerPool:
+    """Opens a measurement's worker when its turn comes; closes the least recently used ones when memory runs short.
 
-    def __init__(self, threads: int, ready: Callable[[Trial], None], *, most: int | None = None) -> None:
+    Args:
+        threads: of each worker's runtime.
+        prepare: called with a measurement whose worker has just loaded its file.
+        budget_bytes: private memory of all workers; `memory_budget()` by default.
+    """
+
+    def __init__(
+        self, threads: int, prepare: Callable[[Measurement], None], *, budget_bytes: int | None = None
+    ) -> None:
         self._threads = threads
-        self._ready = ready
-        self._most = bound() if most is None else most
-        self._open: OrderedDict[str, tuple[Worker, int]] = OrderedDict()
+        self._prepare = prepare
+        self._budget_bytes = memory_budget() if budget_bytes is None else budget_bytes
+        self._workers: OrderedDict[str, tuple[Worker, int]] = OrderedDict()
 
-    def wake(self, trial: Trial) -> None:
-        """See to it that the trial's worker is open and ready to be timed."""
-        name = trial.subject.name
-        if name in self._open:
-            self._open.move_to_end(name)
+    def acquire(self, measurement: Measurement) -> None:
+        """Make sure that the measurement's worker is open and ready to be timed."""
+        name = measurement.candidate.name
+        if name in self._workers:
+            self._workers.move_to_end(name)
             return
         worker = Worker(threads=self._threads)
-        self._open[name] = worker, 0
-        trial.open(worker, self._threads)
-        self._ready(trial)
-        self.weigh(trial)
+        self._workers[name] = worker, 0
+        measurement.load(worker, self._threads)
+        self._prepare(measurement)
+        self.enforce_budget(measurement)
 
-    def weigh(self, trial: Trial) -> None:
-        """Note what the trial's worker holds now, and close those that waited longest until all fit."""
-        name = trial.subject.name
-        self._open[name] = self._open[name][0], trial.held()
-        while len(self._open) > 1 and sum(held for _, held in self._open.values()) > self._most:
-            self._open.popitem(last=False)[1][0].close()
+    def enforce_budget(self, measurement: Measurement) -> None:
+        """Update the memory of the measurement's worker; close the least recently used ones until all fit."""
+        name = measurement.candidate.name
+        self._workers[name] = self._workers[name][0], measurement.private_bytes()
+        while len(self._workers) > 1 and sum(size for _, size in self._workers.values()) > self._budget_bytes:
+            self._workers.popitem(last=False)[1][0].close()
 
-    def drop(self, trial: Trial) -> None:
-        """End the worker of a trial that failed."""
-        if trial.subject.name in self._open:
-            self._open.pop(trial.subject.name)[0].close()
+    def discard(self, measurement: Measurement) -> None:
+        """Close the worker of a measurement that failed."""
+        if measurement.candidate.name in self._workers:
+            self._workers.pop(measurement.candidate.name)[0].close()
 
     def __enter__(self) -> Self:
         return self
@@ -54,11 +62,11 @@ class Alive:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for worker, _ in self._open.values():
+        for worker, _ in self._workers.values():
             worker.close()
 
 
-def bound() -> int:
-    """Return how much the workers may hold here: MOST, or half of what is free."""
-    free = system_info.sizes(system_info.MEMORY).get("MemAvailable")
-    return MOST if free is None else min(MOST, free // 2)
+def memory_budget() -> int:
+    """Return the bytes that workers may use together here: MAX_POOL_BYTES, or half of what is available."""
+    available = system_info.sizes(system_info.MEMORY).get("MemAvailable")
+    return MAX_POOL_BYTES if available is None else min(MAX_POOL_BYTES, available // 2)

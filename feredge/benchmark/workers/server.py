@@ -1,7 +1,7 @@
-"""The worker: a process that holds one file in one runtime, and does what the harness asks of it.
+"""The worker process: loads one file in one runtime, and serves the harness's requests.
 
-Started by `client.Worker` as `python -m feredge.benchmark.workers.server`. It answers each message with one message,
-sleeps in between, and ends when its input is closed, so none outlives a harness that was killed.
+Started by `client.Worker` as `python -m feredge.benchmark.workers.server`. It sends one response to each request,
+sleeps in between, and ends when its input is closed, so that none outlives a harness that was killed.
 """
 
 from __future__ import annotations
@@ -26,32 +26,36 @@ from feredge.inference.contract import Images, InputContract
 from feredge.inspection.limits import set_limits
 
 Arrays = dict[str, NDArray[Any]]
+Response = tuple[dict[str, Any], Arrays]
 
-MEMORY_LIMIT = 4 << 30
-"""Bytes of address space that a worker may always take: libraries map more than they use."""
+WORKER_OPERATIONS = frozenset({"open", "signature", "predict", "set_inputs", "time", "memory", "macs", "peak"})
+MIN_ADDRESS_SPACE_BYTES = 4 << 30
+"""A worker's limit is at least this: libraries map more than they use."""
 
 
-def timed(call: Callable[[Any], Any], inputs: Sequence[Any], *, seconds: float, runs: int) -> NDArray[np.int64]:
-    """Call `call` on each of `inputs` in turn, for at least `seconds` and `runs` times. Return each call's nanoseconds.
+def time_calls(
+    function: Callable[[Any], Any], inputs: Sequence[Any], *, seconds: float, runs: int
+) -> NDArray[np.int64]:
+    """Call `function` on each of `inputs` in turn, for at least `seconds` and `runs` times; return nanoseconds a call.
 
-    The two readings of the clock are all that a figure holds beside the call itself.
+    A sample contains nothing but the call and two readings of the clock.
     """
     clock = time.perf_counter_ns
     samples: list[int] = []
-    keep = samples.append
+    append = samples.append
     deadline = clock() + int(seconds * 1e9)
     for item in itertools.cycle(inputs):
-        begin = clock()
-        call(item)
+        start = clock()
+        function(item)
         end = clock()
-        keep(end - begin)
+        append(end - start)
         if end >= deadline and len(samples) >= runs:
             break
     return np.array(samples, np.int64)
 
 
 class Server:
-    """What one worker holds: a runner, and the pictures it is timed on."""
+    """The operations of one worker on its runner, and the inputs that calls are timed on."""
 
     def __init__(self) -> None:
         self._runner: Any = None
@@ -60,13 +64,13 @@ class Server:
         self._images: Images = np.empty(0, np.uint8)
         self._crops: list[Images] = []
 
-    def answer(self, message: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
-        """Do what `message` asks for."""
-        do = message.pop("do")
-        if do not in ("open", "signature", "predict", "pictures", "time", "memory", "macs", "peak"):
-            raise ValueError(f"unknown request {do!r}")
-        result: tuple[dict[str, Any], Arrays] = getattr(self, do)(**message, **arrays)
-        return result
+    def handle(self, request: dict[str, Any], arrays: Arrays) -> Response:
+        """Execute the request's `operation` with its other items and the arrays as arguments."""
+        operation = request.pop("operation")
+        if operation not in WORKER_OPERATIONS:
+            raise ValueError(f"unknown request {operation!r}")
+        response: Response = getattr(self, operation)(**request, **arrays)
+        return response
 
     def open(
         self,
@@ -77,118 +81,117 @@ class Server:
         contract: dict[str, int],
         classes: int,
         limited: bool = False,
-    ) -> tuple[dict[str, Any], Arrays]:
-        """Load `path` by the function or class that `opener` names, `module:name`; say how long it took.
+    ) -> Response:
+        """Load `path` by the function or class `opener`, as `module:name`; return how long it took.
 
-        With `limited` the process takes no more address space than the machine has memory to spare.
+        With `limited` the process's address space is limited to the memory that the machine has available.
         """
         self._contract, self._classes = InputContract(**contract), classes
         if limited:
-            free = system_info.sizes(system_info.MEMORY).get("MemAvailable", MEMORY_LIMIT)
-            set_limits(memory_bytes=max(MEMORY_LIMIT, free))
+            available = system_info.sizes(system_info.MEMORY).get("MemAvailable", MIN_ADDRESS_SPACE_BYTES)
+            set_limits(memory_bytes=max(MIN_ADDRESS_SPACE_BYTES, available))
         module, _, name = opener.partition(":")
-        begin = time.perf_counter_ns()
+        start = time.perf_counter_ns()
         self._runner = getattr(importlib.import_module(module), name)(Path(path), threads=threads, **options)
-        return {"nanoseconds": time.perf_counter_ns() - begin}, {}
+        return {"nanoseconds": time.perf_counter_ns() - start}, {}
 
-    def signature(self) -> tuple[dict[str, Any], Arrays]:
-        """Return what a foreign file takes and gives, of the one that is open."""
+    def signature(self) -> Response:
+        """Return the signature of the foreign file that is open."""
         return asdict(self._runner.signature()), {}
 
-    def predict(self, images: Images) -> tuple[dict[str, Any], Arrays]:
+    def predict(self, images: Images) -> Response:
         """Return the probabilities of `images`, and how long the one call took."""
         self._contract.check_batch(images)
-        begin = time.perf_counter_ns()
+        start = time.perf_counter_ns()
         output = self._runner.predict(images)
-        took = time.perf_counter_ns() - begin
+        nanoseconds = time.perf_counter_ns() - start
         expected = (len(images), self._classes)
         if output.shape != expected or not np.isfinite(output).all():
-            found = output.shape if output.shape != expected else "infinite or not-a-number values"
-            raise ArtifactError(f"expected finite probabilities {expected}, found {found}")
-        return {"nanoseconds": took}, {"probabilities": output.astype(np.float32)}
+            actual = output.shape if output.shape != expected else "infinite or not-a-number values"
+            raise ArtifactError(f"expected finite probabilities {expected}, found {actual}")
+        return {"nanoseconds": nanoseconds}, {"probabilities": output.astype(np.float32)}
 
-    def pictures(self, images: Images, crops: Images) -> tuple[dict[str, Any], Arrays]:
-        """Keep the pictures that calls are timed on: ready tensors, and colour crops of another size.
+    def set_inputs(self, images: Images, crops: Images) -> Response:
+        """Keep the inputs that calls are timed on: images of the contract, and colour crops of another size.
 
-        Say whether this machine can make tensors of the crops.
+        Return whether this machine can preprocess the crops.
         """
         self._contract.check_batch(images)
         self._images, self._crops = images, list(crops)
         try:
             self._contract.to_tensor(self._crops[0])
-        except PictureError:  # no OpenCV here: the file can still be timed on ready tensors
-            return {"prepares": False}, {}
-        return {"prepares": True}, {}
+        except PictureError:  # no OpenCV here: the file can still be timed on images of the contract
+            return {"can_preprocess": False}, {}
+        return {"can_preprocess": True}, {}
 
-    def time(
-        self, what: str, batch: int, warm_runs: int, warm_seconds: float, seconds: float, runs: int
-    ) -> tuple[dict[str, Any], Arrays]:
-        """Time `inference` (in batches), `preprocess` or the `whole` call from crop to class. Warm-up is not kept."""
-        call: Callable[[Any], Any]
+    def time(self, call: str, batch: int, warm_runs: int, warm_seconds: float, seconds: float, runs: int) -> Response:
+        """Time `inference` (in batches), `preprocess` or the `whole` call from crop to class, after a warm-up."""
+        function: Callable[[Any], Any]
         inputs: Sequence[Any]
-        if what == "inference":
+        if call == "inference":
             stack = np.resize(self._images, (max(batch, len(self._images)), *self._images.shape[1:]))
             inputs = [stack[start : start + batch] for start in range(0, len(stack) - batch + 1, batch)]
-            call = self._runner.predict
+            function = self._runner.predict
         else:
             to_tensor, predict = self._contract.to_tensor, self._runner.predict
             inputs = self._crops
-            call = to_tensor if what == "preprocess" else lambda crop: predict(to_tensor(crop)[None]).argmax()
-        timed(call, inputs, seconds=warm_seconds, runs=warm_runs)
-        return {}, {"samples": timed(call, inputs, seconds=seconds, runs=runs)}
+            function = to_tensor if call == "preprocess" else lambda crop: predict(to_tensor(crop)[None]).argmax()
+        time_calls(function, inputs, seconds=warm_seconds, runs=warm_runs)
+        return {}, {"samples": time_calls(function, inputs, seconds=seconds, runs=runs)}
 
-    def macs(self, path: str) -> tuple[dict[str, Any], Arrays]:
-        """Count the multiply-adds of a file; None where it cannot be told."""
+    def macs(self, path: str) -> Response:
+        """Count the multiply-adds of a file; None where its graph cannot be read."""
         from feredge.inspection import macs
 
         try:
-            found = macs.count(Path(path))
-        except Exception:  # a graph of another making: the file is measured all the same
-            found = None
-        return {"macs": asdict(found) if found else None}, {}
+            counts = macs.count(Path(path))
+        except Exception:  # another tool's graph: the file is measured all the same
+            counts = None
+        return {"macs": asdict(counts) if counts else None}, {}
 
-    def peak(self) -> tuple[dict[str, Any], Arrays]:
-        """Measure this machine's matrix product, in multiply-adds a second by precision."""
+    def peak(self) -> Response:
+        """Measure this machine's peak multiply-adds a second, by precision."""
         from feredge.benchmark import peak
 
-        return {"peaks": peak.measure()}, {}
+        return {"peaks": peak.measure_peaks()}, {}
 
-    def memory(self) -> tuple[dict[str, Any], Arrays]:
-        """Return this process's resident size now and at its highest, in bytes."""
-        return resident(), {}
+    def memory(self) -> Response:
+        """Return this process's memory in bytes."""
+        return memory_usage(), {}
 
 
-def resident() -> dict[str, int]:
-    """Return the resident bytes of this process: `now`, at its `peak`, and what is its `own`, shared with no other.
+def memory_usage() -> dict[str, int]:
+    """Return this process's memory in bytes: `resident` now, at its `peak`, and `private`, shared with no other.
 
-    From /proc where it stands: ru_maxrss also counts what the parent held before exec.
+    From /proc where it exists: ru_maxrss also counts the parent's memory from before exec.
     """
-    names = {"now": "VmRSS", "peak": "VmHWM", "own": "RssAnon"}
+    fields = {"resident": "VmRSS", "peak": "VmHWM", "private": "RssAnon"}
     sizes = system_info.sizes(Path("/proc/self/status"))
-    if sizes.keys() >= set(names.values()):
-        return {key: sizes[name] for key, name in names.items()}
+    if sizes.keys() >= set(fields.values()):
+        return {key: sizes[name] for key, name in fields.items()}
     try:
         import resource
-    except ImportError:  # Windows tells neither
-        return dict.fromkeys(names, 0)
-    return dict.fromkeys(names, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10 * (sys.platform != "darwin"))
+    except ImportError:  # Windows has neither
+        return dict.fromkeys(fields, 0)
+    max_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10 * (sys.platform != "darwin")
+    return dict.fromkeys(fields, max_rss)
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer messages until `source` ends. An error is an answer too: `failure`, in one line."""
+    """Respond to requests until `source` ends. An error becomes a response with `failure`, a text of one line."""
     server = Server()
     while True:
         try:
-            message, arrays = protocol.receive(source)
+            request, arrays = protocol.receive(source)
         except EOFError:
             return
         try:
-            reply, values = server.answer(message, arrays)
-        except Exception as error:  # whatever a runtime raises becomes this row's failure, and no other's
+            response, values = server.handle(request, arrays)
+        except Exception as error:  # whatever a runtime raises fails this row alone
             text = " ".join(str(error).split())
-            known = isinstance(error, FeredgeError)
-            reply, values = {"failure": text if known else f"{type(error).__name__}: {text}"[:300]}, {}
-        protocol.send(sink, reply, values)
+            expected = isinstance(error, FeredgeError)
+            response, values = {"failure": text if expected else f"{type(error).__name__}: {text}"[:300]}, {}
+        protocol.send(sink, response, values)
 
 
 def main() -> None:
