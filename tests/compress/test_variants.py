@@ -211,9 +211,7 @@ def with_dropout(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.mark.parametrize("name", ["pruned-60", "qat"])
-def test_a_resumed_variant_with_dropout_equals_another(
-    with_dropout: RunFolder, tmp_path: Path, name: str
-) -> None:
+def test_a_resumed_variant_with_dropout_equals_another(with_dropout: RunFolder, tmp_path: Path, name: str) -> None:
     """Guards against Keras's own generator, which restarts with the process, also in quantization-aware layers."""
     train, runs = exporter.data.split(stripes(), SMALL.data).train, []
     for folder in ("uninterrupted", "resumed"):
