@@ -90,8 +90,8 @@ def _drop_on_validation(job: Job, core: Any) -> Callable[[bytes], float | None]:
     """Return a function from a model to its drop beside the float network, in pp; to None where no bound is set."""
     if job.validation is None:
         return lambda model: None
-    from feredge.train.networks import compiled
+    from feredge.train.networks import make_predict_function
 
     images, labels = job.validation
-    hits = float((compiled(core)(images[..., 0]).argmax(axis=1) == labels).mean())
+    hits = float((make_predict_function(core)(images[..., 0]).argmax(axis=1) == labels).mean())
     return lambda model: 100 * (hits - float((answers(model, images).argmax(axis=1) == labels).mean()))

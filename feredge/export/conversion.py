@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from feredge import files
-from feredge.compress.rounding import Rounding
+from feredge.compress.rounding import WeightQuantization
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.export.accuracy_bound import Made
 from feredge.export.job import Done, Job
@@ -38,10 +38,10 @@ def convert(job: Job) -> Done:
         RecipeError: settings that do not fit the network.
         OSError: a full disk.
     """
-    from feredge.train.networks import compiled
+    from feredge.train.networks import make_predict_function
 
     core, converter = _open(RunFolder(job.run), job)
-    reference = compiled(core)(job.images[..., 0])
+    reference = make_predict_function(core)(job.images[..., 0])
     done = Done()
     for name, card in job.cards.items():
         try:
@@ -119,14 +119,16 @@ def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
     name, first = next(iter(job.cards.items()))
     weights = first.source["weights"]
     core = variants.open_core(folder, first.variant, weights=weights)
-    how = rounding.of_variant(parse(first.variant))
+    weight_quantization = rounding.for_variant(parse(first.variant))
     if not name.endswith(".tflite"):
-        return core, _onnx_maker(job, core, how)
+        return core, _onnx_maker(job, core, weight_quantization)
     quantized = variants.open_quantized(folder, first.variant, weights=weights)
-    return core, _tflite_maker(job, core, quantized, how)
+    return core, _tflite_maker(job, core, quantized, weight_quantization)
 
 
-def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding) -> Callable[[Card], Made]:
+def _tflite_maker(
+    job: Job, core: Any, quantized: Any | None, weight_quantization: WeightQuantization
+) -> Callable[[Card], Made]:
     from feredge.export.accuracy_bound import as_trained
     from feredge.export.tflite.converter import to_tflite, trained_int8
 
@@ -134,13 +136,15 @@ def _tflite_maker(job: Job, core: Any, quantized: Any | None, rounding: Rounding
         if card.precision == "int8" and quantized is not None:
             return as_trained(trained_int8(quantized), job, core)
         if card.precision == "int8":
-            return _calibrated(job, core, "tflite", rounding)
-        return Made(to_tflite(core, card.precision, calibration=job.calibration, rounding=rounding))
+            return _calibrated(job, core, "tflite", weight_quantization)
+        return Made(
+            to_tflite(core, card.precision, calibration=job.calibration, weight_quantization=weight_quantization)
+        )
 
     return make
 
 
-def _onnx_maker(job: Job, core: Any, rounding: Rounding) -> Callable[[Card], Made]:
+def _onnx_maker(job: Job, core: Any, weight_quantization: WeightQuantization) -> Callable[[Card], Made]:
     from feredge.export.onnx import converter as to_onnx
 
     made = dict[str, Made]()
@@ -148,20 +152,22 @@ def _onnx_maker(job: Job, core: Any, rounding: Rounding) -> Callable[[Card], Mad
     def make(card: Card) -> Made:
         if card.precision not in made:  # .onnx and .ort hold the same
             if card.precision == "int8":
-                made[card.precision] = _calibrated(job, core, "onnx", rounding)
+                made[card.precision] = _calibrated(job, core, "onnx", weight_quantization)
             else:
                 graph = to_onnx.core_graph(core, opset=job.settings.opset)
-                model = to_onnx.at_precision(graph, card.precision, rounding=rounding)
+                model = to_onnx.at_precision(graph, card.precision, weight_quantization=weight_quantization)
                 made[card.precision] = Made(bytes(model.SerializeToString(deterministic=True)))
         return made[card.precision]
 
     return make
 
 
-def _calibrated(job: Job, core: Any, kind: Literal["onnx", "tflite"], rounding: Rounding) -> Made:
+def _calibrated(job: Job, core: Any, kind: Literal["onnx", "tflite"], weight_quantization: WeightQuantization) -> Made:
     from feredge.export.accuracy_bound import within_bound
     from feredge.export.quantizer import calibrated
 
     return within_bound(
-        lambda images: calibrated(core, images, kind, settings=job.settings, rounding=rounding), job, core
+        lambda images: calibrated(core, images, kind, settings=job.settings, weight_quantization=weight_quantization),
+        job,
+        core,
     )

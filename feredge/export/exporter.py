@@ -188,7 +188,7 @@ def _prepare_variants(
         def tell(share: float, note: str, name: str = name) -> None:
             progress(name, round(100 * share), 100, note)
 
-        variants.prepare(run, name, splits.train, weights=weights, tell=tell)
+        variants.prepare(run, name, splits.train, weights=weights, report=tell)
 
 
 def _real_images(splits: Splits, recipe: Recipe) -> Images:

@@ -88,7 +88,7 @@ def layer_table(
         RunError: a variant that was not made yet, or no validation images.
     """
     from feredge.compress import variants
-    from feredge.keras import silenced
+    from feredge.keras import suppressed_stderr
 
     what, settings = parse(variant), run.recipe().export
     if what.quantized and kind == "tflite":
@@ -100,6 +100,6 @@ def layer_table(
     looked_at = data.stratified_sample(calibration.to_choose_on(splits, view), LOOKED_AT, seed=view.seed)
     chosen, _ = calibration.choose(splits, settings.calibration, seed=view.seed)
     core = variants.open_core(run, variant, weights=run.training_record()["weights"])
-    with silenced():  # TFLite's converter names its modes
-        network = calibrated(core, chosen, kind, settings=settings, rounding=rounding.of_variant(what))
+    with suppressed_stderr():  # TFLite's converter names its modes
+        network = calibrated(core, chosen, kind, settings=settings, weight_quantization=rounding.for_variant(what))
         return table(network, looked_at.batch)

@@ -22,7 +22,7 @@ from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
-    from feredge.train.warm_start import Trained
+    from feredge.train.warm_start import TrainedNetwork
 
 SOURCE = "dense.float32.onnx"
 """The file that weights are read from. Its tensors are named after the layers: see `to_onnx.core_graph`."""
@@ -81,7 +81,7 @@ def reopen(folder: Path, dataset: Dataset, out: Path, *, recipe: Recipe | None =
     return settle(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
 
 
-def trained(place: Path) -> Trained:
+def trained(place: Path) -> TrainedNetwork:
     """Return a trained network for another training to start from, or to learn from.
 
     Args:
@@ -93,25 +93,25 @@ def trained(place: Path) -> Trained:
     """
     folder = place if place.exists() else model_zoo.models().get(str(place), place)
     run = None if is_exported(folder) else RunFolder.open(folder, trained=True)
-    from feredge.compress.batch_norms import fold_norms  # late: what is not there is told before TensorFlow opens
+    from feredge.compress.batch_norms import fold_batchnorms  # late: what is not there is told before TensorFlow opens
     from feredge.train.networks import weights_digest
     from feredge.train.record import load_model
-    from feredge.train.warm_start import Trained
+    from feredge.train.warm_start import TrainedNetwork
 
     if run is None:
         classes = _source(folder).card.classes
         core = _read_back(folder, recipe_of(folder), classes=len(classes))
     else:
-        core, classes = fold_norms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
-    return Trained(core, classes, weights_digest(core))
+        core, classes = fold_batchnorms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
+    return TrainedNetwork(core, classes, weights_digest(core))
 
 
 def _read_back(folder: Path, recipe: Recipe, *, classes: int) -> Any:
     """Return the core in SOURCE, without batch normalizations."""
-    from feredge.compress.batch_norms import fold_norms
+    from feredge.compress.batch_norms import fold_batchnorms
     from feredge.train.networks import build_core
 
-    core = fold_norms(build_core(recipe.network, size=recipe.data.size, classes=classes))
+    core = fold_batchnorms(build_core(recipe.network, size=recipe.data.size, classes=classes))
     tensors = _tensors(folder / SOURCE)
     for layer in core.layers:
         if layer.weights:

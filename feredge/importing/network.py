@@ -119,9 +119,9 @@ def _check_shapes(network: Any, given: Input, classes: tuple[str, ...], path: Pa
 def _with_probabilities(core: Any, images: Images) -> Any:
     """Return `core`, with a softmax behind it where its answers are no probabilities."""
     from feredge.keras import keras
-    from feredge.train.networks import compiled
+    from feredge.train.networks import make_predict_function
 
-    rows = compiled(core)(images)
+    rows = make_predict_function(core)(images)
     if len(rows) and rows.min() >= 0 and float(np.abs(rows.sum(axis=1) - 1).max()) < 1e-3:  # float32 sums
         return core
     return keras.Model(core.input, keras.layers.Softmax(name="probabilities")(core.output), name="core")

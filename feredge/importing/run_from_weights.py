@@ -10,8 +10,8 @@ from feredge.data.dataset import Dataset
 from feredge.errors import RunError
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
-from feredge.train.networks import compiled, weights_digest
-from feredge.train.record import record
+from feredge.train.networks import make_predict_function, weights_digest
+from feredge.train.record import save_trained_run
 
 
 def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any) -> RunFolder:
@@ -36,6 +36,7 @@ def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any)
             if run.training_record()["weights"] != weights_digest(core):
                 raise RunError(f"{out}: holds another network of the same name; choose another folder")
             return run
-        say = compiled(core)
-        record(run, core, splits, validation=say(splits.validation.images), test=say(splits.test.images), **about)
+        say = make_predict_function(core)
+        validation, test = say(splits.validation.images), say(splits.test.images)
+        save_trained_run(run, core, splits, validation=validation, test=test, **about)
     return run

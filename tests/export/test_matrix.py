@@ -34,7 +34,7 @@ from feredge.inspection import flatbuffer, weights
 from feredge.recipes.schema import Export
 from feredge.run import RunFolder
 from feredge.train import networks as float_networks
-from feredge.train.networks import compiled
+from feredge.train.networks import make_predict_function
 
 IMAGES = stripes(70, seed=5).batch
 CHOSEN = stripes().batch[:96].copy()
@@ -215,7 +215,7 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(accuracy_bound, "answers", answers)
     monkeypatch.setattr(layers, "answers", answers)
-    monkeypatch.setattr(float_networks, "compiled", lambda core: lambda images: rows[: len(images)])
+    monkeypatch.setattr(float_networks, "make_predict_function", lambda core: lambda images: rows[: len(images)])
 
 
 def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:
@@ -243,7 +243,7 @@ def test_each_method_makes_files_that_agree(
     core: Any, graph: Any, networks: dict[str, quantizer.Integer], method: str
 ) -> None:
     """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
-    exact = compiled(core)(IMAGES[..., 0])
+    exact = make_predict_function(core)(IMAGES[..., 0])
     others = {"onnx": Int8Onnx(graph, CHOSEN, method=method), "tflite": Int8TFLite(core, CHOSEN, method=method)}
     for kind, other in others.items():
         rows = quantizer.answers(other.quantize(), IMAGES)
@@ -284,7 +284,7 @@ def test_layers_in_float_keep_their_own_weights(
 ) -> None:
     """Guards keep_float against weights in float32 that are those of int8 all the same."""
     exact = core.get_layer("stem_conv").kernel.numpy().reshape(-1, core.get_layer("stem_conv").filters).T
-    scale = variants.fold_norms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
+    scale = variants.fold_batchnorms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
     for kind, network in networks.items():
         kept = _of_stem(_kernels(tmp_path / f"kept.{kind}", network.quantize(["stem_conv"])))
         # Normalization is folded into the kernel, by the converters in another order than here.

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from feredge.compress import ranges
-from feredge.compress.rounding import LEVELS, REDUCED_LEVELS, Rounding, keep_sums
+from feredge.compress.rounding import (
+    INT8_LEVELS,
+    REDUCED_LEVELS,
+    SUM_PRESERVING,
+    WeightQuantization,
+    round_preserving_sums,
+)
 from feredge.errors import ArtifactError
 from feredge.export.onnx.converter import IMAGE, PIXELS, input_is_image, keeps_sums, scale_pixels
 from feredge.inference.contract import Images
@@ -36,7 +42,7 @@ class Int8Onnx:
         *,
         method: str = "min-max",
         full_range: bool = False,
-        rounding: Rounding = "kept-sums",
+        weight_quantization: WeightQuantization = SUM_PRESERVING,
     ) -> None:
         """Calibrate.
 
@@ -45,17 +51,19 @@ class Int8Onnx:
             calibration: `uint8 (N, H, W, C)`.
             method: of ranges.py.
             full_range: give kernels 8 bits, not 7.
-            rounding: of rounding.py.
+            weight_quantization: rounding and granularity of the kernels.
         """
         self._prepared = _prepared(graph)
-        self._reduce_range, self._per_channel = not full_range, rounding != "one-scale"
-        self._ranges = ranges.find(lambda: _activations(self._prepared, calibration), method)
+        self._reduce_range = not full_range
+        self._per_channel = weight_quantization.granularity == "per_channel"
+        self._ranges = ranges.calibrate_ranges(lambda: _activations(self._prepared, calibration), method)
         for name in _pixel_tensors(self._prepared.graph):  # whatever the images hold: raw pixels are the integers
             self._ranges[name] = 0.0, 1.0
         nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
-        levels = LEVELS if full_range else REDUCED_LEVELS
-        self._rounded = _rounded(self._prepared.graph, levels) if rounding == "kept-sums" else {}
+        levels = INT8_LEVELS if full_range else REDUCED_LEVELS
+        sum_preserving = weight_quantization.rounding == "sum_preserving"
+        self._rounded = _rounded(self._prepared.graph, levels) if sum_preserving else {}
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:
         """Return the int8 model, `uint8 (N, H, W, C)` to probabilities, with the layers `keep_float` in float32.
@@ -139,7 +147,7 @@ def _rounded(graph: Any, levels: int) -> dict[str, tuple[str, Any]]:
     found = {}
     for node in graph.node:
         if keeps_sums(node) and node.input[1] in known:
-            kernel = keep_sums(numpy_helper.to_array(known[node.input[1]]), axis=0, levels=levels)
+            kernel = round_preserving_sums(numpy_helper.to_array(known[node.input[1]]), axis=0, levels=levels)
             found[node.input[1]] = node.name.split("/")[0], numpy_helper.from_array(kernel, node.input[1])
     return found
 

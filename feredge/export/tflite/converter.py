@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from feredge.compress.rounding import Rounding, with_kept_sums
+from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, with_rounded_kernels
 from feredge.export.tflite.per_tensor import with_one_scale
 from feredge.export.tflite.weighted_pool import with_products
 from feredge.inference.contract import Images
@@ -16,7 +16,13 @@ from feredge.keras import tf
 from feredge.train.networks import with_contract
 
 
-def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Rounding = "kept-sums") -> bytes:
+def to_tflite(
+    core: Any,
+    precision: str,
+    *,
+    calibration: Images,
+    weight_quantization: WeightQuantization = SUM_PRESERVING,
+) -> bytes:
     """Return a flatbuffer that takes `uint8 (N, H, W, C)` pixels, for any N after `resize_tensor_input`.
 
     For int8 see int8_tflite.py, and `trained_int8`. `dynamic-int8` keeps kernels of at least 1,024 values in int8 and
@@ -27,7 +33,7 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Round
         core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
         precision: `float32`, `float16`, `dynamic-int8` or `int16x8`.
         calibration: `uint8 (N, H, W, C)`, read for `int16x8` only.
-        rounding: of rounding.py.
+        weight_quantization: rounding and granularity of int8 kernels.
     """
 
     def representative_dataset() -> Iterator[list[Any]]:
@@ -49,10 +55,10 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Round
     integers = precision in ("dynamic-int8", "int16x8")
     if not integers:  # `dynamic-int8` keeps every large kernel in int8, and a product has none
         core = with_products(core)
-    if integers and rounding == "kept-sums":
-        core = with_kept_sums(core, smallest=SMALL_KERNEL if precision == "dynamic-int8" else 0)
+    if integers and weight_quantization.rounding == "sum_preserving":
+        core = with_rounded_kernels(core, min_size=SMALL_KERNEL if precision == "dynamic-int8" else 0)
     model = converted(with_contract(core), options)
-    if integers and rounding == "one-scale":
+    if integers and weight_quantization.granularity == "per_tensor":
         return with_one_scale(model, converted(with_contract(core), lambda converter: None))
     return model
 

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from feredge.keras import keras
-from feredge.train.networks import PLACES, POOL
+from feredge.train.networks import POOL_LAYER, WEIGHTED_POOL_LAYER
 
 
 @keras.utils.register_keras_serializable("feredge")
@@ -29,15 +29,15 @@ class Product(keras.layers.Layer):  # type: ignore[misc]
 
 def with_products(core: Any) -> Any:
     """Return a network that gives the same, up to rounding, with no depthwise convolution for a weighted pooling."""
-    if PLACES not in [layer.name for layer in core.layers]:
+    if WEIGHTED_POOL_LAYER not in [layer.name for layer in core.layers]:
         return core
-    places = core.get_layer(PLACES)
+    places = core.get_layer(WEIGHTED_POOL_LAYER)
 
     def cloned(layer: Any) -> Any:
         if layer is places:
-            return Product(name=PLACES)
-        if layer.name == POOL:
-            return keras.layers.GlobalAveragePooling2D(name=POOL)
+            return Product(name=WEIGHTED_POOL_LAYER)
+        if layer.name == POOL_LAYER:
+            return keras.layers.GlobalAveragePooling2D(name=POOL_LAYER)
         return type(layer).from_config(layer.get_config())
 
     clone = keras.models.clone_model(core, clone_function=cloned)
