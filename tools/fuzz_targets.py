@@ -52,7 +52,7 @@ class Parser:
 PARSERS = {
     "cv2.imdecode": [Parser("cv2:imdecode")],
     "netpbm": [Parser("feredge.inference.netpbm:decode_binary")],
-    "libheif": [Parser("feredge.inference.picture_kinds:decode_heif")],
+    "libheif": [Parser("feredge.inference.picture_formats:decode_heif")],
     "csv rows": [Parser("feredge.data.kaggle:_parse_block", lambda part: part.row_count > 0)],
     "votes rows": [Parser("feredge.data.votes:_count")],
     "onnxruntime": [Parser("onnxruntime:InferenceSession.__init__")],

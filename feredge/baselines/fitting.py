@@ -121,7 +121,7 @@ def _fit(job: Job) -> str:
     card = _card(system, train)
     files.write_bytes(job.folder / FILE, to_onnx(steps, columns, card, scaling))
     found["agreement"] = _agreement(job, estimator, columns)
-    Manifest((artifact.entry(job.folder / FILE, card, found),)).write(job.folder)
+    Manifest((artifact.manifest_entry(job.folder / FILE, card, found),)).write(job.folder)
     return system.id
 
 

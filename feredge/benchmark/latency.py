@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from feredge.benchmark.metrics import P99_FROM, Round, Timing
 from feredge.benchmark.results import Effort
-from feredge.inference.runtimes import cores
+from feredge.inference.runtimes import available_cores
 
 CROP = 96
 """Height and width of the colour crop that preprocessing is timed on: an ordinary face in a video frame."""
@@ -49,7 +49,7 @@ def effort(
         rounds=5,
         seconds={"quick": 0.5, "default": 10.0, "strict": 600.0}[name],
         runs=100 if quick else 1024,
-        threads=tuple(sorted({1, *(threads or (() if quick else (cores(),)))})),
+        threads=tuple(sorted({1, *(threads or (() if quick else (available_cores(),)))})),
         batches=tuple(sorted(set(batches))) or (() if quick else (32,)),
         cold_starts=1 if quick else 3,
         corrupted={"quick": 0, "default": 1000, "strict": 1_000_000}[name],

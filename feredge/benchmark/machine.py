@@ -24,15 +24,15 @@ PACKAGES = (
 
 def describe() -> Machine:
     """Describe this machine, now."""
-    cpu, flags = system_info.fields(system_info.CPU), system_info.cpu_flags()
-    board = system_info.text(Path("/proc/device-tree/model"))
+    cpu, flags = system_info.read_fields(system_info.CPUINFO_PATH), system_info.cpu_flags()
+    board = system_info.read_text(Path("/proc/device-tree/model"))
     return Machine(
         cpu=cpu.get("model name") or board or _arm(cpu) or platform.processor() or "unknown",
         architecture=platform.machine(),
         flags=tuple(flag for flag in FLAGS if flag in flags),
         cores=os.cpu_count() or 1,
-        memory_bytes=system_info.sizes(system_info.MEMORY).get("MemTotal", 0),
-        governor=system_info.governor() or "not shown by this system",
+        memory_bytes=system_info.read_sizes(system_info.MEMINFO_PATH).get("MemTotal", 0),
+        governor=system_info.frequency_governor() or "not shown by this system",
         system=f"{platform.system()} {platform.release()}",
         versions={"python": platform.python_version(), **_versions()},
         load=_load(),
@@ -51,7 +51,7 @@ def _load() -> float | None:
 
 def _ticks() -> tuple[int, int] | None:
     """Return the time that all cores together were busy, or taken by a virtual machine's host, and were idle."""
-    words = system_info.text(Path("/proc/stat")).partition("\n")[0].split()
+    words = system_info.read_text(Path("/proc/stat")).partition("\n")[0].split()
     if len(words) < 9 or words[0] != "cpu":
         return None
     user, nice, system, idle, waiting, *interrupts_and_stolen = map(int, words[1:9])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feredge.benchmark.metrics import Condition, Reading
-from feredge.inference.system_info import SYS, governor, text
+from feredge.inference.system_info import SYS_PATH, frequency_governor, read_text
 
 FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 """Bits of `get_throttled` that hold now; the same 16 higher: at some time since the machine was started."""
@@ -33,19 +33,19 @@ class State:
     counts: dict[str, int]
 
 
-def read(sys: Path = SYS) -> State:
+def read(sys: Path = SYS_PATH) -> State:
     """Ask the system once, in a few milliseconds."""
     now, past = parse_throttled(firmware())
-    zones = (parse_celsius(text(path)) for path in sys.glob("class/thermal/thermal_zone*/temp"))
+    zones = (parse_celsius(read_text(path)) for path in sys.glob("class/thermal/thermal_zone*/temp"))
     counters = sys.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")
     return State(
         Reading(
-            governor=governor(sys),
+            governor=frequency_governor(sys),
             celsius=max((celsius for celsius in zones if celsius is not None), default=None),
             slowed=tuple(sorted({*now, *cooling(sys)})),
         ),
         past,
-        {str(path.relative_to(sys)): count for path in counters if (count := parse_count(text(path))) is not None},
+        {str(path.relative_to(sys)): count for path in counters if (count := parse_count(read_text(path))) is not None},
     )
 
 
@@ -80,8 +80,8 @@ def parse_count(words: str) -> int | None:
 def cooling(sys: Path) -> set[str]:
     """Return whether the kernel cools by the cores' clock now: a cooling device of theirs above its state 0."""
     for device in sys.glob("class/thermal/cooling_device*"):
-        kind = text(device / "type").lower()
-        if ("cpufreq" in kind or kind == "processor") and (parse_count(text(device / "cur_state")) or 0) > 0:
+        kind = read_text(device / "type").lower()
+        if ("cpufreq" in kind or kind == "processor") and (parse_count(read_text(device / "cur_state")) or 0) > 0:
             return {"slowed to cool down"}
     return set()
 

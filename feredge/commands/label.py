@@ -54,5 +54,5 @@ def command(
         if engine == "ray":
             from feredge.label import on_ray
 
-            run = on_ray.engine(predictor, workers=workers or 2, address=address, find=not face, margin=margin / 100)
-        write_table(predictor, names, table, find=not face, margin=margin / 100, engine=run)
+            run = on_ray.engine(predictor, workers=workers or 2, address=address, detect=not face, margin=margin / 100)
+        write_table(predictor, names, table, detect=not face, margin=margin / 100, engine=run)

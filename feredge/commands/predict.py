@@ -86,13 +86,13 @@ def command(
     for one, other in (("as_json", "table"), ("skip", "hold_rate")):
         if options[one] and options[other]:
             raise click.UsageError(f"expected {_option(one)} or {_option(other)}, found both")
-    margin, find = options.pop("margin") / 100, not options.pop("face")
+    margin, detect = options.pop("margin") / 100, not options.pop("face")
     options = {name: value for name, value in options.items() if name in FITS[kind]}
     with open_predictor(model, threads, yunet) as predictor:
         if kind == "pictures":
-            _pictures(predictor, pictures, lists, find=find, margin=margin, **options)
+            _pictures(predictor, pictures, lists, detect=detect, margin=margin, **options)
         else:
-            _video(predictor, camera if video is None else video, find=find, margin=margin, **options)
+            _video(predictor, camera if video is None else video, detect=detect, margin=margin, **options)
 
 
 def _check(kind: str) -> None:
@@ -135,7 +135,7 @@ def _pictures(
     paths: tuple[str, ...],
     lists: tuple[Path, ...],
     *,
-    find: bool,
+    detect: bool,
     margin: float,
     as_json: bool,
     table: Path | None,
@@ -150,15 +150,15 @@ def _pictures(
         echo(describe_left_out(left_out), err=True)
     folder = Folder(annotate, pictures) if annotate else None
     if table is not None and str(table) != "-":
-        write_table(predictor, pictures, table, find=find, margin=margin, each=folder.add if folder else None)
+        write_table(predictor, pictures, table, detect=detect, margin=margin, each=folder.add if folder else None)
         return
     say = _say_json if as_json else _say_csv if table else _say_lines
-    if say(_answers(predictor, pictures, find, margin, folder), predictor.classes, pictures) == len(pictures):
+    if say(_answers(predictor, pictures, detect, margin, folder), predictor.classes, pictures) == len(pictures):
         raise PictureError("expected pictures, none could be used")
 
 
-def _answers(predictor: Predictor, pictures: list[str], find: bool, margin: float, folder: Any) -> Iterator[Any]:
-    for picture, answer in zip(pictures, predictor.stream(pictures, find=find, margin=margin), strict=True):
+def _answers(predictor: Predictor, pictures: list[str], detect: bool, margin: float, folder: Any) -> Iterator[Any]:
+    for picture, answer in zip(pictures, predictor.stream(pictures, detect=detect, margin=margin), strict=True):
         if folder is not None:
             folder.add(picture, answer)
         yield picture, answer

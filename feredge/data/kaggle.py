@@ -22,7 +22,7 @@ from feredge.data.csv_blocks import BLOCK, PAD, parse_alike
 from feredge.data.csv_rows import COLUMNS, PIXELS, SIDE, BadRow, Part, parse_lines, shorten, split_cells
 from feredge.errors import DataError
 from feredge.inference.contract import Images
-from feredge.inference.parallel import in_order
+from feredge.inference.parallel import ordered_results
 
 LONGEST = 1 << 20  # bytes; a row has some 9,000, so what goes on for longer is no csv of pixels
 WORKERS = min(4, os.cpu_count() or 1)  # numpy's loops run beside each other; the main thread reads and hashes
@@ -164,7 +164,7 @@ def _blocks(file: BinaryIO, digest: Any, path: Path) -> Iterator[bytes]:
 def _parse(blocks: Iterator[bytes], columns: tuple[str, ...]) -> Iterator[Part]:
     """Parse blocks on several threads; yield the results in order, holding only a few blocks at a time."""
     with ThreadPoolExecutor(WORKERS) as pool:
-        yield from in_order(pool, partial(_parse_block, columns=columns), blocks, ahead=2 * WORKERS)
+        yield from ordered_results(pool, partial(_parse_block, columns=columns), blocks, ahead=2 * WORKERS)
 
 
 def _parse_block(block: bytes, columns: tuple[str, ...]) -> Part:

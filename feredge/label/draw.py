@@ -11,8 +11,8 @@ import numpy as np
 
 from feredge import files
 from feredge.errors import PictureError
+from feredge.inference.face import Face, PictureResult
 from feredge.inference.pictures import Images, opencv, read_picture
-from feredge.inference.predictor import Face
 
 SMALLEST = 240  # pixels of the longer side below which a picture is enlarged, so that text can be read
 WRITABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -77,7 +77,7 @@ class Folder:
             if folder.resolve() in places:
                 raise PictureError(f"{path}: expected another folder, copies would come into {folder}, beside pictures")
 
-    def add(self, picture: str, answer: list[Face] | PictureError) -> None:
+    def add(self, picture: str, answer: PictureResult) -> None:
         """Write the copy of one picture, if it could be read."""
         if isinstance(answer, PictureError):
             return

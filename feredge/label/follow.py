@@ -48,7 +48,7 @@ def follow(
     predictor: Predictor,
     video: Video,
     *,
-    find: bool = True,
+    detect: bool = True,
     margin: float = 0.0,
     tracker: Tracker | None = None,
     pace: Callable[[int, float], bool] | None = None,
@@ -91,7 +91,7 @@ def follow(
         if show:
             sinks.append(stack.enter_context(_window(str(video.source))))
         # Closed before anything else ends: a thread that still decodes would abort the interpreter at its exit.
-        watched = watch(predictor, video, find=find, margin=margin, tracker=tracker, pace=pace)
+        watched = watch(predictor, video, detect=detect, margin=margin, tracker=tracker, pace=pace)
         frames_with_faces = stack.enter_context(closing(watched))
         try:
             for frame in frames_with_faces:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from feredge import files
-from feredge.errors import PictureError
-from feredge.inference.faces import Detector, YuNet
-from feredge.inference.predictor import Face, Predictor
+from feredge.inference.face import PictureResult
+from feredge.inference.face_detection import Detector, YuNet
+from feredge.inference.predictor import Predictor
 from feredge.label.table import Job, State, Table
 from feredge.progress import Progress, quiet
 
-Engine = Callable[[Sequence[str]], Iterable[list[Face] | PictureError]]
+Engine = Callable[[Sequence[str]], Iterable[PictureResult]]
 """Takes paths, gives for each its faces or its error, in their order."""
 
 
@@ -23,10 +23,10 @@ def label(
     pictures: Sequence[str],
     table: Path,
     *,
-    find: bool = True,
+    detect: bool = True,
     margin: float = 0.0,
     engine: Engine | None = None,
-    each: Callable[[str, list[Face] | PictureError], None] | None = None,
+    each: Callable[[str, PictureResult], None] | None = None,
     progress: Progress = quiet,
 ) -> State:
     """Write a row for every face in `pictures` into a csv or Parquet table, in order.
@@ -51,13 +51,13 @@ def label(
         RunError: a part of the table that belongs to another job.
         ArtifactError: the network failed.
     """
-    settings = {"model": files.sha256(predictor.path), "find": find, "margin": margin}
-    if find:
+    settings = {"model": files.sha256(predictor.path), "find": detect, "margin": margin}
+    if detect:
         settings["detector"] = _identity(predictor.detector)
     job = Job(pictures, predictor.classes, settings)
     with Table(table, job) as out:
         left = pictures[out.state.pictures :]
-        for answer in engine(left) if engine else predictor.stream(left, find=find, margin=margin):
+        for answer in engine(left) if engine else predictor.stream(left, detect=detect, margin=margin):
             done = out.state.pictures + 1
             if each is not None:
                 each(pictures[done - 1], answer)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import PictureError, RunError
-from feredge.inference.predictor import Face, Predictor
+from feredge.inference.face import Face, PictureResult
+from feredge.inference.predictor import Predictor
 from feredge.label.labelling import Engine
 
 BATCH = 64  # pictures sent to a worker at a time; what is lost with a worker, and done again
@@ -32,7 +33,7 @@ class Stage:
     Args:
         model: as `Predictor` takes it; the file must be there on every node.
         column: of paths, or of picture files' bytes.
-        find, margin: as `Predictor.stream` takes them.
+        detect, margin: as `Predictor.stream` takes them.
         detector: as `Predictor` takes it.
     """
 
@@ -41,18 +42,18 @@ class Stage:
         model: str | os.PathLike[str] | None = None,
         *,
         column: str = "picture",
-        find: bool = True,
+        detect: bool = True,
         margin: float = 0.0,
         detector: Any = None,
     ) -> None:
         self._predictor = Predictor(model, threads=1, detector=detector)
         self._column = column
-        self._find = find
+        self._detect = detect
         self._margin = margin
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the batch with its two new columns."""
-        answers = self._predictor.answer(list(batch[self._column]), find=self._find, margin=self._margin)
+        answers = self._predictor.classify(list(batch[self._column]), detect=self._detect, margin=self._margin)
         faces = [[] if isinstance(answer, PictureError) else answer for answer in answers]
         return {
             **batch,
@@ -62,7 +63,7 @@ class Stage:
 
 
 def engine(
-    predictor: Predictor, *, workers: int, address: str | None = None, find: bool = True, margin: float = 0.0
+    predictor: Predictor, *, workers: int, address: str | None = None, detect: bool = True, margin: float = 0.0
 ) -> Engine:
     """Return what runs pictures on Ray Data, for `feredge.label.labelling.label`.
 
@@ -72,7 +73,7 @@ def engine(
         predictor: its model and detector are opened in every worker.
         workers: processes, with one thread each.
         address: of a cluster; None starts one on this machine, and stops it at the end.
-        find, margin: as `Predictor.stream` takes them.
+        detect, margin: as `Predictor.stream` takes them.
 
     Raises:
         RunError: Ray is not installed, or no cluster is at the address.
@@ -85,12 +86,12 @@ def engine(
         raise RunError("this engine needs Ray: pip install 'feredge[ray]'") from error
     stage = {
         "model": str(Path(predictor.path).absolute()),
-        "find": find,
+        "detect": detect,
         "margin": margin,
-        "detector": predictor.detector if find else None,
+        "detector": predictor.detector if detect else None,
     }
 
-    def run(pictures: Sequence[str]) -> Iterator[list[Face] | PictureError]:
+    def run(pictures: Sequence[str]) -> Iterator[PictureResult]:
         if not pictures:  # stopped when only the end was left: Ray takes no empty list
             return
         started = not ray.is_initialized()

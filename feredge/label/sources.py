@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from feredge.errors import PictureError
-from feredge.inference.picture_kinds import PICTURE_SUFFIXES
+from feredge.inference.picture_formats import PICTURE_SUFFIXES
 
 MAX_NAMED_KINDS = 5  # of files left out
 

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from feredge import files
 from feredge.errors import PictureError, RunError
-from feredge.inference.predictor import Face
+from feredge.inference.face import PictureResult
 
 NO_FACE = "no face found"
 SAFE_EVERY = 1.0  # seconds between two notes of how far it is
@@ -63,7 +63,7 @@ def columns(classes: Sequence[str]) -> list[str]:
     return [*fixed, *(f"p_{name}" for name in classes), "error"]
 
 
-def rows(picture: str, answer: list[Face] | PictureError, classes: int) -> list[list[Any]]:
+def rows(picture: str, answer: PictureResult, classes: int) -> list[list[Any]]:
     """Return a picture's rows: a row a face, or one that says why there is none. Probabilities have 6 digits."""
     if isinstance(answer, PictureError) or not answer:
         error = str(answer) if isinstance(answer, PictureError) else NO_FACE
@@ -89,7 +89,7 @@ def to_csv(rows: list[list[Any]]) -> bytes:
     return text.getvalue().encode("utf-8", errors="surrogateescape")
 
 
-def lines(picture: str, answer: list[Face] | PictureError, classes: int) -> bytes:
+def lines(picture: str, answer: PictureResult, classes: int) -> bytes:
     """Return a picture's rows as csv lines: what `to_csv` makes of them, in a third of the time."""
     if isinstance(answer, PictureError) or not answer or _QUOTED.search(picture):
         return to_csv(rows(picture, answer, classes))
@@ -179,7 +179,7 @@ class Table:
             finally:
                 self._file.close()
 
-    def add(self, answer: list[Face] | PictureError) -> None:
+    def add(self, answer: PictureResult) -> None:
         """Add the rows of the next picture."""
         state = self.state
         text = lines(self.job.pictures[state.pictures], answer, len(self.job.classes))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from feredge.inference.predictor import Face
+from feredge.inference.face import Face
 
 Box = tuple[int, int, int, int]
 WHOLE = (0, 0, 1, 1)  # of a face without a box, which is the whole frame

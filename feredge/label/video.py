@@ -225,7 +225,7 @@ def watch(
     predictor: Predictor,
     video: Video,
     *,
-    find: bool = True,
+    detect: bool = True,
     margin: float = 0.0,
     tracker: Tracker | None = None,
     pace: Callable[[int, float], bool] | None = None,
@@ -245,7 +245,7 @@ def watch(
     with closing(video.frames()) as frames:
         for index, shown, pixels in frames:
             if looked := pace(index, shown):
-                found = predictor.frame(pixels, margin=margin) if find else [predictor(pixels)]
+                found = predictor.frame(pixels, margin=margin) if detect else [predictor(pixels)]
                 faces = tuple(tracker.update(found, shown))
             yield Frame(index, shown, pixels, faces, looked)
 

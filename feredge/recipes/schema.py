@@ -282,7 +282,7 @@ class Export:
     Attributes:
         precisions: of PRECISIONS in artifact.py, each in every one of `formats` that it is USUAL in: `float16` and
             `int16x8` are written as TFLite only.
-        formats: of FORMATS in artifact.py; `ort` holds `float32` and `int8` only.
+        formats: of MODEL_FORMATS in artifact.py; `ort` holds `float32` and `int8` only.
         calibration: images of the training split, class by class, that set the int8 ranges.
         opset: of ONNX files; tf2onnx writes at most 18.
         also: further files, each `<precision>.<format>`: `float16.onnx`.

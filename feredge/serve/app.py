@@ -68,7 +68,7 @@ def create_app(
     predictor: Predictor,
     *,
     threads: int = 1,
-    find: bool = True,
+    detect: bool = True,
     margin: float = 0.0,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
@@ -94,7 +94,7 @@ def create_app(
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         app.state.batcher = Batcher(
-            predictor, threads=threads, limits=limits, find=find, margin=margin, metrics=metrics
+            predictor, threads=threads, limits=limits, detect=detect, margin=margin, metrics=metrics
         )
         beating = heartbeat and asyncio.ensure_future(heartbeat(app.state.batcher))
         try:

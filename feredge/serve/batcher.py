@@ -9,12 +9,12 @@ import time
 from collections.abc import Sequence
 
 from feredge.errors import FeredgeError, PictureError
-from feredge.inference.predictor import CHUNK, Face, Predictor
+from feredge.inference.face import PictureResult
+from feredge.inference.predictor import CHUNK_SIZE, Predictor
 from feredge.serve.limits import SMALL_PICTURE, Budget, Limits
 from feredge.serve.metrics import Metrics
 
-Answer = list[Face] | PictureError
-Job = tuple[bytes, int, bool, asyncio.Future[Answer]]  # a picture, its pixels, whether to look for faces
+Job = tuple[bytes, int, bool, asyncio.Future[PictureResult]]  # a picture, its pixels, whether to look for faces
 Jobs = queue.SimpleQueue[Job | None]
 
 
@@ -33,15 +33,15 @@ class Batcher:
         predictor: what answers; each thread runs it by itself.
         threads: how many for ordinary pictures, and as many for large ones.
         limits: of pictures and pixels that are accepted and not yet answered.
-        find, margin: as `Predictor.stream` takes them.
+        detect, margin: as `Predictor.stream` takes them.
         metrics: what counts batches.
     """
 
     def __init__(
-        self, predictor: Predictor, *, threads: int, limits: Limits, find: bool, margin: float, metrics: Metrics
+        self, predictor: Predictor, *, threads: int, limits: Limits, detect: bool, margin: float, metrics: Metrics
     ) -> None:
         self._predictor = predictor
-        self._find = find
+        self._detect = detect
         self._margin = margin
         self._limit = limits.waiting
         self._pixels = Budget(limits.waiting_pixels, SMALL_PICTURE)
@@ -50,7 +50,7 @@ class Batcher:
         self._queue: Jobs = queue.SimpleQueue()
         self._large: Jobs = queue.SimpleQueue()
         self._began: dict[int, float] = {}  # when each thread that is at work began its batch
-        lanes = [(self._queue, CHUNK), (self._large, 1)] * threads
+        lanes = [(self._queue, CHUNK_SIZE), (self._large, 1)] * threads
         self._workers = threads
         self._threads = [
             threading.Thread(target=self._work, args=lane, name="feredge-serve", daemon=True) for lane in lanes
@@ -61,7 +61,7 @@ class Batcher:
 
     async def answer(
         self, pictures: Sequence[bytes], pixels: Sequence[int], *, face: bool | None = None
-    ) -> list[Answer]:
+    ) -> list[PictureResult]:
         """Return an answer for each picture, in their order.
 
         Args:
@@ -77,12 +77,12 @@ class Batcher:
         total = sum(pixels)
         if not self._pixels.take(total, total):
             raise BusyError("expected fewer pixels at once; try again later")
-        find = self._find if face is None else not face
+        detect = self._detect if face is None else not face
         futures = [self._loop.create_future() for _ in pictures]
         self._open += len(futures)
         self._metrics.waiting(self._open)
         for picture, size, future in zip(pictures, pixels, futures, strict=True):
-            (self._queue if size <= SMALL_PICTURE else self._large).put((picture, size, find, future))
+            (self._queue if size <= SMALL_PICTURE else self._large).put((picture, size, detect, future))
         return [await future for future in futures]
 
     def busy_seconds(self) -> float:
@@ -90,7 +90,7 @@ class Batcher:
         return time.perf_counter() - min(self._began.copy().values(), default=time.perf_counter())
 
     def close(self) -> None:
-        """Answer what is waiting, then end the threads."""
+        """PictureResult what is waiting, then end the threads."""
         for _ in range(self._workers):
             self._queue.put(None)
             self._large.put(None)
@@ -111,22 +111,22 @@ class Batcher:
                     jobs_waiting.put(None)  # the end of a thread, for later
                     break
                 jobs.append(job)
-            for find in (False, True):
-                if part := [job for job in jobs if job[2] is find]:
+            for detect in (False, True):
+                if part := [job for job in jobs if job[2] is detect]:
                     self._began[thread] = time.perf_counter()
-                    self._answer(part, find)
+                    self._answer(part, detect)
                     del self._began[thread]
 
-    def _answer(self, jobs: list[Job], find: bool) -> None:
+    def _answer(self, jobs: list[Job], detect: bool) -> None:
         began = time.perf_counter()
-        answers: Sequence[Answer | Exception]
+        answers: Sequence[PictureResult | Exception]
         try:
-            answers = self._predictor.answer([job[0] for job in jobs], find=find, margin=self._margin)
+            answers = self._predictor.classify([job[0] for job in jobs], detect=detect, margin=self._margin)
         except Exception as error:  # each request gets it; the thread must go on
             answers = [error] * len(jobs)
         self._loop.call_soon_threadsafe(self._deliver, jobs, answers, time.perf_counter() - began)
 
-    def _deliver(self, jobs: list[Job], answers: Sequence[Answer | Exception], seconds: float) -> None:
+    def _deliver(self, jobs: list[Job], answers: Sequence[PictureResult | Exception], seconds: float) -> None:
         self._open -= len(jobs)
         self._metrics.batch(len(jobs), seconds, answers)
         self._metrics.waiting(self._open)

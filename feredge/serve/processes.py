@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import FeredgeError, RunError
-from feredge.inference.parallel import end_with_parent
+from feredge.inference.parallel import exit_with_parent
 from feredge.inference.predictor import Predictor
 from feredge.serve.limits import ADDRESS_SLOTS, Limits
 from feredge.serve.metrics import Metrics
@@ -42,7 +42,7 @@ class Plan:
         model: the network's file.
         yunet: a YuNet file to find faces with; None for OpenCV's cascade.
         threads: that answer side by side, in each process.
-        find, margin: as `Predictor.stream` takes them.
+        detect, margin: as `Predictor.stream` takes them.
         limits: of one process.
         origins: of pages elsewhere whose scripts may use the service.
         proxy: address of a proxy that is trusted to name its clients.
@@ -51,7 +51,7 @@ class Plan:
     model: Path
     yunet: Path | None
     threads: int
-    find: bool
+    detect: bool
     margin: float
     limits: Limits
     origins: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ def run(
     app = create_app(
         predictor,
         threads=plan.threads,
-        find=plan.find,
+        detect=plan.detect,
         margin=plan.margin,
         limits=plan.limits,
         metrics=Metrics(predictor.classes, shared.counters, row) if shared else None,
@@ -273,7 +273,7 @@ def _signals() -> Iterator[socket.socket]:
 def _work(plan: Plan, listener: socket.socket, shared: Shared, row: int, tell: Any) -> None:
     """Be one process of a service."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one passes SIGTERM on
-    end_with_parent()  # without it a killed service would go on, and hold its port
+    exit_with_parent()  # without it a killed service would go on, and hold its port
     try:
         predictor = Predictor(plan.model, threads=1, detector=plan.yunet)
     except FeredgeError as error:

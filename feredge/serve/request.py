@@ -18,8 +18,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from feredge.errors import PictureError
+from feredge.inference.face import PictureResult
 from feredge.inference.pictures import picture_size
-from feredge.serve.batcher import Answer, Batcher, BusyError
+from feredge.serve.batcher import Batcher, BusyError
 from feredge.serve.limits import SMALL_BODY, Budget, Limits
 
 Receive = Callable[[], Awaitable[Any]]
@@ -121,7 +122,7 @@ class Holding:
         self._bodies.release(self._counted)
 
 
-def _text(answer: Answer) -> str:
+def _text(answer: PictureResult) -> str:
     """Return a picture's answer as json.dumps writes it, in half the time: of a float both write its repr."""
     if isinstance(answer, PictureError):
         return json.dumps({"error": str(answer)})

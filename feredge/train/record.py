@@ -76,7 +76,11 @@ def load_model(run: RunFolder) -> Any:
 
 def _about_host() -> dict[str, Any]:
     """Describe the machine, as far as it decides how long training takes and which weights come out; and the tools."""
-    cpu = system_info.fields(system_info.CPU).get("model name") or platform.processor() or platform.machine()
+    cpu = (
+        system_info.read_fields(system_info.CPUINFO_PATH).get("model name")
+        or platform.processor()
+        or platform.machine()
+    )
     return {
         "host": {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(terse=True)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},

@@ -16,7 +16,7 @@ from feredge.benchmark.candidates import Subject
 from feredge.benchmark.results import Effort
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.drawn import drawn
-from feredge.inference.artifact import Manifest, entry
+from feredge.inference.artifact import Manifest, manifest_entry
 from feredge.inference.contract import InputContract
 from feredge.run import RunFolder
 
@@ -93,5 +93,5 @@ def export(source: Path, place: Path, files: Sequence[str] = FILES) -> Path:
     """Copy files of `source` into a new folder with a manifest, and return it."""
     place.mkdir()
     paths = [Path(shutil.copy(source / name, place)) for name in files]
-    Manifest(tuple(entry(path, card(precision=path.name.split(".")[1]), {}) for path in paths)).write(place)
+    Manifest(tuple(manifest_entry(path, card(precision=path.name.split(".")[1]), {}) for path in paths)).write(place)
     return place

@@ -91,7 +91,7 @@ def test_a_video_cut_short_is_an_error(small_onnx: Path, clip: Path, tmp_path: P
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
         try:
             with pytest.raises(PictureError, match=f"expected a video of {COUNT} frames"):
-                follow(predictor, Video(clip), find=False, out=out)
+                follow(predictor, Video(clip), detect=False, out=out)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert out.read_text() == "old" and list(tmp_path.iterdir()) == [out]
@@ -108,9 +108,9 @@ def test_the_source_is_not_replaced(small_onnx: Path, clip: Path, tmp_path: Path
 
 
 def test_each_frame_as_one_face(small_onnx: Path, clip: Path) -> None:
-    """With `find=False` no faces are looked for."""
+    """With `detect=False` no faces are looked for."""
     with Predictor(small_onnx) as predictor:
-        frames = list(watch(predictor, Video(clip), find=False))
+        frames = list(watch(predictor, Video(clip), detect=False))
     assert all([tracked.number for tracked in frame.faces] == [0] for frame in frames)
 
 
@@ -149,7 +149,7 @@ def test_frames_stand_at_their_own_times(small_onnx: Path, clip: Path, tmp_path:
     frames = [(index, times[index], pixels) for index, _, pixels in video.frames()]
     video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
     with Predictor(small_onnx) as predictor:
-        follow(predictor, video, find=False, out=tmp_path / f"o{suffix}")
+        follow(predictor, video, detect=False, out=tmp_path / f"o{suffix}")
     copy = list(Video(tmp_path / f"o{suffix}").frames())
     assert len(copy) == round(times[-1] * 10) + 1
     for place in (0, 10, 25, len(copy) - 1):
@@ -164,7 +164,7 @@ def test_a_clock_that_jumps_is_not_filled_up(small_onnx: Path, clip: Path, tmp_p
     frames = [(index, time + 86400 * (index > 9), pixels) for index, time, pixels in video.frames()]
     video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
     with Predictor(small_onnx) as predictor:
-        follow(predictor, video, find=False, out=tmp_path / "o.avi")
+        follow(predictor, video, detect=False, out=tmp_path / "o.avi")
     assert len(list(Video(tmp_path / "o.avi").frames())) == COUNT
 
 
@@ -174,7 +174,7 @@ def test_a_picture_of_another_size_stays_in_the_copy(small_onnx: Path, clip: Pat
     frames = [(index, time, pixels[::2, ::2] if index > 9 else pixels) for index, time, pixels in video.frames()]
     video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
     with Predictor(small_onnx) as predictor:
-        follow(predictor, video, find=False, out=tmp_path / "o.avi")
+        follow(predictor, video, detect=False, out=tmp_path / "o.avi")
     assert [pixels.shape for _, _, pixels in Video(tmp_path / "o.avi").frames()] == [(480, 640, 3)] * COUNT
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_packet_does_not_end_a_video(small_onnx: Path, clip: Path, tmp
     (tmp_path / "damaged.avi").write_bytes(data)
     video = Video(tmp_path / "damaged.avi")
     with Predictor(small_onnx) as predictor:
-        done = follow(predictor, video, find=False, table=tmp_path / "t.csv")
+        done = follow(predictor, video, detect=False, table=tmp_path / "t.csv")
     assert (done.frames, done.damaged) == (COUNT - 1, 1)
     with (tmp_path / "t.csv").open(newline="") as file:
         numbers = [int(row["frame"]) for row in csv.DictReader(file)]
@@ -204,7 +204,7 @@ def test_variable_rates_of_real_files(small_onnx: Path, clip: Path, tmp_path: Pa
     command = ["ffmpeg", "-v", "error", "-i", str(clip), "-vf", times, *rates, "-c:v", codec, str(tmp_path / name)]
     subprocess.run(command, check=True)
     with Predictor(small_onnx) as predictor:
-        done = follow(predictor, Video(tmp_path / name), find=False, out=tmp_path / "o.mp4")
+        done = follow(predictor, Video(tmp_path / name), detect=False, out=tmp_path / "o.mp4")
     assert done.frames == COUNT and done.seconds == pytest.approx(2.13, abs=0.05)
     assert [time for _, time, _ in Video(tmp_path / "o.mp4").frames()][-1] == pytest.approx(2.13, abs=0.2)
 
@@ -262,7 +262,7 @@ def test_stopped_stream_keeps_what_it_saw(small_onnx: Path, camera: Camera, tmp_
     video = Video(camera.address)
     assert video.live and not video.count
     with Predictor(small_onnx) as predictor:
-        done = follow(predictor, video, find=False, table=tmp_path / "t.csv", each=stop)
+        done = follow(predictor, video, detect=False, table=tmp_path / "t.csv", each=stop)
     assert done.frames >= 1 and len((tmp_path / "t.csv").read_text().splitlines()) == done.frames
 
 
@@ -275,7 +275,7 @@ def test_a_stream_that_breaks_off_is_tried_again(small_onnx: Path, camera: Camer
             raise KeyboardInterrupt
 
     with Predictor(small_onnx) as predictor:
-        done = follow(predictor, Video(camera.address, reconnect=20, notice=lines.append), find=False, each=stop)
+        done = follow(predictor, Video(camera.address, reconnect=20, notice=lines.append), detect=False, each=stop)
     assert camera.visits > 1 and done.seconds > 3
     assert "broke off after" in lines[0] and "goes on" in lines[1]
 
@@ -286,7 +286,7 @@ def test_a_stream_that_does_not_come_back(small_onnx: Path, camera: Camera, tmp_
     camera.shutdown()
     camera.server_close()
     with Predictor(small_onnx) as predictor:
-        done = follow(predictor, video, find=False, table=tmp_path / "t.csv")
+        done = follow(predictor, video, detect=False, table=tmp_path / "t.csv")
     assert video.lost and done.frames > 5
     assert len((tmp_path / "t.csv").read_text().splitlines()) == done.frames + 1
 

@@ -17,7 +17,7 @@ from device_models import draw_frame, faces, write_yunet
 
 from feredge import Predictor
 from feredge.errors import PictureError, RunError
-from feredge.inference.faces import Detector
+from feredge.inference.face_detection import Detector
 from feredge.label.labelling import label
 from feredge.label.sources import list_pictures
 
@@ -39,7 +39,7 @@ def test_each_picture_has_its_row(small_onnx: Path, folder: Path, tmp_path: Path
     seen = []
     with Predictor(small_onnx, threads=2) as predictor:
         state = label(
-            predictor, pictures, tmp_path / "t.csv", find=False, each=lambda picture, answer: seen.append(picture)
+            predictor, pictures, tmp_path / "t.csv", detect=False, each=lambda picture, answer: seen.append(picture)
         )
         with (tmp_path / "t.csv").open(newline="") as file:
             found = list(csv.DictReader(file))
@@ -67,7 +67,7 @@ def test_interrupted_at_any_picture(small_onnx: Path, folder: Path, tmp_path: Pa
     """Ctrl-C at the 1st, 16th, 17th or last picture loses nothing, does nothing twice, and ends the same."""
     pictures = list_pictures([folder])
     with Predictor(small_onnx, threads=2) as predictor:
-        label(predictor, pictures, tmp_path / "whole.csv", find=False)
+        label(predictor, pictures, tmp_path / "whole.csv", detect=False)
         stops = [1, 16, 17, 89]
         seen: list[str] = []
 
@@ -79,8 +79,8 @@ def test_interrupted_at_any_picture(small_onnx: Path, folder: Path, tmp_path: Pa
 
         for _ in range(4):
             with pytest.raises(KeyboardInterrupt):
-                label(predictor, pictures, tmp_path / "t.csv", find=False, each=stop)
-        label(predictor, pictures, tmp_path / "t.csv", find=False, each=stop)
+                label(predictor, pictures, tmp_path / "t.csv", detect=False, each=stop)
+        label(predictor, pictures, tmp_path / "t.csv", detect=False, each=stop)
     assert seen == pictures
     assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
@@ -93,9 +93,9 @@ def test_other_settings_do_not_go_on(small_onnx: Path, folder: Path, tmp_path: P
 
     with Predictor(small_onnx) as predictor:
         with pytest.raises(KeyboardInterrupt):
-            label(predictor, list_pictures([folder]), tmp_path / "t.csv", find=False, each=stop)
+            label(predictor, list_pictures([folder]), tmp_path / "t.csv", detect=False, each=stop)
         with pytest.raises(RunError, match="other settings"):
-            label(predictor, list_pictures([folder]), tmp_path / "t.csv", find=True)
+            label(predictor, list_pictures([folder]), tmp_path / "t.csv", detect=True)
 
 
 def one_box(side: int) -> Detector:
@@ -144,7 +144,7 @@ with Predictor(model, threads=2) as predictor:
 def test_killed_and_started_again(small_onnx: Path, folder: Path, tmp_path: Path, how: signal.Signals) -> None:
     """A real process that is killed in the middle, or gets Ctrl-C, is gone on with."""
     with Predictor(small_onnx, threads=2) as predictor:
-        label(predictor, list_pictures([folder]), tmp_path / "whole.csv", find=False)
+        label(predictor, list_pictures([folder]), tmp_path / "whole.csv", detect=False)
     out = tmp_path / "t.csv"
     command = [sys.executable, "-c", SLOW, str(small_onnx), str(folder), str(out)]
     process = subprocess.Popen(

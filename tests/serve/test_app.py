@@ -48,7 +48,7 @@ def test_faces_in_a_frame(serving: Serving) -> None:
         assert len(service.post(frame)[1]["faces"]) == 1
         found = service.post(frame, "?face=0")[1]["faces"]
         assert len(found) == 2 and found[0]["box"][2] > found[1]["box"][2]
-    with serving(find=True) as service:
+    with serving(detect=True) as service:
         assert service.post(frame) == (200, {"faces": found})
         assert service.post(png(np.zeros((99, 99), np.uint8))) == (200, {"faces": []})
 

@@ -25,7 +25,7 @@ pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
 from feredge.errors import RunError
-from feredge.inference.predictor import Face
+from feredge.inference.face import Face
 from feredge.serve.limits import Limits, service_limits
 from feredge.serve.metrics import Metrics
 from feredge.serve.processes import Plan, Watch

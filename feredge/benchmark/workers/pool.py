@@ -60,5 +60,5 @@ class Alive:
 
 def bound() -> int:
     """Return how much the workers may hold here: MOST, or half of what is free."""
-    free = system_info.sizes(system_info.MEMORY).get("MemAvailable")
+    free = system_info.read_sizes(system_info.MEMINFO_PATH).get("MemAvailable")
     return MOST if free is None else min(MOST, free // 2)

@@ -84,7 +84,7 @@ class Server:
         """
         self._contract, self._classes = InputContract(**contract), classes
         if limited:
-            free = system_info.sizes(system_info.MEMORY).get("MemAvailable", MEMORY_LIMIT)
+            free = system_info.read_sizes(system_info.MEMINFO_PATH).get("MemAvailable", MEMORY_LIMIT)
             set_limits(memory_bytes=max(MEMORY_LIMIT, free))
         module, _, name = opener.partition(":")
         begin = time.perf_counter_ns()
@@ -164,7 +164,7 @@ def resident() -> dict[str, int]:
     From /proc where it stands: ru_maxrss also counts what the parent held before exec.
     """
     names = {"now": "VmRSS", "peak": "VmHWM", "own": "RssAnon"}
-    sizes = system_info.sizes(Path("/proc/self/status"))
+    sizes = system_info.read_sizes(Path("/proc/self/status"))
     if sizes.keys() >= set(names.values()):
         return {key: sizes[name] for key, name in names.items()}
     try:
