@@ -72,11 +72,11 @@ def crop_square(picture: Picture, box: Box, *, margin: float = 0.0) -> Images:
     side = max(1, round(max(width, height) * (1 + margin)))
     if side > MAX_CROP_RATIO * max(rows, columns):
         raise PictureError(f"expected a box about as large as the {columns}x{rows} picture, found {width}x{height}")
-    left, top = x + (width - side) // 2, y + (height - side) // 2
-    if left >= 0 and top >= 0 and left + side <= columns and top + side <= rows:
-        return pixels[top : top + side, left : left + side]
-    across = np.clip(np.arange(left, left + side), 0, columns - 1)
-    down = np.clip(np.arange(top, top + side), 0, rows - 1)
+    x_start, y_start = x + (width - side) // 2, y + (height - side) // 2
+    if x_start >= 0 and y_start >= 0 and x_start + side <= columns and y_start + side <= rows:
+        return pixels[y_start : y_start + side, x_start : x_start + side]
+    across = np.clip(np.arange(x_start, x_start + side), 0, columns - 1)
+    down = np.clip(np.arange(y_start, y_start + side), 0, rows - 1)
     return pixels[down][:, across]
 
 
@@ -193,9 +193,9 @@ def _shrink(pixels: Images, max_side: int) -> tuple[Images, float]:
 
 def _clip_box(box: PixelBox, pixels: Images) -> PixelBox | None:
     x, y, width, height = box
-    left, top = max(x, 0), max(y, 0)
-    width, height = min(x + width, pixels.shape[1]) - left, min(y + height, pixels.shape[0]) - top
-    return (left, top, width, height) if width > 0 and height > 0 else None
+    x_start, y_start = max(x, 0), max(y, 0)
+    width, height = min(x + width, pixels.shape[1]) - x_start, min(y + height, pixels.shape[0]) - y_start
+    return (x_start, y_start, width, height) if width > 0 and height > 0 else None
 
 
 _default_haar = Haar()

@@ -10,7 +10,7 @@ from feredge.errors import ArtifactError
 from feredge.inference.flatbuffer_reader import FlatbufferReader
 from feredge.inference.onnx_check import check_operators
 
-SCHEMA = {
+ORT_SCHEMA = {
     "Session": (("version", "string"), ("model", "Model"), ("session state", "refused"), ("kernel_types", "union")),
     "Model": (
         ("ir_version", "q"),
@@ -87,7 +87,7 @@ def check_ort(model: bytes) -> dict[str, str]:
     Raises:
         ArtifactError: another format, damaged, or contents that are refused. The text does not name the file.
     """
-    parsed = FlatbufferReader(model, SCHEMA).root("Session", b"ORTM").get("model", {})
+    parsed = FlatbufferReader(model, ORT_SCHEMA).root("Session", b"ORTM").get("model", {})
     graph = parsed.get("graph", {})
     nodes = graph.get("nodes", [])
     check_operators({(node.get("domain", ""), node.get("op_type", "")) for node in nodes})

@@ -179,9 +179,9 @@ def looks_like_yuv(pixels: NDArray[np.uint8]) -> bool:
     if columns < MIN_YUV_WIDTH or (8 * rows != 9 * columns and 32 * rows != 27 * columns) or rows % 3 or columns % 2:
         return False
     chroma = pixels[rows * 2 // 3 :].astype(np.int16)
-    left, right = chroma[:, : columns // 2], chroma[:, columns // 2 :]
+    left_half, right_half = chroma[:, : columns // 2], chroma[:, columns // 2 :]
     return bool(
-        np.abs(left - right).mean() <= CHROMA_ROW_DIFFERENCE
+        np.abs(left_half - right_half).mean() <= CHROMA_ROW_DIFFERENCE
         and NEUTRAL_CHROMA[0] <= chroma.mean() <= NEUTRAL_CHROMA[1]
         and np.ptp(pixels[: rows * 2 // 3]) > 2 * CHROMA_ROW_DIFFERENCE
     )

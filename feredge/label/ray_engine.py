@@ -1,6 +1,6 @@
-"""The Predictor as a stage of Ray Data. Needs the extra `feredge[ray]`.
+"""Prediction on Ray Data. Needs the extra `feredge[ray]`.
 
-In a pipeline of your own:
+In a custom pipeline:
 
     ray.data.read_parquet("pictures.parquet").map_batches(Stage, fn_constructor_kwargs={"column": "path"}, ...)
 """
@@ -20,21 +20,21 @@ from typing import Any
 from feredge.errors import PictureError, RunError
 from feredge.inference.face import Face, PictureResult
 from feredge.inference.predictor import Predictor
-from feredge.label.labelling import Engine
+from feredge.label.predict import Engine
 
-BATCH = 64  # pictures sent to a worker at a time; what is lost with a worker, and done again
+RAY_BATCH = 64  # pictures per task; a task is repeated if its worker dies
 
 
 class Stage:
-    """A callable class for `map_batches`: adds the columns `faces` and `error` to a batch of pictures.
+    """A callable class for Ray Data's `map_batches`: adds the columns `faces` and `error` to a batch of pictures.
 
-    `faces` is JSON text, a list of what `Face.to_dict` gives; `error` is text, empty where a picture could be used.
+    `faces` is JSON text, a list of `Face.to_dict()`; `error` is text, empty if the picture could be used.
 
     Args:
-        model: as `Predictor` takes it; the file must be there on every node.
-        column: of paths, or of picture files' bytes.
+        model: as in `Predictor`; the file must exist on every node.
+        column: name of the column of paths or of picture files' bytes.
         detect, margin: as `Predictor.stream` takes them.
-        detector: as `Predictor` takes it.
+        detector: as in `Predictor`.
     """
 
     def __init__(
@@ -53,32 +53,32 @@ class Stage:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the batch with its two new columns."""
-        answers = self._predictor.classify(list(batch[self._column]), detect=self._detect, margin=self._margin)
-        faces = [[] if isinstance(answer, PictureError) else answer for answer in answers]
+        results = self._predictor.classify(list(batch[self._column]), detect=self._detect, margin=self._margin)
+        faces = [[] if isinstance(result, PictureError) else result for result in results]
         return {
             **batch,
-            "faces": [json.dumps([face.to_dict() for face in found]) for found in faces],
-            "error": [str(answer) if isinstance(answer, PictureError) else "" for answer in answers],
+            "faces": [json.dumps([face.to_dict() for face in picture_faces]) for picture_faces in faces],
+            "error": [str(result) if isinstance(result, PictureError) else "" for result in results],
         }
 
 
 def engine(
     predictor: Predictor, *, workers: int, address: str | None = None, detect: bool = True, margin: float = 0.0
 ) -> Engine:
-    """Return what runs pictures on Ray Data, for `feredge.label.labelling.label`.
+    """Return an engine that runs pictures on Ray Data, for `feredge.label.predict.predict_pictures`.
 
-    A worker that dies is started again, and what it had is done again; the answers stay in order.
+    A worker that dies is restarted, and its tasks are repeated; results stay in order.
 
     Args:
         predictor: its model and detector are opened in every worker.
-        workers: processes, with one thread each.
-        address: of a cluster; None starts one on this machine, and stops it at the end.
+        workers: number of processes, with one thread each.
+        address: of a cluster; None starts a local one, and stops it at the end.
         detect, margin: as `Predictor.stream` takes them.
 
     Raises:
-        RunError: Ray is not installed, or no cluster is at the address.
+        RunError: Ray is not installed, or the cluster cannot be reached.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its maker by default
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports usage statistics by default
     try:
         import ray  # type: ignore[import-not-found,import-untyped]
         import ray.data  # type: ignore[import-not-found,import-untyped]
@@ -92,14 +92,14 @@ def engine(
     }
 
     def run(pictures: Sequence[str]) -> Iterator[PictureResult]:
-        if not pictures:  # stopped when only the end was left: Ray takes no empty list
+        if not pictures:  # nothing remains of a resumed job, and Ray does not accept an empty list
             return
         started = not ray.is_initialized()
         if started:
-            _knock(address)
+            _check_reachable(address)
             try:
                 with _sigterm_handler():
-                    ray.init(address, **({} if address else {"num_cpus": workers}), **QUIET)
+                    ray.init(address, **({} if address else {"num_cpus": workers}), **RAY_INIT_OPTIONS)
             except ConnectionError as error:
                 raise RunError(f"{address}: expected a Ray cluster, found none") from error
         try:
@@ -107,17 +107,17 @@ def engine(
             context.execution_options.preserve_order = True
             context.enable_progress_bars = False
             absolute = [{"picture": os.path.abspath(picture)} for picture in pictures]  # noqa: PTH100
-            answers = ray.data.from_items(absolute, override_num_blocks=-(-len(absolute) // BATCH)).map_batches(
+            results = ray.data.from_items(absolute, override_num_blocks=-(-len(absolute) // RAY_BATCH)).map_batches(
                 Stage,
                 fn_constructor_kwargs=stage,
-                batch_size=BATCH,
+                batch_size=RAY_BATCH,
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 num_cpus=1,
                 max_restarts=-1,
                 max_task_retries=-1,
             )
-            for row in answers.iter_rows():
-                yield PictureError(row["error"]) if row["error"] else _faces(row["faces"], predictor.classes)
+            for row in results.iter_rows():
+                yield PictureError(row["error"]) if row["error"] else _parse_faces(row["faces"], predictor.classes)
         finally:
             if started:
                 ray.shutdown()
@@ -127,23 +127,23 @@ def engine(
 
 @contextmanager
 def _sigterm_handler() -> Iterator[None]:
-    """Leave SIGTERM's handler as it is: Ray sets its own in the main thread, which ends with the signal's number."""
-    before = signal.getsignal(signal.SIGTERM)
-    ended = False
+    """Restore SIGTERM's handler: `ray.init` replaces it in the main thread by one that raises SystemExit."""
+    previous_handler = signal.getsignal(signal.SIGTERM)
+    received = False
     try:
         yield
     except SystemExit as error:
-        ended = error.code == signal.SIGTERM
+        received = error.code == signal.SIGTERM
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-            if ended:
+            signal.signal(signal.SIGTERM, previous_handler)
+            if received:
                 signal.raise_signal(signal.SIGTERM)
 
 
-def _knock(address: str | None) -> None:
-    """Raise RunError where nobody listens; Ray itself would try for minutes."""
+def _check_reachable(address: str | None) -> None:
+    """Raise RunError if nothing listens at the address; Ray itself would retry for minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         try:
@@ -152,17 +152,17 @@ def _knock(address: str | None) -> None:
             raise RunError(f"{address}: expected a Ray cluster, found none ({error.strerror or error})") from error
 
 
-QUIET = {"include_dashboard": False, "logging_level": "error", "log_to_driver": False}
+RAY_INIT_OPTIONS = {"include_dashboard": False, "logging_level": "error", "log_to_driver": False}
 
 
-def _faces(text: str, classes: tuple[str, ...]) -> list[Face]:
+def _parse_faces(text: str, classes: tuple[str, ...]) -> list[Face]:
     return [
         Face(
-            label=one["label"],
-            confidence=one["confidence"],
-            scores=tuple(one["probabilities"].values()),
+            label=face["label"],
+            confidence=face["confidence"],
+            scores=tuple(face["probabilities"].values()),
             classes=classes,
-            box=tuple(one["box"]) if one["box"] else None,  # type: ignore[arg-type]
+            box=tuple(face["box"]) if face["box"] else None,  # type: ignore[arg-type]
         )
-        for one in json.loads(text)
+        for face in json.loads(text)
     ]
