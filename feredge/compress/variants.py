@@ -72,7 +72,7 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, tell: Te
         raise RecipeError(f"{name}: {error}") from error
     checkpoint.save(_file(run, name), kept, identity=identity, precision="float32", history=history)
     unfinished.unlink(missing_ok=True)
-    files.sweep(unfinished)
+    files.remove_leftovers(unfinished)
 
 
 class _Work:

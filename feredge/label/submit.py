@@ -40,7 +40,7 @@ def submit(
     if source.is_dir():
         raise DataError(f"{source}: expected a csv, found a folder")
     files.check_target(out)
-    if files.same(out, source):
+    if files.same_file(out, source):
         raise DataError(f"{out}: expected another file than the csv itself")
     dataset = load(source, skip_bad_rows=skip_bad_rows)
     ids = read_ids(source)

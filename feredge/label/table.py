@@ -157,7 +157,7 @@ class Table:
             if files.lock(self._file.fileno(), self.part) is False:  # locked, or replaced since it was opened here
                 raise RunError(f"{self.part}: another process is writing it")
             for path in (self.state_file, self.path):
-                files.sweep(path)
+                files.remove_leftovers(path)
             if os.fstat(self._file.fileno()).st_size:  # a state file without rows is left by a kill at the end
                 self.state = self._resume_state()
             else:
@@ -239,7 +239,7 @@ class Table:
     def _read_state(self) -> tuple[str, TableState] | None:
         """Return the job digest and state in the state file, None if there is none; RunError for any other file."""
         try:
-            problem = files.not_own(self.state_file.lstat())
+            problem = files.ownership_problem(self.state_file.lstat())
             if problem:
                 raise ValueError(problem)
             with self.state_file.open("rb") as file:
@@ -266,7 +266,7 @@ def _open_part(path: Path) -> BinaryIO:
     except OSError as error:
         problem = "a link" if error.errno == errno.ELOOP else error.strerror
         raise RunError(f"{path}: expected a place that can be written ({problem})") from error
-    if problem := files.not_own(os.fstat(handle)):
+    if problem := files.ownership_problem(os.fstat(handle)):
         os.close(handle)
         raise RunError(f"{path}: expected nothing there, or an unfinished table of your own, found {problem}")
     return os.fdopen(handle, "a+b")

@@ -135,7 +135,7 @@ def track_video(
     Raises:
         PictureError: an output that cannot be written or opened, or that would overwrite its source.
     """
-    if out is not None and files.same(out, str(video.source)):
+    if out is not None and files.same_file(out, str(video.source)):
         raise PictureError(f"{out}: expected another file than the video itself")
     frame_count = analyzed_count = 0
     seconds = 0.0

@@ -61,7 +61,7 @@ def _face(axes: Any, predictions: Predictions, images: Images, index: int) -> No
     axes.set_axis_on()
     axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
-    label, named = predictions.classes[predictions.labels[index]], predictions.classes[predictions.named[index]]
+    label, named = predictions.classes[predictions.labels[index]], predictions.classes[predictions.predicted[index]]
     sure = f"{predictions.probabilities[index].max():.0%}"
     color = WRONG if label != named else RIGHT
     axes.set_title(f"{label}\nnamed {named if label != named else 'so'}, {sure}", fontsize=9, color=color)
@@ -71,7 +71,7 @@ def _face(axes: Any, predictions: Predictions, images: Images, index: int) -> No
 
 def _bars(axes: Any, predictions: Predictions, index: int) -> None:
     axes.set_axis_on()
-    label, named = predictions.labels[index], predictions.named[index]
+    label, named = predictions.labels[index], predictions.predicted[index]
     colors = ["#B0B0B0"] * len(predictions.classes)
     colors[named] = WRONG
     colors[label] = RIGHT

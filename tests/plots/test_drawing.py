@@ -12,7 +12,7 @@ import pytest
 from feredge import data, files, recipes
 from feredge.errors import RunError
 from feredge.plots import draw, epochs, examples, figures, outcome
-from feredge.predictions import Predictions, images_of, read, report
+from feredge.predictions import Predictions, read, report, select_images
 from feredge.run import RunFolder
 
 HISTORY = (
@@ -63,18 +63,18 @@ def test_stored_predictions_come_back(run: RunFolder) -> None:
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
     assert found.classes == expected.classes
     shuffled = DATASET.take(np.random.default_rng(1).permutation(len(DATASET)))
-    np.testing.assert_array_equal(images_of(found, shuffled), DATASET.images[found.rows])
-    with pytest.raises(RunError, match="expected the rows that were predicted"):
-        images_of(found, DATASET.take(np.arange(5)))
+    np.testing.assert_array_equal(select_images(found, shuffled), DATASET.images[found.rows])
+    with pytest.raises(RunError, match="expected the rows of the predictions"):
+        select_images(found, DATASET.take(np.arange(5)))
 
 
 def test_the_report_counts_as_by_hand() -> None:
     """Guards precision and recall against each other: one class, counted here."""
     predictions = _predictions()
-    hits = int(((predictions.labels == 3) & (predictions.named == 3)).sum())
+    hits = int(((predictions.labels == 3) & (predictions.predicted == 3)).sum())
     row = report(predictions)["happy"]
     assert row["recall"] == hits / (predictions.labels == 3).sum()
-    assert row["precision"] == hits / (predictions.named == 3).sum()
+    assert row["precision"] == hits / (predictions.predicted == 3).sum()
     assert "happy" in report(predictions, as_text=True)
 
 
@@ -93,7 +93,7 @@ def test_classes_without_images_and_networks_without_mistakes(tmp_path: Path) ->
         for task in (outcome.confusion, outcome.class_scores, outcome.roc):
             task(folder / f"{task.__name__}.png", part)
         for draw_faces in (examples.grid, examples.singles, examples.mistakes):
-            draw_faces(folder / f"{draw_faces.__name__}.png", part, images_of(part, DATASET))
+            draw_faces(folder / f"{draw_faces.__name__}.png", part, select_images(part, DATASET))
         assert {path.stem for path in folder.iterdir()} == {"confusion", "class_scores", "roc", "grid", "singles"}
     outcome.confusion(tmp_path / "none.png", _first(fewer, 0))
     epochs.violins(tmp_path / "none.png", {"epoch": np.ones(1)})
@@ -110,7 +110,7 @@ def test_the_surest_mistakes_come_first(tmp_path: Path, monkeypatch: pytest.Monk
     chosen: list[int] = []
     monkeypatch.setattr(examples, "_face", lambda axes, predictions, images, index: chosen.append(int(index)))
     predictions = _predictions()
-    examples.mistakes(tmp_path / "m.png", predictions, images_of(predictions, DATASET))
+    examples.mistakes(tmp_path / "m.png", predictions, select_images(predictions, DATASET))
     sure = predictions.probabilities.max(axis=1)[chosen]
     assert predictions.wrong[chosen].all() and (np.diff(sure) <= 0).all()
     assert len(chosen) == min(24, predictions.wrong.sum())
