@@ -105,29 +105,47 @@ def create_app(
             predictor.close()
 
     async def predict(scope: Any, receive: Receive) -> tuple[int, Headers, bytes]:
-        """Handle a request; return its status, headers and body, and count it."""
-        start = time.perf_counter()
-        status, headers = 500, [(b"content-type", b"application/json")]
-        try:
-            body = await handle_predict(scope, receive, app.state.batcher, limits, bodies)
-            status = 200
-        except HTTPException as error:
-            status, body = error.status_code, json.dumps({"error": error.detail}).encode()
-            if status == 503:
-                headers.append((b"retry-after", b"1"))
-            headers += [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
-        except Exception as error:
-            # One line, escaped: an error message may contain data of the client.
-            UVICORN_LOGGER.error("POST /predict: %s", ascii(f"{type(error).__name__}: {error}"))
-            body = b'{"error": "internal error"}'
-        finally:
-            metrics.request(status, time.perf_counter() - start)
-        headers.append((b"content-length", b"%d" % len(body)))
-        return status, headers, body
+        return await _respond(handle_predict(scope, receive, app.state.batcher, limits, bodies), metrics)
+
+    # FastAPI's documentation pages are disabled: they load scripts from a CDN.
+    app = Service(title="feredge", version=feredge.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.predict = predict
+    _add_routes(app, predictor, metrics)
+    if origins:
+        return CORSMiddleware(
+            app, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["content-type"]
+        )
+    return app
+
+
+async def _respond(prediction: Awaitable[bytes], metrics: Metrics) -> tuple[int, Headers, bytes]:
+    """Await a prediction; return the response's status, headers and body, and count the request."""
+    start = time.perf_counter()
+    status, headers = 500, [(b"content-type", b"application/json")]
+    try:
+        body = await prediction
+        status = 200
+    except HTTPException as error:
+        status, body = error.status_code, json.dumps({"error": error.detail}).encode()
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        headers += [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    except Exception as error:
+        # One line, escaped: an error message may contain data of the client.
+        UVICORN_LOGGER.error("POST /predict: %s", ascii(f"{type(error).__name__}: {error}"))
+        body = b'{"error": "internal error"}'
+    finally:
+        metrics.request(status, time.perf_counter() - start)
+    headers.append((b"content-length", b"%d" % len(body)))
+    return status, headers, body
+
+
+def _add_routes(app: Service, predictor: Predictor, metrics: Metrics) -> None:
+    """Add the routes that FastAPI serves."""
 
     async def predict_route(request: Request) -> Response:
         """Classify the faces in the picture, or pictures, of the body."""
-        status, headers, body = await predict(request.scope, request.receive)
+        status, headers, body = await app.predict(request.scope, request.receive)
         return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
     async def health() -> dict[str, Any]:
@@ -150,9 +168,6 @@ def create_app(
         """Return the web page, which classifies a picture or the webcam."""
         return HTMLResponse(PAGE_PATH.read_text(encoding="utf-8"), headers=PAGE_HEADERS)
 
-    # FastAPI's documentation pages are disabled: they load scripts from a CDN.
-    app = Service(title="feredge", version=feredge.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.predict = predict
     # For the OpenAPI schema, and for a service mounted under a path.
     app.add_api_route("/predict", predict_route, methods=["POST"], response_class=Response)
     for path, route, response in (
@@ -163,11 +178,6 @@ def create_app(
         options = {"response_class": response} if response else {}
         app.add_api_route(path, route, **options)
         app.add_api_route(path, route, methods=["HEAD"], include_in_schema=False, **options)  # type: ignore[arg-type]
-    if origins:
-        return CORSMiddleware(
-            app, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["content-type"]
-        )
-    return app
 
 
 PAGE_HEADERS = {
