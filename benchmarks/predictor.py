@@ -37,7 +37,7 @@ import onnxruntime
 from feredge import Predictor
 from feredge.data.drawn import drawn
 from feredge.inference.runtimes import find_model
-from feredge.label.labelling import label
+from feredge.label.predict import predict_pictures
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -155,7 +155,7 @@ def folder(model: Path, args: argparse.Namespace) -> None:
             with ThreadPoolExecutor(CORES) as pool:
                 ours, alone, inference = turns(
                     max(3, args.rounds // 3),
-                    lambda: label(predictor, paths, table, find=False),  # noqa: B023 - called in this turn
+                    lambda: predict_pictures(predictor, paths, table, detect=False),  # noqa: B023 - called in this turn
                     lambda: list(pool.map(cv2.imdecode, data, [cv2.IMREAD_COLOR] * len(data))),  # noqa: B023
                     lambda: many.run(None, {name_in: ready}),  # noqa: B023
                     pause=0.05,

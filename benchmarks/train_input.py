@@ -42,7 +42,7 @@ def main() -> None:
     how = dataclasses.replace(recipe.augmentation, erase=0.25)  # the most that a recipe asks for
     batches = Batches(images, targets, recipe.training.batch, how, 1, recipe.training.epochs)
     precision = resolve_precision(recipe.training.precision)
-    fitter = Fitter(recipe.network, recipe.training, precision, batch=batches.shape, classes=7)
+    fitter = Fitter(recipe.network, recipe.training, precision, batch_shape=batches.shape, classes=7)
     ready = list(batches.epoch(0))
     _speed(fitter, islice(ready, 10))  # warm up: the first call compiles
     rounds = []

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feredge.errors import FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
-    from feredge.inference.predictor import Face, Predictor
+    from feredge.inference.face import Face
+    from feredge.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["CLASSES", "Face", "FeredgeError", "InputContract", "Predictor"]
 
 _HOMES = {
     "CLASSES": "feredge.inference.contract",
-    "Face": "feredge.inference.predictor",
+    "Face": "feredge.inference.face",
     "FeredgeError": "feredge.errors",
     "InputContract": "feredge.inference.contract",
     "Predictor": "feredge.inference.predictor",

@@ -1,8 +1,8 @@
-"""The one place that prints: text from files, cards and names reaches a terminal only with control characters shown.
+"""All printing of the package: control characters in text from files, cards and names are escaped.
 
-A picture's name or a model's card may hold escape sequences that clear a screen, set its title or hide text, and
-characters that no encoding of the terminal has. Standard library only, since a device's bundle prints by it too; what
-only a workshop shows imports rich, and what only commands show imports click, where it is used.
+A picture's name or a model's card may contain escape sequences that clear a screen, set its title or hide text, and
+characters that the terminal cannot encode. Standard library only, because a device's bundle uses it too; rich and
+click are imported where they are used.
 """
 
 from __future__ import annotations
@@ -15,58 +15,61 @@ import sys
 import unicodedata
 from typing import Any, TextIO
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's categories of characters that are not seen, but change what is: controls, formats, half pairs, breaks."""
-_JOINERS = "\u200c\u200d"
-"""Formats that names in Persian, Hindi and emoji need."""
-_PLAIN_SIGNS = str.maketrans("−–—’‘“”×·…←→↑↓≤≥─━│┃╺╸", "---''\"\"x..<>^v<>--||--")
-"""A sign of ASCII, of the same width, for each of ours that a terminal's encoding may lack."""
-_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
-"""What sets a colour or a weight, and nothing else."""
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories of invisible characters: controls, formats, surrogates, line and paragraph separators."""
+_JOINER_CHARACTERS = "\u200c\u200d"
+"""Format characters that names in Persian, Hindi and emoji need."""
+_ASCII_SUBSTITUTES = str.maketrans("−–—’‘“”×·…←→↑↓≤≥─━│┃╺╸", "---''\"\"x..<>^v<>--||--")
+"""ASCII substitutes, of the same width, for non-ASCII characters in feredge's own output."""
+_ANSI_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
+"""ANSI escape sequences of colours and weights only."""
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    r"""Return `text` with every control character, direction mark and lone surrogate written out, as `\x1b`.
+    r"""Return `text` with control characters, direction marks and lone surrogates escaped, as `\x1b`.
 
     Args:
-        text: from anywhere.
-        lines: newlines stay as they are.
+        text: any text.
+        lines: keep newlines.
     """
     if text.isprintable():
         return text
-    return "".join(letter if _is_seen(letter) or (lines and letter == "\n") else _escaped(letter) for letter in text)
+    return "".join(
+        character if _is_visible(character) or (lines and character == "\n") else _escaped(character)
+        for character in text
+    )
 
 
 def echo(text: str, err: bool = False, *, stream: TextIO | None = None) -> None:
-    """Print one line; a newline in it is written out, so that no data can look like a line of its own."""
+    """Print one line; newlines in it are escaped, so that no data can look like another line."""
     _write(visible(text) + "\n", err, stream)
 
 
 def echo_lines(text: str, err: bool = False) -> None:
-    """Print text of several lines that were put together here, whose parts hold no newlines of others."""
+    """Print several lines, which must not contain newlines from untrusted data."""
     _write(visible(text, lines=True) + "\n", err)
 
 
 def echo_json(value: Any, *, indent: int | None = None) -> None:
-    """Print a value as JSON, which is ASCII throughout: what is a control character is escaped in JSON's own way."""
+    """Print a value as ASCII JSON, in which control characters are escaped."""
     _write(json.dumps(value, indent=indent).replace("\x7f", "\\u007f") + "\n", False)
 
 
 def echo_styled(text: str) -> None:
-    """Print lines with colours that were put in here; where the output is no terminal, without them.
+    """Print lines with ANSI colours; without them if the output is not a terminal.
 
-    The parts of the text must have gone through `visible` before they were coloured. All but colours is written out
+    Untrusted parts must have passed through `visible` before they were coloured. Everything but colours is escaped
     here again.
     """
     import click  # translates colours on Windows
 
-    parts = _STYLE.split(text)
+    parts = _ANSI_STYLE.split(text)
     safe = "".join(part if index % 2 else visible(part, lines=True) for index, part in enumerate(parts))
     click.echo(_encodable(safe, sys.stdout))
 
 
 def rendered(*parts: Any, width: int | None = None) -> str:
-    """Return tables and texts of rich as lines with colours; `width` is the terminal's if not given."""
+    """Render rich's tables and texts to lines with ANSI colours; `width` defaults to the terminal's."""
     from rich.console import Console
 
     text = io.StringIO()
@@ -77,9 +80,9 @@ def rendered(*parts: Any, width: int | None = None) -> str:
 
 
 def write_data(data: bytes) -> None:
-    """Write what programs read, as csv in UTF-8: byte by byte into a file or a pipe, written out on a terminal.
+    """Write machine-readable UTF-8 data, such as csv: unchanged to a file or pipe, escaped on a terminal.
 
-    Names of files need not be text; their bytes go through unchanged.
+    File names need not be UTF-8; their bytes stay unchanged.
     """
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None or sys.stdout.isatty():
@@ -91,7 +94,7 @@ def write_data(data: bytes) -> None:
 
 
 def progress_line(task: str, done: float, total: float, note: str = "") -> None:
-    """Show progress on standard error: in one line of a terminal, which is written over; else only what is done."""
+    """Show progress on standard error: one overwritten line on a terminal; otherwise a line per finished task."""
     if sys.stderr.isatty():
         line = _encodable(visible(f"{task}: {done:.0f} of {total:.0f} {note}"), sys.stderr)
         sys.stderr.write(f"\r\033[K{line}" + ("\n" if done == total else ""))
@@ -101,7 +104,7 @@ def progress_line(task: str, done: float, total: float, note: str = "") -> None:
 
 
 def progress_bar(task: str, length: int | None) -> Any:
-    """Return click's progress bar on standard error, hidden where that is no terminal."""
+    """Return click's progress bar on standard error, hidden if that is not a terminal."""
     import click
 
     hidden = not sys.stderr.isatty()
@@ -109,19 +112,19 @@ def progress_bar(task: str, length: int | None) -> Any:
 
 
 def progress_display(*columns: Any) -> Any:
-    """Return rich's display of several bars on standard error. Columns show texts that went through `visible`."""
+    """Return rich's display of several bars on standard error. Texts in columns must have passed through `visible`."""
     from rich.console import Console
     from rich.progress import Progress
 
     return Progress(*columns, console=Console(stderr=True))
 
 
-def _is_seen(letter: str) -> bool:
-    return letter in _JOINERS or unicodedata.category(letter) not in _HIDDEN
+def _is_visible(character: str) -> bool:
+    return character in _JOINER_CHARACTERS or unicodedata.category(character) not in _HIDDEN_CATEGORIES
 
 
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode-escape", "backslashreplace").decode("ascii")
+def _escaped(character: str) -> str:
+    return character.encode("unicode-escape", "backslashreplace").decode("ascii")
 
 
 def _write(text: str, err: bool, stream: TextIO | None = None) -> None:
@@ -131,15 +134,15 @@ def _write(text: str, err: bool, stream: TextIO | None = None) -> None:
 
 
 def _encodable(text: str, stream: TextIO) -> str:
-    """Return `text` with another sign for each character that the stream's encoding lacks."""
+    """Return `text` with a substitute for each character that the stream's encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    return text.encode(encoding, "feredge-signs").decode(encoding)
+    return text.encode(encoding, "feredge-ascii").decode(encoding)
 
 
-def _with_signs(error: UnicodeError) -> tuple[str, int]:
+def _substitute(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    lacking = error.object[error.start : error.end].translate(_PLAIN_SIGNS)
-    return "".join(letter if letter.isascii() else "?" for letter in lacking), error.end
+    lacking = error.object[error.start : error.end].translate(_ASCII_SUBSTITUTES)
+    return "".join(character if character.isascii() else "?" for character in lacking), error.end
 
 
-codecs.register_error("feredge-signs", _with_signs)
+codecs.register_error("feredge-ascii", _substitute)

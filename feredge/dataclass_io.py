@@ -1,4 +1,4 @@
-"""Tables of TOML and JSON into frozen dataclasses, with every key and type checked; settings back into plain values."""
+"""Conversion of TOML and JSON tables to frozen dataclasses, with all keys and types checked, and back."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any, Literal
 
 from feredge.errors import RecipeError
 
-MOST = 80
-"""Characters of a wrong value that a message shows."""
-LONGEST = 65_536
-"""Characters of a text: a command line with hundreds of files has fewer."""
-DEEPEST = 16
-"""Tables and lists in each other, where a field takes any value."""
-LARGEST = 2**63 - 1
-"""TOML's whole numbers end there, while Python reads any, and cannot turn all of them into floats."""
+MAX_SHOWN_CHARACTERS = 80
+"""Characters of an invalid value that a message shows."""
+MAX_TEXT_LENGTH = 65_536
+"""Maximum characters of a string: a command line with hundreds of files has fewer."""
+MAX_NESTING = 16
+"""Maximum nesting of tables and lists in a field of type Any."""
+MAX_INTEGER = 2**63 - 1
+"""TOML's largest integer. Python parses larger ones, some of which do not fit into a float."""
 
 
 def added(default: Any) -> Any:
-    """Return a field for a setting that came after recipes were in use. Its default must never change.
+    """Return a field for a setting added after the first release. Its default must never change.
 
-    `to_plain` leaves it out at its default, so that what does not use it keeps its digests, checkpoints and cards.
+    `to_plain` omits it at its default, so that recipes without it keep their digests, checkpoints and cards.
     """
     return dataclasses.field(default=default, metadata={"added": True})
 
 
 def to_plain(settings: Any) -> dict[str, Any]:
-    """Return a dataclass of settings as plain values, every default spelled out but those of `added` fields."""
+    """Convert a dataclass of settings to plain values, including defaults except those of `added` fields."""
     table = {}
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
@@ -42,11 +42,11 @@ def to_plain(settings: Any) -> dict[str, Any]:
 
 
 def read(kind: type, value: Any, where: str) -> Any:
-    """Turn the table `value` into the dataclass `kind`.
+    """Convert the table `value` to the dataclass `kind`.
 
     Raises:
-        RecipeError: an unknown key (the nearest one is suggested), one that is missing, or a value of another type;
-            `where` comes first.
+        RecipeError: an unknown key (the nearest one is suggested), a missing key, or a value of another type; the
+            message begins with `where`.
     """
     table = _expect(dict, "a table", value, where)
     hints = typing.get_type_hints(kind)
@@ -59,11 +59,11 @@ def read(kind: type, value: Any, where: str) -> Any:
     return kind(**{key: _value(hints[key], item, f"{where}: {key}") for key, item in table.items()})
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown word: the nearest known one, or all."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
+def nearest(unknown: str, choices: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest of `choices`, or all of them."""
+    names = list(choices)
+    matches = difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else f"; known are {', '.join(names)}"
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
@@ -78,14 +78,16 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _value(arguments[0], value, where)
     if origin is Literal:
         if value not in arguments:
-            raise RecipeError(f"{where}: expected one of {', '.join(map(str, arguments))}, found {value!r:.{MOST}}")
+            raise RecipeError(
+                f"{where}: expected one of {', '.join(map(str, arguments))}, found {value!r:.{MAX_SHOWN_CHARACTERS}}"
+            )
         return value
     if origin is tuple:
         return tuple(_value(arguments[0], item, where) for item in _expect(list, "a list", value, where))
     if origin is dict:
         table = _expect(dict, "a table", value, where)
         return {_text(key, where): _value(arguments[1], item, f"{where}: {key}") for key, item in table.items()}
-    if type(value) is int and abs(value) > LARGEST:
+    if type(value) is int and abs(value) > MAX_INTEGER:
         raise RecipeError(f"{where}: expected a number of 64 bits, found one of {value.bit_length()}")
     if hint is float and type(value) is int:
         value = float(value)
@@ -98,9 +100,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _plain(value: Any, where: str, depth: int = 0) -> Any:
-    """Return a value of any type, whose texts and numbers are sound all the way down."""
-    if depth > DEEPEST:
-        raise RecipeError(f"{where}: expected at most {DEEPEST} tables or lists in each other, found more")
+    """Return a value of any type, after checking its strings and numbers recursively."""
+    if depth > MAX_NESTING:
+        raise RecipeError(f"{where}: expected at most {MAX_NESTING} tables or lists in each other, found more")
     if isinstance(value, dict):
         return {_text(key, where): _plain(item, f"{where}: {key}", depth + 1) for key, item in value.items()}
     if isinstance(value, list):
@@ -109,15 +111,15 @@ def _plain(value: Any, where: str, depth: int = 0) -> Any:
 
 
 def _text(value: str, where: str) -> str:
-    """Return a text that can be written as UTF-8 and is of a sensible length."""
-    if len(value) > LONGEST:
-        raise RecipeError(f"{where}: expected at most {LONGEST:,} characters, found {len(value):,}")
+    """Return a string, after checking that it is valid UTF-8 of at most MAX_TEXT_LENGTH characters."""
+    if len(value) > MAX_TEXT_LENGTH:
+        raise RecipeError(f"{where}: expected at most {MAX_TEXT_LENGTH:,} characters, found {len(value):,}")
     if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise RecipeError(f"{where}: expected text, found half a character in {value!a:.{MOST}}")
+        raise RecipeError(f"{where}: expected text, found half a character in {value!a:.{MAX_SHOWN_CHARACTERS}}")
     return value
 
 
-def _expect(kind: type, words: str, value: Any, where: str) -> Any:
+def _expect(kind: type, description: str, value: Any, where: str) -> Any:
     if type(value) is not kind:
-        raise RecipeError(f"{where}: expected {words}, found {value!r:.{MOST}}")
+        raise RecipeError(f"{where}: expected {description}, found {value!r:.{MAX_SHOWN_CHARACTERS}}")
     return value

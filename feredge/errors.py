@@ -1,55 +1,55 @@
-"""The errors that feredge raises on purpose. Each message is one line: what was expected, and what was found."""
+"""feredge's exceptions. Each message is one line: the expected and the actual condition."""
 
 from __future__ import annotations
 
 
 class FeredgeError(Exception):
-    """Base of every error that a user can cause. The command line prints it and ends with `exit_code`."""
+    """Base class of all errors that a user can cause. The command line prints it and exits with `exit_code`."""
 
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(str(message).replace("\n", "\\n"))  # of a file's name, or of what a library said
+        super().__init__(str(message).replace("\n", "\\n"))  # from a file name or a library's message
 
 
 class DataError(FeredgeError):
-    """A data set that cannot be read as what it claims to be."""
+    """A data set that cannot be read."""
 
 
 class PictureError(FeredgeError):
-    """A picture, or a box in it, that cannot become a network's input."""
+    """A picture or box that cannot be converted to a network's input."""
 
 
 class RecipeError(FeredgeError):
-    """A recipe that does not exist, or that holds a key or value it cannot hold."""
+    """A recipe that does not exist, or has an invalid key or value."""
 
 
 class ArtifactError(FeredgeError):
-    """A model file, or its manifest, that is missing, damaged or not what it claims to be."""
+    """A model file or manifest that is missing, damaged or inconsistent with its metadata."""
 
 
 class NoCardError(ArtifactError):
-    """A model file without a feredge card: someone else's."""
+    """A model file without a feredge card."""
 
 
 class RunError(FeredgeError):
-    """A run folder that is not complete enough for the step, or belongs to something else."""
+    """A run folder that is incomplete for the step, or belongs to something else."""
 
 
 class VerificationError(FeredgeError):
-    """An exported file whose outputs left their tolerance."""
+    """An exported file whose outputs exceed their tolerance."""
 
     exit_code = 1
 
 
 class ResultsError(FeredgeError):
-    """A results file that is missing, of another schema, or on other data."""
+    """A results file that is missing, of another schema, or from other data."""
 
 
 class DeviceError(FeredgeError):
-    """Another machine that cannot be reached, refuses, or lacks what a measurement needs."""
+    """A remote machine that cannot be reached, refuses, or lacks a requirement of a measurement."""
 
 
-def one_line(error: BaseException, most: int = 200) -> str:
-    """Return what another library's error says, as one line of at most `most` characters; of an empty one, its kind."""
-    return " ".join(str(error).split())[:most] or type(error).__name__
+def one_line(error: BaseException, max_length: int = 200) -> str:
+    """Return an exception's message as one line of at most `max_length` characters, or its type if it is empty."""
+    return " ".join(str(error).split())[:max_length] or type(error).__name__

@@ -1,6 +1,6 @@
-"""Writing files so that a crash, a full disk or a second process never leaves half of one.
+"""Atomic file writes: a crash, a full disk or a second process never leaves a partial file.
 
-The Predictor imports this module, so what only writing needs is imported where it is used.
+The Predictor imports this module, so imports that only writing needs are local.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from feredge.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_swept: set[Path] = set()
-"""Targets whose killed writers this process has cleaned up after: a note that is written each second looks once."""
+_cleaned_targets: set[Path] = set()
+"""Targets whose leftovers this process has removed already: once is enough for a file that is written each second."""
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, private: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what is written there takes its place when the block succeeds.
+    """Yield a temporary path in the folder of `path`; the file written there replaces `path` if the block succeeds.
 
-    The temporary name keeps the suffix, because many writers choose a format by it. On an error the
-    temporary file is removed and whatever stood at `path` stays. A temporary file that a killed process left is
-    removed by the next writer of `path`. The file is an ordinary one by the process's umask, or, where `private`,
-    this user's alone.
+    The temporary name keeps the suffix, because many writers choose a format by it. On an error the temporary file is
+    removed, and `path` is unchanged. A temporary file of a killed process is removed by the next writer of `path`. The
+    file's mode is that of the process's umask, or 0600 if `private`.
 
     Raises:
         RunError: as `check_target`.
@@ -37,9 +36,9 @@ def replacing(path: str | os.PathLike[str], *, private: bool = False) -> Iterato
     check_target(path)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target not in _swept:
-        sweep(target)
-        _swept.add(target)
+    if target not in _cleaned_targets:
+        remove_leftovers(target)
+        _cleaned_targets.add(target)
     temporary, handle = _temporary(target, 0o600 if private else 0o666)
     try:
         yield temporary
@@ -53,9 +52,9 @@ def replacing(path: str | os.PathLike[str], *, private: bool = False) -> Iterato
 
 
 def _temporary(target: Path, mode: int) -> tuple[Path, int | None]:
-    """Create a new file beside `target`; return it and the handle that locks it, None on Windows.
+    """Create a temporary file for `target`; return it and the handle that locks it, None on Windows.
 
-    The system applies the umask: reading it would mean to change it, for all threads.
+    The umask is applied by `os.open`: reading it would require changing it, for all threads.
     """
     import secrets
 
@@ -70,15 +69,15 @@ def _temporary(target: Path, mode: int) -> tuple[Path, int | None]:
             return path, None
         if lock(handle, path) is not False:
             return path, handle
-        os.close(handle)  # taken between the two calls by a sweep, which removes it
+        os.close(handle)  # removed by `remove_leftovers` between the two calls
 
 
 def lock(handle: int, path: Path) -> bool | None:
-    """Lock the open file at `path` until it is closed, or its process dies.
+    """Lock the open file at `path` until it is closed or the process dies.
 
     Returns:
-        False where another process holds it, or has removed it since it was opened; None where the system or the
-        file system has no locks (Windows has none of this kind).
+        False if another process holds the lock, or has removed the file since it was opened; None if the system or
+        file system has no such locks (as on Windows).
     """
     try:
         import fcntl
@@ -93,10 +92,10 @@ def lock(handle: int, path: Path) -> bool | None:
         return None
 
 
-def not_own(status: os.stat_result) -> str | None:
-    """Return what an opened or looked at file is, unless a regular file of this user's with one name: then None.
+def ownership_problem(status: os.stat_result) -> str | None:
+    """Return why a file is not a regular file of this user with a single link; None if it is.
 
-    On Windows files have no such owner, and links need rights that users lack; there only the kind is looked at.
+    On Windows only the file type is checked: files have no such owner, and links need privileges.
     """
     if stat.S_ISLNK(status.st_mode):
         return "a link"
@@ -108,24 +107,24 @@ def not_own(status: os.stat_result) -> str | None:
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """Raise RunError where something else than a file stands: a folder, or a device that a file would replace."""
-    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - a Path raises for too long a name
-        found = "a folder" if Path(path).is_dir() else "something else"
-        raise RunError(f"{path}: expected a file, or nothing there, found {found}")
+    """Raise RunError if `path` exists and is not a regular file, such as a folder or a device."""
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - Path raises for a name that is too long
+        kind = "a folder" if Path(path).is_dir() else "something else"
+        raise RunError(f"{path}: expected a file, or nothing there, found {kind}")
 
 
-def same(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Return whether both are one file; of what does not exist, or is no path at all, False."""
+def same_file(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Return whether both paths are the same file; False if one does not exist or is no path."""
     try:
         return Path(path).samefile(other)
     except (OSError, ValueError):
         return False
 
 
-def sweep(path: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that killed writers of `path` left; one whose writer lives is locked, and stays.
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove the temporary files of killed writers of `path`; those of running writers are locked, and stay.
 
-    Where there are no locks nothing is removed.
+    Without file locks nothing is removed.
     """
     import re
 
@@ -133,43 +132,43 @@ def sweep(path: str | os.PathLike[str]) -> None:
     name = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{8}}{re.escape(target.suffix)}")
     try:
         with os.scandir(target.parent) as entries:
-            left = [Path(entry.path) for entry in entries if name.fullmatch(entry.name)]
-    except OSError:  # no such folder, or one that may be written into and not listed
+            leftovers = [Path(entry.path) for entry in entries if name.fullmatch(entry.name)]
+    except OSError:  # no such folder, or no permission to list it
         return
-    for one in left:
+    for leftover in leftovers:
         with suppress(OSError):
-            if not_own(one.lstat()):
+            if ownership_problem(leftover.lstat()):
                 continue
-            handle = os.open(one, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            handle = os.open(leftover, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
             try:
-                if not not_own(os.fstat(handle)) and lock(handle, one):
-                    one.unlink()
+                if not ownership_problem(os.fstat(handle)) and lock(handle, leftover):
+                    leftover.unlink()
             finally:
                 os.close(handle)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    """Write `text` as UTF-8 to `path` atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON to `path`, whole or not at all. NaN and infinity are refused."""
+    """Write `value` as indented JSON to `path` atomically. NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_npz(source: str | os.PathLike[str] | BinaryIO) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an npz file, or of one that is open for reading bytes, by name; nothing is unpickled.
+    """Return the arrays of an npz file, given as a path or an open binary file, by name; nothing is unpickled.
 
     Raises:
-        Exception: of zipfile and numpy, a dozen kinds for a dozen kinds of damage.
-        ValueError: a member is no array; numpy gives the bytes of such a one.
+        Exception: a damaged file; zipfile and numpy raise a dozen types.
+        ValueError: a member is no array; numpy returns the bytes of such a member.
     """
     import numpy as np
 

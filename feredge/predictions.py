@@ -1,4 +1,4 @@
-"""A run's stored predictions, and the table that scikit-learn makes of them."""
+"""A run's stored test set predictions, and scikit-learn's classification report of them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from feredge.run import RunFolder
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a network said of each test image.
+    """A network's predictions for the test images.
 
     Attributes:
         probabilities: `float32 (N, classes)`.
         labels: `int8 (N,)`.
-        rows: `int64 (N,)`, as in Dataset.
-        classes: names.
+        rows: `int64 (N,)`, row numbers as in Dataset.
+        classes: class names.
     """
 
     probabilities: NDArray[np.float32]
@@ -33,17 +33,17 @@ class Predictions:
     classes: tuple[str, ...]
 
     @property
-    def named(self) -> NDArray[np.int64]:
-        """The class that is thought most probable."""
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class of each image, `int64 (N,)`."""
         return self.probabilities.argmax(axis=1)  # type: ignore[no-any-return]
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which images were named wrongly."""
-        return self.named != self.labels  # type: ignore[no-any-return]
+        """Whether each image is misclassified, `bool (N,)`."""
+        return self.predicted != self.labels  # type: ignore[no-any-return]
 
     def write(self, path: Path) -> None:
-        """Write them as npz, whole or not at all."""
+        """Write the predictions as npz, atomically."""
         with files.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -58,7 +58,7 @@ def read(run: RunFolder) -> Predictions:
     """Return the predictions of a trained run.
 
     Raises:
-        RunError: none stored, or a damaged file.
+        RunError: no stored predictions, or a damaged file.
     """
     run = RunFolder.open(run.path, trained=True)
     if not run.predictions.is_file():
@@ -66,22 +66,22 @@ def read(run: RunFolder) -> Predictions:
     try:
         stored = files.read_npz(run.predictions)
         return Predictions(stored["probabilities"], stored["labels"], stored["rows"], tuple(stored["classes"].tolist()))
-    except Exception as error:  # zipfile and numpy raise a dozen kinds for a dozen kinds of damage
+    except Exception as error:  # zipfile and numpy raise a dozen types for damaged files
         raise RunError(f"{run.predictions}: cannot be read ({one_line(error)})") from error
 
 
-def images_of(predictions: Predictions, dataset: Dataset) -> Images:
-    """Return the pictures that were looked at, `uint8 (N, H, W)`, from the whole data set.
+def select_images(predictions: Predictions, dataset: Dataset) -> Images:
+    """Return the images of the predictions, `uint8 (N, H, W)`, from the complete data set.
 
     Raises:
-        RunError: a row that the data set does not have.
+        RunError: a row that is not in the data set.
     """
     order = np.argsort(dataset.rows)
-    at = np.searchsorted(dataset.rows, predictions.rows, sorter=order)
-    found = order[np.minimum(at, len(order) - 1)]
-    if not np.array_equal(dataset.rows[found], predictions.rows):
-        raise RunError(f"{dataset.source}: expected the rows that were predicted, found others")
-    return dataset.images[found]
+    insertions = np.searchsorted(dataset.rows, predictions.rows, sorter=order)
+    positions = order[np.minimum(insertions, len(order) - 1)]
+    if not np.array_equal(dataset.rows[positions], predictions.rows):
+        raise RunError(f"{dataset.source}: expected the rows of the predictions, found others")
+    return dataset.images[positions]
 
 
 def report(predictions: Predictions, *, as_text: bool = False) -> Any:
@@ -90,7 +90,7 @@ def report(predictions: Predictions, *, as_text: bool = False) -> Any:
 
     return classification_report(
         predictions.labels,
-        predictions.named,
+        predictions.predicted,
         labels=range(len(predictions.classes)),
         target_names=predictions.classes,
         digits=4,

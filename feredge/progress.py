@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: library functions call a `Progress`, only the command line shows it."""
+"""Progress reporting: library functions call a `Progress`, only the command line shows it."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from typing import Protocol, TextIO
 from feredge.console import echo
 
 SILENCE_SECONDS = 10.0
-"""Longest time without a line about what is going on."""
+"""Longest time without output."""
 
 
 class Progress(Protocol):
-    """Called as work goes on."""
+    """A callback for progress."""
 
     def __call__(self, task: str, done: float, total: float, note: str = "") -> None:
-        """Say that `done` of `total` steps of `task` are done; `note` is shown beside the bar."""
+        """Report that `done` of `total` steps of `task` are done; `note` is shown beside the bar."""
         ...
 
 
 def quiet(task: str, done: float, total: float, note: str = "") -> None:
-    """Show nothing."""
+    """Ignore progress."""
 
 
 class Heartbeat:
-    """Says on standard error, after each `period` seconds of silence, what is going on and for how long."""
+    """Prints the current activity and its duration on standard error after each `period` seconds without output."""
 
     def __init__(self, activity: str, period: float, stream: TextIO) -> None:
         self._activity = activity
         self._period = period
         self._stream = stream
-        self._began = self._last = monotonic()
-        self._over = threading.Event()
+        self._start = self._last = monotonic()
+        self._stopped = threading.Event()
 
     def printed(self, activity: str) -> None:
-        """Note that something was just printed, and what is going on from now on."""
+        """Record that something was printed, and the current activity."""
         if activity != self._activity:
-            self._began = monotonic()
+            self._start = monotonic()
         self._activity, self._last = activity, monotonic()
 
     def stop(self) -> None:
-        """Print nothing from now on."""
-        self._over.set()
+        """Stop printing."""
+        self._stopped.set()
 
     def run(self) -> None:
         """Print until it is stopped."""
-        while not self._over.wait(max(0.0, self._last + self._period - monotonic())):
+        while not self._stopped.wait(max(0.0, self._last + self._period - monotonic())):
             now = monotonic()
             if now - self._last >= self._period:
                 self._last = now
-                line = f"{time.strftime('%H:%M:%S')}  {self._activity}, still at it after {now - self._began:.0f} s"
+                line = f"{time.strftime('%H:%M:%S')}  {self._activity}, still running after {now - self._start:.0f} s"
                 echo(line, stream=self._stream)
 
 
 @contextmanager
 def heartbeat(activity: str, period: float = SILENCE_SECONDS) -> Iterator[Heartbeat]:
-    """Let a thread print what is going on wherever nothing else is printed for `period` seconds."""
-    with _own_stderr() as stream:
+    """Run a Heartbeat in a thread."""
+    with _copied_stderr() as stream:
         beat = Heartbeat(activity, period, stream)
         thread = threading.Thread(target=beat.run, daemon=True)
         thread.start()
@@ -74,9 +74,9 @@ def heartbeat(activity: str, period: float = SILENCE_SECONDS) -> Iterator[Heartb
 
 
 @contextmanager
-def _own_stderr() -> Iterator[TextIO]:
-    """Give a copy of standard error, which still works while native code's is sent nowhere."""
-    if sys.stderr is not sys.__stderr__:  # somebody collects what is printed
+def _copied_stderr() -> Iterator[TextIO]:
+    """Yield a copy of standard error, which works while the file descriptor is redirected for native code."""
+    if sys.stderr is not sys.__stderr__:  # captured by a test or caller
         yield sys.stderr
         return
     with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace") as stream:

@@ -78,7 +78,7 @@ def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
     """Guards against leftovers that pile up, and a writer at work against another one's cleaning."""
     path = tmp_path / "a[1].part.json"
     with writer(path) as (process, left):
-        files.sweep(path)
+        files.remove_leftovers(path)
         assert left.exists(), "its writer lives"
         process.kill()
         process.wait()
@@ -99,7 +99,7 @@ def test_a_sweep_takes_nothing_else(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".a.00000002.json")
     (tmp_path / ".a.00000003.json").mkdir()
     before = sorted(tmp_path.iterdir())
-    files.sweep(path)
+    files.remove_leftovers(path)
     assert sorted(tmp_path.iterdir()) == before
 
 

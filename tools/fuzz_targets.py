@@ -464,7 +464,7 @@ def open_service(folder: Path) -> Run:
     from device_models import card, write_onnx
 
     from feredge import Predictor
-    from feredge.serve.app import LOG, create_app
+    from feredge.serve.app import UVICORN_LOGGER, create_app
 
     class Problems(logging.Handler):
         text = ""
@@ -473,7 +473,7 @@ def open_service(folder: Path) -> Run:
             self.text = record.getMessage()
 
     problems = Problems()
-    LOG.addHandler(problems)
+    UVICORN_LOGGER.addHandler(problems)
     app = create_app(Predictor(write_onnx(folder / "seed.onnx", with_card=card()), threads=1), threads=1)
     runner = asyncio.Runner()
     life = app.router.lifespan_context(app)

@@ -123,7 +123,7 @@ def _fit(job: FitJob) -> str:
     card = _card(baseline, train)
     files.write_bytes(job.folder / BASELINE_FILE, to_onnx(steps, class_matrix, card, scaling))
     measurements["agreement"] = _agreement(job, estimator, class_matrix)
-    Manifest((artifact.entry(job.folder / BASELINE_FILE, card, measurements),)).write(job.folder)
+    Manifest((artifact.manifest_entry(job.folder / BASELINE_FILE, card, measurements),)).write(job.folder)
     return baseline.id
 
 

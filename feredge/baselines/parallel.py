@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from typing import TypeVar
 
-from feredge.inference.parallel import end_with_parent, processes
+from feredge.inference.parallel import exit_with_parent, process_pool
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iter
         yield from (_run(function, job, cores) for job in jobs)
         return
     workers = min(len(jobs), cores)
-    with processes(workers, start=_start_worker, what="baselines: a process") as pool:
+    with process_pool(workers, initializer=_start_worker, task="baselines: a process") as pool:
         futures = [pool.submit(_run, function, job, max(1, cores // workers)) for job in jobs]
         for future in as_completed(futures):
             yield future.result()
@@ -38,7 +38,7 @@ def run_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iter
 def _start_worker() -> None:
     """Let a worker exit at once on Ctrl-C and when its parent process exits."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    end_with_parent()
+    exit_with_parent()
 
 
 def _run(function: Callable[[Job], Result], job: Job, threads: int) -> Result:

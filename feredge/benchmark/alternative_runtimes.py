@@ -17,7 +17,7 @@ from feredge.errors import ArtifactError
 from feredge.inference.artifact import read_card
 from feredge.inference.contract import Images
 from feredge.inference.runtimes import LiteRTRunner, Probabilities
-from feredge.inference.tflite import dequantized
+from feredge.inference.tflite import dequantize
 
 
 @dataclass(frozen=True)
@@ -106,4 +106,4 @@ class MicroRunner:
             except (RuntimeError, ValueError) as error:
                 raise ArtifactError(f"TFLite Micro failed ({error})") from error
             outputs.append(self._interpreter.get_output(0))
-        return dequantized(np.concatenate(outputs), *self._quantization).astype(np.float32)
+        return dequantize(np.concatenate(outputs), *self._quantization).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feredge.inference.runtimes import cores
+from feredge.inference.runtimes import available_cores
 
 TURN_SECONDS = 0.5
 """Length of a turn. The clock drifts within seconds; files whose turns lie close together drift alike."""
@@ -71,7 +71,7 @@ class BenchmarkConfig:
             rounds=5,
             seconds={"quick": 0.5, "default": 10.0, "strict": 600.0}[name],
             runs=100 if quick else 1024,
-            threads=tuple(sorted({1, *(threads or (() if quick else (cores(),)))})),
+            threads=tuple(sorted({1, *(threads or (() if quick else (available_cores(),)))})),
             batches=tuple(sorted(set(batches))) or (() if quick else (32,)),
             cold_starts=1 if quick else 3,
             corrupted={"quick": 0, "default": 1000, "strict": 1_000_000}[name],

@@ -24,15 +24,15 @@ VERSIONED_PACKAGES = (
 
 def describe() -> Machine:
     """Describe this machine and its current load."""
-    cpu, flags = system_info.fields(system_info.CPU), system_info.cpu_flags()
-    board = system_info.text(Path("/proc/device-tree/model"))
+    cpu, flags = system_info.read_fields(system_info.CPUINFO_PATH), system_info.cpu_flags()
+    board = system_info.read_text(Path("/proc/device-tree/model"))
     return Machine(
         cpu=cpu.get("model name") or board or _arm_core(cpu) or platform.processor() or "unknown",
         architecture=platform.machine(),
         flags=tuple(flag for flag in CPU_FLAGS if flag in flags),
         cores=os.cpu_count() or 1,
-        memory_bytes=system_info.sizes(system_info.MEMORY).get("MemTotal", 0),
-        governor=system_info.governor() or "not shown by this system",
+        memory_bytes=system_info.read_sizes(system_info.MEMINFO_PATH).get("MemTotal", 0),
+        governor=system_info.frequency_governor() or "not shown by this system",
         system=f"{platform.system()} {platform.release()}",
         versions={"python": platform.python_version(), **_versions()},
         load=_load(),
@@ -51,7 +51,7 @@ def _load() -> float | None:
 
 def _cpu_ticks() -> tuple[int, int] | None:
     """Return the busy time of all cores, with that stolen by a virtual machine's host, and their idle time."""
-    fields = system_info.text(Path("/proc/stat")).partition("\n")[0].split()
+    fields = system_info.read_text(Path("/proc/stat")).partition("\n")[0].split()
     if len(fields) < 9 or fields[0] != "cpu":
         return None
     user, nice, system, idle, iowait, *interrupts_and_stolen = map(int, fields[1:9])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feredge.benchmark.metrics import SensorReading, ThrottlingState
-from feredge.inference.system_info import SYS, governor, text
+from feredge.inference.system_info import SYS_PATH, frequency_governor, read_text
 
 FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 """Bits of `get_throttled` for the current state; 16 bits higher: at any time since boot."""
@@ -33,20 +33,20 @@ class SystemSnapshot:
     throttle_counts: dict[str, int]
 
 
-def take_snapshot(sysfs: Path = SYS) -> SystemSnapshot:
+def take_snapshot(sysfs: Path = SYS_PATH) -> SystemSnapshot:
     """Read sensors and counters, in a few milliseconds."""
     current, since_boot = parse_throttled(vcgencmd_throttled())
-    zones = (parse_celsius(text(path)) for path in sysfs.glob("class/thermal/thermal_zone*/temp"))
+    zones = (parse_celsius(read_text(path)) for path in sysfs.glob("class/thermal/thermal_zone*/temp"))
     counters = sysfs.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")
     return SystemSnapshot(
         reading=SensorReading(
-            governor=governor(sysfs),
+            governor=frequency_governor(sysfs),
             celsius=max((celsius for celsius in zones if celsius is not None), default=None),
             slowed=tuple(sorted({*current, *cpu_cooling(sysfs)})),
         ),
         flags_since_boot=since_boot,
         throttle_counts={
-            str(path.relative_to(sysfs)): count for path in counters if (count := parse_count(text(path))) is not None
+            str(path.relative_to(sysfs)): count for path in counters if (count := parse_count(read_text(path))) is not None
         },
     )
 
@@ -82,9 +82,9 @@ def parse_count(text: str) -> int | None:
 def cpu_cooling(sysfs: Path) -> set[str]:
     """Return whether the kernel lowers the CPU frequency to cool: a CPU cooling device above its state 0."""
     for device in sysfs.glob("class/thermal/cooling_device*"):
-        device_type = text(device / "type").lower()
+        device_type = read_text(device / "type").lower()
         if "cpufreq" in device_type or device_type == "processor":
-            state = parse_count(text(device / "cur_state"))
+            state = parse_count(read_text(device / "cur_state"))
             if state is not None and state > 0:
                 return {"slowed to cool down"}
     return set()

@@ -12,7 +12,7 @@ import click
 from feredge.commands.shared import PATH, bars
 from feredge.console import echo
 from feredge.errors import RecipeError
-from feredge.inference.artifact import EVERY_FILE
+from feredge.inference.artifact import ARTIFACT_KINDS
 
 if TYPE_CHECKING:
     from feredge.inference.artifact import Manifest
@@ -118,7 +118,7 @@ def _settings(settings: Export, **asked: Any) -> Export | None:
     if asked["everything"] and asked["only"]:
         raise RecipeError("expected --all or --only, found both")
     if asked["everything"]:
-        changes |= {"precisions": (), "formats": (), "also": EVERY_FILE}
+        changes |= {"precisions": (), "formats": (), "also": ARTIFACT_KINDS}
     if asked["only"]:
         changes |= {"precisions": (), "formats": (), "also": asked["only"]}
     return dataclasses.replace(settings, **changes) if changes else None

@@ -38,7 +38,7 @@ def command(
     PICTURES are files and folders. Stopped in any way, the same command goes on where it was.
     """
     from feredge import files
-    from feredge.label.sources import describe_left_out, list_pictures
+    from feredge.label.sources import describe_skipped, list_pictures
 
     if engine != "ray" and (address or workers):
         raise click.UsageError(f"{'--address' if address else '--workers'} goes with --engine ray")
@@ -46,13 +46,15 @@ def command(
         raise click.UsageError("--threads goes with --engine threads; with ray each process takes one")
     files.check_target(table)  # before pictures are looked for, which takes long in large folders
     left_out = Counter[str]()
-    names = list_pictures(pictures, lists=lists, left_out=left_out)
+    names = list_pictures(pictures, lists=lists, skipped=left_out)
     if left_out:
-        echo(describe_left_out(left_out), err=True)
+        echo(describe_skipped(left_out), err=True)
     with open_predictor(model, threads, yunet) as predictor:
         run = None
         if engine == "ray":
-            from feredge.label import on_ray
+            from feredge.label import ray_engine
 
-            run = on_ray.engine(predictor, workers=workers or 2, address=address, find=not face, margin=margin / 100)
-        write_table(predictor, names, table, find=not face, margin=margin / 100, engine=run)
+            run = ray_engine.engine(
+                predictor, workers=workers or 2, address=address, detect=not face, margin=margin / 100
+            )
+        write_table(predictor, names, table, detect=not face, margin=margin / 100, engine=run)

@@ -17,7 +17,7 @@ from feredge.errors import PictureError
 
 if TYPE_CHECKING:
     from feredge.inference.predictor import Predictor
-    from feredge.label.video import Frame
+    from feredge.label.video_output import Frame
 
 
 HOW = {"model", "threads", "yunet", "face", "margin"}
@@ -86,13 +86,13 @@ def command(
     for one, other in (("as_json", "table"), ("skip", "hold_rate")):
         if options[one] and options[other]:
             raise click.UsageError(f"expected {_option(one)} or {_option(other)}, found both")
-    margin, find = options.pop("margin") / 100, not options.pop("face")
+    margin, detect = options.pop("margin") / 100, not options.pop("face")
     options = {name: value for name, value in options.items() if name in FITS[kind]}
     with open_predictor(model, threads, yunet) as predictor:
         if kind == "pictures":
-            _pictures(predictor, pictures, lists, find=find, margin=margin, **options)
+            _pictures(predictor, pictures, lists, detect=detect, margin=margin, **options)
         else:
-            _video(predictor, camera if video is None else video, find=find, margin=margin, **options)
+            _video(predictor, camera if video is None else video, detect=detect, margin=margin, **options)
 
 
 def _check(kind: str) -> None:
@@ -116,7 +116,7 @@ def _submission(
     submission: Path | None,
     skip_bad_rows: bool,
 ) -> None:
-    from feredge.label.submission import submit
+    from feredge.label.submit import submit
 
     if data is None or submission is None:
         raise click.UsageError("expected --data and --submission together")
@@ -135,30 +135,30 @@ def _pictures(
     paths: tuple[str, ...],
     lists: tuple[Path, ...],
     *,
-    find: bool,
+    detect: bool,
     margin: float,
     as_json: bool,
     table: Path | None,
     annotate: Path | None,
 ) -> None:
-    from feredge.label.draw import Folder
-    from feredge.label.sources import describe_left_out, list_pictures
+    from feredge.label.draw import AnnotatedFolder
+    from feredge.label.sources import describe_skipped, list_pictures
 
     left_out = Counter[str]()
-    pictures = list_pictures(paths, lists=lists, without=annotate, left_out=left_out)
+    pictures = list_pictures(paths, lists=lists, exclude=annotate, skipped=left_out)
     if left_out:
-        echo(describe_left_out(left_out), err=True)
-    folder = Folder(annotate, pictures) if annotate else None
+        echo(describe_skipped(left_out), err=True)
+    folder = AnnotatedFolder(annotate, pictures) if annotate else None
     if table is not None and str(table) != "-":
-        write_table(predictor, pictures, table, find=find, margin=margin, each=folder.add if folder else None)
+        write_table(predictor, pictures, table, detect=detect, margin=margin, on_result=folder.add if folder else None)
         return
     say = _say_json if as_json else _say_csv if table else _say_lines
-    if say(_answers(predictor, pictures, find, margin, folder), predictor.classes, pictures) == len(pictures):
+    if say(_answers(predictor, pictures, detect, margin, folder), predictor.classes, pictures) == len(pictures):
         raise PictureError("expected pictures, none could be used")
 
 
-def _answers(predictor: Predictor, pictures: list[str], find: bool, margin: float, folder: Any) -> Iterator[Any]:
-    for picture, answer in zip(pictures, predictor.stream(pictures, find=find, margin=margin), strict=True):
+def _answers(predictor: Predictor, pictures: list[str], detect: bool, margin: float, folder: Any) -> Iterator[Any]:
+    for picture, answer in zip(pictures, predictor.stream(pictures, detect=detect, margin=margin), strict=True):
         if folder is not None:
             folder.add(picture, answer)
         yield picture, answer
@@ -196,13 +196,13 @@ def _say_json(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[s
 
 
 def _say_csv(answers: Iterator[Any], classes: tuple[str, ...], pictures: list[str]) -> int:
-    from feredge.label.table import columns, lines, to_csv
+    from feredge.label.table import columns, csv_lines, to_csv
 
     write_data(to_csv([columns(classes)]))
     failed = 0
     for picture, answer in answers:
         failed += isinstance(answer, PictureError)
-        write_data(lines(picture, answer, len(classes)))
+        write_data(csv_lines(picture, answer, len(classes)))
     return failed
 
 
@@ -216,21 +216,23 @@ def _video(
     reconnect: float = 0.0,
     **options: Any,
 ) -> None:
-    from feredge.label.follow import follow
-    from feredge.label.track import Tracker
-    from feredge.label.video import Every, HoldRate, Video
+    from feredge.label.track import EveryNth, Realtime, track_video
+    from feredge.label.tracker import Tracker
+    from feredge.label.video import Video
 
     assert source is not None
-    video = Video(source, reconnect=reconnect, notice=lambda line: echo(line, err=True))
-    pace = HoldRate() if hold_rate or (video.live and not skip) else Every(skip + 1)
-    tracker = Tracker() if smooth is None else Tracker(smoothing=smooth)
-    each = None if options["table"] or options["show"] else _say_changes()
+    video = Video(source, reconnect=reconnect, notify=lambda line: echo(line, err=True))
+    sampler = Realtime() if hold_rate or (video.live and not skip) else EveryNth(skip + 1)
+    tracker = Tracker() if smooth is None else Tracker(smoothing_seconds=smooth)
+    on_frame = None if options["table"] or options["show"] else _say_changes()
     with bar() as progress:
-        done = follow(predictor, video, tracker=tracker, pace=pace, each=each, progress=progress, **options)
-    parts = [f"{done.frames:,} frames", f"{done.looked:,} looked into", f"{done.faces:,} faces followed"]
+        done = track_video(
+            predictor, video, tracker=tracker, sampler=sampler, on_frame=on_frame, progress=progress, **options
+        )
+    parts = [f"{done.frames:,} frames", f"{done.analyzed:,} analyzed", f"{done.faces:,} faces followed"]
     if done.damaged:
         parts.append(f"{done.damaged:,} damaged and left out")
-    if done.seconds < 0.9 * video.duration - 1 / video.rate:
+    if done.seconds < 0.9 * video.duration - 1 / video.frame_rate:
         parts.append(f"ended at {done.seconds:.1f} s of {video.duration:.1f} s")
     if video.lost:
         parts.append("the stream broke off and did not come back")

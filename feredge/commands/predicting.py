@@ -54,16 +54,16 @@ def open_predictor(
 
 
 def write_table(predictor: Predictor, pictures: list[str], table: Path, **options: Any) -> None:
-    """Write pictures' labels into a table, with the options of `feredge.label.labelling.label`; say what is in it.
+    """Write pictures' labels into a table, with the options of `predict_pictures`; say what is in it.
 
     Raises:
         PictureError: no picture could be used.
     """
-    from feredge.label.labelling import label
+    from feredge.label.predict import predict_pictures
 
     click.get_current_context().meta[MARK] = True
     with bar() as progress:
-        state = label(predictor, pictures, table, progress=progress, **options)
+        state = predict_pictures(predictor, pictures, table, progress=progress, **options)
     failed = f", {state.failed:,} could not be used" if state.failed else ""
     echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
     if state.failed == state.pictures:

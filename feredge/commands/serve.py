@@ -77,13 +77,13 @@ def command(
         proxy = proxy and str(ip_address(proxy))
     except ValueError as error:
         raise click.UsageError(f"expected an IP address for --proxy, found {proxy!r}") from error
-    from feredge.inference.pictures import OPENCV_LIMIT
-    from feredge.inference.runtimes import cores
+    from feredge.inference.pictures import OPENCV_LIMIT_VARIABLE
+    from feredge.inference.runtimes import available_cores
     from feredge.inspection.opening import try_open
     from feredge.serve.limits import service_limits
-    from feredge.serve.processes import Plan, listen, run, run_many
+    from feredge.serve.processes import ServiceConfig, listen, serve_process, serve_processes
 
-    wide = threads or cores()
+    wide = threads or available_cores()
     count = processes or max(1, min(wide, queue // max_pictures))
     if count > 1 and count * max_pictures > queue:
         raise click.UsageError(f"expected --queue of at least --processes times --max-pictures, {count * max_pictures}")
@@ -100,10 +100,12 @@ def command(
         header_seconds=header_seconds,
         body_seconds=body_seconds,
     )
-    os.environ[OPENCV_LIMIT] = str(limits.pixels)
+    os.environ[OPENCV_LIMIT_VARIABLE] = str(limits.pixels)
     try_open(model, yunet)
     with open_predictor(model, 1, yunet) as predictor:
-        plan = Plan(predictor.path, yunet, max(1, wide // count), not face, margin / 100, limits, origins, proxy)
+        config = ServiceConfig(
+            predictor.path, yunet, max(1, wide // count), not face, margin / 100, limits, origins, proxy
+        )
         try:
             listeners = listen(host, port, count)
         except OSError as error:
@@ -116,6 +118,6 @@ def command(
             # uvicorn raises either signal again when it is through
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             with suppress(KeyboardInterrupt):
-                run(plan, listeners[0], predictor, started=started)
+                serve_process(config, listeners[0], predictor, on_ready=started)
             return
-    run_many(plan, listeners, predictor.classes, started=started, say=say)
+    serve_processes(config, listeners, predictor.classes, on_ready=started, notify=say)

@@ -77,7 +77,7 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, report: 
         raise RecipeError(f"{name}: {error}") from error
     checkpoint.save(_path(run, name), variables, identity=identity, precision="float32", history=history)
     unfinished.unlink(missing_ok=True)
-    files.sweep(unfinished)
+    files.remove_leftovers(unfinished)
 
 
 class _CompressionJob:

@@ -108,7 +108,7 @@ def _open_private(path: Path) -> BinaryIO:
         flags |= getattr(os, name, 0)
     handle = os.open(path, flags)
     status = os.fstat(handle)
-    if files.not_own(status) or (os.name != "nt" and status.st_mode & 0o077):
+    if files.ownership_problem(status) or (os.name != "nt" and status.st_mode & 0o077):
         os.close(handle)
         raise PermissionError(path)
     return os.fdopen(handle, "rb")

@@ -31,7 +31,7 @@ from feredge.data.csv_rows import (
 )
 from feredge.errors import DataError
 from feredge.inference.contract import Images
-from feredge.inference.parallel import in_order
+from feredge.inference.parallel import ordered_results
 
 MAX_LINE_BYTES = 1 << 20  # a row has some 9,000 bytes
 PARSE_WORKERS = min(4, os.cpu_count() or 1)  # numpy releases the GIL; the main thread reads and hashes
@@ -175,7 +175,7 @@ def _blocks(file: BinaryIO, digest: Any, path: Path) -> Iterator[bytes]:
 def _parse(blocks: Iterator[bytes], columns: tuple[str, ...]) -> Iterator[ParsedBlock]:
     """Parse blocks on several threads; yield the results in order, with few blocks in memory."""
     with ThreadPoolExecutor(PARSE_WORKERS) as pool:
-        yield from in_order(pool, partial(_parse_block, columns=columns), blocks, ahead=2 * PARSE_WORKERS)
+        yield from ordered_results(pool, partial(_parse_block, columns=columns), blocks, ahead=2 * PARSE_WORKERS)
 
 
 def _parse_block(block: bytes, columns: tuple[str, ...]) -> ParsedBlock:

@@ -16,7 +16,7 @@ from feredge.data.dataset import Dataset
 from feredge.data.usage import parse_usage
 from feredge.errors import DataError, PictureError
 from feredge.inference.contract import CLASSES, Images, InputContract
-from feredge.inference.picture_kinds import PICTURE_SUFFIXES
+from feredge.inference.picture_formats import PICTURE_SUFFIXES
 
 CLASS_ALIASES = {
     "angry": ("anger",),

@@ -14,7 +14,7 @@ from feredge.export.accuracy_bound import Made
 from feredge.export.job import Done, Job
 from feredge.inference import artifact
 from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
-from feredge.inference.parallel import end_with_parent
+from feredge.inference.parallel import exit_with_parent
 from feredge.inference.runtimes import Probabilities
 from feredge.recipes.variant import parse
 from feredge.run import RunFolder
@@ -25,7 +25,7 @@ INTEGER = ("int8", "int16x8")
 
 def start_worker() -> None:
     """Make a worker end with its parent, and keep the converters' talk off the terminal."""
-    end_with_parent()
+    exit_with_parent()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)  # they write from C++; what goes wrong comes back as an exception
@@ -88,7 +88,7 @@ def _write_file(
         about = requirements.of_file(temporary, inside) | _about_network(core)
     if card.precision in INTEGER:
         figures["calibration_images"] = len(job.calibration)
-    return artifact.entry(path, card, figures | made.figures, about), compared
+    return artifact.manifest_entry(path, card, figures | made.figures, about), compared
 
 
 def _about_network(core: Any) -> dict[str, int]:

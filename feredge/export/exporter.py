@@ -23,7 +23,7 @@ from feredge.export.onnx.ort import required_operators
 from feredge.export.parity import IMAGES as RUNTIME_IMAGES
 from feredge.inference.artifact import OPERATORS_FILE, RUNTIMES_FILE, Card, Manifest
 from feredge.inference.contract import Images, InputContract
-from feredge.inference.parallel import processes
+from feredge.inference.parallel import process_pool
 from feredge.inspection.probes import add_probes
 from feredge.progress import Progress, quiet
 from feredge.recipes.schema import Export, Recipe
@@ -215,7 +215,7 @@ def _convert_all(run: RunFolder, jobs: list[Job], count: int, progress: Progress
     every = Done()
     progress("export", 0, count, note)
     workers = max(1, min(WORKERS, len(jobs), os.cpu_count() or 1))
-    with processes(workers, start=start_worker, what=f"{run.path}: a conversion") as pool:
+    with process_pool(workers, initializer=start_worker, task=f"{run.path}: a conversion") as pool:
         for future in as_completed([pool.submit(convert, job) for job in jobs]):
             done = future.result()
             every.entries.extend(done.entries)

@@ -11,14 +11,14 @@ import shutil
 from pathlib import Path
 
 from feredge.inference.artifact import (
+    FORMAT_PRECISIONS,
     MANIFEST_FILE,
     OPERATORS_FILE,
-    PREVIOUS,
+    PREVIOUS_SUFFIX,
     PROBES_FILE,
     RUNTIMES_FILE,
-    WRITTEN,
     finish_swap,
-    unfinished,
+    unfinished_folder,
 )
 
 REMOVED = ".removed"  # suffix of a folder on its way out
@@ -31,7 +31,7 @@ def begin(folder: Path) -> Path:
     What a killed export left is removed. The caller keeps other exports away.
     """
     finish_swap(folder)
-    new = unfinished(folder)
+    new = unfinished_folder(folder)
     for leftover in (new, folder.with_name(folder.name + REMOVED)):
         _delete(leftover)
     new.mkdir(parents=True)
@@ -40,7 +40,7 @@ def begin(folder: Path) -> Path:
 
 def abandon(folder: Path) -> None:
     """Remove what was written to take the place of `folder`, which stays as it is."""
-    _delete(unfinished(folder))
+    _delete(unfinished_folder(folder))
 
 
 def carry_over(folder: Path) -> None:
@@ -48,8 +48,8 @@ def carry_over(folder: Path) -> None:
     if not folder.is_dir():
         return
     for path in folder.iterdir():
-        target = unfinished(folder) / path.name
-        if path.name in REWRITTEN or path.suffix[1:] in WRITTEN:
+        target = unfinished_folder(folder) / path.name
+        if path.name in REWRITTEN or path.suffix[1:] in FORMAT_PRECISIONS:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, target, symlinks=True)
@@ -81,13 +81,13 @@ def remaining(folder: Path) -> list[tuple[Path, list[str]]]:
 
 def _models(folder: Path) -> set[str]:
     return {
-        path.name for kind in WRITTEN for path in folder.glob(f"*.{kind}") if not path.name.startswith(".")
+        path.name for kind in FORMAT_PRECISIONS for path in folder.glob(f"*.{kind}") if not path.name.startswith(".")
     }  # hidden ones are unfinished
 
 
 def _previous(folder: Path) -> list[Path]:
     """Return the folders of earlier exports, the oldest first."""
-    first = folder.with_name(folder.name + PREVIOUS)
+    first = folder.with_name(folder.name + PREVIOUS_SUFFIX)
     numbers = [
         (int(number), path)
         for path in folder.parent.glob("*")
@@ -97,9 +97,9 @@ def _previous(folder: Path) -> list[Path]:
 
 
 def _free_name(folder: Path) -> Path:
-    """Return PREVIOUS, or the number after the last that is taken: the order tells which is older."""
+    """Return PREVIOUS_SUFFIX, or the number after the last that is taken: the order tells which is older."""
     standing = _previous(folder)
-    first = folder.with_name(folder.name + PREVIOUS)
+    first = folder.with_name(folder.name + PREVIOUS_SUFFIX)
     if not standing:
         return first
     last = standing[-1].name.removeprefix(first.name).lstrip("-")

@@ -1,9 +1,9 @@
-"""Artifacts: what a model file says of itself, and the manifest that stands beside it.
+"""Artifacts: the card (metadata) inside a model file, and the manifest of a folder of model files.
 
-A `Card` is inside the file: under the key `feredge` in an ONNX file's `metadata_props`, and as
+A `Card` is stored in the file: under the key `feredge` in an ONNX file's `metadata_props`, and as
 `feredge.json` in the zip archive that TensorFlow Lite's own metadata convention appends to a `.tflite`
 file (so the standard library reads it, and Android's readers find `labels.txt` beside it).
-`manifest.json` repeats the cards with sizes, digests and what verification measured. It is written last:
+`manifest.json` repeats the cards with sizes, digests and the results of verification. It is written last:
 a folder with a manifest is complete.
 """
 
@@ -20,27 +20,29 @@ from feredge import files
 from feredge.errors import ArtifactError, NoCardError, VerificationError
 from feredge.inference.contract import InputContract
 
-FORMATS = ("tflite", "onnx", "ort")
+MODEL_FORMATS = ("tflite", "onnx", "ort")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
-WRITTEN = {
+FORMAT_PRECISIONS = {
     "tflite": PRECISIONS,
     "onnx": PRECISIONS[:4],  # onnxruntime has no int16x8 kernels
-    "ort": ("float32", "int8"),  # nothing is folded when it is loaded, so small kernels would cost time at each image
+    "ort": ("float32", "int8"),  # no constant folding at load time: dequantizing weights would cost time at each image
 }
-"""What can be written in each format."""
-EVERY_FILE = tuple(f"{precision}.{kind}" for kind, precisions in WRITTEN.items() for precision in precisions)
+"""The precisions that each format supports."""
+ARTIFACT_KINDS = tuple(
+    f"{precision}.{kind}" for kind, precisions in FORMAT_PRECISIONS.items() for precision in precisions
+)
 CARD_KEY = "feredge"
 CARD_FILE = "feredge.json"
 LABELS_FILE = "labels.txt"
 DIGEST_FILE = "sha256.txt"
 MANIFEST_FILE = "manifest.json"
-RUNTIMES_FILE = "runtimes.json"  # what every runtime made of every file
-LAYERS_FILE = "layers.json"  # what int8 costs in each layer, where somebody asked
-PROBES_FILE = "probes.npz"  # every file's answers on fixed pictures
-OPERATORS_FILE = "operators.config"  # what `.ort` files need of a reduced build
-NEW = ".new"  # suffix of a folder that is still being written
-PREVIOUS = ".previous"  # suffix of an earlier export's folder
-SCHEMA = 1
+RUNTIMES_FILE = "runtimes.json"  # parity of every runtime on every file
+LAYERS_FILE = "layers.json"  # int8 error of each layer; optional
+PROBES_FILE = "probes.npz"  # every file's outputs on fixed pictures
+OPERATORS_FILE = "operators.config"  # operators that a reduced onnxruntime build needs for the `.ort` files
+UNFINISHED_SUFFIX = ".new"  # suffix of a folder that is still being written
+PREVIOUS_SUFFIX = ".previous"  # suffix of an earlier export's folder
+SCHEMA_VERSION = 1
 CARD_LIMIT = MANIFEST_LIMIT = 1 << 20
 """Bytes, unpacked. A card has about 2,000; a manifest about 4,000 a file."""
 REASON_LENGTH = 400  # characters
@@ -48,18 +50,18 @@ REASON_LENGTH = 400  # characters
 
 @dataclass(frozen=True)
 class Card:
-    """What a file says of itself.
+    """The metadata inside a model file.
 
     Attributes:
-        variant: what was done to the weights: `dense`, `pruned-80`, `qat`.
-        precision: how numbers are stored, one of PRECISIONS.
+        variant: the compression of the weights: `dense`, `pruned-80`, `qat`.
+        precision: numeric format, one of PRECISIONS.
         classes: class names in the order of the output's last axis.
-        contract: what goes in.
+        contract: the input contract.
         recipe: the resolved training recipe, as plain values.
-        source: digests of what the file was made from: `weights` and `data`, SHA-256 in hexadecimal.
-        versions: the tools that made it, by package name.
-        licence: what its maker has to say on its use.
-        float_layers: of an int8 file, the layers that were left in float32.
+        source: SHA-256 of the `weights` and `data` that the file was made from, in hexadecimal.
+        versions: versions of the exporting tools, by package name.
+        licence: terms of use.
+        float_layers: of an int8 file, the layers kept in float32.
     """
 
     variant: str
@@ -73,9 +75,9 @@ class Card:
     float_layers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the card as it stands inside a file. What came after schema 1 is left out where it is empty."""
+        """Return the card as stored in a file. Fields added after schema 1 are omitted when empty."""
         value = {
-            "schema": SCHEMA,
+            "schema": SCHEMA_VERSION,
             **asdict(self),
             "classes": list(self.classes),
             "contract": self.contract.to_json(),
@@ -85,9 +87,9 @@ class Card:
 
     @classmethod
     def from_json(cls, value: Any, *, where: str) -> Card:
-        """Read what `to_json` wrote. `where` names the file in the ArtifactError for anything else."""
-        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-            raise ArtifactError(f"{where}: expected a feredge card of schema {SCHEMA}, found {str(value)[:60]!r}")
+        """Parse the result of `to_json`; ArtifactError, which names the file `where`, for anything else."""
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
+            raise ArtifactError(f"{where}: expected a card of schema {SCHEMA_VERSION}, found {str(value)[:60]!r}")
         try:
             card = cls(
                 variant=str(value["variant"]),
@@ -116,8 +118,8 @@ class Entry:
     Attributes:
         file: its name in the folder.
         bytes: size on disk.
-        verification: what was measured when it was written.
-        facts: what can be read from the file: see inspection/requirements.py. Empty where a manifest has none.
+        verification: results of the verification at export.
+        facts: the file's requirements: see inspection/requirements.py. Empty if the manifest has none.
     """
 
     file: str
@@ -135,62 +137,62 @@ class Entry:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that an export was asked for and did not write: its name, and why, in one line."""
+    """A requested file that the export could not write: its name, and the reason in one line."""
 
     file: str
     reason: str
 
     @property
     def variant(self) -> str:
-        """`dense`, as cards have it."""
+        """The file's variant, as `Card.variant`: `dense`."""
         return self.file.split(".")[0]
 
     @property
     def precision(self) -> str:
-        """One of PRECISIONS."""
+        """The file's precision, one of PRECISIONS."""
         return self.file.split(".")[1]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that one export wrote, in one folder.
+    """The files of one export, all in one folder.
 
     Attributes:
-        failures: the files that failed, none of which is in the folder.
-        probes: SHA-256 of the stored answers, PROBES_FILE; empty where there are none.
+        failures: requested files that are missing because their export failed.
+        probes: SHA-256 of PROBES_FILE; empty if there is none.
     """
 
     entries: tuple[Entry, ...]
     probes: str = ""
     failures: tuple[Failure, ...] = ()
 
-    def check_whole(self) -> Manifest:
-        """Return the manifest; VerificationError where a file failed, for callers who need all of them."""
+    def require_complete(self) -> Manifest:
+        """Return the manifest; VerificationError if any file failed."""
         for failure in self.failures:
             raise VerificationError(f"{failure.file}: {failure.reason}")
         return self
 
     def write(self, folder: Path) -> Path:
-        """Write `manifest.json`, atomically and after every file it names. Return its path."""
+        """Write `manifest.json` atomically, after checking the digest of every file in it. Return its path."""
         for entry in self.entries:
-            check_bytes(folder / entry.file, entry.sha256)
+            check_digest(folder / entry.file, entry.sha256)
         path = folder / MANIFEST_FILE
         rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
         probes = {"probes": self.probes} if self.probes else {}
         failures = {"failures": [asdict(failure) for failure in self.failures]} if self.failures else {}
-        files.write_json(path, {"schema": SCHEMA, **probes, "artifacts": rows, **failures})
+        files.write_json(path, {"schema": SCHEMA_VERSION, **probes, "artifacts": rows, **failures})
         return path
 
     @classmethod
     def read(cls, folder: Path, *, check: bool = True) -> Manifest:
-        """Read a folder's manifest; with `check`, hash every file it names.
+        """Read a folder's manifest; with `check`, also check the digest of every file in it.
 
         Raises:
-            ArtifactError: no manifest, one of another schema or over MANIFEST_LIMIT, or a file that does not fit it.
+            ArtifactError: no manifest, another schema, over MANIFEST_LIMIT, or a missing or changed file.
         """
         path = folder / MANIFEST_FILE
-        if path.exists() and not path.is_file():  # a pipe would be waited on for ever
-            raise ArtifactError(f"{path}: expected a manifest, found something else than a file")
+        if path.exists() and not path.is_file():  # reading a pipe would block
+            raise ArtifactError(f"{path}: expected a manifest, found no regular file")
         try:
             with path.open("rb") as file:
                 text = file.read(MANIFEST_LIMIT + 1)
@@ -201,8 +203,8 @@ class Manifest:
             raise ArtifactError(f"{path}: expected a manifest, cannot be read ({error.strerror})") from error
         except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{path}: expected a JSON manifest, found other text ({error})") from error
-        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-            raise ArtifactError(f"{path}: expected a manifest of schema {SCHEMA}, found another")
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
+            raise ArtifactError(f"{path}: expected a manifest of schema {SCHEMA_VERSION}, found another")
         try:
             entries = tuple(
                 Entry(
@@ -216,55 +218,55 @@ class Manifest:
                 for row in value["artifacts"]
             )
             failures = tuple(
-                Failure(_failed_name(row["file"]), str(row["reason"])[:REASON_LENGTH])
+                Failure(_check_failed_name(row["file"]), str(row["reason"])[:REASON_LENGTH])
                 for row in value.get("failures", ())
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"{path}: expected a whole manifest, found one without {error}") from error
-        if both := {entry.file for entry in entries} & {failure.file for failure in failures}:
-            raise ArtifactError(f"{path}: expected files that are verified or failed, found both of {min(both)}")
+        if duplicates := {entry.file for entry in entries} & {failure.file for failure in failures}:
+            raise ArtifactError(f"{path}: expected files that are verified or failed, found both of {min(duplicates)}")
         if check:
             for entry in entries:
-                check_bytes(folder / entry.file, entry.sha256)
+                check_digest(folder / entry.file, entry.sha256)
         return cls(entries, str(value.get("probes", "")), failures)
 
 
-def _failed_name(name: str) -> str:
+def _check_failed_name(name: str) -> str:
     variant, _, kind = name.partition(".")
-    if kind not in EVERY_FILE or not variant.replace("-", "").isalnum():
+    if kind not in ARTIFACT_KINDS or not variant.replace("-", "").isalnum():
         raise ValueError(f"a name of a failed file such as dense.int8.onnx: {name!r:.80}")
     return name
 
 
-def unfinished(folder: Path) -> Path:
-    """Return the folder in which the next export into `folder` is written."""
-    return folder.with_name(folder.name + NEW)
+def unfinished_folder(folder: Path) -> Path:
+    """Return the temporary folder of an export into `folder`."""
+    return folder.with_name(folder.name + UNFINISHED_SUFFIX)
 
 
 def finish_swap(folder: Path) -> None:
-    """Put a complete new export in its place, where an export was killed before it could: see export/replacement.py."""
-    # os.path, because a Path raises where a name is too long for the system
-    if not os.path.exists(folder) and os.path.isfile(unfinished(folder) / MANIFEST_FILE):  # noqa: PTH110, PTH113
-        with suppress(OSError):  # another process was first, or nothing may be written here: then none is found
-            unfinished(folder).rename(folder)
+    """Complete the replacement of `folder` by a finished export that was killed: see export/replacement.py."""
+    # os.path: Path.exists raises for a name that is too long
+    if not os.path.exists(folder) and os.path.isfile(unfinished_folder(folder) / MANIFEST_FILE):  # noqa: PTH110, PTH113
+        with suppress(OSError):  # another process was faster, or the folder is read-only
+            unfinished_folder(folder).rename(folder)
 
 
-def entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str, Any] | None = None) -> Entry:
-    """Describe a finished file for a manifest."""
+def manifest_entry(path: Path, card: Card, verification: dict[str, Any], facts: dict[str, Any] | None = None) -> Entry:
+    """Return the manifest entry of a finished file."""
     return Entry(path.name, files.sha256(path), path.stat().st_size, card, verification, facts or {})
 
 
-def check_bytes(path: Path, sha256: str) -> None:
-    """Raise ArtifactError unless a file stands at `path` and has this digest."""
+def check_digest(path: Path, sha256: str) -> None:
+    """Raise ArtifactError unless `path` is a file with this SHA-256."""
     if not path.is_file():
         raise ArtifactError(f"{path}: expected the file that the manifest names, found none")
-    found = files.sha256(path)
-    if found != sha256:
-        raise ArtifactError(f"{path}: expected SHA-256 {sha256[:12]}, found {found[:12]}")
+    actual = files.sha256(path)
+    if actual != sha256:
+        raise ArtifactError(f"{path}: expected SHA-256 {sha256[:12]}, found {actual[:12]}")
 
 
 def parse_card(text: str, where: str) -> Card:
-    """Read a card from the JSON text found inside a file."""
+    """Parse a card from the JSON text inside a file."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -273,15 +275,15 @@ def parse_card(text: str, where: str) -> Card:
 
 
 def read_card(path: Path) -> Card:
-    """Read the card inside a model file, after checking what the file would make its runtime do: no native code runs.
+    """Read the card inside a model file, after checking the file's structure and operators; no native code runs.
 
-    A `.tflite` file's model must be the one that the card was written for, and a flatbuffer of known operators whose
-    offsets stay inside of it (see `inference.tflite_check`); `.onnx` and `.ort` files must compute with onnxruntime's
-    own operators, without loops or branches, and hold all their weights (`inference.onnx_check`).
+    A `.tflite` file must have the model digest that is stored with the card, and pass `inference.tflite_check`; `.onnx`
+    and `.ort` files must use operators of onnxruntime's own without control flow, and hold all their weights
+    (`inference.onnx_check`).
 
     Raises:
         NoCardError: a file without a card.
-        ArtifactError: one that cannot be read, is damaged, or holds what an artifact must not.
+        ArtifactError: an unreadable or damaged file, or one with refused contents.
     """
     try:
         data = path.read_bytes()
@@ -298,7 +300,7 @@ def _onnx_card(data: bytes) -> str:
     from feredge.inference.onnx_check import check_onnx, read_onnx
 
     contents = read_onnx(data)
-    text = _found_card(contents.metadata.get(CARD_KEY))
+    text = _require_card(contents.metadata.get(CARD_KEY))
     check_onnx(contents)
     return text
 
@@ -306,7 +308,7 @@ def _onnx_card(data: bytes) -> str:
 def _ort_card(data: bytes) -> str:
     from feredge.inference.ort_check import check_ort
 
-    return _found_card(check_ort(data).get(CARD_KEY))
+    return _require_card(check_ort(data).get(CARD_KEY))
 
 
 def _tflite_card(data: bytes) -> str:
@@ -319,37 +321,36 @@ def _tflite_card(data: bytes) -> str:
 
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            text, digest = _member(archive, CARD_FILE), _member(archive, DIGEST_FILE)
+            text, digest = _read_member(archive, CARD_FILE), _read_member(archive, DIGEST_FILE)
             model = data[: min(info.header_offset for info in archive.infolist())]
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # all that zipfile raises for damaged archives: RuntimeError where a bit says encrypted or a later version
+        # all that zipfile raises for damaged archives; RuntimeError for encryption or a later version
         raise NoCardError("expected a feredge card inside the file, found none") from error
-    found = hashlib.sha256(model).hexdigest()
-    if found != digest:
+    if hashlib.sha256(model).hexdigest() != digest:
         raise ArtifactError(f"expected a model of SHA-256 {digest[:12]!r}, found a damaged one")
     check_tflite(model)
     return text
 
 
-def _member(archive: Any, name: str) -> str:
-    """Return a text in a zip archive, of at most CARD_LIMIT bytes whatever the archive says of it."""
+def _read_member(archive: Any, name: str) -> str:
+    """Read a text member of a zip archive, at most CARD_LIMIT bytes whatever size the archive states."""
     info = archive.getinfo(name)
-    if info.file_size > CARD_LIMIT or info.compress_type not in (0, 8):  # stored or deflated: zlib needs no memory
+    if info.file_size > CARD_LIMIT or info.compress_type not in (0, 8):  # stored or deflated: both need little memory
         raise ArtifactError(f"expected {name} of at most {CARD_LIMIT:,} bytes, found {info.file_size:,}")
     with archive.open(info) as file:
         return str(file.read(CARD_LIMIT + 1).decode())
 
 
-def _found_card(text: str | None) -> str:
+def _require_card(text: str | None) -> str:
     if text is None:
         raise NoCardError("expected a feredge card inside the file, found none")
     return text
 
 
 def append_tflite_card(model: bytes, card: Card) -> bytes:
-    """Return a TensorFlow Lite flatbuffer with `card`, the labels and its digest appended as a zip archive.
+    """Return a TensorFlow Lite flatbuffer with the card, the labels and its digest appended as a zip archive.
 
-    The same model and card give the same bytes: entries are stored with a fixed date.
+    The output is deterministic: entries have a fixed date.
     """
     import hashlib
     import io

@@ -1,8 +1,8 @@
-"""The input contract of every artifact, and the one function that turns a picture into that input.
+"""The input contract of every artifact, and the preprocessing that turns a picture into that input.
 
 Every artifact takes raw gray pixels, `uint8 (N, H, W, 1)` in 0..255, and returns class probabilities,
-`float32 (N, classes)`. Scaling lives inside the file. Training, calibration, benchmark and Predictor all
-come through `to_tensor`, so no two of them can disagree about colour order, size or scale.
+`float32 (N, classes)`. Scaling is part of the network. Training, calibration, benchmark and Predictor all use
+`to_tensor`, so that they agree on channel order, size and scale.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from feredge.errors import ArtifactError, PictureError
-from feredge.inference.pictures import Box, Color, Images, Picture, cut, in_order, read_picture, recolor, resize
+from feredge.inference.pictures import (
+    Box,
+    Color,
+    Images,
+    Picture,
+    convert_color,
+    crop,
+    pixels_and_order,
+    read_picture,
+    resize,
+)
 
 __all__ = ["CLASSES", "Box", "Color", "Images", "InputContract", "Picture", "read_picture"]
 
@@ -24,7 +34,7 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 @dataclass(frozen=True)
 class InputContract:
-    """What a network takes: `channels` is 1 (gray) for everything trained here, 3 (RGB) for a foreign colour net."""
+    """A network's input shape: `channels` is 1 (gray) for feredge's networks, 3 (RGB) for imported colour networks."""
 
     height: int = 48
     width: int = 48
@@ -36,12 +46,12 @@ class InputContract:
         return self.height, self.width, self.channels
 
     def to_json(self) -> dict[str, Any]:
-        """Return the contract as it stands in manifests and inside files."""
+        """Return the contract as stored in cards and manifests."""
         return {**asdict(self), "dtype": "uint8", "range": [0, 255], "layout": "NHWC"}
 
     @classmethod
     def from_json(cls, value: Any) -> InputContract:
-        """Read what `to_json` wrote; ArtifactError when it is something else."""
+        """Parse the result of `to_json`; ArtifactError for anything else."""
         try:
             contract = cls(int(value["height"]), int(value["width"]), int(value["channels"]))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -51,35 +61,36 @@ class InputContract:
         return contract
 
     def to_tensor(self, picture: Picture, *, box: Box | None = None, color: Color = "bgr") -> Images:
-        """Return `picture`, or the part of it inside `box`, as this network's `uint8 (H, W, C)`.
+        """Convert `picture`, or its crop at `box`, to this network's `uint8 (H, W, C)`.
 
         Args:
             picture: `uint8` array `(h, w)`, `(h, w, 1)` gray, `(h, w, 3)` or `(h, w, 4)` with alpha last;
-                or whatever else `feredge.inference.pictures.in_order` takes: a path, bytes, a picture of Pillow.
-            box: `(x, y, width, height)` in pixels, wholly inside the picture, in any form that `as_box` takes.
-            color: channel order of a colour array, or `yuv420`, `nv12` planes; files are always read right.
+                or anything else that `feredge.inference.pictures.pixels_and_order` accepts: a path, bytes, a Pillow
+                image.
+            box: `(x, y, width, height)` in pixels, wholly inside the picture, in any form that `to_box` accepts.
+            color: channel order of a colour array, or `yuv420`, `nv12` planes; ignored for files.
 
         Raises:
             PictureError: empty, of another dtype or shape, unreadable, or a box outside the picture.
         """
-        pixels, color = in_order(picture, color, gray=self.channels == 1)
+        pixels, color = pixels_and_order(picture, color, gray=self.channels == 1)
         if box is not None:
-            pixels = cut(pixels, box)
+            pixels = crop(pixels, box)
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
-        pixels = resize(recolor(pixels, self.channels, color), self.height, self.width)
+        pixels = resize(convert_color(pixels, self.channels, color), self.height, self.width)
         return np.ascontiguousarray(pixels)
 
     def to_batch(self, pictures: Iterable[Picture], *, color: Color = "bgr") -> Images:
-        """Return pictures of any sizes as one `uint8 (N, H, W, C)` batch, in their order."""
+        """Convert pictures of any sizes to one `uint8 (N, H, W, C)` batch, in order."""
         batch = [self.to_tensor(picture, color=color) for picture in pictures]
         return np.stack(batch) if batch else np.empty((0, *self.shape), np.uint8)
 
     def check_batch(self, batch: Images) -> None:
-        """Raise PictureError unless `batch` is `uint8 (N, H, W, C)` as this network takes it."""
+        """Raise PictureError unless `batch` is this network's `uint8 (N, H, W, C)`."""
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.shape:
-            raise PictureError(f"expected uint8 (N, {self._text}), found {batch.dtype} {batch.shape}")
+            raise PictureError(f"expected uint8 (N, {self._shape_text}), found {batch.dtype} {batch.shape}")
 
     @property
-    def _text(self) -> str:
+    def _shape_text(self) -> str:
         return ", ".join(map(str, self.shape))

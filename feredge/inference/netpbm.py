@@ -1,6 +1,6 @@
-"""Netpbm pictures (PBM, PGM, PPM, PAM): their header, and pixels scaled by the maximum value that it states.
+"""Netpbm pictures (PBM, PGM, PPM, PAM): header parsing, and pixels scaled from the stated maxval to 8 bits.
 
-OpenCV takes the values of a binary PGM or PPM as they are, so that white of a 12-bit sensor is 15 of 255, and it
+OpenCV does not scale a binary PGM or PPM, so that white of a 12-bit sensor becomes 15 of 255, and it
 swaps red and blue of a PAM. The formats: https://netpbm.sourceforge.net/doc/pgm.html and pam.html.
 """
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 MAX_HEADER_BYTES = 1024
 
-_SPACE = rb"(?:\s|#[^\r\n]*[\r\n])"
-_NUMBERS = re.compile(rb"%b*(\d+)%b+(\d+)(?:%b+(\d+))?" % (_SPACE, _SPACE, _SPACE))
-_RASTER = re.compile(rb"(?:#[^\r\n]*)?\s")
+_SPACE_OR_COMMENT = rb"(?:\s|#[^\r\n]*[\r\n])"
+_SIZE_AND_MAXVAL = re.compile(rb"%b*(\d+)%b+(\d+)(?:%b+(\d+))?" % ((_SPACE_OR_COMMENT,) * 3))
+_RASTER_START = re.compile(rb"(?:#[^\r\n]*)?\s")
 _PAM_FIELD = re.compile(rb"(WIDTH|HEIGHT|DEPTH|MAXVAL)\s+(\d+)\s*$")
 
 
 @dataclass(frozen=True)
 class NetpbmHeader:
-    """What stands before the pixels; `maxval` is the value of white, `raster` the offset of the first pixel."""
+    """A file's header; `kind` is its magic number, `maxval` the value of white, `raster` the first pixel's offset."""
 
     kind: bytes
     width: int
@@ -33,24 +33,24 @@ class NetpbmHeader:
 
     @property
     def is_binary(self) -> bool:
-        """Whether pixels are one or two bytes a sample, not text or bits."""
+        """Whether samples are stored as one or two bytes, not as text or bits."""
         return self.kind in (b"P5", b"P6", b"P7")
 
 
 def read_header(data: bytes) -> NetpbmHeader:
-    """Read the header of a file that begins with P1 to P7; ValueError where it is none."""
+    """Parse the header of a file that begins with P1 to P7; ValueError if it is malformed."""
     kind = data[:2]
     if kind == b"P7":
         return _read_pam_header(data)
-    match = _NUMBERS.match(data, 2, MAX_HEADER_BYTES)
+    match = _SIZE_AND_MAXVAL.match(data, 2, MAX_HEADER_BYTES)
     if match is None:
-        raise ValueError("no size behind blanks and comments")
-    if kind in (b"P1", b"P4"):  # bits have no maximum, and the third number would be pixels
+        raise ValueError("no size after whitespace and comments")
+    if kind in (b"P1", b"P4"):  # a bitmap has no maxval: a third number would be pixels
         return NetpbmHeader(kind, int(match[1]), int(match[2]), 1, 1, match.end(2) + 1)
-    if match[3] is None or (raster := _RASTER.match(data, match.end())) is None:
-        raise ValueError("no maximum value behind the size")
+    if match[3] is None or (raster := _RASTER_START.match(data, match.end())) is None:
+        raise ValueError("no maximum value after the size")
     channels = 3 if kind in (b"P3", b"P6") else 1
-    return _checked(NetpbmHeader(kind, int(match[1]), int(match[2]), channels, int(match[3]), raster.end()))
+    return _check_maxval(NetpbmHeader(kind, int(match[1]), int(match[2]), channels, int(match[3]), raster.end()))
 
 
 def _read_pam_header(data: bytes) -> NetpbmHeader:
@@ -64,17 +64,17 @@ def _read_pam_header(data: bytes) -> NetpbmHeader:
         raise ValueError(f"no {error}") from error
     if channels not in (1, 2, 3, 4):
         raise ValueError(f"{channels} channels")
-    return _checked(NetpbmHeader(b"P7", width, height, channels, maxval, end + len(b"ENDHDR\n")))
+    return _check_maxval(NetpbmHeader(b"P7", width, height, channels, maxval, end + len(b"ENDHDR\n")))
 
 
-def _checked(header: NetpbmHeader) -> NetpbmHeader:
+def _check_maxval(header: NetpbmHeader) -> NetpbmHeader:
     if not 1 <= header.maxval <= 65535:
         raise ValueError(f"maximum value {header.maxval}")
     return header
 
 
 def decode_binary(data: bytes, header: NetpbmHeader) -> NDArray[np.uint8] | None:
-    """Return a P5, P6 or P7 picture as `uint8 (h, w)` gray or `(h, w, 3)` BGR, alpha dropped; None if it ends early."""
+    """Decode a P5, P6 or P7 picture to `uint8 (h, w)` gray or `(h, w, 3)` BGR without alpha; None if truncated."""
     dtype = np.dtype(">u2" if header.maxval > 255 else "u1")
     count = header.width * header.height * header.channels
     if count == 0 or len(data) < header.raster + count * dtype.itemsize:
@@ -85,7 +85,7 @@ def decode_binary(data: bytes, header: NetpbmHeader) -> NDArray[np.uint8] | None
 
 
 def scale_to_bytes(pixels: NDArray[np.uint8] | NDArray[np.uint16], maxval: int) -> NDArray[np.uint8]:
-    """Return integers of 0 to `maxval` as `uint8` of 0 to 255, rounded; larger ones are white."""
+    """Scale integers in 0..`maxval` to `uint8` in 0..255, rounded; larger ones become white."""
     if maxval == 255:
         return np.array(pixels, np.uint8, order="C")
     table = np.minimum((np.arange(65536 if maxval > 255 else 256) * 255 + maxval // 2) // maxval, 255).astype(np.uint8)

@@ -1,8 +1,8 @@
-"""What an ONNX file holds, read from its bytes without the onnx package, and what an artifact must not hold.
+"""Checks an ONNX file before onnxruntime loads it, by a protobuf reader that does not need the onnx package.
 
-Only what is judged is read: operators, subgraphs, functions, metadata, and where weights are. The wire format is
+Only what the checks need is read: operators, subgraphs, functions, metadata, weight locations. The wire format is
 https://protobuf.dev/programming-guides/encoding, the fields' numbers are those of
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. Fields that a reader merges or overwrites are judged one by one.
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. Repeated occurrences of a singular field are all checked.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from dataclasses import dataclass, field
 
 from feredge.errors import ArtifactError
 
-DOMAINS = frozenset(
+ALLOWED_DOMAINS = frozenset(
     ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"),
 )
-"""Operator sets whose code is onnxruntime's own."""
+"""Operator set domains that onnxruntime itself implements."""
 REFUSED_OPERATORS = frozenset((
     "Loop", "If", "Scan", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch",
     "EPContext", "PythonOp", "PythonOpGrad", "TritonOp", "ATen",
 ))  # fmt: skip
-"""What loops, branches or searches, and what runs code or compiled graphs from outside of the file."""
+"""Operators with control flow or search loops, and those that run external code or compiled graphs."""
 DEPTH_LIMIT = 32
-"""Graphs within graphs."""
+"""Maximum nesting depth of graphs."""
 METADATA_LIMIT = 1 << 20
-"""Bytes of a value in the metadata."""
+"""Maximum bytes of a metadata key or value."""
 _TENSOR_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 
 
 @dataclass
 class OnnxContents:
-    """What is in an ONNX model.
+    """The contents of an ONNX model that are checked.
 
     Attributes:
-        operators: (domain, operator) of every node, those in subgraphs too.
-        metadata: values of the model's metadata by key, in UTF-8; of a key that stands twice both, a line each.
-        external_data: for each tensor whose values lie in another file, its keys and values: `location`, `offset`.
-        subgraphs: whether a node holds a graph of its own.
-        functions: whether operators are defined in the file.
+        operators: (domain, operator) of every node, including subgraphs.
+        metadata: the model's metadata by key; values of a repeated key are joined by newlines.
+        external_data: of each tensor stored in another file, its `location`, `offset` and other entries.
+        subgraphs: whether any node has a graph attribute.
+        functions: whether the file defines functions or training graphs.
     """
 
     operators: set[tuple[str, str]] = field(default_factory=set)
@@ -48,7 +48,7 @@ class OnnxContents:
 
 
 def read_onnx(model: bytes) -> OnnxContents:
-    """Return what is in an ONNX model; ArtifactError, which does not name the file, where it is none."""
+    """Parse an ONNX model; ArtifactError, whose text does not name the file, if it is none."""
     if model[4:8] == b"ORTM":  # onnxruntime would read it in its own format
         raise ArtifactError("expected an ONNX model, found one in ORT format")
     contents = OnnxContents()
@@ -69,31 +69,31 @@ def read_onnx(model: bytes) -> OnnxContents:
 
 
 def check_onnx(contents: OnnxContents) -> None:
-    """Check that a model computes with onnxruntime's own operators, without loops, and holds all its weights.
+    """Check that a model uses only onnxruntime's operators, no control flow, and no external weights.
 
     Raises:
-        ArtifactError: an operator, a subgraph, a function or a tensor elsewhere. The text does not name the file.
+        ArtifactError: a refused operator, a subgraph, a function or external data. The text does not name the file.
     """
     check_operators(contents.operators)
     if contents.subgraphs or contents.functions:
-        raise ArtifactError("expected one graph of operators, found graphs inside of nodes or functions")
+        raise ArtifactError("expected one graph of operators, found subgraphs or functions")
     if contents.external_data:
-        place = contents.external_data[0].get("location", "")
-        raise ArtifactError(f"expected a file that holds all its weights, found some in another file, {place!r:.80}")
+        location = contents.external_data[0].get("location", "")
+        raise ArtifactError(f"expected a file that holds all its weights, found some in another file, {location!r:.80}")
 
 
 def check_operators(operators: set[tuple[str, str]]) -> None:
-    """Raise ArtifactError for an operator, (domain, name), that loops, branches or is not onnxruntime's own."""
+    """Raise ArtifactError for an operator, `(domain, name)`, with control flow or of a domain not onnxruntime's."""
     for domain, name in sorted(operators):
-        if domain not in DOMAINS:
-            raise ArtifactError(f"expected operators of onnxruntime's own, found {name!r:.60} of {domain!r:.60}")
+        if domain not in ALLOWED_DOMAINS:
+            raise ArtifactError(f"expected operators that onnxruntime implements, found {name!r:.60} of {domain!r:.60}")
         if name in REFUSED_OPERATORS:
-            raise ArtifactError(f"expected operators that compute without loops or branches, found {name}")
+            raise ArtifactError(f"expected operators without control flow, found {name}")
 
 
 def _read_graph(model: bytes, span: tuple[int, int], contents: OnnxContents, depth: int) -> None:
     if depth > DEPTH_LIMIT:
-        raise ArtifactError(f"expected at most {DEPTH_LIMIT} graphs within graphs, found more")
+        raise ArtifactError(f"expected graphs nested at most {DEPTH_LIMIT} deep, found more")
     for number, value in _fields(model, *span):
         if not isinstance(value, tuple):
             continue
@@ -165,7 +165,7 @@ def _text(model: bytes, span: tuple[int, int]) -> str:
 
 
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Yield each field of a message as its number and its value: a number, or where its bytes begin and end."""
+    """Yield each field of a protobuf message as its number and its value: an integer, or the span of its bytes."""
     while at < end:
         tag, at = _varint(data, at, end)
         number, wire = tag >> 3, tag & 7
@@ -176,9 +176,9 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int | tuple[i
         if wire == 2:
             length, at = _varint(data, at, end)
         else:
-            length = {1: 8, 5: 4}.get(wire, end)  # groups are in no ONNX file
+            length = {1: 8, 5: 4}.get(wire, end)  # ONNX has no groups
         if not 0 < number < 1 << 29 or at + length > end:
-            raise ArtifactError(f"expected an ONNX model, found no field at byte {at}")
+            raise ArtifactError(f"expected an ONNX model, found an invalid field at byte {at}")
         yield number, (at, at + length)
         at += length
 
@@ -192,4 +192,4 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         if byte < 128:
             return value & (1 << 64) - 1, at
         shift += 7
-    raise ArtifactError(f"expected an ONNX model, found no number at byte {at}")
+    raise ArtifactError(f"expected an ONNX model, found an invalid varint at byte {at}")

@@ -1,6 +1,6 @@
-"""What a model in onnxruntime's own format holds, and what an artifact must not hold.
+"""Checks a model in ORT format before onnxruntime loads it.
 
-onnxruntime checks the offsets of such a file itself; this is about what is behind them. Fields are those of `ort.fbs`,
+onnxruntime verifies the flatbuffer's offsets itself; this checks operators, weights and metadata. Fields: `ort.fbs`,
 https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/flatbuffers/schema/ort.fbs.
 """
 
@@ -10,7 +10,7 @@ from feredge.errors import ArtifactError
 from feredge.inference.flatbuffer_reader import FlatbufferReader
 from feredge.inference.onnx_check import check_operators
 
-SCHEMA = {
+ORT_SCHEMA = {
     "Session": (("version", "string"), ("model", "Model"), ("session state", "refused"), ("kernel_types", "union")),
     "Model": (
         ("ir_version", "q"),
@@ -85,19 +85,19 @@ def check_ort(model: bytes) -> dict[str, str]:
     """Check an ORT-format model as `onnx_check.check_onnx` does, and return its metadata.
 
     Raises:
-        ArtifactError: another format, damaged, or something an artifact must not hold. The text does not name the file.
+        ArtifactError: another format, damaged, or contents that are refused. The text does not name the file.
     """
-    parsed = FlatbufferReader(model, SCHEMA).root("Session", b"ORTM").get("model", {})
+    parsed = FlatbufferReader(model, ORT_SCHEMA).root("Session", b"ORTM").get("model", {})
     graph = parsed.get("graph", {})
     nodes = graph.get("nodes", [])
     check_operators({(node.get("domain", ""), node.get("op_type", "")) for node in nodes})
     attributes = [attribute for node in nodes for attribute in node.get("attributes", [])]
-    if graph.get("sparse_initializers") or any(one.get("graphs") or "g" in one for one in attributes):
-        raise ArtifactError("expected one graph of dense weights, found graphs inside of nodes, or sparse weights")
-    limit = graph.get("max_node_index", 0)
+    if graph.get("sparse_initializers") or any(attr.get("graphs") or "g" in attr for attr in attributes):
+        raise ArtifactError("expected one graph of dense weights, found subgraphs or sparse weights")
+    node_limit = graph.get("max_node_index", 0)
     edges = graph.get("node_edges", [])
-    if any(node.get("index", 0) >= limit for node in nodes) or any(
-        edge.get("node_index", 0) >= limit for edge in edges
+    if any(node.get("index", 0) >= node_limit for node in nodes) or any(
+        edge.get("node_index", 0) >= node_limit for edge in edges
     ):
-        raise ArtifactError(f"expected nodes under {limit}, found one beyond")
+        raise ArtifactError(f"expected node indices below {node_limit}, found a larger one")
     return {entry.get("key", ""): entry.get("value", "") for entry in parsed.get("metadata", [])}

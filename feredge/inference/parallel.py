@@ -1,6 +1,6 @@
-"""Work spread over threads, in order, and over processes that end with their parent.
+"""Thread pools with ordered results, and process pools whose workers exit with their parent.
 
-What loads slowly is imported where it is used: a single face needs none of it.
+Slow imports are local: classifying a single face needs none of them.
 """
 
 from __future__ import annotations
@@ -27,84 +27,85 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], *, ahead: int) -> Iterator[Result]:
-    """Yield `work(item)` in the order of `items`, which are read and worked on `ahead` of the one that was yielded."""
-    waiting: deque[Future[Result]] = deque()
+def ordered_results(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
+) -> Iterator[Result]:
+    """Yield `work(item)` in the order of `items`; up to `ahead` items are read and submitted in advance."""
+    pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(work, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        for job in waiting:  # after an error, or when nobody listens any more
-            job.cancel()
+        for future in pending:  # after an error, or when the caller stops iterating
+            future.cancel()
 
 
 @contextmanager
-def processes(count: int, *, start: Callable[[], None], what: str) -> Iterator[ProcessPoolExecutor]:
-    """Give a pool of `count` fresh processes, each of which calls `start` first; an error ends them all at once.
+def process_pool(count: int, *, initializer: Callable[[], None], task: str) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of `count` spawned processes, each of which runs `initializer`; an error terminates them at once.
 
-    They are not forked: libraries that have threads, TensorFlow first of all, survive no fork.
+    They are not forked, because libraries with threads, such as TensorFlow, do not survive a fork.
 
     Raises:
-        RunError: `what` ended without a word, by a process that was killed.
+        RunError: a worker process was killed; the message names `task`.
     """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=start)
+    earlier_children = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=initializer)
     try:
         yield pool
-    except BaseException as error:  # a failure, or Ctrl-C, waits for no job
+    except BaseException as error:  # a failure, or Ctrl-C, does not wait for running jobs
         for worker in multiprocessing.active_children():
-            if worker not in others:
+            if worker not in earlier_children:
                 worker.terminate()
         if isinstance(error, BrokenProcessPool):
-            raise RunError(f"{what} ended without a word (out of memory?)") from error
+            raise RunError(f"{task} was killed (out of memory?)") from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-class Workers:
-    """A pool of threads, and the runners that they take turns with.
+class InferencePool:
+    """A thread pool, and the runners that its threads share.
 
     Args:
-        runners: one for each inference that may go on at once; a runner that takes many callers may stand here
-            many times.
-        threads: at least as many; more of them read files while the others compute.
+        runners: one for each concurrent inference; a thread-safe runner may be repeated.
+        threads: at least one per runner; further ones decode files while the others compute.
     """
 
     def __init__(self, runners: Sequence[Runner], threads: int) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
-        self._free: queue.SimpleQueue[Runner] = queue.SimpleQueue()
+        self._idle_runners: queue.SimpleQueue[Runner] = queue.SimpleQueue()
         for runner in runners:
-            self._free.put(runner)
+            self._idle_runners.put(runner)
         self._pool = ThreadPoolExecutor(threads, "feredge")
-        self._ahead = threads + 2  # jobs that wait for a thread, so that none waits for a job
+        self._ahead = threads + 2  # queued jobs, so that no thread idles
 
     def predict(self, batch: Images) -> Probabilities:
-        """Run a batch on the next free runner."""
-        runner = self._free.get()
+        """Run a batch on the next idle runner."""
+        runner = self._idle_runners.get()
         try:
             return runner.predict(batch)
         finally:
-            self._free.put(runner)
+            self._idle_runners.put(runner)
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `work(item)` in the order of `items`, which are read a few ahead of the one awaited."""
-        return in_order(self._pool, work, items, ahead=self._ahead)
+        """Yield `work(item)` in the order of `items`; a few items are read in advance."""
+        return ordered_results(self._pool, work, items, ahead=self._ahead)
 
     def close(self) -> None:
-        """Wait for what is being worked on, and end the threads."""
+        """Wait for running jobs, cancel the others, and end the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> InferencePool:
         return self
 
     def __exit__(
@@ -113,16 +114,16 @@ class Workers:
         self.close()
 
 
-def end_with_parent() -> None:
-    """Let this process end as by SIGTERM when its parent is gone, killed or not: it would wait for work for ever."""
+def exit_with_parent() -> None:
+    """Send this process SIGTERM when its parent ends, even if killed: an orphaned worker would wait for ever."""
     import multiprocessing
 
     parent = multiprocessing.parent_process()
     if parent is None:
         return
 
-    def follow() -> None:
+    def wait_for_parent() -> None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=wait_for_parent, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Pictures as they come: files, bytes, arrays and boxes of the usual kinds, checked before anything costly is done."""
+"""Input validation and decoding of pictures (files, bytes, arrays) and boxes, and their basic transforms."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import PictureError
-from feredge.inference import netpbm, picture_kinds
+from feredge.inference import netpbm, picture_formats
 
 Images: TypeAlias = NDArray[np.uint8]
 
 
 class PillowImage(Protocol):
-    """What tells a `PIL.Image.Image`, which only those have who use Pillow."""
+    """A `PIL.Image.Image`, by its structure: Pillow is optional."""
 
     @property
     def mode(self) -> str:
-        """Pillow's name of the pixels' type."""
+        """Pillow's name of the pixel type."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -36,57 +36,57 @@ Box: TypeAlias = "Sequence[float] | NDArray[Any] | Mapping[str, Any]"
 Color: TypeAlias = Literal["bgr", "rgb", "yuv420", "nv12"]
 
 MAX_PIXELS = 100_000_000
-"""Larger picture files are refused before they are decoded: 100 million pixels take 300 MB in colour."""
+"""Limit of a picture file, checked before decoding: 100 million pixels take 300 MB in colour."""
 
-OPENCV_LIMIT = "OPENCV_IO_MAX_IMAGE_PIXELS"
-"""Environment variable: the same for OpenCV's own check, which it reads once, when it is imported."""
+OPENCV_LIMIT_VARIABLE = "OPENCV_IO_MAX_IMAGE_PIXELS"
+"""Environment variable of OpenCV's own limit, which it reads on import."""
 
-MOST_SEGMENTS = 2000
-"""Of a JPEG before its size; 255 hold the largest colour profile, and more of them only take time to read."""
+MAX_JPEG_SEGMENTS = 2000
+"""Maximum JPEG segments before the frame header; the largest colour profile takes 255."""
 
-_JPEG = b"\xff\xd8"
-_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG_MAGIC = b"\xff\xd8"
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 BOX_KEYS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 
 
 def opencv() -> Any:
-    """Return the module `cv2`, imported on first need: ready gray crops do without it, and without its libraries.
+    """Import and return `cv2`, on first need: gray crops of the right size do not need it.
 
     Raises:
-        PictureError: it cannot be imported, as on a system without a desktop.
+        PictureError: it cannot be imported, as without the libraries of a desktop.
     """
-    # A header may hide its size from the functions below, but not from what decodes it.
-    os.environ.setdefault(OPENCV_LIMIT, str(MAX_PIXELS))
+    # Also limits the decoder, in case that a header's size is read differently below.
+    os.environ.setdefault(OPENCV_LIMIT_VARIABLE, str(MAX_PIXELS))
     try:
         import cv2
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "cv2"
-        need = "pip install opencv-python" if missing else "sudo apt install libgl1 libglib2.0-0 libxcb1"
-        where = "" if missing else "Debian and Raspberry Pi OS Lite need: "
-        raise PictureError(f"OpenCV cannot be imported ({error}); {where}{need}") from error
+        command = "pip install opencv-python" if missing else "sudo apt install libgl1 libglib2.0-0 libxcb1"
+        hint = "" if missing else "Debian and Raspberry Pi OS Lite need: "
+        raise PictureError(f"OpenCV cannot be imported ({error}); {hint}{command}") from error
     return cv2
 
 
 def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False) -> Images:
     """Decode a picture file, or its bytes, to `uint8 (h, w)` gray or `(h, w, 3)` BGR.
 
-    The camera's orientation mark is followed, pictures of another depth are scaled to 8 bits (PGM, PPM and PAM by the
-    maximum value that they state), transparency is dropped, and of an animation only the first picture is read. HEIC
-    needs pillow-heif; AVIF an OpenCV or Pillow that was built with it. With `gray`, of a JPEG only the brightness that
-    it stores is decoded, in two thirds of the time; it is the gray of its BGR pixels, but for colours too strong for
-    the screen.
+    The EXIF orientation is applied, other bit depths are scaled to 8 bits (PGM, PPM and PAM by their maxval), alpha is
+    dropped, and only the first frame of an animation is read. HEIC needs pillow-heif; AVIF an OpenCV or Pillow built
+    with it. With `gray`, only the luma of a JPEG is decoded, in two thirds of the time; it equals the gray of the BGR
+    pixels except for out-of-gamut colours.
 
     Raises:
-        PictureError: missing, of another kind than these, PNG, JPEG, BMP, GIF, WebP and TIFF, of more than
-            MAX_PIXELS (found in its header, before decoding), or damaged.
+        PictureError: missing, of an unsupported format, of more than MAX_PIXELS (by its header, before decoding), or
+            damaged. Supported are PNG, JPEG, BMP, GIF, WebP, TIFF, PNM, HEIC and AVIF.
     """
     cv2 = opencv()
     name = "the given bytes" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _read(source)
+    data = source if isinstance(source, bytes) else _read_file(source)
     size = picture_size(data)
     if size is None:
         raise PictureError(
-            f"{name}: expected a PNG, JPEG, BMP, GIF, WebP, TIFF, PNM, HEIC or AVIF picture, found {_kind(data)}"
+            f"{name}: expected a PNG, JPEG, BMP, GIF, WebP, TIFF, PNM, HEIC or AVIF picture, "
+            f"found {_describe_bytes(data)}"
         )
     if size[0] * size[1] > MAX_PIXELS:
         raise PictureError(f"{name}: expected at most {MAX_PIXELS:,} pixels, found {size[0]} x {size[1]}")
@@ -102,38 +102,38 @@ def read_picture(source: str | os.PathLike[str] | bytes, *, gray: bool = False) 
 
 
 def _decode(cv2: Any, data: bytes, gray: bool) -> Images | None:
-    """Return a picture's pixels, None where it is damaged."""
-    if data.startswith(_JPEG):
-        how = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_ANYCOLOR
-        return cv2.imdecode(np.frombuffer(data, np.uint8), how)  # type: ignore[no-any-return]
-    if data.startswith(_PNG) and not _png_fits(data):
+    """Decode a picture file; None if it is damaged."""
+    if data.startswith(_JPEG_MAGIC):
+        flags = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_ANYCOLOR
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)  # type: ignore[no-any-return]
+    if data.startswith(_PNG_MAGIC) and not _png_chunks_fit(data):
         return None
     if data[:1] == b"P":
         header = netpbm.read_header(data)
         if header.is_binary:
             return netpbm.decode_binary(data, header)
-        if header.maxval > 255:  # OpenCV scales the values of a text file up to 255, and not beyond
-            how = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-            wide = cv2.imdecode(np.frombuffer(data, np.uint8), how)
-            return None if wide is None else netpbm.scale_to_bytes(wide, header.maxval)
+        if header.maxval > 255:  # OpenCV scales text files only up to a maxval of 255
+            flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+            samples = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            return None if samples is None else netpbm.scale_to_bytes(samples, header.maxval)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
-    if pixels is None and picture_kinds.is_heif(data):
-        pixels = picture_kinds.decode_heif(data)
+    if pixels is None and picture_formats.is_heif(data):
+        pixels = picture_formats.decode_heif(data)
         if pixels is None:
             raise PictureError("HEIC needs `pip install pillow-heif`, AVIF a newer OpenCV or Pillow; found neither")
     return pixels  # type: ignore[no-any-return]
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
-    """Return `(width, height)` as a picture file's header states them; None when it is no known kind of picture."""
+    """Return `(width, height)` by a picture file's header; None for an unsupported format."""
     try:
-        for start, read in _HEADERS.items():
+        for start, read in _SIZE_READERS.items():
             if data.startswith(start):
                 return read(data)
-        if picture_kinds.is_heif(data):
-            return picture_kinds.heif_size(data)
+        if picture_formats.is_heif(data):
+            return picture_formats.heif_size(data)
     except (struct.error, IndexError, ValueError):
-        pass  # a header that ends too early
+        pass  # a truncated or invalid header
     return None
 
 
@@ -149,30 +149,30 @@ def check_pixels(pixels: NDArray[Any]) -> None:
         raise PictureError(f"expected a picture, found an empty array {pixels.shape}")
 
 
-def as_pixels(picture: Picture, *, gray: bool = False) -> Images:
-    """Return a picture as a checked array: an array itself, any other as `in_order` reads it."""
-    return in_order(picture, "bgr", gray=gray)[0]
+def to_pixels(picture: Picture, *, gray: bool = False) -> Images:
+    """Return a picture as a checked array: an array unchanged, anything else as `pixels_and_order` decodes it."""
+    return pixels_and_order(picture, "bgr", gray=gray)[0]
 
 
-def in_order(picture: Picture, color: Color, *, gray: bool = False) -> tuple[Images, Color]:
-    """Return a picture as a checked array, and its channel order: an array's is `color`, any other's always BGR.
+def pixels_and_order(picture: Picture, color: Color, *, gray: bool = False) -> tuple[Images, Color]:
+    """Return a picture as a checked array, and its channel order: `color` for an array, BGR for anything else.
 
     Args:
-        picture: a `uint8` array, which is returned itself; a path; the bytes of a picture file, in any of Python's
-            types for them or in a file opened for reading; or a picture of Pillow.
+        picture: a `uint8` array, returned unchanged; a path; the bytes of a picture file, in any bytes-like type or
+            in a file opened for reading; or a Pillow image.
         color: channel order of a colour array; or `yuv420`, `nv12` for the planes of a camera's frame, which
-            `picture_kinds.from_yuv` describes and which come back as BGR.
-        gray: as `read_picture` takes it.
+            `picture_formats.yuv_to_bgr` converts to BGR.
+        gray: as in `read_picture`.
 
     Raises:
-        PictureError: no picture; or a gray array `(h, w)` that looks like YUV planes (as
-            `picture_kinds.looks_like_yuv` says). The same array as `(h, w, 1)` is taken as gray.
+        PictureError: an invalid picture; or a gray array `(h, w)` that `picture_formats.looks_like_yuv` takes for YUV
+            planes. The same array as `(h, w, 1)` is accepted as gray.
     """
     if isinstance(picture, np.ndarray):
         check_pixels(picture)
-        if color in picture_kinds.YUV_CONVERSIONS:
-            return picture_kinds.from_yuv(picture, color, opencv()), "bgr"
-        if picture.ndim == 2 and picture_kinds.looks_like_yuv(picture):
+        if color in picture_formats.YUV_CONVERSIONS:
+            return picture_formats.yuv_to_bgr(picture, color, opencv()), "bgr"
+        if picture.ndim == 2 and picture_formats.looks_like_yuv(picture):
             raise PictureError(
                 f"expected a gray picture (h, w), found {picture.shape} like a camera's YUV420 planes; "
                 f'pass color="yuv420", or the gray picture as (h, w, 1)'
@@ -180,19 +180,19 @@ def in_order(picture: Picture, color: Color, *, gray: bool = False) -> tuple[Ima
         return picture, color
     if isinstance(picture, (str, bytes, os.PathLike)):
         return read_picture(picture, gray=gray), "bgr"
-    read = picture_kinds.read_memory(picture, MAX_PIXELS)
-    return read if isinstance(read, np.ndarray) else read_picture(read, gray=gray), "bgr"
+    content = picture_formats.read_picture_object(picture, MAX_PIXELS)
+    return content if isinstance(content, np.ndarray) else read_picture(content, gray=gray), "bgr"
 
 
-def as_box(box: Box) -> tuple[int, int, int, int]:
-    """Return a box as whole pixels `(x, y, width, height)`.
+def to_box(box: Box) -> tuple[int, int, int, int]:
+    """Convert a box to whole pixels `(x, y, width, height)`.
 
     Args:
-        box: four numbers in that order, in a tuple, list or array; or a mapping with `x, y, width, height`,
-            `x, y, w, h` or `left, top, width, height`. Fractions are rounded.
+        box: four numbers in that order, in a tuple, list or array; or a mapping with the keys `x, y, width, height`,
+            `x, y, w, h` or `left, top, width, height`. Values are rounded.
 
     Raises:
-        PictureError: anything else, NaN or infinity, or a side shorter than one pixel.
+        PictureError: anything else, NaN or infinity, or a side under one pixel.
     """
     values: Any = box
     if isinstance(box, Mapping):
@@ -202,7 +202,7 @@ def as_box(box: Box) -> tuple[int, int, int, int]:
         numbers = np.asarray(values, np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
         raise PictureError(f"expected a box (x, y, width, height), found {box!r:.80}") from error
-    # 2**31: beyond any picture, and where OpenCV's integers end
+    # 2**31: OpenCV's integers have 32 bits
     if numbers.shape != (4,) or not (np.abs(numbers) < 2**31).all():
         raise PictureError(f"expected a box (x, y, width, height), found {box!r:.80}")
     x, y, width, height = (round(value) for value in numbers.tolist())
@@ -211,34 +211,34 @@ def as_box(box: Box) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def cut(pixels: Images, box: Box) -> Images:
-    """Return the part of a picture inside a box, as a view; PictureError unless the box is wholly inside it."""
-    x, y, width, height = as_box(box)
+def crop(pixels: Images, box: Box) -> Images:
+    """Crop a picture to a box, as a view; PictureError unless the box is wholly inside."""
+    x, y, width, height = to_box(box)
     rows, columns = pixels.shape[:2]
     if x < 0 or y < 0 or x + width > columns or y + height > rows:
         raise PictureError(f"expected a box inside the {columns}x{rows} picture, found {(x, y, width, height)}")
     return pixels[y : y + height, x : x + width]
 
 
-def recolor(pixels: Images, channels: int, color: Color = "bgr") -> Images:
-    """Return `(h, w, 1 | 3 | 4)` pixels as gray `(h, w, 1)`, or as RGB `(h, w, 3)` when `channels` is 3."""
+def convert_color(pixels: Images, channels: int, color: Color = "bgr") -> Images:
+    """Convert `(h, w, 1 | 3 | 4)` pixels to gray `(h, w, 1)`, or to RGB `(h, w, 3)` if `channels` is 3."""
     if color not in ("bgr", "rgb"):
         raise PictureError(f"expected colour order bgr or rgb, found {color!r}")
-    found = pixels.shape[2]
-    if found == channels and (found == 1 or color == "rgb"):
+    source_channels = pixels.shape[2]
+    if source_channels == channels and (source_channels == 1 or color == "rgb"):
         return pixels
     cv2 = opencv()
-    order = "GRAY" if found == 1 else color.upper() + ("A" if found == 4 else "")
-    wanted = "GRAY" if channels == 1 else "RGB"
-    converted = cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{order}2{wanted}"))
+    source = "GRAY" if source_channels == 1 else color.upper() + ("A" if source_channels == 4 else "")
+    target = "GRAY" if channels == 1 else "RGB"
+    converted = cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{source}2{target}"))
     return converted if channels == 3 else converted[:, :, None]  # type: ignore[no-any-return]
 
 
 def resize(pixels: Images, height: int, width: int) -> Images:
-    """Return `(h, w, C)` pixels as `(height, width, C)`: halved by averaging while twice as large, then bilinear.
+    """Resize `(h, w, C)` pixels to `(height, width, C)`: halved by area averaging while possible, then bilinear.
 
-    Every pixel counts: at less than twice the size, bilinear sampling leaves none out. OpenCV averages by halves
-    ten times as fast as by other shares. An odd row or column is left out, which moves the picture by at most 1/100.
+    Every pixel contributes: below a factor of two, bilinear sampling skips none. OpenCV averages by halves ten times
+    as fast as by other factors. An odd row or column is dropped, which shifts the picture by at most 1/100.
     """
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -250,15 +250,15 @@ def resize(pixels: Images, height: int, width: int) -> Images:
         pixels = halved.reshape(rows, columns, channels)
     if (rows, columns) == (height, width):
         return pixels
-    # A picture much longer one way than the other shrinks that way by more than two: averaged, or pixels are lost.
-    how = cv2.INTER_AREA if max(rows / height, columns / width) >= 2 else cv2.INTER_LINEAR
-    resized = cv2.resize(pixels, (width, height), interpolation=how)
+    # An elongated picture may still shrink by two or more along one axis: bilinear sampling would skip pixels.
+    interpolation = cv2.INTER_AREA if max(rows / height, columns / width) >= 2 else cv2.INTER_LINEAR
+    resized = cv2.resize(pixels, (width, height), interpolation=interpolation)
     return resized.reshape(height, width, channels)  # type: ignore[no-any-return]
 
 
-def _read(source: str | os.PathLike[str]) -> bytes:
+def _read_file(source: str | os.PathLike[str]) -> bytes:
     try:
-        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs as much as the reading
+        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - Path.open costs as much as reading
             return file.read()
     except OSError as error:
         raise PictureError(f"{source}: cannot be read ({error.strerror})") from error
@@ -266,23 +266,23 @@ def _read(source: str | os.PathLike[str]) -> bytes:
         raise PictureError(f"{str(source)!r:.80}: cannot be read ({error})") from error
 
 
-def _kind(data: bytes) -> str:
+def _describe_bytes(data: bytes) -> str:
     if not data:
         return "an empty file"
     return "text" if data[:64].isascii() and b"\0" not in data[:64] else f"{len(data)} other bytes"
 
 
-def _png(data: bytes) -> tuple[int, int]:
+def _png_size(data: bytes) -> tuple[int, int]:
     return struct.unpack_from(">II", data, 16)
 
 
-def _png_fits(data: bytes) -> bool:
-    """Return whether a PNG's chunks lie inside it.
+def _png_chunks_fit(data: bytes) -> bool:
+    """Return whether a PNG's chunks lie inside the file.
 
-    OpenCV refuses any other as well, but first makes room for what a chunk says of its length: 4 KB of file can take
-    it 4 GB and many seconds.
+    OpenCV refuses other files too, but first allocates each chunk's stated length: a file of 4 KB can cost 4 GB and
+    many seconds.
     """
-    at = len(_PNG)
+    at = len(_PNG_MAGIC)
     while at + 12 <= len(data):
         kind = data[at + 4 : at + 8]
         at += 12 + int.from_bytes(data[at : at + 4])
@@ -291,33 +291,35 @@ def _png_fits(data: bytes) -> bool:
     return False
 
 
-def _gif(data: bytes) -> tuple[int, int]:
+def _gif_size(data: bytes) -> tuple[int, int]:
     return struct.unpack_from("<HH", data, 6)
 
 
-def _bmp(data: bytes) -> tuple[int, int]:
-    old = struct.unpack_from("<I", data, 14)[0] == 12  # OS/2's header has 16-bit sizes
-    width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
-    return abs(width), abs(height)  # a negative height says that rows run downwards
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    is_os2 = struct.unpack_from("<I", data, 14)[0] == 12  # this header has 16-bit sizes
+    width, height = struct.unpack_from("<HH" if is_os2 else "<ii", data, 18)
+    return abs(width), abs(height)  # a negative height means top-down rows
 
 
-def _jpeg(data: bytes) -> tuple[int, int]:
+def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
-    for _ in range(MOST_SEGMENTS):
-        if (fill := _FILL.match(data, at)) is None:
+    for _ in range(MAX_JPEG_SEGMENTS):
+        if (fill := _JPEG_FILL_BYTES.match(data, at)) is None:
             break
         at = fill.end()
         marker, length = struct.unpack_from(">BH", data, at)
-        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or length < 2:  # none of a segment: libjpeg reads on right behind it
+        if (
+            marker < 0xC0 or 0xD0 <= marker <= 0xD9 or length < 2
+        ):  # markers without a length: libjpeg continues right after them
             break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack_from(">HH", data, at + 4)
             return width, height
         at += 1 + length
-    raise ValueError("no size where segment follows segment")
+    raise ValueError("no frame header")
 
 
-def _webp(data: bytes) -> tuple[int, int]:
+def _webp_size(data: bytes) -> tuple[int, int]:
     kind = data[12:16]
     if data[8:12] != b"WEBP" or kind not in (b"VP8 ", b"VP8L", b"VP8X"):
         raise ValueError("not a WebP file")
@@ -330,7 +332,7 @@ def _webp(data: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _tiff(data: bytes) -> tuple[int, int]:
+def _tiff_size(data: bytes) -> tuple[int, int]:
     order = "<" if data[:2] == b"II" else ">"
     directory = struct.unpack_from(order + "I", data, 4)[0]
     sizes = {}
@@ -346,20 +348,20 @@ def _tiff(data: bytes) -> tuple[int, int]:
     return sizes[256], sizes[257]
 
 
-def _netpbm(data: bytes) -> tuple[int, int]:
+def _netpbm_size(data: bytes) -> tuple[int, int]:
     header = netpbm.read_header(data)
     return header.width, header.height
 
 
-_FILL = re.compile(rb"\xff+")
-_HEADERS = {
-    _PNG: _png,
-    _JPEG: _jpeg,
-    b"BM": _bmp,
-    b"GIF87a": _gif,
-    b"GIF89a": _gif,
-    b"RIFF": _webp,
-    b"II*\0": _tiff,
-    b"MM\0*": _tiff,
-    **{f"P{kind}".encode(): _netpbm for kind in range(1, 8)},
+_JPEG_FILL_BYTES = re.compile(rb"\xff+")
+_SIZE_READERS = {
+    _PNG_MAGIC: _png_size,
+    _JPEG_MAGIC: _jpeg_size,
+    b"BM": _bmp_size,
+    b"GIF87a": _gif_size,
+    b"GIF89a": _gif_size,
+    b"RIFF": _webp_size,
+    b"II*\0": _tiff_size,
+    b"MM\0*": _tiff_size,
+    **{f"P{kind}".encode(): _netpbm_size for kind in range(1, 8)},
 }

@@ -1,4 +1,4 @@
-"""The Predictor: an exported network as one object that takes pictures and names expressions."""
+"""The Predictor: classifies the facial expressions in pictures with an exported network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,85 +16,51 @@ import numpy as np
 from feredge.errors import ArtifactError, FeredgeError, PictureError
 from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
-from feredge.inference.pictures import Box, Color, Images, Picture, as_box, in_order
-from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, cores, open_artifact, open_checked
+from feredge.inference.face import Face, PictureResult, PixelBox, to_faces
+from feredge.inference.pictures import Box, Color, Images, Picture, pixels_and_order, to_box
+from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, available_cores, open_artifact, open_checked
 
-if TYPE_CHECKING:  # imported on first need: a cold process that names one face does without both
-    from feredge.inference import faces
-    from feredge.inference.parallel import Workers
+if TYPE_CHECKING:  # imported on first need: classifying a single face in a new process needs neither
+    from feredge.inference import face_detection
+    from feredge.inference.parallel import InferencePool
 
-CHUNK = 16
-"""Pictures that one thread works on at a time: more no longer helps, and fewer leave cores idle at a batch's end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Face:
-    """What a network says of one face.
-
-    Attributes:
-        label: the likeliest class.
-        confidence: its probability, 0 to 1.
-        scores: the probability of every class, in the order of `classes`.
-        classes: the class names.
-        box: `(x, y, width, height)` in pixels of the picture, where one was found or given.
-    """
-
-    label: str
-    confidence: float
-    scores: tuple[float, ...]
-    classes: tuple[str, ...] = field(repr=False)
-    box: tuple[int, int, int, int] | None = None
-
-    @property
-    def probabilities(self) -> dict[str, float]:
-        """The probability of every class by its name."""
-        return dict(zip(self.classes, self.scores, strict=True))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        box = None if self.box is None else list(self.box)
-        return {
-            "label": self.label,
-            "confidence": self.confidence,
-            "probabilities": self.probabilities,
-            "box": box,
-        }
+CHUNK_SIZE = 16
+"""Pictures per chunk of one thread: larger chunks are no faster, and leave cores idle at the end of a batch."""
 
 
 class Predictor:
-    """An exported network: one face, many faces, or the faces in a frame.
+    """Classifies one face, a batch of faces, or the faces in a frame with an exported network.
 
-    Safe to call from many threads. After a fork the child opens the model anew on its first call. Close it, or use
-    it as a context manager, to give threads and memory back at a known time.
+    Thread-safe. After a fork the child reopens the model on its first call. Close it, or use it as a context manager,
+    to release threads and memory at a known time.
 
         predictor = Predictor()
         predictor("face.png").label
 
-    The file is opened in this process. Before its runtime sees it, its structure is checked: sizes, offsets and names
-    of a flatbuffer, operators on a list for TFLite, onnxruntime's own and neither loops nor branches for ONNX, no
-    weights in other files, cards of at most 1 MB. What is trusted is the runtime: that its kernels keep to the tensors
-    they are handed, and that the network needs no more memory and time than there are. `feredge inspect FILE` opens
-    a file of unknown origin in a process with limits.
+    The file is opened in this process. Before the runtime loads it, its structure is checked: sizes, offsets and names
+    of a flatbuffer, allowed operators only, for ONNX no control flow and no external weights, cards of at most 1 MB.
+    The runtime is trusted: that its kernels stay within their tensors, and that memory and time suffice for the
+    network. `feredge inspect FILE` opens a file of unknown origin in a process with limits.
 
     Args:
-        model: an `.onnx`, `.ort` or `.tflite` file with a feredge card inside; or an exported folder, of which
-            the first int8 file is taken (ONNX before TFLite, then the other precisions); or a name of `feredge
-            models`; or None for the network that comes with feredge. A file that a `manifest.json` beside it does
-            not name, or names with another digest, is refused.
-        threads: CPU threads for a call. None takes one for a single face and every core for a batch; a small
+        model: an `.onnx`, `.ort` or `.tflite` file with a feredge card; or an exported folder, from which an int8
+            file is chosen (ONNX before TFLite, then other precisions); or a name listed by `feredge models`; or None
+            for feredge's default network. A file that is missing from the `manifest.json` in its folder, or has
+            another digest there, is refused.
+        threads: CPU threads per call. None uses one for a single face and all cores for a batch, because a small
             network gains little from a second thread on one face.
-        providers: onnxruntime's execution providers, the first that can do an operation does it.
-        detector: what finds faces in frames: None for OpenCV's Haar cascade, the path of a YuNet file, or a
-            function as `feredge.inference.faces.Detector`.
+        providers: onnxruntime's execution providers, in order of preference.
+        detector: the face detector for frames: None for OpenCV's Haar cascade, the path of a YuNet file, or a
+            function as `feredge.inference.face_detection.Detector`.
 
     Attributes:
         path: the model file.
-        card: what the file says of itself.
+        card: the file's metadata.
         classes: class names in the order of the probabilities.
         contract: the network's input.
 
     Raises:
-        ArtifactError: no such model, a damaged one, one without a card, or one that does not do what its card says.
+        ArtifactError: a missing or damaged model, one without a card, or one whose outputs do not match its card.
     """
 
     def __init__(
@@ -104,132 +69,140 @@ class Predictor:
         *,
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
-        detector: faces.Detector | str | os.PathLike[str] | None = None,
+        detector: face_detection.Detector | str | os.PathLike[str] | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise ArtifactError(f"expected at least 1 thread, found {threads}")
         runner = open_checked(model, threads=threads or 1, providers=providers)
         self.path = runner.path
         self._threads = threads
-        self._width = threads or cores()
+        self._concurrency = threads or available_cores()
         self._providers = tuple(providers)
         self._detector = detector
-        self._opened_detector: faces.Detector | None = None
+        self._opened_detector: face_detection.Detector | None = None
         if detector is not None:
-            self._opened_detector = self.detector  # a bad file is told here, not at the first frame
-        self._workers: Workers | None = None
+            self._opened_detector = self.detector  # a bad file is an error here, not at the first frame
+        self._pool: InferencePool | None = None
         self._lock = threading.Lock()
         self._closed = False
         self.card: Card = runner.card
         self.classes: tuple[str, ...] = self.card.classes
         self.contract: InputContract = self.card.contract
         self._runner: Runner | None = runner
-        _living.add(self)
+        _predictors.add(self)
 
     def __call__(self, picture: Picture, *, box: Box | None = None, margin: float = 0.0, color: Color = "bgr") -> Face:
-        """Name the expression of one face.
+        """Classify the expression of one face.
 
         Args:
-            picture: a picture of one face, of any size: `uint8` array `(h, w)`, `(h, w, 1)` gray, `(h, w, 3)`,
-                `(h, w, 4)` with alpha last; or the path of a picture file, its bytes (also `bytearray`,
-                `memoryview`, `io.BytesIO`), or a picture of Pillow.
-            box: where the face is, in any form that `feredge.inference.pictures.as_box` takes; without one the
-                whole picture is the face.
-            margin: share by which the square around `box` is enlarged, 0.1 for 10 %.
+            picture: a face of any size: `uint8` array `(h, w)`, `(h, w, 1)` gray, `(h, w, 3)`, `(h, w, 4)` with alpha
+                last; or a picture file's path or bytes (also `bytearray`, `memoryview`, `io.BytesIO`), or a Pillow
+                image.
+            box: the face's position, in any form that `feredge.inference.pictures.to_box` accepts; None if the
+                picture is cropped to the face.
+            margin: fraction by which the square around `box` is enlarged, 0.1 for 10 %.
             color: channel order of a colour array; `yuv420` or `nv12` for a camera's planes `(h * 3/2, w)`.
 
         Raises:
-            PictureError: a picture or box that is none, or YUV planes that are not called so.
+            PictureError: an invalid picture or box, or YUV planes without their `color`.
             ArtifactError: closed, or the network failed.
         """
         runner = self._runner or self._reopen()
-        where = None
+        pixel_box = None
         if box is not None:
-            from feredge.inference import faces
+            from feredge.inference import face_detection
 
-            pixels, color = in_order(picture, color)
-            where = as_box(box)
-            picture = faces.crop(pixels, where, margin=margin)
-        rows = runner.predict(self.contract.to_tensor(picture, color=color)[None])
-        return self._faces(rows, [where])[0]
+            pixels, color = pixels_and_order(picture, color)
+            pixel_box = to_box(box)
+            picture = face_detection.crop_square(pixels, pixel_box, margin=margin)
+        probabilities = runner.predict(self.contract.to_tensor(picture, color=color)[None])
+        return self._to_faces(probabilities, [pixel_box])[0]
 
     def batch(self, pictures: Iterable[Picture], *, color: Color = "bgr") -> list[Face]:
-        """Name the expressions of many faces, each a picture of any size and kind, in their order.
+        """Classify a batch of faces, each a picture of any size and kind, in order.
 
         Raises:
-            PictureError: one of them is no picture; its place is named.
+            PictureError: an invalid picture; the message gives its index.
             ArtifactError: closed, or the network failed.
         """
         if isinstance(pictures, (str, bytes, bytearray, memoryview, io.IOBase, os.PathLike)):
             raise PictureError("expected many pictures, found one path or the bytes of one")
         pictures = list(pictures)
-        apart = not all(isinstance(picture, np.ndarray) for picture in pictures)
-        rows = self._spread(pictures, lambda part, start: self._tensor(part, start, color), apart=apart)
-        return self._faces(rows, [None] * len(pictures))
+        decode = not all(isinstance(picture, np.ndarray) for picture in pictures)
+        probabilities = self._predict_chunks(
+            pictures, lambda chunk, start: self._to_batch(chunk, start, color), prepare_in_threads=decode
+        )
+        return self._to_faces(probabilities, [None] * len(pictures))
 
     def frame(
         self, picture: Picture, *, boxes: Iterable[Box] | None = None, margin: float = 0.0, color: Color = "bgr"
     ) -> list[Face]:
-        """Find the faces in a picture, or take those in `boxes`, and name their expressions.
+        """Detect the faces in a picture, or take those at `boxes`, and classify their expressions.
 
         Args:
             picture: as for one face.
-            boxes: where the faces are; None looks for them, and gives the largest first.
-            margin: share by which the square around each box is enlarged.
+            boxes: positions of the faces; None detects them, and returns the largest first.
+            margin: fraction by which the square around each box is enlarged.
             color: channel order of a colour array.
 
         Returns:
-            One face a box; an empty list where none is found.
+            One face per box; an empty list if none is detected.
         """
-        tensors, found = self._cut(picture, boxes, margin, color)
-        return self._faces(self._spread(tensors, lambda part, _: np.stack(part)), found)
+        tensors, pixel_boxes = self._crop_faces(picture, boxes, margin, color)
+        return self._to_faces(self._predict_chunks(tensors, lambda chunk, _: np.stack(chunk)), pixel_boxes)
 
     def stream(
-        self, pictures: Iterable[Picture], *, find: bool = False, margin: float = 0.0, color: Color = "bgr"
-    ) -> Iterator[list[Face] | PictureError]:
-        """Yield what `frame` (with `find`) or the call for one face says of each picture, in their order.
+        self, pictures: Iterable[Picture], *, detect: bool = False, margin: float = 0.0, color: Color = "bgr"
+    ) -> Iterator[PictureResult]:
+        """Yield the faces in each picture, in order, or its PictureError.
 
         Made for hundreds of thousands of paths: reading, decoding and inference overlap on all threads, and only
-        a few pictures are held at a time. A picture that cannot be used yields its PictureError.
+        a few pictures are in memory at a time.
+
+        Args:
+            pictures: as for one face.
+            detect: detect the faces in each picture, as `frame` does; otherwise each picture is one face.
+            margin: fraction by which the square around each detected face is enlarged.
+            color: channel order of colour arrays.
 
         Raises:
             ArtifactError: closed, or the network failed.
         """
-        from feredge.inference.parallel import Workers
+        from feredge.inference.parallel import InferencePool
 
-        waiting = iter(pictures)
-        # Looking for faces takes a hundred times as long as naming one: a few photos must not wait in one thread.
-        size = 2 if find else 2 * CHUNK
-        chunks = iter(lambda: list(islice(waiting, size)), [])
-        with Workers(self._runners(), self._width + 1) as workers:
+        remaining = iter(pictures)
+        # Detection takes a hundred times as long as classification: small chunks keep every thread busy.
+        size = 2 if detect else 2 * CHUNK_SIZE
+        chunks = iter(lambda: list(islice(remaining, size)), [])
+        with InferencePool(self._runners(), self._concurrency + 1) as pool:
 
-            def work(chunk: list[Picture]) -> list[list[Face] | PictureError]:
-                return self._answers(chunk, find, margin, color, workers.predict)
+            def classify(chunk: list[Picture]) -> list[PictureResult]:
+                return self._classify(chunk, detect, margin, color, pool.predict)
 
-            for answers in workers.map(work, chunks):
-                yield from answers
+            for results in pool.map(classify, chunks):
+                yield from results
 
     def predict(self, batch: Images) -> Probabilities:
-        """Return probabilities, `float32 (N, classes)`, for a ready `uint8 (N, H, W, C)` batch."""
+        """Return probabilities, `float32 (N, classes)`, for a prepared `uint8 (N, H, W, C)` batch."""
         self.contract.check_batch(batch)
-        return self._spread(batch, lambda part, _: np.ascontiguousarray(part))
+        return self._predict_chunks(batch, lambda chunk, _: np.ascontiguousarray(chunk))
 
     @property
-    def detector(self) -> faces.Detector:
-        """What finds faces in frames."""
+    def detector(self) -> face_detection.Detector:
+        """The face detector for frames."""
         if self._opened_detector is None:
-            from feredge.inference import faces
+            from feredge.inference import face_detection
 
-            self._opened_detector = faces.open_detector(self._detector)
+            self._opened_detector = face_detection.open_detector(self._detector)
         return self._opened_detector
 
     def close(self) -> None:
-        """Give threads and memory back. A closed Predictor raises ArtifactError when called."""
+        """Release threads and memory. A closed Predictor raises ArtifactError when called."""
         with self._lock:
             self._closed = True
-            workers, self._workers, self._runner = self._workers, None, None
-        if workers is not None:
-            workers.close()
+            pool, self._pool, self._runner = self._pool, None, None
+        if pool is not None:
+            pool.close()
 
     def __enter__(self) -> Predictor:
         return self
@@ -240,8 +213,8 @@ class Predictor:
         self.close()
 
     def __reduce__(self) -> Any:
-        """Pickle as the way to open it again, so that it can be sent to another process."""
-        return _open_again, (str(self.path), self._threads, self._providers, self._detector)
+        """Pickle the arguments: the other process opens the model again."""
+        return _unpickle, (str(self.path), self._threads, self._providers, self._detector)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -250,17 +223,17 @@ class Predictor:
     def _open_runner(self, threads: int | None = None) -> Runner:
         runner = open_artifact(self.path, threads=threads or self._threads or 1, providers=self._providers)
         if runner.card != self.card:
-            raise ArtifactError(f"{self.path}: another model took its place")
+            raise ArtifactError(f"{self.path}: the file was replaced by another model")
         return runner
 
-    def _after_fork(self) -> None:
-        """Start afresh in a child: the parent's threads are not here, and its locks may be held for ever."""
+    def _reset_after_fork(self) -> None:
+        """Drop threads and locks of the parent: the threads do not exist here, and the lock may be held for ever."""
         import ctypes
 
-        for lost in (self._runner, self._workers):
-            # Never freed: a session's end would wait for threads that stayed in the parent.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(lost))
-        self._runner, self._workers, self._lock = None, None, threading.Lock()
+        for inherited in (self._runner, self._pool):
+            # Leaked on purpose: a session's destructor would wait for threads that exist only in the parent.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+        self._runner, self._pool, self._lock = None, None, threading.Lock()
 
     def _reopen(self) -> Runner:
         with self._lock:
@@ -269,7 +242,7 @@ class Predictor:
                 self._runner = self._open_runner()
             return self._runner
 
-    def _tensor(self, pictures: Sequence[Picture], start: int, color: Color) -> Images:
+    def _to_batch(self, pictures: Sequence[Picture], start: int, color: Color) -> Images:
         batch = np.empty((len(pictures), *self.contract.shape), np.uint8)
         for index, picture in enumerate(pictures):
             try:
@@ -278,125 +251,121 @@ class Predictor:
                 raise PictureError(f"picture {start + index}: {error}") from error
         return batch
 
-    def _cut(
+    def _crop_faces(
         self, picture: Picture, boxes: Iterable[Box] | None, margin: float, color: Color
-    ) -> tuple[list[Images], list[faces.WholeBox]]:
-        """Return the network's input for each face in a picture, and where it is."""
-        from feredge.inference import faces
+    ) -> tuple[list[Images], list[PixelBox]]:
+        """Return the network's input for each face in a picture, and its box."""
+        from feredge.inference import face_detection
 
-        pixels, color = in_order(picture, color)
+        pixels, color = pixels_and_order(picture, color)
         if boxes is None:
-            found = faces.detect(pixels, detector=self.detector, color=color)
+            pixel_boxes = face_detection.detect(pixels, detector=self.detector, color=color)
         else:
-            found = [as_box(box) for box in boxes]
-        crops = [faces.crop(pixels, box, margin=margin) for box in found]
-        return [self.contract.to_tensor(crop, color=color) for crop in crops], found
+            pixel_boxes = [to_box(box) for box in boxes]
+        crops = [face_detection.crop_square(pixels, box, margin=margin) for box in pixel_boxes]
+        return [self.contract.to_tensor(crop, color=color) for crop in crops], pixel_boxes
 
-    def answer(
-        self, pictures: Sequence[Picture], *, find: bool = False, margin: float = 0.0, color: Color = "bgr"
-    ) -> list[list[Face] | PictureError]:
-        """Return what `stream` yields, for a few pictures, in the calling thread and as one batch."""
+    def classify(
+        self, pictures: Sequence[Picture], *, detect: bool = False, margin: float = 0.0, color: Color = "bgr"
+    ) -> list[PictureResult]:
+        """Return the results of `stream` for a few pictures, run as one batch in the calling thread."""
         runner = self._runner or self._reopen()
-        return self._answers(pictures, find, margin, color, runner.predict)
+        return self._classify(pictures, detect, margin, color, runner.predict)
 
-    def _answers(
+    def _classify(
         self,
         pictures: Sequence[Picture],
-        find: bool,
+        detect: bool,
         margin: float,
         color: Color,
         predict: Callable[[Images], Probabilities],
-    ) -> list[list[Face] | PictureError]:
+    ) -> list[PictureResult]:
         tensors: list[Images] = []
-        boxes: list[faces.WholeBox | None] = []
-        counts: list[int | PictureError] = []  # faces in each picture
+        boxes: list[PixelBox | None] = []
+        face_counts: list[int | PictureError] = []  # by picture
         for picture in pictures:
             try:
-                if find:
-                    cut, found = self._cut(picture, None, margin, color)
-                    boxes += found
+                if detect:
+                    picture_tensors, picture_boxes = self._crop_faces(picture, None, margin, color)
+                    boxes += picture_boxes
                 else:
-                    cut = [self.contract.to_tensor(picture, color=color)]
+                    picture_tensors = [self.contract.to_tensor(picture, color=color)]
                     boxes.append(None)
-                tensors += cut
-                counts.append(len(cut))
+                tensors += picture_tensors
+                face_counts.append(len(picture_tensors))
             except PictureError as error:
-                counts.append(error)
-        named = iter(self._faces(predict(np.stack(tensors)), boxes) if tensors else [])
-        return [list(islice(named, count)) if isinstance(count, int) else count for count in counts]
+                face_counts.append(error)
+        faces = iter(self._to_faces(predict(np.stack(tensors)), boxes) if tensors else [])
+        return [list(islice(faces, count)) if isinstance(count, int) else count for count in face_counts]
 
-    def _spread(self, pictures: Any, prepare: Callable[[Any, int], Images], *, apart: bool = False) -> Probabilities:
+    def _predict_chunks(
+        self, pictures: Any, prepare: Callable[[Any, int], Images], *, prepare_in_threads: bool = False
+    ) -> Probabilities:
         """Prepare and run chunks, on as many threads as there are chunks and cores.
 
-        Each thread runs its chunk through a one-thread session: no core waits for another, and small networks keep
-        their activations in the core's own cache. The caller prepares one chunk after the other meanwhile: resizing
-        takes and leaves Python's lock so often that threads which do it beside each other mostly wait. With `apart`
-        each thread prepares its own chunk, as decoding files wants it.
+        Each thread runs its chunk in a single-threaded session, so that no core waits for another and the activations
+        of small networks stay in the core's own cache. By default the caller prepares the chunks one after another,
+        because threads that resize compete for Python's global lock. With `prepare_in_threads` each thread prepares
+        its own chunk, which is faster if files are decoded.
         """
         runner = self._runner or self._reopen()
         count = len(pictures)
-        size = min(CHUNK, -(-count // self._width)) or 1
+        size = min(CHUNK_SIZE, -(-count // self._concurrency)) or 1
         starts = range(0, count, size)
-        chunks = ((pictures[at : at + size], at) for at in starts)
-        if self._width == 1 or len(starts) < 2:
+        chunks = ((pictures[start : start + size], start) for start in starts)
+        if self._concurrency == 1 or len(starts) < 2:
             parts = [runner.predict(prepare(*chunk)) for chunk in chunks]
         else:
-            workers = self._workers or self._start()
+            pool = self._pool or self._open_pool()
             try:
-                if apart:
-                    parts = list(workers.map(lambda chunk: workers.predict(prepare(*chunk)), chunks))
+                if prepare_in_threads:
+                    parts = list(pool.map(lambda chunk: pool.predict(prepare(*chunk)), chunks))
                 else:
-                    parts = list(workers.map(workers.predict, (prepare(*chunk) for chunk in chunks)))
+                    parts = list(pool.map(pool.predict, (prepare(*chunk) for chunk in chunks)))
             except FeredgeError:
                 raise
             except Exception:
-                self._check_open()  # closed meanwhile by another thread, the pool takes and finishes nothing more
+                self._check_open()  # another thread may have closed the pool
                 raise
-        rows = np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
-        if rows.shape != (count, len(self.classes)):
-            raise ArtifactError(f"{self.path}: expected {(count, len(self.classes))} outputs, found {rows.shape}")
-        return rows
+        probabilities = np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
+        if probabilities.shape != (count, len(self.classes)):
+            raise ArtifactError(
+                f"{self.path}: expected {(count, len(self.classes))} outputs, found {probabilities.shape}"
+            )
+        return probabilities
 
-    def _start(self) -> Workers:
-        from feredge.inference.parallel import Workers
+    def _open_pool(self) -> InferencePool:
+        from feredge.inference.parallel import InferencePool
 
         runners = self._runners()
         with self._lock:
             self._check_open()
-            if self._workers is None:
-                self._workers = Workers(runners, self._width)
-            return self._workers
+            if self._pool is None:
+                self._pool = InferencePool(runners, self._concurrency)
+            return self._pool
 
     def _runners(self) -> list[Runner]:
-        """Return a one-thread runner for each thread; one session serves them all, an interpreter only one."""
+        """Return a single-threaded runner for each thread: one shared session, or an interpreter each."""
         runner = self._runner or self._reopen()
         if not isinstance(runner, OnnxRunner):
-            return [self._open_runner(1) for _ in range(self._width)]
-        return [runner if self._threads in (None, 1) else self._open_runner(1)] * self._width
+            return [self._open_runner(1) for _ in range(self._concurrency)]
+        return [runner if self._threads in (None, 1) else self._open_runner(1)] * self._concurrency
 
-    def _faces(self, rows: Probabilities, boxes: Sequence[faces.WholeBox | None]) -> list[Face]:
-        classes = self.classes
-        best = rows.argmax(axis=1).tolist()
-        found = []
-        for scores, index, box in zip(rows.tolist(), best, boxes, strict=True):
-            confidence = scores[index]
-            if confidence != confidence:  # argmax stops at NaN
-                raise ArtifactError(f"{self.path}: expected probabilities, found NaN")
-            found.append(Face(classes[index], confidence, tuple(scores), classes, box))
-        return found
+    def _to_faces(self, probabilities: Probabilities, boxes: Sequence[PixelBox | None]) -> list[Face]:
+        return to_faces(probabilities, boxes, self.classes, model=self.path)
 
 
-def _open_again(path: str, threads: int | None, providers: tuple[str, ...], detector: Any) -> Predictor:
+def _unpickle(path: str, threads: int | None, providers: tuple[str, ...], detector: Any) -> Predictor:
     return Predictor(path, threads=threads, providers=providers, detector=detector)
 
 
-_living: weakref.WeakSet[Predictor] = weakref.WeakSet()
+_predictors: weakref.WeakSet[Predictor] = weakref.WeakSet()
 
 
-def _forked() -> None:
-    for predictor in list(_living):
-        predictor._after_fork()
+def _reset_predictors() -> None:
+    for predictor in list(_predictors):
+        predictor._reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_reset_predictors)

@@ -1,4 +1,4 @@
-"""Runners: one class a runtime, all behind `predict(batch)`. Native libraries are imported when first needed."""
+"""Runners: one class per runtime with `predict(batch)`. Native libraries are imported on first use."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import files
 from feredge.errors import ArtifactError, one_line
 from feredge.inference import model_zoo
-from feredge.inference.artifact import MANIFEST_FILE, Card, Entry, Manifest, finish_swap, read_card
+from feredge.inference.artifact import MANIFEST_FILE, Card, Entry, Manifest, check_digest, finish_swap, read_card
 from feredge.inference.contract import Images
-from feredge.inference.tflite import TFLiteGraph, litert, litert_interpreter
+from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
 
 Probabilities = NDArray[np.float32]
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "nano.int8.onnx"
-"""The network that comes with feredge."""
+"""The default network, part of the package."""
 
 
 class Runner(Protocol):
-    """Anything that turns a batch of images into class probabilities."""
+    """A loaded model that maps a batch of images to class probabilities."""
 
     card: Card
 
@@ -65,10 +64,10 @@ class OnnxRunner:
 
 
 class LiteRTRunner:
-    """A `.tflite` file in LiteRT, by XNNPACK's kernels or, without `xnnpack`, the reference ones."""
+    """A `.tflite` file in LiteRT, with the XNNPACK delegate or, without `xnnpack`, the built-in kernels."""
 
     def __init__(self, path: Path, *, threads: int = 1, xnnpack: bool = True) -> None:
-        litert(path)  # what is missing is told before what may be wrong with the file
+        import_litert(path)  # a missing package is reported before a bad file
         self.card = read_card(path)
         self.path = path
         self._lock = threading.Lock()
@@ -78,8 +77,8 @@ class LiteRTRunner:
             raise ArtifactError(f"{path}: LiteRT cannot load it ({one_line(error)})") from error
 
     def predict(self, batch: Images) -> Probabilities:
-        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`; integer outputs are scaled back."""
-        with self._lock:  # an interpreter holds one input and one output
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`; integer outputs are dequantized."""
+        with self._lock:  # an interpreter has one input and one output tensor
             try:
                 return self._graph.run(batch)
             except (ValueError, RuntimeError) as error:
@@ -87,7 +86,7 @@ class LiteRTRunner:
 
 
 class OpenCVRunner:
-    """An `.onnx` file in OpenCV's DNN module, which takes float32 whatever the file says, and has integers its way."""
+    """An `.onnx` file in OpenCV's DNN module, which takes float32 inputs and has int8 kernels of its own."""
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
@@ -103,7 +102,7 @@ class OpenCVRunner:
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
         rows: list[NDArray[Any]] = []
-        for image in batch:  # one by one: of several, int8 networks answer wrongly, and otherwise each time
+        for image in batch:  # batch 1: int8 results are wrong and not deterministic for larger batches
             try:
                 self._net.setInput(image[None].astype(np.float32))
                 rows.append(self._net.forward().reshape(-1))
@@ -113,13 +112,13 @@ class OpenCVRunner:
 
 
 def _last_line(error: BaseException) -> str:
-    """Return the last of OpenCV's many lines, which names the reason."""
+    """Return the last line of OpenCV's message, which names the reason."""
     lines = str(error).strip().splitlines()
     return lines[-1][:200] if lines else type(error).__name__
 
 
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
+def available_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
     # macOS and Windows have no sched_getaffinity
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -131,17 +130,17 @@ def onnx_session(
     providers: Sequence[str] = ("CPUExecutionProvider",),
     optimize: bool = True,
 ) -> Any:
-    """Open a file, or its bytes, in onnxruntime, which raises its own kinds of error for a bad one.
+    """Open a file, or its bytes, in onnxruntime, whose own exceptions are passed on.
 
     Raises:
-        ArtifactError: providers that are not there.
+        ArtifactError: unavailable providers.
     """
-    # onnxruntime reports to its maker by default, and only this, before the import, prevents it.
+    # onnxruntime sends telemetry by default; only this variable, set before the import, prevents it.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     missing = set(providers) - set(onnxruntime.get_available_providers())
-    if missing:  # onnxruntime would warn, and run elsewhere
+    if missing:  # onnxruntime would only warn, and use another provider
         raise ArtifactError(
             f"expected providers among {', '.join(onnxruntime.get_available_providers())}, "
             f"found {', '.join(sorted(missing))}"
@@ -158,7 +157,7 @@ def onnx_session(
 def open_artifact(
     path: str | os.PathLike[str], *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
 ) -> OnnxRunner | LiteRTRunner:
-    """Load a model file into the runtime for its suffix. `providers` are onnxruntime's.
+    """Load a model file in the runtime for its suffix. `providers` are onnxruntime's.
 
     Raises:
         ArtifactError: a missing or damaged file, an unknown suffix, or a file without a feredge card.
@@ -176,74 +175,74 @@ def open_artifact(
 def open_checked(
     model: str | os.PathLike[str] | None, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
 ) -> OnnxRunner | LiteRTRunner:
-    """Open what `find_model` finds, and run one gray picture through it.
+    """Open the model found by `find_model`, and check its outputs on one gray picture.
 
     Raises:
-        ArtifactError: no such model, a damaged one, one that does not fit the manifest beside it, or one whose
-            answer is not what its card promises: other labels, logits in place of probabilities, NaN.
+        ArtifactError: a missing or damaged model, one that does not match its manifest, or one whose outputs do not
+            match its card: another number of classes, logits instead of probabilities, NaN.
     """
     path = find_model(model)
     runner = open_artifact(path, threads=threads, providers=providers)
-    entry = _entry(path)
+    entry = _find_entry(path)
     if entry is not None and entry.card != runner.card:
-        raise ArtifactError(f"{path}: expected the card that {MANIFEST_FILE} shows, found another card in the file")
+        raise ArtifactError(f"{path}: expected the card in {MANIFEST_FILE}, found another card in the file")
     contract, classes = runner.card.contract, len(runner.card.classes)
-    rows = runner.predict(np.full((1, *contract.shape), 128, np.uint8))
-    if rows.shape != (1, classes) or rows.dtype != np.float32:
+    probabilities = runner.predict(np.full((1, *contract.shape), 128, np.uint8))
+    if probabilities.shape != (1, classes) or probabilities.dtype != np.float32:
         raise ArtifactError(
-            f"{path}: expected float32 (1, {classes}) as its card says, found {rows.dtype} {rows.shape}"
+            f"{path}: expected float32 (1, {classes}) by its card, found {probabilities.dtype} {probabilities.shape}"
         )
-    # 0.05: integer probabilities move in steps of 1/256, and each of the classes may be half a step off
-    if not (rows.min() >= 0 and abs(float(rows.sum()) - 1) <= 0.05):
-        raise ArtifactError(f"{path}: expected probabilities that sum to 1, found {rows[0].tolist()!s:.80}")
+    # 0.05: integer probabilities are multiples of 1/256, and each class may be off by half a step
+    if not (probabilities.min() >= 0 and abs(float(probabilities.sum()) - 1) <= 0.05):
+        raise ArtifactError(f"{path}: expected probabilities that sum to 1, found {probabilities[0].tolist()!s:.80}")
     return runner
 
 
 def find_model(model: str | os.PathLike[str] | None) -> Path:
-    """Return the model file that `model` means, after holding it against the manifest beside it, if there is one.
+    """Resolve `model` to a model file, and check it against the manifest in its folder, if there is one.
 
     Args:
-        model: a file; a folder with a manifest, or a run folder, of which the first ONNX file of the smallest
-            precision is taken, and a TFLite file only without any; the name of a reference model where no such file
-            or folder is; None for the network that comes with feredge.
+        model: a file; a folder with a manifest or a run folder, from which an ONNX file is preferred to TFLite, then
+            int8 to other precisions; the name of a reference model if no such path exists; None for the default
+            network.
 
     Raises:
-        ArtifactError: no such file, no manifest in the folder, or a file that does not fit its manifest.
+        ArtifactError: no such file, no manifest in the folder, or a file that does not match its manifest.
     """
     path = DEFAULT_MODEL if model is None else Path(model)
     finish_swap(path)
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
-        if (named := model_zoo.models().get(str(model))) is None:
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
+        if (reference_model := model_zoo.models().get(str(model))) is None:
             missing = "it comes with an installed feredge" if model is None else "or a name of `feredge models`"
             raise ArtifactError(f"{path}: expected a model file, {missing}")
-        path = named
+        path = reference_model
     if path.is_dir():
         finish_swap(path / "artifacts")
         folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
-        entries = sorted(Manifest.read(folder, check=False).entries, key=_liked)
+        entries = sorted(Manifest.read(folder, check=False).entries, key=_preference)
         if not entries:
             raise ArtifactError(f"{folder / MANIFEST_FILE}: expected artifacts, found none")
         path = folder / entries[0].file
     if not path.is_file():
         raise ArtifactError(f"{path}: expected a model file, found none")
-    entry = _entry(path)
-    if entry is not None and (found := files.sha256(path)) != entry.sha256:
-        raise ArtifactError(f"{path}: expected SHA-256 {entry.sha256[:12]}, found {found[:12]}")
+    entry = _find_entry(path)
+    if entry is not None:
+        check_digest(path, entry.sha256)
     return path
 
 
-def _entry(path: Path) -> Entry | None:
-    """Return what the manifest beside a file says of it; None without a manifest."""
+def _find_entry(path: Path) -> Entry | None:
+    """Return a file's entry in the manifest of its folder; None without a manifest."""
     if not (path.parent / MANIFEST_FILE).is_file():
         return None
     for entry in Manifest.read(path.parent, check=False).entries:
         if entry.file == path.name:
             return entry
-    raise ArtifactError(f"{path}: expected a file that {MANIFEST_FILE} beside it names, found another")
+    raise ArtifactError(f"{path}: expected a file that {MANIFEST_FILE} lists, found another")
 
 
-_PREFERRED = ("int8", "dynamic-int8", "float16", "int16x8", "float32")
+_PRECISION_PREFERENCE = ("int8", "dynamic-int8", "float16", "int16x8", "float32")
 
 
-def _liked(entry: Entry) -> tuple[bool, int]:
-    return entry.format == "tflite", _PREFERRED.index(entry.card.precision)
+def _preference(entry: Entry) -> tuple[bool, int]:
+    return entry.format == "tflite", _PRECISION_PREFERENCE.index(entry.card.precision)

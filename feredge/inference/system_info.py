@@ -1,42 +1,42 @@
-"""What Linux says of a machine in /proc and /sys. Other systems say nothing: empty texts, no fields."""
+"""Machine information from Linux's /proc and /sys. Elsewhere the results are empty: no text, no fields."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-SYS = Path("/sys")
-CPU = Path("/proc/cpuinfo")
-MEMORY = Path("/proc/meminfo")
+SYS_PATH = Path("/sys")
+CPUINFO_PATH = Path("/proc/cpuinfo")
+MEMINFO_PATH = Path("/proc/meminfo")
 
 
-def text(path: Path) -> str:
-    """Return a small file's text without its ends; nothing where it cannot be read."""
+def read_text(path: Path) -> str:
+    """Return a small file's stripped text; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
         return ""
 
 
-def fields(path: Path) -> dict[str, str]:
-    """Return the values of lines `name: value`; of a name that comes again, as in CPU for each core, the first."""
-    found: dict[str, str] = {}
-    for key, _, value in (line.partition(":") for line in text(path).splitlines() if line):
-        found.setdefault(key.strip(), value.strip())
-    return found
+def read_fields(path: Path) -> dict[str, str]:
+    """Return the values of `name: value` lines by name; the first of a repeated name (CPUINFO_PATH: the first core)."""
+    values: dict[str, str] = {}
+    for key, _, value in (line.partition(":") for line in read_text(path).splitlines() if line):
+        values.setdefault(key.strip(), value.strip())
+    return values
 
 
-def sizes(path: Path) -> dict[str, int]:
-    """Return the fields that are in kB, in bytes."""
-    found = ((name, value.partition(" ")) for name, value in fields(path).items())
-    return {name: int(number) << 10 for name, (number, _, unit) in found if unit == "kB"}
+def read_sizes(path: Path) -> dict[str, int]:
+    """Return the fields given in kB, converted to bytes."""
+    values = ((name, value.partition(" ")) for name, value in read_fields(path).items())
+    return {name: int(number) << 10 for name, (number, _, unit) in values if unit == "kB"}
 
 
 def cpu_flags() -> set[str]:
-    """Return the first core's instruction sets, as x86 or Arm names them."""
-    cpu = fields(CPU)
+    """Return the first core's instruction set flags: `flags` on x86, `Features` on Arm."""
+    cpu = read_fields(CPUINFO_PATH)
     return set(f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split())
 
 
-def governor(sys: Path = SYS) -> str:
-    """Return what sets the first core's frequency."""
-    return text(sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor")
+def frequency_governor(sys: Path = SYS_PATH) -> str:
+    """Return the first core's frequency scaling governor."""
+    return read_text(sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor")

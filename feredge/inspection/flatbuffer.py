@@ -141,5 +141,5 @@ def open_whole(model: bytes) -> Any:
 def dequantized(interpreter: Any, index: int) -> NDArray[np.float32]:
     """Return a tensor's values as real numbers."""
     detail = next(item for item in interpreter.get_tensor_details() if item["index"] == index)
-    values = tflite.dequantized(interpreter.get_tensor(index), *detail["quantization"])
+    values = tflite.dequantize(interpreter.get_tensor(index), *detail["quantization"])
     return values.astype(np.float32)  # type: ignore[no-any-return]

@@ -22,7 +22,7 @@ from feredge import files
 from feredge.data.drawn import drawn
 from feredge.data.drawn_face import FACE_SIZE
 from feredge.errors import ArtifactError, one_line
-from feredge.inference.artifact import PROBES_FILE, Manifest, check_bytes
+from feredge.inference.artifact import PROBES_FILE, Manifest, check_digest
 from feredge.inference.contract import Images, InputContract
 from feredge.inference.runtimes import Probabilities, Runner, open_artifact
 
@@ -165,7 +165,7 @@ def add_probes(folder: Path, manifest: Manifest) -> Manifest:
     """
     answers = {}
     for entry in manifest.entries:
-        check_bytes(folder / entry.file, entry.sha256)
+        check_digest(folder / entry.file, entry.sha256)
         answers[entry.file] = probe_answers(open_artifact(folder / entry.file))
     path = folder / PROBES_FILE
     with files.replacing(path) as temporary:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
-from feredge.inference.artifact import PROBES_FILE, Entry, Manifest, check_bytes
+from feredge.inference.artifact import PROBES_FILE, Entry, Manifest, check_digest
 from feredge.inference.runtimes import Probabilities, open_checked
 from feredge.inspection.child import Child
 from feredge.inspection.probes import answer_bound, compare_answers, probe_answers, read_probes
@@ -58,7 +58,7 @@ def _stored_answers(folder: Path, manifest: Manifest) -> dict[str, Probabilities
     path = folder / PROBES_FILE
     if not manifest.probes:
         raise ArtifactError(f"{path}: expected stored answers, found a manifest without; `feredge export` adds them")
-    check_bytes(path, manifest.probes)
+    check_digest(path, manifest.probes)
     return read_probes(path, {entry.file: len(entry.card.classes) for entry in manifest.entries})
 
 
@@ -66,7 +66,7 @@ def _check_file(child: Child, folder: Path, entry: Entry, stored: Probabilities 
     path = folder / entry.file
     answers = None if stored is None else stored.tolist()
     try:
-        check_bytes(path, entry.sha256)
+        check_digest(path, entry.sha256)
         child.call(_open_and_check, path, folder=folder, file=entry.file, answers=answers)
     except FeredgeError as error:
         return FileCheck(entry.file, entry.sha256, str(error))

@@ -1,1 +1,1 @@
-"""Naming the expressions in many pictures, or along a video: lists, resumable tables, tracks, drawings."""
+"""Classification of many pictures and of videos: picture lists, resumable tables, face tracking, annotations."""

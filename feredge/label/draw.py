@@ -1,4 +1,4 @@
-"""Drawing what was found into a picture."""
+"""Annotated pictures: boxes, labels and confidences."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from feredge import files
 from feredge.errors import PictureError
+from feredge.inference.face import Face, PictureResult
 from feredge.inference.pictures import Images, opencv, read_picture
-from feredge.inference.predictor import Face
 
-SMALLEST = 240  # pixels of the longer side below which a picture is enlarged, so that text can be read
-WRITABLE = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-COLOURS = (  # BGR, told apart also by the commonest colour-blind eyes (Okabe and Ito, 2008)
+MIN_LONGER_SIDE = 240  # pixels; smaller pictures are enlarged for legible text
+WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+LABEL_COLORS = (  # BGR, distinguishable with colour blindness (Okabe and Ito, 2008)
     (0, 94, 213),
     (115, 158, 0),
     (167, 121, 204),
@@ -28,42 +28,42 @@ COLOURS = (  # BGR, told apart also by the commonest colour-blind eyes (Okabe an
 
 
 def annotate(pixels: Images, faces: Iterable[Face]) -> Images:
-    """Return a BGR copy, `uint8 (h, w, 3)`, with each face's box, label and confidence.
+    """Return an annotated BGR copy, `uint8 (h, w, 3)`, with each face's box, label and confidence.
 
-    A face without a box is the whole picture. Pictures smaller than 240 pixels are enlarged.
+    A face without a box is the full picture. Pictures smaller than MIN_LONGER_SIDE are enlarged.
     """
     cv2 = opencv()
     gray = pixels.ndim == 2 or pixels.shape[2] == 1
     picture = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if gray else np.ascontiguousarray(pixels[:, :, :3]).copy()
-    scale = max(1, -(-SMALLEST // max(picture.shape[:2])))
+    scale = max(1, -(-MIN_LONGER_SIDE // max(picture.shape[:2])))
     if scale > 1:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     rows, columns = picture.shape[:2]
     line = max(1, round(max(rows, columns) / 400))
     for face in faces:
         x, y, width, height = (value * scale for value in face.box or (0, 0, columns // scale, rows // scale))
-        colour = COLOURS[face.classes.index(face.label) % len(COLOURS)]
+        colour = LABEL_COLORS[face.classes.index(face.label) % len(LABEL_COLORS)]
         cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), colour, line)
-        _write(picture, f"{face.label} {face.confidence:.0%}", x, y, line, colour)
+        _draw_label(picture, f"{face.label} {face.confidence:.0%}", x, y, line, colour)
     return picture  # type: ignore[no-any-return]
 
 
-def _write(picture: Any, text: str, x: int, y: int, line: int, colour: tuple[int, int, int]) -> None:
-    """Write on a filled strip above the box, or inside it at the picture's upper border."""
+def _draw_label(picture: Any, text: str, x: int, y: int, line: int, colour: tuple[int, int, int]) -> None:
+    """Draw text on a filled background above the box, or inside it at the picture's upper border."""
     cv2 = opencv()
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * line + 0.1
-    (width, height), below = cv2.getTextSize(text, font, size, line)
+    (width, height), baseline = cv2.getTextSize(text, font, size, line)
     x = max(0, min(x, picture.shape[1] - width))
-    bottom = y if y >= height + 2 * below else y + height + 2 * below
-    cv2.rectangle(picture, (x, bottom - height - 2 * below), (x + width, bottom), colour, cv2.FILLED)
-    cv2.putText(picture, text, (x, bottom - below), font, size, (0, 0, 0), line, cv2.LINE_AA)
+    bottom = y if y >= height + 2 * baseline else y + height + 2 * baseline
+    cv2.rectangle(picture, (x, bottom - height - 2 * baseline), (x + width, bottom), colour, cv2.FILLED)
+    cv2.putText(picture, text, (x, bottom - baseline), font, size, (0, 0, 0), line, cv2.LINE_AA)
 
 
-class Folder:
-    """Writes annotated copies of pictures into a folder, named as the pictures are below their common folder.
+class AnnotatedFolder:
+    """Writes annotated copies of pictures into a folder, with their paths relative to their common folder.
 
     Raises:
-        PictureError: a copy would come into a folder of pictures, and could take the place of one; or `path` is a file.
+        PictureError: a copy could overwrite a picture, because it goes into a folder of pictures; or `path` is a file.
     """
 
     def __init__(self, path: Path, pictures: Sequence[str]) -> None:
@@ -72,19 +72,19 @@ class Folder:
         self.path = path
         folders = {os.path.dirname(os.path.abspath(picture)) for picture in pictures}  # noqa: PTH100, PTH120
         self._common = os.path.commonpath(folders)
-        places = {path.joinpath(os.path.relpath(folder, self._common)).resolve() for folder in folders}
+        targets = {path.joinpath(os.path.relpath(folder, self._common)).resolve() for folder in folders}
         for folder in map(Path, folders):
-            if folder.resolve() in places:
-                raise PictureError(f"{path}: expected another folder, copies would come into {folder}, beside pictures")
+            if folder.resolve() in targets:
+                raise PictureError(f"{path}: expected another folder, copies would go into {folder} among the pictures")
 
-    def add(self, picture: str, answer: list[Face] | PictureError) -> None:
-        """Write the copy of one picture, if it could be read."""
-        if isinstance(answer, PictureError):
+    def add(self, picture: str, result: PictureResult) -> None:
+        """Write the copy of one picture, unless its result is an error."""
+        if isinstance(result, PictureError):
             return
         cv2 = opencv()
         target = self.path / os.path.relpath(picture, self._common)
-        if target.suffix.lower() not in WRITABLE:
+        if target.suffix.lower() not in WRITABLE_SUFFIXES:
             target = target.with_name(target.name + ".png")
         files.write_bytes(
-            target, cv2.imencode(target.suffix.lower(), annotate(read_picture(picture), answer))[1].tobytes()
+            target, cv2.imencode(target.suffix.lower(), annotate(read_picture(picture), result))[1].tobytes()
         )

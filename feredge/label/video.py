@@ -1,4 +1,4 @@
-"""Naming the expressions along a video file, or what a camera sees."""
+"""Decoding of video files, network streams and cameras in a thread."""
 
 from __future__ import annotations
 
@@ -6,181 +6,123 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from feredge.errors import PictureError
 from feredge.inference.pictures import Images, opencv
-from feredge.inference.predictor import Predictor
-from feredge.label.track import Tracked, Tracker
 
-USUAL_RATE = 25.0  # frames a second, where a source does not say
-AHEAD = 4  # frames decoded while one is worked on
-LONGEST_BLIND = 1.0  # seconds without a look, however slow looking is
-MAX_DAMAGED_PACKETS = 300  # in a row, behind which no frame is looked for: ten seconds of a usual video
-RECONNECT_SECONDS = 30.0  # a router that restarts takes no longer
-MAX_RETRY_WAIT = 5.0  # seconds between two tries
+DEFAULT_FRAME_RATE = 25.0  # frames per second, if a source states none
+FRAME_QUEUE_SIZE = 4  # frames decoded in advance
+MAX_DAMAGED_PACKETS = 300  # in a row, after which decoding stops: ten seconds of a usual video
+RECONNECT_SECONDS = 30.0  # enough for a router to restart
+MAX_RETRY_SECONDS = 5.0  # between two attempts to reconnect
 NETWORK_TIMEOUT_MS = 10_000
-CLOSE_SECONDS = 2.0  # that a stream has to end when nobody reads it any more
+CLOSE_TIMEOUT_SECONDS = 2.0  # for a stream's decoder thread to end
 
-Notice = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame: when it is shown, what it shows, and who is in it.
-
-    Attributes:
-        index: its place in the video, from 0.
-        time: seconds from the start.
-        pixels: `uint8 (h, w, 3)` BGR.
-        faces: numbered and calmed; those of the last look where this frame was skipped.
-        looked: whether faces were looked for in this frame.
-    """
-
-    index: int
-    time: float
-    pixels: Images
-    faces: tuple[Tracked, ...]
-    looked: bool
-
-
-class Every:
-    """Look into every n-th frame."""
-
-    def __init__(self, n: int = 1) -> None:
-        self.n = n
-
-    def __call__(self, index: int, shown: float) -> bool:
-        """Say whether to look into the frame that is shown at `shown` seconds."""
-        return index % self.n == 0
-
-
-class HoldRate:
-    """Look into a frame only while the work keeps up with the video, and at least once a second.
-
-    `clock` gives seconds; its first call is the start of the video.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._start: float | None = None
-        self._last = -LONGEST_BLIND
-
-    def __call__(self, index: int, shown: float) -> bool:
-        """Say whether to look into the frame that is shown at `shown` seconds."""
-        now = self._clock()
-        if self._start is None:
-            self._start = now - shown
-        late = now - self._start > shown
-        if late and shown - self._last < LONGEST_BLIND:
-            return False
-        self._last = shown
-        return True
+Notify = Callable[[str], None]
 
 
 class Video:
-    """A video file, a stream's address or a camera's number, opened for reading.
+    """A video file, network stream or camera, opened for reading.
 
     Attributes:
-        rate: frames a second; of a variable rate an average, where the file says one.
-        duration: seconds that a file says it lasts, 0 where it does not say.
-        count: frames in that time at `rate`, 0 where the file does not say. An estimate: see `duration`.
-        live: a camera or a stream without an end, of which frames that come too fast are dropped.
-        damaged: packets so far that could not be decoded, with good frames behind them.
-        lost: whether a stream broke off and did not come back.
+        frame_rate: nominal frames per second; the average of a variable rate.
+        duration: seconds by the file's header, 0 if it states none.
+        frame_count: frames by the file's header, 0 if it states none. An estimate.
+        live: whether it is a camera or an endless stream; frames that arrive too fast are dropped.
+        damaged: packets so far that could not be decoded, followed by good frames.
+        lost: whether a stream was interrupted and could not be reopened.
 
     Raises:
         PictureError: OpenCV cannot open it.
     """
 
     def __init__(
-        self, source: str | Path | int, *, reconnect: float = RECONNECT_SECONDS, notice: Notice | None = None
+        self, source: str | Path | int, *, reconnect: float = RECONNECT_SECONDS, notify: Notify | None = None
     ) -> None:
-        """Open it.
+        """Open a video.
 
         Args:
-            source: a file, a stream's address (http, rtsp, ...) or a camera's number.
-            reconnect: seconds for which a live stream that broke off is tried again.
-            notice: called from another thread with a line on such a stream.
+            source: a file, a stream's address (http, rtsp, ...) or a camera's index.
+            reconnect: seconds for which an interrupted live stream is reopened.
+            notify: called from another thread with a message about such a stream.
         """
         cv2 = opencv()
         self.source = source if isinstance(source, int) else str(source)
-        self._reconnect, self._notice = reconnect, notice or (lambda _: None)
+        self._reconnect, self._notify = reconnect, notify or (lambda _: None)
         self._capture = _open(self.source)
         if not self._capture.isOpened():
-            what = "a camera" if isinstance(source, int) else "a video"
-            raise PictureError(f"{source}: expected {what} that OpenCV can read, found none")
-        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.rate = rate if 1 <= rate <= 1000 else USUAL_RATE
+            kind = "a camera" if isinstance(source, int) else "a video"
+            raise PictureError(f"{source}: expected {kind} that OpenCV can read, found none")
+        frame_rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.frame_rate = frame_rate if 1 <= frame_rate <= 1000 else DEFAULT_FRAME_RATE
         count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self._is_stream = _is_address(self.source) and not count  # a file that a web server has says how long it is
+        self._is_stream = _is_address(self.source) and not count  # a file on a web server has a length
         self.live = isinstance(source, int) or self._is_stream
-        self.count = 0 if self.live else count
-        self.duration = self.count / self.rate
+        self.frame_count = 0 if self.live else count
+        self.duration = self.frame_count / self.frame_rate
         self.damaged = 0
         self.lost = False
 
     def frames(self) -> Generator[tuple[int, float, Images], None, None]:
-        """Yield `(index, seconds, pixels)`, decoded a few frames ahead in a thread of its own."""
-        ready: queue.Queue[tuple[int, float, Images] | None] = queue.Queue(AHEAD)
+        """Yield `(index, seconds, pixels)`, decoded a few frames in advance in another thread."""
+        frame_queue: queue.Queue[tuple[int, float, Images] | None] = queue.Queue(FRAME_QUEUE_SIZE)
         stop = threading.Event()
-        # A thread in native code aborts an interpreter that ends without it; a stream's may wait for a silent network.
-        reader = threading.Thread(target=self._read, args=(ready, stop), daemon=self._is_stream)
+        # A running decoder thread aborts the interpreter at exit; a stream's may be blocked in a network read.
+        reader = threading.Thread(target=self._read, args=(frame_queue, stop), daemon=self._is_stream)
         try:
-            reader.start()  # inside: a signal while the thread starts must stop it as well
-            while (frame := ready.get()) is not None:
+            reader.start()  # inside `try`: a signal during the start must stop the thread too
+            while (frame := frame_queue.get()) is not None:
                 yield frame
         finally:
             stop.set()
-            # It may wait for a place; or for a silent network, and closes the stream itself when that times out.
-            deadline = time.monotonic() + CLOSE_SECONDS
+            # It may wait for a free place in the queue; or for the network, and closes the stream when that times out.
+            deadline = time.monotonic() + CLOSE_TIMEOUT_SECONDS
             while reader.is_alive() and not (self._is_stream and time.monotonic() > deadline):
-                _drain(ready)
+                _drain(frame_queue)
                 reader.join(0.01)
 
-    def _read(self, ready: queue.Queue[Any], stop: threading.Event) -> None:
-        index, shown, failed = 0, 0.0, 0
+    def _read(self, frame_queue: queue.Queue[Any], stop: threading.Event) -> None:
+        index, frame_time, failed = 0, 0.0, 0
         start = last = time.monotonic()
         try:
             while not stop.is_set():
-                pixels = self._next()
+                pixels = self._decode()
                 if pixels is None:
                     failed += 1
                     if not self._is_stream:
                         if self.live or failed > MAX_DAMAGED_PACKETS:
                             break
-                    elif failed > 1:  # a single one was damaged
+                    elif failed > 1:  # a single failure is a damaged packet
                         if failed == 2 and self._reconnect > 0:
-                            text = f"broke off after {last - start:.1f} s, tried again for {self._reconnect:g} s"
-                            self._notice(f"{self.source}: {text}")
+                            text = f"interrupted after {last - start:.1f} s, reconnecting for {self._reconnect:g} s"
+                            self._notify(f"{self.source}: {text}")
                         if not self._reopen(stop, last):
                             break
                     continue
                 if failed > 1 and self._is_stream:
-                    self._notice(f"{self.source}: goes on")
-                else:  # the packets before were damaged, a frame each
+                    self._notify(f"{self.source}: reconnected")
+                else:  # each failed packet was a damaged frame
                     self.damaged, index = self.damaged + failed, index + failed
                 failed, last = 0, time.monotonic()
                 if self.live:
-                    shown = last - start
-                    if ready.full():
-                        _drain(ready)  # what a camera sees now counts, not what it saw
+                    frame_time = last - start
+                    if frame_queue.full():
+                        _drain(frame_queue)  # prefer the newest frame
                 else:
-                    # After a read, OpenCV gives the time of the frame just read; 0 where the file has no times.
-                    stated = self._capture.get(opencv().CAP_PROP_POS_MSEC) / 1000
-                    shown = max(shown, stated if stated > 0 else index / self.rate)
-                ready.put((index, shown, pixels))
+                    # After a read, OpenCV returns that frame's time; 0 if the file has no timestamps.
+                    stated_seconds = self._capture.get(opencv().CAP_PROP_POS_MSEC) / 1000
+                    frame_time = max(frame_time, stated_seconds if stated_seconds > 0 else index / self.frame_rate)
+                frame_queue.put((index, frame_time, pixels))
                 index += 1
         finally:
             self._capture.release()
             if not stop.is_set():
-                ready.put(None)
+                frame_queue.put(None)
 
-    def _next(self) -> Images | None:
-        """Return the next frame; None at the end, and of a packet that cannot be decoded."""
+    def _decode(self) -> Images | None:
+        """Return the next frame; None at the end, and for a packet that cannot be decoded."""
         try:
             good, pixels = self._capture.read()
         except opencv().error:
@@ -188,14 +130,16 @@ class Video:
         return pixels if good else None
 
     def _reopen(self, stop: threading.Event, last: float) -> bool:
-        """Open a stream again that gave its last frame at `last` (monotonic); False if that, or `stop`, is too late."""
+        """Reopen a stream whose last frame came at `last` (monotonic time); False after the timeout or `stop`."""
         self._capture.release()
-        wait = 0.5
-        while (left := last + self._reconnect - time.monotonic()) > 0 and not stop.wait(min(wait, left)):
+        backoff_seconds = 0.5
+        while (remaining := last + self._reconnect - time.monotonic()) > 0 and not stop.wait(
+            min(backoff_seconds, remaining)
+        ):
             self._capture = _open(self.source)
             if self._capture.isOpened():
                 return True
-            wait = min(2 * wait, MAX_RETRY_WAIT)
+            backoff_seconds = min(2 * backoff_seconds, MAX_RETRY_SECONDS)
         self.lost = not stop.is_set()
         return False
 
@@ -206,53 +150,24 @@ def _is_address(source: str | int) -> bool:
 
 
 def _open(source: str | int) -> Any:
-    """Return OpenCV's capture of a source; of a network's, one that waits no longer than NETWORK_TIMEOUT_MS."""
+    """Open a source in OpenCV; a network source with timeouts of NETWORK_TIMEOUT_MS."""
     cv2 = opencv()
     if _is_address(source):
-        limits = [
+        timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             NETWORK_TIMEOUT_MS,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
             NETWORK_TIMEOUT_MS,
         ]
-        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts)
         if capture.isOpened():
             return capture
     return cv2.VideoCapture(source)
 
 
-def watch(
-    predictor: Predictor,
-    video: Video,
-    *,
-    find: bool = True,
-    margin: float = 0.0,
-    tracker: Tracker | None = None,
-    pace: Callable[[int, float], bool] | None = None,
-) -> Generator[Frame, None, None]:
-    """Yield a video's frames with the faces in them.
-
-    Args:
-        predictor: what names them.
-        video: opened, read once.
-        find: look for faces; otherwise each frame is one face.
-        margin: share by which the square around each found face is enlarged.
-        tracker: what follows and calms them, `Tracker()` unless given.
-        pace: says of `(index, seconds)` whether to look into a frame, `Every(1)` unless given.
-    """
-    tracker, pace = tracker or Tracker(), pace or Every()
-    faces: tuple[Tracked, ...] = ()
-    with closing(video.frames()) as frames:
-        for index, shown, pixels in frames:
-            if looked := pace(index, shown):
-                found = predictor.frame(pixels, margin=margin) if find else [predictor(pixels)]
-                faces = tuple(tracker.update(found, shown))
-            yield Frame(index, shown, pixels, faces, looked)
-
-
-def _drain(ready: queue.Queue[Any]) -> None:
+def _drain(frame_queue: queue.Queue[Any]) -> None:
     try:
         while True:
-            ready.get_nowait()
+            frame_queue.get_nowait()
     except queue.Empty:
         pass

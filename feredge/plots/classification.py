@@ -16,7 +16,7 @@ def confusion(path: Path, predictions: Predictions) -> None:
         return
     classes = len(predictions.classes)
     counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (predictions.labels, predictions.named), 1)
+    np.add.at(counts, (predictions.labels, predictions.predicted), 1)
     totals = counts.sum(axis=1)
     shares = 100 * counts / np.maximum(totals, 1)[:, None]
     figure = new_figure(width=1.6 + 0.75 * classes, height=1.2 + 0.7 * classes)

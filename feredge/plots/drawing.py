@@ -13,7 +13,7 @@ from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError
 from feredge.plots import classification, epochs, examples, training_data
-from feredge.predictions import Predictions, images_of, read, report
+from feredge.predictions import Predictions, select_images, read, report
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -37,7 +37,7 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
     predictions, history = read(run), _history(run)
     kept_epoch = run.training_record().get("kept_epoch", 0)
     splits = data.split(dataset, run.recipe().data)
-    faces = images_of(predictions, dataset)
+    faces = select_images(predictions, dataset)
     tasks: dict[str, Callable[[Path], None]] = {
         "curves.png": lambda path: epochs.curves(path, history, kept_epoch=kept_epoch),
         "epochs.png": lambda path: epochs.violins(path, history),

@@ -60,7 +60,7 @@ def _face(axes: Axes, predictions: Predictions, images: Images, index: int) -> N
     axes.set_axis_on()
     axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
-    label, predicted = predictions.classes[predictions.labels[index]], predictions.classes[predictions.named[index]]
+    label, predicted = predictions.classes[predictions.labels[index]], predictions.classes[predictions.predicted[index]]
     confidence = f"{predictions.probabilities[index].max():.0%}"
     color = WRONG_COLOR if label != predicted else CORRECT_COLOR
     axes.set_title(f"label {label}\n{predicted} {confidence}", fontsize=9, color=color)
@@ -70,7 +70,7 @@ def _face(axes: Axes, predictions: Predictions, images: Images, index: int) -> N
 
 def _bars(axes: Axes, predictions: Predictions, index: int) -> None:
     axes.set_axis_on()
-    label, predicted = predictions.labels[index], predictions.named[index]
+    label, predicted = predictions.labels[index], predictions.predicted[index]
     colors = ["#B0B0B0"] * len(predictions.classes)
     colors[predicted] = WRONG_COLOR
     colors[label] = CORRECT_COLOR

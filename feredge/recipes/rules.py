@@ -29,12 +29,12 @@ def check(recipe: Recipe, where: str) -> None:
             variant.parse(name)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from error
-    from feredge.inference.artifact import EVERY_FILE, FORMATS, PRECISIONS
+    from feredge.inference.artifact import ARTIFACT_KINDS, MODEL_FORMATS, PRECISIONS
 
     for values, allowed, key in (
         (recipe.export.precisions, PRECISIONS, "export.precisions"),
-        (recipe.export.formats, FORMATS, "export.formats"),
-        (recipe.export.also, EVERY_FILE, "export.also"),
+        (recipe.export.formats, MODEL_FORMATS, "export.formats"),
+        (recipe.export.also, ARTIFACT_KINDS, "export.also"),
     ):
         for value in values:
             if value not in allowed:

@@ -1,1 +1,1 @@
-"""The Predictor behind HTTP. Needs the extra `feredge[serve]`."""
+"""The Predictor as an HTTP service. Needs the extra `feredge[serve]`."""

@@ -1,20 +1,19 @@
-"""The service: POST a picture or many, health, metrics, a page to try it.
+"""The HTTP service as an ASGI application: prediction, health, metrics, and a web page.
 
     POST /predict          body: one picture file               -> {"faces": [...]}
     POST /predict          multipart/form-data, many files      -> {"pictures": [{"faces": [...]} or {"error": ...}]}
     POST /predict          application/json {"picture": BASE64} -> {"faces": [...]}
     POST /predict          application/json {"pictures": [BASE64, ...]} -> {"pictures": [...]}
-    POST /predict?face=1   each picture is one face; face=0 looks for faces
+    POST /predict?face=1   each picture is one face; face=0 detects faces
     GET  /health           the model and its classes
     GET  /metrics          Prometheus text
-    GET  /                 the page
+    GET  /                 the web page
 
-HEAD is answered where GET is.
+HEAD is supported wherever GET is.
 
-Answers: 413 for a request or picture that is too large, 415 for what is no picture file by its header, 422 for a
-damaged picture, 400 for a broken request, 408 for one that comes too slowly, 431 for headers that are too large,
-503 when too much is under way.
-No picture is stored or sent on.
+Status codes: 413 for a request or picture that is too large, 415 for an unsupported picture format, 422 for a damaged
+picture, 400 for a malformed request, 408 for a slow one, 431 for headers that are too large, 503 under overload.
+No picture is stored or forwarded.
 """
 
 from __future__ import annotations
@@ -38,25 +37,25 @@ from feredge.inference.predictor import Predictor
 from feredge.serve.batcher import Batcher
 from feredge.serve.limits import SMALL_BODY, Budget, Limits
 from feredge.serve.metrics import Metrics
-from feredge.serve.request import Receive, answer
+from feredge.serve.request import Receive, handle_predict
 
-LOG = logging.getLogger("uvicorn.error")  # which uvicorn sends to stderr
-PAGE = Path(__file__).parent / "page.html"
+UVICORN_LOGGER = logging.getLogger("uvicorn.error")  # which uvicorn sends to stderr
+PAGE_PATH = Path(__file__).parent / "page.html"
 
 Headers = list[tuple[bytes, bytes]]
 Predict = Callable[[Any, Receive], Awaitable[tuple[int, Headers, bytes]]]
 
 
 class Service(FastAPI):  # type: ignore[misc]
-    """FastAPI, but POST /predict goes straight to its answer.
+    """FastAPI, but POST /predict bypasses its routing.
 
-    Routing, validation and injection would cost that request as much as the inference does.
+    Routing, validation and dependency injection would cost as much as the inference.
     """
 
     predict: Predict
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
-        """Answer one request, or run the application's life."""
+        """Handle one request, or the application's lifespan."""
         if scope["type"] != "http" or scope["path"] != "/predict" or scope["method"] != "POST":
             return await super().__call__(scope, receive, send)  # type: ignore[no-any-return]
         status, headers, body = await self.predict(scope, receive)
@@ -68,71 +67,89 @@ def create_app(
     predictor: Predictor,
     *,
     threads: int = 1,
-    find: bool = True,
+    detect: bool = True,
     margin: float = 0.0,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
     origins: Sequence[str] = (),
     heartbeat: Callable[[Batcher], Awaitable[None]] | None = None,
 ) -> Any:
-    """Return the service as an ASGI application; it closes the Predictor at its end.
+    """Return the service as an ASGI application; it closes the Predictor on shutdown.
 
     Args:
-        predictor: what answers, best opened with one thread.
-        threads: threads that answer side by side.
-        find: look for faces, unless a request says otherwise.
-        margin: share by which the square around each found face is enlarged.
-        limits: `Limits()` unless given.
-        metrics: where this process counts, beside others; counters of its own unless given.
-        origins: of pages elsewhere whose scripts may use the service (CORS); "*" for all.
-        heartbeat: runs beside the service, from its start to its end.
+        predictor: runs the inference; best opened with one thread.
+        threads: number of inference threads.
+        detect: detect faces by default; a request may override it.
+        margin: fraction by which the square around each detected face is enlarged.
+        limits: `Limits()` by default.
+        metrics: counters shared with other processes; counters of this process only by default.
+        origins: allowed CORS origins; "*" for all.
+        heartbeat: a coroutine that runs from startup to shutdown.
     """
     limits = limits or Limits()
     metrics = metrics or Metrics(predictor.classes)
     bodies = Budget(limits.waiting_bytes, SMALL_BODY)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.batcher = Batcher(
-            predictor, threads=threads, limits=limits, find=find, margin=margin, metrics=metrics
+            predictor, threads=threads, limits=limits, detect=detect, margin=margin, metrics=metrics
         )
-        beating = heartbeat and asyncio.ensure_future(heartbeat(app.state.batcher))
+        heartbeat_task = heartbeat and asyncio.ensure_future(heartbeat(app.state.batcher))
         try:
             yield
         finally:
-            if beating:
-                beating.cancel()
+            if heartbeat_task:
+                heartbeat_task.cancel()
             await asyncio.to_thread(app.state.batcher.close)
             predictor.close()
 
     async def predict(scope: Any, receive: Receive) -> tuple[int, Headers, bytes]:
-        """Return a request's status, headers and body, and count it."""
-        began = time.perf_counter()
-        status, headers = 500, [(b"content-type", b"application/json")]
-        try:
-            body = await answer(scope, receive, app.state.batcher, limits, bodies)
-            status = 200
-        except HTTPException as error:
-            status, body = error.status_code, json.dumps({"error": error.detail}).encode()
-            if status == 503:
-                headers.append((b"retry-after", b"1"))
-            headers += [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
-        except Exception as error:
-            # One line, escaped: what an error says may hold what a client sent.
-            LOG.error("POST /predict: %s", ascii(f"{type(error).__name__}: {error}"))
-            body = b'{"error": "internal error"}'
-        finally:
-            metrics.request(status, time.perf_counter() - began)
-        headers.append((b"content-length", b"%d" % len(body)))
-        return status, headers, body
+        return await _respond(handle_predict(scope, receive, app.state.batcher, limits, bodies), metrics)
 
-    async def routed(request: Request) -> Response:
-        """Name the expressions in the picture, or pictures, of the body."""
-        status, headers, body = await predict(request.scope, request.receive)
+    # FastAPI's documentation pages are disabled: they load scripts from a CDN.
+    app = Service(title="feredge", version=feredge.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.predict = predict
+    _add_routes(app, predictor, metrics)
+    if origins:
+        return CORSMiddleware(
+            app, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["content-type"]
+        )
+    return app
+
+
+async def _respond(prediction: Awaitable[bytes], metrics: Metrics) -> tuple[int, Headers, bytes]:
+    """Await a prediction; return the response's status, headers and body, and count the request."""
+    start = time.perf_counter()
+    status, headers = 500, [(b"content-type", b"application/json")]
+    try:
+        body = await prediction
+        status = 200
+    except HTTPException as error:
+        status, body = error.status_code, json.dumps({"error": error.detail}).encode()
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        headers += [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    except Exception as error:
+        # One line, escaped: an error message may contain data of the client.
+        UVICORN_LOGGER.error("POST /predict: %s", ascii(f"{type(error).__name__}: {error}"))
+        body = b'{"error": "internal error"}'
+    finally:
+        metrics.request(status, time.perf_counter() - start)
+    headers.append((b"content-length", b"%d" % len(body)))
+    return status, headers, body
+
+
+def _add_routes(app: Service, predictor: Predictor, metrics: Metrics) -> None:
+    """Add the routes that FastAPI serves."""
+
+    async def predict_route(request: Request) -> Response:
+        """Classify the faces in the picture, or pictures, of the body."""
+        status, headers, body = await app.predict(request.scope, request.receive)
         return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
     async def health() -> dict[str, Any]:
-        """Say that the service is there, and with which network."""
+        """Return the service's status, and its model."""
         card = predictor.card
         return {
             "status": "ok",
@@ -143,36 +160,28 @@ def create_app(
             "classes": list(card.classes),
         }
 
-    async def show_metrics() -> PlainTextResponse:
-        """Give every counter in Prometheus' text format."""
+    async def metrics_text() -> PlainTextResponse:
+        """Return all metrics in Prometheus' text format."""
         return PlainTextResponse(metrics.to_text(), media_type="text/plain; version=0.0.4")
 
     async def page() -> HTMLResponse:
-        """Give the page to try a picture or the webcam."""
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=PAGE_HEADERS)
+        """Return the web page, which classifies a picture or the webcam."""
+        return HTMLResponse(PAGE_PATH.read_text(encoding="utf-8"), headers=PAGE_HEADERS)
 
-    # FastAPI's own pages of documentation would load their scripts from elsewhere.
-    app = Service(title="feredge", version=feredge.__version__, lifespan=life, docs_url=None, redoc_url=None)
-    app.predict = predict
-    # For the schema, and where the service is mounted below another path.
-    app.add_api_route("/predict", routed, methods=["POST"], response_class=Response)
+    # For the OpenAPI schema, and for a service mounted under a path.
+    app.add_api_route("/predict", predict_route, methods=["POST"], response_class=Response)
     for path, route, response in (
         ("/health", health, None),
-        ("/metrics", show_metrics, PlainTextResponse),
+        ("/metrics", metrics_text, PlainTextResponse),
         ("/", page, HTMLResponse),
     ):
         options = {"response_class": response} if response else {}
         app.add_api_route(path, route, **options)
         app.add_api_route(path, route, methods=["HEAD"], include_in_schema=False, **options)  # type: ignore[arg-type]
-    if origins:
-        return CORSMiddleware(
-            app, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["content-type"]
-        )
-    return app
 
 
 PAGE_HEADERS = {
-    # Everything is inside the page, and it speaks to this service only.
+    # The page is self-contained, and connects to this service only.
     "content-security-policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src blob: data:; media-src blob:; connect-src 'self'",
     "x-content-type-options": "nosniff",

@@ -1,4 +1,4 @@
-"""Pictures of many requests, answered in batches by a few threads."""
+"""Dynamic batching: a few inference threads for the pictures of all requests."""
 
 from __future__ import annotations
 
@@ -9,133 +9,133 @@ import time
 from collections.abc import Sequence
 
 from feredge.errors import FeredgeError, PictureError
-from feredge.inference.predictor import CHUNK, Face, Predictor
+from feredge.inference.face import PictureResult
+from feredge.inference.predictor import CHUNK_SIZE, Predictor
 from feredge.serve.limits import SMALL_PICTURE, Budget, Limits
 from feredge.serve.metrics import Metrics
 
-Answer = list[Face] | PictureError
-Job = tuple[bytes, int, bool, asyncio.Future[Answer]]  # a picture, its pixels, whether to look for faces
+Job = tuple[bytes, int, bool, asyncio.Future[PictureResult]]  # picture, pixels, detect, result
 Jobs = queue.SimpleQueue[Job | None]
 
 
 class BusyError(FeredgeError):
-    """More pictures or pixels are waiting than the service holds."""
+    """The queue of pictures or pixels is full."""
 
 
 class Batcher:
-    """Takes pictures in an event loop, answers them in threads.
+    """Accepts pictures in an event loop, and classifies them in threads.
 
-    A thread that becomes free takes its share of what is waiting then, up to CHUNK pictures, and answers it as one
-    batch: alone, a picture never waits for others; under load, batches grow by themselves. Large pictures have
-    as many threads of their own, where each is answered by itself: no ordinary picture waits behind them.
+    An idle thread takes its share of the queue, up to CHUNK_SIZE pictures, as one batch: a single picture never waits
+    for others, and batches grow with the load. Large pictures have a queue and threads of their own, with batches of
+    1, so that no ordinary picture waits for them.
 
     Args:
-        predictor: what answers; each thread runs it by itself.
-        threads: how many for ordinary pictures, and as many for large ones.
-        limits: of pictures and pixels that are accepted and not yet answered.
-        find, margin: as `Predictor.stream` takes them.
-        metrics: what counts batches.
+        predictor: runs the inference; called by all threads.
+        threads: number of threads for ordinary pictures; as many again for large ones.
+        limits: of queued pictures and pixels.
+        detect, margin: as in `Predictor.stream`.
+        metrics: counts the batches.
     """
 
     def __init__(
-        self, predictor: Predictor, *, threads: int, limits: Limits, find: bool, margin: float, metrics: Metrics
+        self, predictor: Predictor, *, threads: int, limits: Limits, detect: bool, margin: float, metrics: Metrics
     ) -> None:
         self._predictor = predictor
-        self._find = find
+        self._detect = detect
         self._margin = margin
-        self._limit = limits.waiting
-        self._pixels = Budget(limits.waiting_pixels, SMALL_PICTURE)
+        self._max_pending = limits.waiting
+        self._pixel_budget = Budget(limits.waiting_pixels, SMALL_PICTURE)
         self._metrics = metrics
-        self._open = 0  # accepted and not yet answered; only the event loop's thread changes it
+        self._pending = 0  # pictures without a result; changed only by the event loop's thread
         self._queue: Jobs = queue.SimpleQueue()
-        self._large: Jobs = queue.SimpleQueue()
-        self._began: dict[int, float] = {}  # when each thread that is at work began its batch
-        lanes = [(self._queue, CHUNK), (self._large, 1)] * threads
+        self._large_queue: Jobs = queue.SimpleQueue()
+        self._batch_starts: dict[int, float] = {}  # start of the current batch, by thread
+        lanes = [(self._queue, CHUNK_SIZE), (self._large_queue, 1)] * threads
         self._workers = threads
         self._threads = [
-            threading.Thread(target=self._work, args=lane, name="feredge-serve", daemon=True) for lane in lanes
+            threading.Thread(target=self._run_thread, args=lane, name="feredge-serve", daemon=True) for lane in lanes
         ]
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
-    async def answer(
+    async def classify(
         self, pictures: Sequence[bytes], pixels: Sequence[int], *, face: bool | None = None
-    ) -> list[Answer]:
-        """Return an answer for each picture, in their order.
+    ) -> list[PictureResult]:
+        """Return the result of each picture, in order.
 
         Args:
             pictures: the bytes of picture files.
-            pixels: of each picture, as its header states them.
-            face: whether each picture is one face; None as the service was started.
+            pixels: of each picture, by its header.
+            face: whether each picture is one face; None for the service's default.
 
         Raises:
-            BusyError: no room for all of them.
+            BusyError: the queue cannot take all of them.
         """
-        if self._open + len(pictures) > self._limit:
-            raise BusyError(f"expected at most {self._limit} pictures at once; try again later")
+        if self._pending + len(pictures) > self._max_pending:
+            raise BusyError(f"expected at most {self._max_pending} pictures at once; try again later")
         total = sum(pixels)
-        if not self._pixels.take(total, total):
+        if not self._pixel_budget.take(total, total):
             raise BusyError("expected fewer pixels at once; try again later")
-        find = self._find if face is None else not face
+        detect = self._detect if face is None else not face
         futures = [self._loop.create_future() for _ in pictures]
-        self._open += len(futures)
-        self._metrics.waiting(self._open)
+        self._pending += len(futures)
+        self._metrics.waiting(self._pending)
         for picture, size, future in zip(pictures, pixels, futures, strict=True):
-            (self._queue if size <= SMALL_PICTURE else self._large).put((picture, size, find, future))
+            (self._queue if size <= SMALL_PICTURE else self._large_queue).put((picture, size, detect, future))
         return [await future for future in futures]
 
     def busy_seconds(self) -> float:
-        """Return how long the longest batch under way has taken so far; 0 where no thread is at work."""
-        return time.perf_counter() - min(self._began.copy().values(), default=time.perf_counter())
+        """Return the duration of the longest running batch so far; 0 if all threads are idle."""
+        return time.perf_counter() - min(self._batch_starts.copy().values(), default=time.perf_counter())
 
     def close(self) -> None:
-        """Answer what is waiting, then end the threads."""
+        """Finish the queued pictures, then end the threads."""
         for _ in range(self._workers):
             self._queue.put(None)
-            self._large.put(None)
+            self._large_queue.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _work(self, jobs_waiting: Jobs, batch: int) -> None:
+    def _run_thread(self, jobs_queue: Jobs, max_batch: int) -> None:
         thread = threading.get_ident()
-        while (first := jobs_waiting.get()) is not None:
+        while (first := jobs_queue.get()) is not None:
             jobs = [first]
-            share = min(batch, 1 + jobs_waiting.qsize() // self._workers)
+            share = min(max_batch, 1 + jobs_queue.qsize() // self._workers)
             while len(jobs) < share:
                 try:
-                    job = jobs_waiting.get_nowait()
+                    job = jobs_queue.get_nowait()
                 except queue.Empty:
                     break
                 if job is None:
-                    jobs_waiting.put(None)  # the end of a thread, for later
+                    jobs_queue.put(None)  # keep the end marker for later
                     break
                 jobs.append(job)
-            for find in (False, True):
-                if part := [job for job in jobs if job[2] is find]:
-                    self._began[thread] = time.perf_counter()
-                    self._answer(part, find)
-                    del self._began[thread]
+            for detect in (False, True):
+                if batch := [job for job in jobs if job[2] is detect]:
+                    self._batch_starts[thread] = time.perf_counter()
+                    self._classify(batch, detect)
+                    del self._batch_starts[thread]
 
-    def _answer(self, jobs: list[Job], find: bool) -> None:
-        began = time.perf_counter()
-        answers: Sequence[Answer | Exception]
+    def _classify(self, jobs: list[Job], detect: bool) -> None:
+        start = time.perf_counter()
+        results: Sequence[PictureResult | Exception]
         try:
-            answers = self._predictor.answer([job[0] for job in jobs], find=find, margin=self._margin)
-        except Exception as error:  # each request gets it; the thread must go on
-            answers = [error] * len(jobs)
-        self._loop.call_soon_threadsafe(self._deliver, jobs, answers, time.perf_counter() - began)
+            results = self._predictor.classify([job[0] for job in jobs], detect=detect, margin=self._margin)
+        except Exception as error:  # passed to each request; the thread must go on
+            results = [error] * len(jobs)
+        self._loop.call_soon_threadsafe(self._deliver, jobs, results, time.perf_counter() - start)
 
-    def _deliver(self, jobs: list[Job], answers: Sequence[Answer | Exception], seconds: float) -> None:
-        self._open -= len(jobs)
-        self._metrics.batch(len(jobs), seconds, answers)
-        self._metrics.waiting(self._open)
-        for (_, pixels, _, future), answer in zip(jobs, answers, strict=True):
-            self._pixels.release(pixels)
+    def _deliver(self, jobs: list[Job], results: Sequence[PictureResult | Exception], seconds: float) -> None:
+        self._pending -= len(jobs)
+        self._metrics.batch(len(jobs), seconds, results)
+        self._metrics.waiting(self._pending)
+        for (_, pixels, _, future), result in zip(jobs, results, strict=True):
+            self._pixel_budget.release(pixels)
             if future.done():  # cancelled
                 continue
-            if isinstance(answer, (list, PictureError)):
-                future.set_result(answer)
+            if isinstance(result, (list, PictureError)):
+                future.set_result(result)
             else:
-                future.set_exception(answer)
-                future.exception()  # a request takes the first only; of the others asyncio would log all they say
+                future.set_exception(result)
+                future.exception()  # marks it as retrieved: a request awaits only the first, and asyncio logs others

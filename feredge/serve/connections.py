@@ -1,13 +1,12 @@
-"""Connections within limits: uvicorn's HTTP protocol, with bounds of header bytes, header time and idle time.
+"""Connection limits: uvicorn's HTTP protocol with limits of header bytes, header time, idle time and connections.
 
-Why uvicorn: granian 2.8 bounds the time and bytes of headers, but leaves a connection open that sends nothing, and has
-no limit an address; hypercorn bounds keep-alive only. uvicorn bounds the fewest of them by itself, but its protocol is
-a plain asyncio class on httptools, so that one subclass adds what is missing at the place where bytes arrive, without a
-second process or a copy of the data. All connections of a kind have the same time, so one timer a process looks at the
-oldest of them: a request costs two dictionary entries.
+Why uvicorn: granian 2.8 limits the time and bytes of headers, but not silent connections or connections per address;
+hypercorn limits keep-alive only. uvicorn has the fewest limits, but its protocol is a plain asyncio class on httptools,
+to which one subclass adds them where bytes arrive, without a proxy process or a copy of the data. All connections in
+one state have the same timeout, so a periodic sweep checks only the oldest: a request costs two dictionary entries.
 
-431 answers headers that are too large, 408 headers that come too slowly, 503 one request or connection
-too many. A connection that has sent nothing is closed without an answer.
+Status codes: 431 for headers that are too large, 408 for slow headers, 503 for too many requests or connections. A
+connection that has sent nothing is closed without a response.
 """
 
 from __future__ import annotations
@@ -27,31 +26,30 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # type: ign
 from feredge.serve.limits import ADDRESS_SLOTS, Limits
 
 SWEEP_SECONDS = 0.5
-DESCRIPTOR_RESERVE = 64  # file descriptors for all but connections
-# Requests under way beyond the pictures that may wait: those whose bodies are still coming in.
-UNFINISHED_REQUESTS = 64
-PIPELINE_REQUESTS = 64  # that may wait behind one on a connection; uvicorn would read on for ever
-REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
+DESCRIPTOR_RESERVE = 64  # file descriptors not available to connections
+UNFINISHED_REQUESTS = 64  # requests in progress in addition to `Limits.waiting`: their bodies are being received
+PIPELINE_REQUESTS = 64  # pipelined requests of one connection; uvicorn itself has no limit
+REASON_PHRASES = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 
 
 class AddressCounts:
-    """Open connections of each client address, over all processes of a service.
+    """Counts open connections per client address, over all processes of a service.
 
-    Each process writes a row of its own in shared memory, and all rows are summed: no lock is needed. A slot is chosen
-    by a keyed hash of the address; two addresses that fall into one slot count as one, which a client cannot bring
-    about without the key. Of IPv6 the first 64 bits count, as a client commonly has all addresses of such a network.
+    Each process writes its own row in shared memory, and rows are summed: no lock is needed. A keyed hash maps an
+    address to a slot; addresses in the same slot are counted together, but clients cannot provoke collisions without
+    the key. IPv6 addresses are counted by their first 64 bits, because a client usually owns such a network.
 
     Args:
-        key: the same in all processes, secret.
-        rows: as many rows of ADDRESS_SLOTS unsigned 16-bit numbers as processes; this process only unless given.
-        row: the row of this process.
+        key: secret, the same in all processes.
+        rows: ADDRESS_SLOTS unsigned 16-bit numbers for each process; None for this process only.
+        row: index of this process's row.
     """
 
     def __init__(self, key: bytes = b"", rows: Any = None, row: int = 0) -> None:
         self._key = key or os.urandom(16)
         self._all = memoryview(array("H", bytes(2 * ADDRESS_SLOTS)) if rows is None else rows).cast("B").cast("H")
         self._own = self._all[row * ADDRESS_SLOTS : (row + 1) * ADDRESS_SLOTS]
-        for slot in range(ADDRESS_SLOTS):  # a process that was killed holds no connections
+        for slot in range(ADDRESS_SLOTS):  # the connections of a killed process are closed
             self._own[slot] = 0
 
     def _slot(self, address: str) -> int:
@@ -59,7 +57,7 @@ class AddressCounts:
         return int.from_bytes(digest, "little") % ADDRESS_SLOTS
 
     def add(self, address: str, limit: int) -> bool:
-        """Count one more connection of an address; False where it has `limit` already."""
+        """Count one more connection of an address; False if it has `limit` already."""
         slot = self._slot(address)
         if sum(self._all[slot::ADDRESS_SLOTS]) >= limit:
             return False
@@ -72,7 +70,7 @@ class AddressCounts:
 
 
 def _network(address: str) -> bytes:
-    """Return the bytes by which an address is counted."""
+    """Return the network under which an address is counted."""
     try:
         parsed = ip_address(address)
     except ValueError:  # a transport without a peer
@@ -81,12 +79,12 @@ def _network(address: str) -> bytes:
 
 
 class ConnectionGuard:
-    """What all connections of one process share: limits, deadlines, counts.
+    """The shared state of a process's connections: limits, deadlines, counts.
 
     Args:
         limits: of this process.
-        addresses: counts of client addresses, over all processes.
-        proxy: address of a proxy whose `X-Forwarded-For` names the client; None trusts nobody's.
+        addresses: connection counts per client address, over all processes.
+        proxy: address of the trusted proxy whose `X-Forwarded-For` names the client; None trusts no proxy.
     """
 
     def __init__(self, limits: Limits, addresses: AddressCounts | None = None, proxy: str | None = None) -> None:
@@ -95,13 +93,13 @@ class ConnectionGuard:
         self.proxy = proxy
         self.connections = min(limits.connections, _descriptors() - DESCRIPTOR_RESERVE)
         self.requests = limits.waiting + UNFINISHED_REQUESTS
-        # Each is in the order of its deadlines, as all in it have the same time.
+        # Connections by deadline: insertion order is deadline order, because timeouts are equal.
         self.headers: dict[LimitedConnection, float] = {}
         self.writes: dict[LimitedConnection, float] = {}
         self._sweeping = False
 
     def start(self, loop: asyncio.AbstractEventLoop, connections: set[LimitedConnection]) -> None:
-        """Begin to look for deadlines that have passed."""
+        """Start the periodic check of deadlines."""
         if not self._sweeping:
             self._sweeping = True
             loop.call_later(SWEEP_SECONDS, self._sweep, loop, connections)
@@ -109,48 +107,48 @@ class ConnectionGuard:
     def _sweep(self, loop: asyncio.AbstractEventLoop, connections: set[LimitedConnection]) -> None:
         now = time.monotonic()
         for connection in connections:
-            if connection.transport.is_closing():  # it waits for the client to take what was written, without a limit
+            if connection.transport.is_closing():  # it may wait for ever for the client to read
                 self.writes.setdefault(connection, now + self.limits.body_seconds)
-        for waiting in (self.headers, self.writes):
-            for connection in [one for one, deadline in _until(waiting, now)]:
-                connection.expire(slow_reader=waiting is self.writes)
+        for deadlines in (self.headers, self.writes):
+            for connection in [connection for connection, _ in _expired(deadlines, now)]:
+                connection.expire(slow_reader=deadlines is self.writes)
         loop.call_later(SWEEP_SECONDS, self._sweep, loop, connections)
 
 
-def _until(waiting: dict[LimitedConnection, float], now: float) -> Any:
-    """Yield what has passed; stops at the first that has not."""
-    for item in waiting.items():
+def _expired(deadlines: dict[LimitedConnection, float], now: float) -> Any:
+    """Yield the connections whose deadline has passed: a prefix of `deadlines`."""
+    for item in deadlines.items():
         if item[1] > now:
             return
         yield item
 
 
 def _descriptors() -> int:
-    """Return how many files this process may open, raised as far as it may be."""
+    """Raise the limit of open files as far as allowed, up to 65,536; return it."""
     try:
         import resource
-    except ImportError:  # Windows: sockets are no files there
+    except ImportError:  # Windows has no limit for sockets
         return 1 << 20
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    if soft != resource.RLIM_INFINITY and soft < most:
+    maximum = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < maximum:
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            soft = most
-        except (OSError, ValueError):  # macOS has another bound beside the one it names
+            resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, hard))
+            soft = maximum
+        except (OSError, ValueError):  # macOS has a further limit
             pass
-    return most if soft == resource.RLIM_INFINITY else soft
+    return maximum if soft == resource.RLIM_INFINITY else soft
 
 
 class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
-    """One connection, within the limits of its guard."""
+    """A connection within the limits of its guard."""
 
     def __init__(self, *arguments: Any, guard: ConnectionGuard, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.guard = guard
-        self.in_headers = True  # or before them
+        self.in_headers = True  # or between requests
         self.header_bytes = 0
-        self.address: str | None = None  # as it is counted
+        self.address: str | None = None  # under which it is counted
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -158,7 +156,7 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
         guard.start(self.loop, self.connections)
         if len(self.connections) > guard.connections:
             if not guard.headers:
-                transport.abort()  # all others are in the middle of a request
+                transport.abort()  # no other connection is idle
                 return
             next(iter(guard.headers)).transport.abort()
         guard.headers[self] = time.monotonic() + limits.header_seconds
@@ -167,7 +165,7 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
             self.refuse(503)
 
     def count(self, address: str) -> bool:
-        """Count this connection as one of an address, if it may have one more."""
+        """Count this connection under an address; False if the address is at its limit."""
         limit = self.guard.limits.connections_per_address
         if address == self.address or limit is None:
             return True
@@ -190,25 +188,25 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        before = self.in_headers
-        if before and self not in self.guard.headers:
-            # the first byte after an answer; a lone line end counts too, for uvicorn stops its timer at any byte
+        was_in_headers = self.in_headers
+        if was_in_headers and self not in self.guard.headers:
+            # first byte after a response; even a line end, because uvicorn stops its keep-alive timer at any byte
             self.guard.headers[self] = time.monotonic() + self.guard.limits.header_seconds
-        if before:
+        if was_in_headers:
             self.header_bytes += len(data)
         super().data_received(data)
-        # where the headers began behind a body in the same data, they are counted from the next data on
-        if before and self.in_headers and self.header_bytes > self.guard.limits.header_bytes:
+        # headers that begin after a body in the same data are counted from the next data on
+        if was_in_headers and self.in_headers and self.header_bytes > self.guard.limits.header_bytes:
             self.refuse(431)
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINE_REQUESTS:
-            raise ValueError("too many requests at once")  # the parser stops, and uvicorn answers 400 and closes
+            raise ValueError("too many requests at once")  # uvicorn responds with 400 and closes
         self.in_headers = False
         guard = self.guard
         guard.headers.pop(self, None)
         self.app = self.config.loaded_app
-        if self.header_bytes > guard.limits.header_bytes:  # or a body came with them
+        if self.header_bytes > guard.limits.header_bytes:  # may include parts of a body
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > guard.limits.header_bytes:
                 self.app = partial(_refuse, 431)
@@ -217,13 +215,13 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
         super().on_headers_complete()
 
     def _forwarded_address(self) -> str:
-        """Return the address that the proxy itself saw: the last of `X-Forwarded-For`; earlier ones are claims."""
+        """Return the client's address by the proxy: the last of `X-Forwarded-For`; earlier ones may be forged."""
         peer = self.client[0] if self.client else ""
         if peer != self.guard.proxy:
             return peer
-        said = [value for name, value in self.headers if name == b"x-forwarded-for"]
+        forwarded = [value for name, value in self.headers if name == b"x-forwarded-for"]
         try:
-            return str(ip_address(said[-1].decode("latin-1").rpartition(",")[2].strip()))
+            return str(ip_address(forwarded[-1].decode("latin-1").rpartition(",")[2].strip()))
         except (IndexError, ValueError):
             return peer
 
@@ -241,34 +239,34 @@ class LimitedConnection(HttpToolsProtocol):  # type: ignore[misc]
         super().resume_writing()
 
     def expire(self, *, slow_reader: bool) -> None:
-        """End the connection after its time has passed."""
+        """End the connection after a timeout."""
         self.guard.headers.pop(self, None)
         self.guard.writes.pop(self, None)
         if slow_reader or not self.header_bytes:
             self.transport.abort()
-        elif self.cycle is not None and not self.cycle.response_complete:  # reading is paused behind that request
+        elif self.cycle is not None and not self.cycle.response_complete:  # reading is paused during that request
             self.guard.headers[self] = time.monotonic() + self.guard.limits.header_seconds
         else:
             self.refuse(408)
 
     def refuse(self, status: int) -> None:
-        """Answer with a status and close, unless another answer is on its way, which this would get into."""
+        """Send a status and close; only close if another response is being sent."""
         self.guard.headers.pop(self, None)
         if self.cycle is None or self.cycle.response_complete:
             body = _error(status)
             self.transport.write(
                 b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-                % (status, REASONS[status].encode(), len(body), body)
+                % (status, REASON_PHRASES[status].encode(), len(body), body)
             )
         self.transport.close()
 
 
 def _error(status: int) -> bytes:
-    return b'{"error": "%b"}' % REASONS[status].lower().encode()
+    return b'{"error": "%b"}' % REASON_PHRASES[status].lower().encode()
 
 
 async def _refuse(status: int, scope: Any, receive: Any, send: Any) -> None:
-    """Answer a request without reading its body."""
+    """Respond with a status without reading the body."""
     body = _error(status)
     headers = [
         (b"content-type", b"application/json"),
@@ -282,12 +280,12 @@ async def _refuse(status: int, scope: Any, receive: Any, send: Any) -> None:
 
 
 def server_config(app: Any, guard: ConnectionGuard, grace: int) -> uvicorn.Config:
-    """Return how uvicorn serves an app within a guard's limits; `grace` seconds to answer what came in at the end."""
+    """Return uvicorn's configuration for an app within a guard's limits; `grace` is the shutdown time in seconds."""
     return uvicorn.Config(
         app,
         http=partial(LimitedConnection, guard=guard),
         lifespan="on",
-        log_level="error",  # a warning for each 503 would make overload worse
+        log_level="error",  # a warning for each 503 would increase the load
         access_log=False,
         proxy_headers=False,  # uvicorn would trust any client at 127.0.0.1
         timeout_keep_alive=guard.limits.keep_alive_seconds,

@@ -1,6 +1,6 @@
-"""A request to /predict: read within limits, checked before anything is decoded, answered in JSON.
+"""Requests to /predict: bodies are read within limits and checked before decoding; responses are JSON.
 
-Raw ASGI without Starlette's Request and Response, which would cost as much as the inference does.
+Raw ASGI, because Starlette's Request and Response would cost as much as the inference.
 """
 
 from __future__ import annotations
@@ -18,46 +18,47 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from feredge.errors import PictureError
+from feredge.inference.face import PictureResult
 from feredge.inference.pictures import picture_size
-from feredge.serve.batcher import Answer, Batcher, BusyError
+from feredge.serve.batcher import Batcher, BusyError
 from feredge.serve.limits import SMALL_BODY, Budget, Limits
 
 Receive = Callable[[], Awaitable[Any]]
-TOO_SLOW = "the body came too slowly"
-HANG_UP = {"connection": "close"}  # the rest of the body is not read
+BODY_TIMEOUT = "body timeout"  # message of the cancellation
+CLOSE_CONNECTION = {"connection": "close"}  # because the rest of the body is not read
 
 
-async def answer(scope: Any, receive: Receive, batcher: Batcher, limits: Limits, bodies: Budget) -> bytes:
-    """Return the JSON that a request is answered with.
+async def handle_predict(scope: Any, receive: Receive, batcher: Batcher, limits: Limits, bodies: Budget) -> bytes:
+    """Handle a request; return the JSON body of the response.
 
     Args:
-        scope, receive: of the request, as ASGI gives them.
-        batcher: what names the expressions.
+        scope, receive: the request's ASGI scope and channel.
+        batcher: runs the inference.
         limits: of the service.
-        bodies: bytes of all bodies that are not yet answered.
+        bodies: budget of bytes for the bodies of all requests in progress.
 
     Raises:
-        HTTPException: why there is no answer.
+        HTTPException: an invalid or refused request.
     """
-    face = _flag(scope["query_string"])
+    face = _parse_face_flag(scope["query_string"])
     kind, length = b"", b"0"
     for name, value in scope["headers"]:
         if name == b"content-length":
             length = value
         elif name == b"content-type":
             kind = value
-    holding = Holding(bodies)
+    reservation = BodyReservation(bodies)
     try:
-        body = await _body(receive, length, limits, holding)
-        single, pictures = _pictures(kind, body, limits)
+        body = await _read_body(receive, length, limits, reservation)
+        single, pictures = _parse_body(kind, body, limits)
         del body
-        return await _answer_pictures(pictures, single, face, batcher, limits)
+        return await _classify_pictures(pictures, single, face, batcher, limits)
     finally:
-        holding.release()
+        reservation.release()
 
 
-def _pictures(kind: bytes, body: bytes, limits: Limits) -> tuple[bool, list[bytes]]:
-    """Return whether a body is one picture, and its pictures: the body itself, a form's files or those in JSON."""
+def _parse_body(kind: bytes, body: bytes, limits: Limits) -> tuple[bool, list[bytes]]:
+    """Return whether a request has a single picture, and its pictures: the body, a form's files, or JSON's base64."""
     media = kind.partition(b";")[0].strip().lower()
     if media == b"multipart/form-data":
         single, pictures = False, form_files(kind, body, limits.pictures)
@@ -72,34 +73,37 @@ def _pictures(kind: bytes, body: bytes, limits: Limits) -> tuple[bool, list[byte
     return single, pictures
 
 
-async def _answer_pictures(
+async def _classify_pictures(
     pictures: list[bytes], single: bool, face: bool | None, batcher: Batcher, limits: Limits
 ) -> bytes:
-    checked = [_pixels(picture, limits) for picture in pictures]
-    if single and isinstance(checked[0], HTTPException):
-        raise checked[0]
-    sizes = [one for one in checked if isinstance(one, int)]
+    checks = [_header_pixels(picture, limits) for picture in pictures]
+    if single and isinstance(checks[0], HTTPException):
+        raise checks[0]
+    sizes = [check for check in checks if isinstance(check, int)]
     if sum(sizes) > limits.request_pixels:
         raise HTTPException(413, f"expected at most {limits.request_pixels:,} pixels, found {sum(sizes):,}")
-    good = [picture for picture, one in zip(pictures, checked, strict=True) if isinstance(one, int)]
+    accepted = [picture for picture, check in zip(pictures, checks, strict=True) if isinstance(check, int)]
     try:
-        answers = await batcher.answer(good, sizes, face=face)
+        results = await batcher.classify(accepted, sizes, face=face)
     except BusyError as error:
         raise HTTPException(503, str(error)) from error
     if single:
-        if isinstance(answers[0], PictureError):
-            raise HTTPException(422, str(answers[0]))
-        return _text(answers[0]).encode()
-    remaining = iter(answers)
-    texts = [_text(next(remaining)) if isinstance(one, int) else json.dumps({"error": one.detail}) for one in checked]
-    return f'{{"pictures": [{", ".join(texts)}]}}'.encode()
+        if isinstance(results[0], PictureError):
+            raise HTTPException(422, str(results[0]))
+        return _result_json(results[0]).encode()
+    remaining = iter(results)
+    items = [
+        _result_json(next(remaining)) if isinstance(check, int) else json.dumps({"error": check.detail})
+        for check in checks
+    ]
+    return f'{{"pictures": [{", ".join(items)}]}}'.encode()
 
 
-class Holding:
-    """The bytes of one request's body within the budget of all.
+class BodyReservation:
+    """One request's share of the budget of bodies.
 
-    The first SMALL_BODY bytes are not counted: the limit of connections bounds them, and ordinary requests need no
-    room that others could take from them.
+    The first SMALL_BODY bytes are free: the limit of connections bounds them, and ordinary requests do not depend on
+    the budget.
     """
 
     def __init__(self, bodies: Budget) -> None:
@@ -107,7 +111,7 @@ class Holding:
         self._counted = 0
 
     def grow(self, size: int) -> bool:
-        """Reserve room for a body of `size` bytes so far; False where there is none."""
+        """Grow the reservation to a body of `size` bytes; False if the budget is used up."""
         if size <= SMALL_BODY:
             return True
         more = size - SMALL_BODY - self._counted
@@ -117,33 +121,33 @@ class Holding:
         return True
 
     def release(self) -> None:
-        """Give the room back."""
+        """Return the reserved bytes to the budget."""
         self._bodies.release(self._counted)
 
 
-def _text(answer: Answer) -> str:
-    """Return a picture's answer as json.dumps writes it, in half the time: of a float both write its repr."""
-    if isinstance(answer, PictureError):
-        return json.dumps({"error": str(answer)})
+def _result_json(result: PictureResult) -> str:
+    """Return a picture's result as JSON: equal to json.dumps, in half the time."""
+    if isinstance(result, PictureError):
+        return json.dumps({"error": str(result)})
     faces = [
-        _template(face.classes)
-        % (_quoted(face.label), face.confidence, *face.scores, "null" if face.box is None else list(face.box))
-        for face in answer
+        _face_template(face.classes)
+        % (_json_string(face.label), face.confidence, *face.scores, "null" if face.box is None else list(face.box))
+        for face in result
     ]
     return f'{{"faces": [{", ".join(faces)}]}}'
 
 
-_quoted = cache(json.dumps)
+_json_string = cache(json.dumps)
 
 
 @cache
-def _template(classes: tuple[str, ...]) -> str:
-    scores = ", ".join(_quoted(name).replace("%", "%%") + ": %r" for name in classes)
+def _face_template(classes: tuple[str, ...]) -> str:
+    scores = ", ".join(_json_string(name).replace("%", "%%") + ": %r" for name in classes)
     return f'{{"label": %s, "confidence": %r, "probabilities": {{{scores}}}, "box": %s}}'
 
 
-def _flag(query: bytes) -> bool | None:
-    """Return what `face=` says in a query string."""
+def _parse_face_flag(query: bytes) -> bool | None:
+    """Return the value of `face=` in a query string; None without it."""
     if not query or (text := dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("face")) is None:
         return None
     if text not in ("0", "1", "false", "true"):
@@ -151,8 +155,8 @@ def _flag(query: bytes) -> bool | None:
     return text in ("1", "true")
 
 
-def _pixels(picture: bytes, limits: Limits) -> int | HTTPException:
-    """Return a picture's pixels by its header alone, or why it is not worth decoding."""
+def _header_pixels(picture: bytes, limits: Limits) -> int | HTTPException:
+    """Return a picture's number of pixels by its header, or the error for which it is refused."""
     size = picture_size(picture)
     if size is None:
         return HTTPException(415, "expected a PNG, JPEG, BMP, GIF, WebP, TIFF or PNM picture")
@@ -162,15 +166,15 @@ def _pixels(picture: bytes, limits: Limits) -> int | HTTPException:
     return pixels
 
 
-async def _body(receive: Receive, said: bytes, limits: Limits, holding: Holding) -> bytes:
-    """Return a request's body, and stop reading where it becomes too large or too slow."""
+async def _read_body(receive: Receive, content_length: bytes, limits: Limits, reservation: BodyReservation) -> bytes:
+    """Read a request's body; HTTPException as soon as it is too large or too slow."""
     too_large = f"expected at most {limits.bytes:,} bytes"
-    if not said.isdigit() or len(said) > 18 or int(said) > limits.bytes:
-        raise HTTPException(413, too_large, HANG_UP)
+    if not content_length.isdigit() or len(content_length) > 18 or int(content_length) > limits.bytes:
+        raise HTTPException(413, too_large, CLOSE_CONNECTION)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    # asyncio.timeout does the same, in four times the time
-    alarm = loop.call_later(limits.body_seconds, task.cancel, TOO_SLOW)
+    # asyncio.timeout takes four times as long
+    timer = loop.call_later(limits.body_seconds, task.cancel, BODY_TIMEOUT)
     parts, size, more = [], 0, True
     try:
         while more:
@@ -180,43 +184,43 @@ async def _body(receive: Receive, said: bytes, limits: Limits, holding: Holding)
             parts.append(message["body"])
             size += len(parts[-1])
             more = message["more_body"]
-            if size > limits.bytes:  # a body in chunks does not say its length before
-                raise HTTPException(413, too_large, HANG_UP)
-            if not holding.grow(size):
-                raise HTTPException(503, "expected fewer bytes at once; try again later", HANG_UP)
+            if size > limits.bytes:  # a chunked body has no Content-Length
+                raise HTTPException(413, too_large, CLOSE_CONNECTION)
+            if not reservation.grow(size):
+                raise HTTPException(503, "expected fewer bytes at once; try again later", CLOSE_CONNECTION)
     except asyncio.CancelledError as error:
-        if error.args != (TOO_SLOW,):
+        if error.args != (BODY_TIMEOUT,):
             raise
         task.uncancel()
         raise HTTPException(
-            408, f"expected the whole request within {limits.body_seconds:g} seconds", HANG_UP
+            408, f"expected the whole request within {limits.body_seconds:g} seconds", CLOSE_CONNECTION
         ) from error
     finally:
-        alarm.cancel()
+        timer.cancel()
     if not size:
         raise HTTPException(400, "expected a picture as the request's body, found none")
     return b"".join(parts)
 
 
-def form_files(content_type: bytes, body: bytes, most: int) -> list[bytes]:
-    """Return the files of a `multipart/form-data` body (RFC 7578); text fields are passed over.
+def form_files(content_type: bytes, body: bytes, max_pictures: int) -> list[bytes]:
+    """Return the files of a `multipart/form-data` body (RFC 7578); text fields are ignored.
 
-    The parser of python-multipart without its FormParser, which spools files to disk.
+    Uses python-multipart's MultipartParser, because its FormParser spools files to disk.
 
     Args:
-        content_type: the request's, with the boundary.
-        body: whole.
-        most: files to read; one more is returned so that a caller sees that there are too many.
+        content_type: the request's Content-Type, with the boundary.
+        body: the complete body.
+        max_pictures: parsing stops after one file more, so that the caller can tell.
 
     Raises:
-        HTTPException: 400 for a body that is no whole form.
+        HTTPException: 400 for a malformed or incomplete form.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise HTTPException(400, "expected a boundary in the form's content type, found none")
     files: list[bytes] = []
     header, value, disposition, data = bytearray(), bytearray(), bytearray(), bytearray()
-    ended = False
+    complete = False
 
     def end_header() -> None:
         if bytes(header).lower() == b"content-disposition":
@@ -227,15 +231,15 @@ def form_files(content_type: bytes, body: bytes, most: int) -> list[bytes]:
     def end_part() -> None:
         kind, options = parse_options_header(bytes(disposition))
         if kind == b"form-data" and b"filename" in options:
-            if len(files) > most:
+            if len(files) > max_pictures:
                 raise FormParserError
             files.append(bytes(data))
         disposition.clear()
         data.clear()
 
     def end() -> None:
-        nonlocal ended
-        ended = True
+        nonlocal complete
+        complete = True
 
     try:
         parser = MultipartParser(
@@ -251,19 +255,19 @@ def form_files(content_type: bytes, body: bytes, most: int) -> list[bytes]:
         )
         parser.write(body)
     except FormParserError as error:
-        if len(files) > most:
+        if len(files) > max_pictures:
             return files
         raise HTTPException(400, "expected a form by RFC 7578, found a broken one") from error
-    if not ended:
+    if not complete:
         raise HTTPException(400, "expected a whole form, found one without its end")
     return files
 
 
-def json_pictures(body: bytes, most: int) -> tuple[bool, list[bytes]]:
-    """Return whether JSON holds one picture, and its pictures: `{"picture": BASE64}` or `{"pictures": [BASE64, ...]}`.
+def json_pictures(body: bytes, max_pictures: int) -> tuple[bool, list[bytes]]:
+    """Decode `{"picture": BASE64}` or `{"pictures": [BASE64, ...]}`; return whether it is the first form, and pictures.
 
     Raises:
-        HTTPException: 400 for other JSON, or text that is no base64 (RFC 4648, section 4); 413 for over `most`.
+        HTTPException: 400 for other JSON, or invalid base64 (RFC 4648, section 4); 413 for over `max_pictures`.
     """
     try:
         value = json.loads(body)
@@ -275,9 +279,9 @@ def json_pictures(body: bytes, most: int) -> tuple[bool, list[bytes]]:
     texts = [value["picture"]] if single else value["pictures"]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise HTTPException(400, "expected base64 text for each picture, found another type")
-    if len(texts) > most:
-        raise HTTPException(413, f"expected 1 to {most} pictures, found {len(texts)}")
+    if len(texts) > max_pictures:
+        raise HTTPException(413, f"expected 1 to {max_pictures} pictures, found {len(texts)}")
     try:
         return single, [b64decode(text, validate=True) for text in texts]
     except ValueError as error:
-        raise HTTPException(400, "expected base64 text for each picture, found other signs in it") from error
+        raise HTTPException(400, "expected base64 text for each picture, found other characters in it") from error

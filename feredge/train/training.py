@@ -318,7 +318,7 @@ class _TrainingLoop:
             images_per_second=round(images / seconds, 1),
         )
         self.run.checkpoint.unlink(missing_ok=True)
-        files.sweep(self.run.checkpoint)
+        files.remove_leftovers(self.run.checkpoint)
 
 
 class _ProgressReporter:

@@ -16,7 +16,7 @@ from feredge.benchmark.candidates import Candidate, TestSet
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.drawn import drawn
-from feredge.inference.artifact import Manifest, entry
+from feredge.inference.artifact import Manifest, manifest_entry
 from feredge.inference.contract import InputContract
 from feredge.run import RunFolder
 
@@ -98,7 +98,7 @@ def export(source: Path, destination: Path, files: Sequence[str] = MODEL_FILES) 
     """Copy files of `source` into a new folder with a manifest, and return it."""
     destination.mkdir()
     paths = [Path(shutil.copy(source / name, destination)) for name in files]
-    Manifest(tuple(entry(path, card(precision=path.name.split(".")[1]), {}) for path in paths)).write(destination)
+    Manifest(tuple(manifest_entry(path, card(precision=path.name.split(".")[1]), {}) for path in paths)).write(destination)
     return destination
 
 

@@ -14,7 +14,7 @@ from device_models import card, faces, write_onnx
 from feredge import Predictor, cli
 from feredge.errors import ArtifactError
 from feredge.inference import model_zoo
-from feredge.inference.artifact import Manifest, entry
+from feredge.inference.artifact import Manifest, manifest_entry
 from feredge.inference.runtimes import DEFAULT_MODEL
 
 
@@ -24,7 +24,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FEREDGE_MODELS", str(tmp_path))
     (tmp_path / "tiny").mkdir()
     path = write_onnx(tmp_path / "tiny" / "dense.float32.onnx", with_card=card())
-    Manifest((entry(path, card(), {}),)).write(path.parent)
+    Manifest((manifest_entry(path, card(), {}),)).write(path.parent)
     return tmp_path
 
 
@@ -44,8 +44,8 @@ def test_the_packaged_model_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
     installed = tmp_path / "site-packages" / "feredge"
     (installed / "models").mkdir(parents=True)
     shutil.copy(DEFAULT_MODEL, installed / "models")
-    monkeypatch.delenv(model_zoo.PLACES, raising=False)
-    monkeypatch.setattr(model_zoo, "PACKAGE", installed)
+    monkeypatch.delenv(model_zoo.MODELS_VARIABLE, raising=False)
+    monkeypatch.setattr(model_zoo, "PACKAGE_FOLDER", installed)
     with Predictor("nano") as predictor:
         assert predictor.path == installed / "models" / DEFAULT_MODEL.name
 

@@ -142,7 +142,7 @@ def test_video(feredge: Any, tmp_path: Path) -> None:
     writer.release()
     done = feredge("--video", clip)
     assert done.exit_code == 0 and len(done.stdout.splitlines()) == 2 and "face 1" in done.stdout
-    assert "5 frames, 5 looked into, 2 faces followed" in done.stderr
+    assert "5 frames, 5 analyzed, 2 faces followed" in done.stderr
     out, table = tmp_path / "out.mp4", tmp_path / "track.csv"
     done = feredge("--video", clip, "--out", out, "--csv", table, "--skip", 1, "--smooth", 0)
     assert done.exit_code == 0 and out.exists() and len(table.read_text().splitlines()) == 1 + 3 * 2

@@ -32,7 +32,7 @@ def test_silence_is_broken_by_a_line(capsys: pytest.CaptureFixture[str]) -> None
         beat.printed("layers")
         time.sleep(0.2)
     out, err = capsys.readouterr()
-    assert "opening TensorFlow, still at it after" in err and "layers, still" in err.splitlines()[-1] and out == ""
+    assert "opening TensorFlow, still running after" in err and "layers, still" in err.splitlines()[-1] and out == ""
     time.sleep(0.1)
     assert capsys.readouterr().err == ""
 
@@ -51,4 +51,4 @@ def test_the_line_is_seen_while_native_code_is_silenced() -> None:
         "    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)\n    time.sleep(0.3)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "opening, still at it" in done.stderr
+    assert "opening, still running" in done.stderr

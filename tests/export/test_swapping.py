@@ -13,7 +13,7 @@ from toy_workshop import card
 
 from feredge.errors import ArtifactError, VerificationError
 from feredge.export import replacement
-from feredge.inference.artifact import Failure, Manifest, entry, finish_swap, unfinished
+from feredge.inference.artifact import Failure, Manifest, finish_swap, manifest_entry, unfinished_folder
 from feredge.inference.runtimes import find_model
 
 # The child dies by SIGKILL at its Nth renaming or removal of any file or folder.
@@ -40,7 +40,9 @@ def _write(folder: Path, text: str, *names: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).write_text(f"{text} {name}")
-    Manifest(tuple(entry(folder / name, card(precision=name.split(".")[1]), {}) for name in names)).write(folder)
+    Manifest(tuple(manifest_entry(folder / name, card(precision=name.split(".")[1]), {}) for name in names)).write(
+        folder
+    )
 
 
 def _export(folder: Path, text: str, *names: str) -> None:
@@ -94,7 +96,7 @@ def test_who_reads_finishes_the_swap(tmp_path: Path) -> None:
     _write(replacement.begin(folder), "new", A)
     folder.rename(tmp_path / "artifacts.previous")
     assert find_model(tmp_path).read_text() == f"new {A}"
-    assert not unfinished(folder).exists()
+    assert not unfinished_folder(folder).exists()
 
 
 def test_half_an_export_is_never_taken(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_failures_stand_in_the_manifest(tmp_path: Path) -> None:
     assert Manifest.read(tmp_path) == manifest
     assert (manifest.failures[0].variant, manifest.failures[0].precision) == ("dense", "int8")
     with pytest.raises(VerificationError, match=r"^dense\.int8\.onnx: expected little"):
-        manifest.check_whole()
+        manifest.require_complete()
     for name, message in (("../x.int8.onnx", "such as"), ("dense.onnx", "such as"), (A, "verified or failed")):
         Manifest(manifest.entries, failures=(Failure(name, ""),)).write(tmp_path)
         with pytest.raises(ArtifactError, match=message):

@@ -55,7 +55,7 @@ def _with_card(folder: Path, path: Path, **changes: object) -> Path:
     """Copy a folder of exported files, and change the card in its source file."""
     shutil.copytree(folder, path)
     card = dataclasses.replace(Manifest.read(path, check=False).entries[0].card, **changes)  # type: ignore[arg-type]
-    Manifest((artifact.entry(path / SOURCE, card, {}),)).write(path)
+    Manifest((artifact.manifest_entry(path / SOURCE, card, {}),)).write(path)
     return path
 
 

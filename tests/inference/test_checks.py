@@ -106,7 +106,7 @@ def test_noise_is_no_model(noise: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": "Loop"}, "without loops or branches, found Loop"),
+        ({"name": "Loop"}, "without control flow, found Loop"),
         ({"domain": "evil.custom"}, "found 'Evil' of 'evil.custom'"),
         ({"location": "../secret.bin"}, "some in another file, '../secret.bin'"),
     ],

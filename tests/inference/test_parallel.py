@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from feredge.errors import RunError
-from feredge.inference.parallel import end_with_parent, in_order, processes
+from feredge.inference.parallel import exit_with_parent, ordered_results, process_pool
 
 
 def test_results_come_in_order_and_items_are_read_few_ahead() -> None:
@@ -29,7 +29,7 @@ def test_results_come_in_order_and_items_are_read_few_ahead() -> None:
         return item
 
     with ThreadPoolExecutor(4) as pool:
-        for expected, found in enumerate(in_order(pool, slowly, items(), ahead=5)):
+        for expected, found in enumerate(ordered_results(pool, slowly, items(), ahead=5)):
             assert found == expected and len(read) <= expected + 6
 
 
@@ -44,7 +44,7 @@ def test_what_nobody_listens_to_is_not_begun() -> None:
             free.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
-        results = in_order(pool, work, range(9), ahead=3)
+        results = ordered_results(pool, work, range(9), ahead=3)
         next(results)
         results.close()
         free.set()
@@ -53,7 +53,7 @@ def test_what_nobody_listens_to_is_not_begun() -> None:
 
 def test_ctrl_c_waits_for_no_process() -> None:
     """Guards an interrupt in the middle of a long conversion: its worker is ended, not waited for."""
-    with pytest.raises(KeyboardInterrupt), processes(1, start=end_with_parent, what="a sleeper") as pool:
+    with pytest.raises(KeyboardInterrupt), process_pool(1, initializer=exit_with_parent, task="a sleeper") as pool:
         sleeper = pool.submit(time.sleep, 300)
         while not sleeper.running():
             time.sleep(0.01)
@@ -63,5 +63,5 @@ def test_ctrl_c_waits_for_no_process() -> None:
 
 def test_a_process_that_was_killed_is_one_error() -> None:
     """Guards the machine's word for too little memory: it ends a process, which can say nothing then."""
-    with pytest.raises(RunError, match="a job ended without a word"), processes(1, start=int, what="a job") as pool:
+    with pytest.raises(RunError, match="a job was killed"), process_pool(1, initializer=int, task="a job") as pool:
         pool.submit(os._exit, 9).result()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from feredge.errors import PictureError
 from feredge.inference.contract import InputContract
-from feredge.inference.pictures import as_box, as_pixels, check_pixels, picture_size, read_picture
+from feredge.inference.pictures import check_pixels, picture_size, read_picture, to_box, to_pixels
 
 KINDS = (".png", ".jpg", ".bmp", ".gif", ".webp", ".tiff", ".ppm")
 COLOUR = faces(1, channels=3)[0]
@@ -120,7 +120,7 @@ def test_opencv_has_the_limit_too(tmp_path: Path) -> None:
     """Guards against headers that nobody thought of: where OpenCV comes first through here, it refuses by itself."""
     (tmp_path / "a.pgm").write_bytes(hidden()["cr"].replace(b"P5", b"P2", 1))  # binary ones OpenCV never sees
     code = (
-        "import sys; from feredge import pictures; pictures.MAX_PIXELS = 8_000_000\n"
+        "import sys; from feredge.inference import pictures; pictures.MAX_PIXELS = 8_000_000\n"
         "pictures.picture_size = lambda data: (16, 16)\n"
         "try: pictures.read_picture(sys.argv[1])\n"
         "except pictures.PictureError as error: print(error)"
@@ -185,7 +185,7 @@ def test_sixteen_bits_and_alpha() -> None:
 )
 def test_boxes_of_the_usual_types(box: object) -> None:
     """What cv2, MTCNN, DeepFace and numpy hand over; rounded, and plain ints."""
-    found = as_box(box)  # type: ignore[arg-type]
+    found = to_box(box)  # type: ignore[arg-type]
     assert found == (1, 2, 30, 40)
     assert all(type(value) is int for value in found)
 
@@ -211,7 +211,7 @@ def test_boxes_of_the_usual_types(box: object) -> None:
 def test_bad_boxes(box: object) -> None:
     """Each is one clear error, whatever numpy thinks of it."""
     with pytest.raises(PictureError, match="expected a box"):
-        as_box(box)  # type: ignore[arg-type]
+        to_box(box)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -234,15 +234,15 @@ def test_bad_boxes(box: object) -> None:
 def test_bad_arrays(pixels: object, words: str) -> None:
     """What is no picture says so before OpenCV sees it."""
     with pytest.raises(PictureError, match=words):
-        as_pixels(pixels)  # type: ignore[arg-type]
+        to_pixels(pixels)  # type: ignore[arg-type]
 
 
 @settings(max_examples=300, deadline=None)
-@given(data=st.binary(max_size=200), kind=st.sampled_from(KINDS), where=st.integers(0, 60), cut=st.integers(0, 4000))
-def test_damaged_files_never_get_past(data: bytes, kind: str, where: int, cut: int) -> None:
+@given(data=st.binary(max_size=200), kind=st.sampled_from(KINDS), where=st.integers(0, 60), crop=st.integers(0, 4000))
+def test_damaged_files_never_get_past(data: bytes, kind: str, where: int, crop: int) -> None:
     """Whatever the bytes, the answer is a picture or a PictureError."""
     whole = ENCODED[kind]
-    damaged = whole[:where] + data + whole[where + len(data) : max(where, len(whole) - cut)]
+    damaged = whole[:where] + data + whole[where + len(data) : max(where, len(whole) - crop)]
     for one in (damaged, data):
         try:
             check_pixels(read_picture(one))

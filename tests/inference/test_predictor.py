@@ -137,8 +137,8 @@ def test_bad_pictures(model: Path, picture: object) -> None:
             assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("find", [False, True])
-def test_stream(model: Path, tmp_path: Path, find: bool) -> None:
+@pytest.mark.parametrize("detect", [False, True])
+def test_stream(model: Path, tmp_path: Path, detect: bool) -> None:
     """A long list gives what single calls give, in order, with each bad picture's error in its place."""
     frame, _ = draw_frame()
     path = tmp_path / "frame.png"
@@ -146,8 +146,8 @@ def test_stream(model: Path, tmp_path: Path, find: bool) -> None:
     pictures: list[object] = [faces(1)[0], path, tmp_path / "none.png", np.zeros((300, 300), np.uint8), frame[:, :320]]
     pictures = pictures * 13
     with Predictor(model, threads=2) as predictor:
-        single = predictor.frame if find else lambda picture: [predictor(picture)]
-        found = list(predictor.stream(iter(pictures), find=find))  # type: ignore[arg-type]
+        single = predictor.frame if detect else lambda picture: [predictor(picture)]
+        found = list(predictor.stream(iter(pictures), detect=detect))  # type: ignore[arg-type]
         assert len(found) == len(pictures)
         for picture, answer in zip(pictures, found, strict=True):
             if isinstance(answer, PictureError):
@@ -155,7 +155,7 @@ def test_stream(model: Path, tmp_path: Path, find: bool) -> None:
                 continue
             wanted = single(picture)
             assert [(face.label, face.box) for face in answer] == [(face.label, face.box) for face in wanted]
-        if find:
+        if detect:
             assert [len(answer) for answer in found[:5] if isinstance(answer, list)] == [0, 2, 0, 1]
 
 
@@ -214,7 +214,7 @@ def test_a_file_replaced_before_the_first_batch_is_noticed(model: Path) -> None:
     """Guards against answers that come half from one network and half from another."""
     with Predictor(model, threads=2) as predictor:
         (write_tflite if model.suffix == ".tflite" else write_onnx)(model, with_card=card(variant="other"))
-        with pytest.raises(ArtifactError, match="another model took its place"):
+        with pytest.raises(ArtifactError, match="replaced by another model"):
             predictor.batch(faces(40))
 
 
@@ -287,8 +287,8 @@ def test_replaced_file_is_noticed_after_a_fork(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "m.onnx", with_card=card())
     with Predictor(path) as predictor:
         write_onnx(path, with_card=card(variant="other"))
-        predictor._after_fork()
-        with pytest.raises(ArtifactError, match="another model took its place"):
+        predictor._reset_after_fork()
+        with pytest.raises(ArtifactError, match="replaced by another model"):
             predictor(faces(1)[0])
 
 

@@ -12,7 +12,7 @@ from device_models import card, expected, faces, write_onnx, write_tflite
 
 from feredge.errors import ArtifactError
 from feredge.inference import runtimes
-from feredge.inference.artifact import CARD_KEY, Manifest, entry
+from feredge.inference.artifact import CARD_KEY, Manifest, manifest_entry
 from feredge.inference.contract import InputContract
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
@@ -24,7 +24,7 @@ def export(tmp_path: Path) -> Path:
     cards = {"dense.float32.onnx": card(), "dense.int8.onnx": card(precision="int8"), "dense.int8.tflite": card()}
     for name, one in cards.items():
         (write_tflite if name.endswith("tflite") else write_onnx)(tmp_path / name, with_card=one)
-    Manifest(tuple(entry(tmp_path / name, one, {}) for name, one in cards.items())).write(tmp_path)
+    Manifest(tuple(manifest_entry(tmp_path / name, one, {}) for name, one in cards.items())).write(tmp_path)
     return tmp_path
 
 
@@ -53,7 +53,7 @@ def test_folder_gives_the_smallest_onnx(export: Path) -> None:
 def test_folder_of_tflite_only(tmp_path: Path) -> None:
     """Where there is no ONNX file, the TFLite file is taken."""
     path = write_tflite(tmp_path / "qat.int8.tflite", with_card=card(precision="int8"))
-    Manifest((entry(path, card(precision="int8"), {}),)).write(tmp_path)
+    Manifest((manifest_entry(path, card(precision="int8"), {}),)).write(tmp_path)
     assert runtimes.find_model(tmp_path) == path
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feredge.inference.tflite import TFLiteGraph, dequantized, litert_interpreter
+from feredge.inference.tflite import TFLiteGraph, dequantize, litert_interpreter
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
 
@@ -21,7 +21,7 @@ NANO = Path(__file__).parents[2] / "models" / "nano"
 )
 def test_integers_become_real_numbers(values: list[int], scale: float, zero_point: int) -> None:
     """Guards the formula real = scale * (integer - zero point), and that int8 does not wrap around on the way."""
-    found = dequantized(np.array(values, np.int8), scale, zero_point)
+    found = dequantize(np.array(values, np.int8), scale, zero_point)
     exact = [(value - zero_point) * scale for value in values]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, exact, rtol=1e-6)  # float32's rounding of one product
@@ -30,7 +30,7 @@ def test_integers_become_real_numbers(values: list[int], scale: float, zero_poin
 def test_what_has_no_scale_stays_as_it_is() -> None:
     """Guards float outputs, and integers that mean themselves, against being multiplied by 0."""
     for values in (np.array([0.25, -1.0], np.float32), np.array([3, 7], np.int8)):
-        assert dequantized(values, 0.0, 0) is values
+        assert dequantize(values, 0.0, 0) is values
 
 
 @pytest.mark.parametrize("xnnpack", [True, False])

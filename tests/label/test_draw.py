@@ -11,7 +11,7 @@ from device_models import draw_frame, faces
 
 from feredge import CLASSES, Face
 from feredge.errors import PictureError
-from feredge.label.draw import COLOURS, Folder, annotate
+from feredge.label.draw import LABEL_COLORS, AnnotatedFolder, annotate
 
 
 def named(box: tuple[int, int, int, int] | None = None, label: str = "happy") -> Face:
@@ -27,7 +27,7 @@ def test_box_and_label_are_drawn(channels: int) -> None:
     drawn = annotate(frame, [named(places[0])])
     assert drawn.shape == (480, 640, 3) and np.array_equal(frame, before)
     x, y, _, height = places[0]
-    colour = list(COLOURS[CLASSES.index("happy")])
+    colour = list(LABEL_COLORS[CLASSES.index("happy")])
     assert drawn[y + height - 1, x + 50].tolist() == colour
     assert (drawn[y - 12 : y, x : x + 60] == colour).all(axis=2).mean() > 0.3
     assert np.array_equal(drawn[:, 300:], annotate(frame, [])[:, 300:])
@@ -38,7 +38,7 @@ def test_boxes_at_the_border(box: tuple[int, int, int, int] | None) -> None:
     """The label stays inside the picture."""
     drawn = annotate(np.zeros((480, 640), np.uint8), [named(box)])
     inside = drawn[2:-2, 2:-2]
-    assert (inside == COLOURS[CLASSES.index("happy")]).all(axis=2).sum() > 500
+    assert (inside == LABEL_COLORS[CLASSES.index("happy")]).all(axis=2).sum() > 500
 
 
 def test_small_pictures_are_enlarged() -> None:
@@ -52,7 +52,7 @@ def test_folder_keeps_the_names_below_the_common_folder(tmp_path: Path) -> None:
     for path in pictures:
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), faces(1)[0])
-    folder = Folder(tmp_path / "out", [str(path) for path in pictures])
+    folder = AnnotatedFolder(tmp_path / "out", [str(path) for path in pictures])
     for path in pictures:
         folder.add(str(path), [named()])
     folder.add(str(pictures[0]), PictureError("damaged"))
@@ -64,7 +64,7 @@ def test_folder_keeps_the_names_below_the_common_folder(tmp_path: Path) -> None:
 def test_originals_are_safe(tmp_path: Path) -> None:
     """Copies into the pictures' own folder would overwrite them."""
     with pytest.raises(PictureError, match="another folder"):
-        Folder(tmp_path, [str(tmp_path / "a.png")])
+        AnnotatedFolder(tmp_path, [str(tmp_path / "a.png")])
 
 
 def test_a_copy_never_takes_the_place_of_another_picture(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_a_copy_never_takes_the_place_of_another_picture(tmp_path: Path) -> None
     pictures = [str(tmp_path / "a" / "1.png"), str(tmp_path / "a" / "a" / "1.png")]
     (tmp_path / "link").symlink_to(tmp_path)
     for place in (tmp_path, tmp_path / "link"):
-        with pytest.raises(PictureError, match=r"copies would come into .*/a, beside pictures"):
-            Folder(place, pictures)
-    Folder(tmp_path / "a" / "b", pictures)
+        with pytest.raises(PictureError, match=r"copies would go into .*/a among the pictures"):
+            AnnotatedFolder(place, pictures)
+    AnnotatedFolder(tmp_path / "a" / "b", pictures)
 
 
 def test_pictures_above_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_pictures_above_the_working_folder(tmp_path: Path, monkeypatch: pytest.M
     cv2.imwrite(str(tmp_path / "a.png"), faces(1)[0])
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    Folder(Path("out"), ["../a.png"]).add("../a.png", [named()])
+    AnnotatedFolder(Path("out"), ["../a.png"]).add("../a.png", [named()])
     assert (tmp_path / "here" / "out" / "a.png").is_file()
 
 
@@ -90,4 +90,4 @@ def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
     """Guards `--annotate FILE`: said before the work, not as a stack trace at the first copy."""
     (tmp_path / "file").touch()
     with pytest.raises(PictureError, match="found a file"):
-        Folder(tmp_path / "file", ["a.png"])
+        AnnotatedFolder(tmp_path / "file", ["a.png"])

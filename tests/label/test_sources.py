@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from feredge.errors import PictureError
-from feredge.label.sources import describe_left_out, list_pictures
+from feredge.label.sources import describe_skipped, list_pictures
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -47,10 +47,10 @@ def test_a_list_from_windows(tmp_path: Path) -> None:
     assert list_pictures([], lists=[tmp_path / "list.txt"]) == [f"{tmp_path}/a.png", f"{tmp_path}/b.png"]
 
 
-def test_a_folder_inside_that_is_left_out(tmp_path: Path) -> None:
+def test_a_folder_inside_that_is_excluded(tmp_path: Path) -> None:
     """Guards `--annotate` into the pictures' own folder: the copies of an earlier start are no pictures to be named."""
     touch(tmp_path, "q/a.png", "q/out/a.png", "q/b/out/a.png")
-    found = list_pictures([tmp_path / "q"], without=tmp_path / "q" / "b" / ".." / "out")
+    found = list_pictures([tmp_path / "q"], exclude=tmp_path / "q" / "b" / ".." / "out")
     assert found == [f"{tmp_path}/q/a.png", f"{tmp_path}/q/b/out/a.png"]
 
 
@@ -83,11 +83,11 @@ def test_every_suffix_of_a_picture(tmp_path: Path) -> None:
 def test_what_is_no_picture_is_counted(tmp_path: Path) -> None:
     """Guards pictures of a kind that nobody thought of, passed over without a word."""
     touch(tmp_path, "a.png", "b.jxl", "c.JXL", "d/e.txt", "README", ".hidden")
-    left_out = Counter[str]()
-    list_pictures([tmp_path], left_out=left_out)
-    assert left_out == {".jxl": 2, ".txt": 1, "files without a suffix": 1}
-    assert describe_left_out(left_out) == "left out: 2 .jxl, 1 files without a suffix, 1 .txt"
-    assert not describe_left_out(Counter())
+    skipped = Counter[str]()
+    list_pictures([tmp_path], skipped=skipped)
+    assert skipped == {".jxl": 2, ".txt": 1, "files without a suffix": 1}
+    assert describe_skipped(skipped) == "skipped: 2 .jxl, 1 files without a suffix, 1 .txt"
+    assert not describe_skipped(Counter())
 
 
 def test_linked_folders(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_linked_folders(tmp_path: Path) -> None:
     (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "same").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "up").symlink_to(tmp_path)
-    left_out = Counter[str]()
-    found = list_pictures([tmp_path / "in"], left_out=left_out)
+    skipped = Counter[str]()
+    found = list_pictures([tmp_path / "in"], skipped=skipped)
     assert found == [f"{tmp_path}/in/a.png", f"{tmp_path}/in/link/c.png"]
-    assert left_out == {"linked folders walked before": 2}
+    assert skipped == {"repeated links to folders": 2}

@@ -12,8 +12,8 @@ import pytest
 
 from feredge import Face, files
 from feredge.errors import PictureError, RunError
-from feredge.label import table as room
-from feredge.label.table import Job, State, Table, columns, lines, rows, to_csv
+from feredge.label import table as table_module
+from feredge.label.table import Job, Table, TableState, columns, csv_lines, rows, to_csv
 
 CLASSES = ("no", "yes")
 
@@ -60,7 +60,7 @@ def test_lines_are_those_of_the_csv_writer(picture: str, label: str) -> None:
     """Most are put together without it, for speed; names that need quotes must not be."""
     faces = [Face(label, 1 / 3, (2 / 3, 1 / 3), ("no", label), box) for box in (None, (1, -2, 3, 4))]
     for answer in (faces, faces[:1], [], PictureError("a, b")):
-        assert lines(picture, answer, 2) == to_csv(rows(picture, answer, 2))
+        assert csv_lines(picture, answer, 2) == to_csv(rows(picture, answer, 2))
 
 
 def test_finished_table_stands_alone(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_stopped_table_goes_on(tmp_path: Path, stop: int) -> None:
             table.add(answer)
         table.finish()
     assert path.read_bytes() == wanted
-    assert table.state == State(4, len(wanted), 3, 1)
+    assert table.state == TableState(4, len(wanted), 3, 1)
 
 
 def test_rows_after_the_last_note_are_cut_off(tmp_path: Path) -> None:
@@ -114,14 +114,14 @@ def test_killed_in_the_first_second(tmp_path: Path, written: bytes) -> None:
     path = tmp_path / "t.csv"
     wanted = whole(tmp_path / "whole.csv")
     with Table(path, job()) as table:
-        first = table.note.read_bytes()
-    table.note.write_bytes(first)
+        first = table.state_file.read_bytes()
+    table.state_file.write_bytes(first)
     table.part.write_bytes(wanted if written == b"all" else written)
     assert whole(path) == wanted
 
 
 def noted(**changes: object) -> str:
-    return json.dumps({"job": job().digest, **asdict(State()), **changes})
+    return json.dumps({"job": job().digest, **asdict(TableState()), **changes})
 
 
 @pytest.mark.parametrize("note", [None, noted(), noted(bytes=20, pictures=1)])
@@ -178,7 +178,7 @@ def test_other_file_in_the_notes_place(tmp_path: Path, kind: str) -> None:
     else:
         other.rename(note)
     before = note.read_bytes()
-    with pytest.raises(RunError, match="expected how far the table is"), Table(tmp_path / "t.csv", job()):
+    with pytest.raises(RunError, match="expected the state of a table"), Table(tmp_path / "t.csv", job()):
         pass
     assert note.read_bytes() == before and note.is_symlink() == (kind == "link")
     assert not (tmp_path / "t.csv.part").exists()
@@ -202,7 +202,7 @@ def test_damaged_note(tmp_path: Path, note: str) -> None:
     """It says what to remove."""
     (tmp_path / "t.csv.part").write_text("picture")
     (tmp_path / "t.csv.part.json").write_text(note)
-    with pytest.raises(RunError, match=r"t\.csv\.part\.json: expected how far"), Table(tmp_path / "t.csv", job()):
+    with pytest.raises(RunError, match=r"t\.csv\.part\.json: expected the state"), Table(tmp_path / "t.csv", job()):
         pass
 
 
@@ -219,7 +219,7 @@ def test_note_beyond_the_part(tmp_path: Path) -> None:
 def test_a_note_without_rows_is_no_obstacle(tmp_path: Path, of: Job) -> None:
     """Guards every later start against a kill just before the note goes, when the table has its place already."""
     wanted = whole(tmp_path / "t.csv")
-    files.write_json(tmp_path / "t.csv.part.json", {"job": of.digest, **asdict(State(4, len(wanted), 3, 1))})
+    files.write_json(tmp_path / "t.csv.part.json", {"job": of.digest, **asdict(TableState(4, len(wanted), 3, 1))})
     assert whole(tmp_path / "t.csv") == wanted
 
 
@@ -242,14 +242,14 @@ def test_the_finished_table_is_not_taken_for_its_part(tmp_path: Path) -> None:
 def test_the_lock_is_held_while_parquet_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a second start during the conversion, which can take minutes: it would take the part apart."""
     pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    convert = room._to_parquet
+    convert = table_module._to_parquet
 
     def slowly(part: Path, path: Path, names: list[str]) -> None:
         with pytest.raises(RunError, match="another process"), Table(path, job()):
             pass
         convert(part, path, names)
 
-    monkeypatch.setattr(room, "_to_parquet", slowly)
+    monkeypatch.setattr(table_module, "_to_parquet", slowly)
     whole(tmp_path / "t.parquet")
 
 

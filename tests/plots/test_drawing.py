@@ -12,7 +12,7 @@ import pytest
 from feredge import data, files, recipes
 from feredge.errors import RunError
 from feredge.plots import classification, draw, epochs, examples, figures
-from feredge.predictions import Predictions, images_of, read, report
+from feredge.predictions import Predictions, select_images, read, report
 from feredge.run import RunFolder
 
 HISTORY_CSV = (
@@ -63,18 +63,18 @@ def test_stored_predictions_come_back(run: RunFolder) -> None:
     np.testing.assert_array_equal(stored.probabilities, expected.probabilities)
     assert stored.classes == expected.classes
     shuffled = FACES.take(np.random.default_rng(1).permutation(len(FACES)))
-    np.testing.assert_array_equal(images_of(stored, shuffled), FACES.images[stored.rows])
+    np.testing.assert_array_equal(select_images(stored, shuffled), FACES.images[stored.rows])
     with pytest.raises(RunError, match="expected the rows that were predicted"):
-        images_of(stored, FACES.take(np.arange(5)))
+        select_images(stored, FACES.take(np.arange(5)))
 
 
 def test_the_report_counts_as_by_hand() -> None:
     """Guards precision and recall against each other: one class, counted here."""
     predictions = _predictions()
-    hits = int(((predictions.labels == 3) & (predictions.named == 3)).sum())
+    hits = int(((predictions.labels == 3) & (predictions.predicted == 3)).sum())
     row = report(predictions)["happy"]
     assert row["recall"] == hits / (predictions.labels == 3).sum()
-    assert row["precision"] == hits / (predictions.named == 3).sum()
+    assert row["precision"] == hits / (predictions.predicted == 3).sum()
     assert "happy" in report(predictions, as_text=True)
 
 
@@ -93,7 +93,7 @@ def test_classes_without_images_and_networks_without_mistakes(tmp_path: Path) ->
         for task in (classification.confusion, classification.class_scores, classification.roc):
             task(folder / f"{task.__name__}.png", part)
         for draw_faces in (examples.grid, examples.singles, examples.mistakes):
-            draw_faces(folder / f"{draw_faces.__name__}.png", part, images_of(part, FACES))
+            draw_faces(folder / f"{draw_faces.__name__}.png", part, select_images(part, FACES))
         assert {path.stem for path in folder.iterdir()} == {"confusion", "class_scores", "roc", "grid", "singles"}
     classification.confusion(tmp_path / "none.png", _first(fewer, 0))
     epochs.violins(tmp_path / "none.png", {"epoch": np.ones(1)})
@@ -110,7 +110,7 @@ def test_the_surest_mistakes_come_first(tmp_path: Path, monkeypatch: pytest.Monk
     chosen: list[int] = []
     monkeypatch.setattr(examples, "_face", lambda axes, predictions, images, index: chosen.append(int(index)))
     predictions = _predictions()
-    examples.mistakes(tmp_path / "m.png", predictions, images_of(predictions, FACES))
+    examples.mistakes(tmp_path / "m.png", predictions, select_images(predictions, FACES))
     sure = predictions.probabilities.max(axis=1)[chosen]
     assert predictions.wrong[chosen].all() and (np.diff(sure) <= 0).all()
     assert len(chosen) == min(24, predictions.wrong.sum())

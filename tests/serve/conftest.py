@@ -61,7 +61,7 @@ def serving(small_onnx: Path) -> Callable[..., Any]:
     def serve(
         predictor: Predictor | None = None, proxy: str | None = None, send_buffer: int = 0, **options: Any
     ) -> Iterator[Service]:
-        app = create_app(predictor or Predictor(small_onnx, threads=1), **{"threads": 2, "find": False, **options})
+        app = create_app(predictor or Predictor(small_onnx, threads=1), **{"threads": 2, "detect": False, **options})
         listener = socket.socket()
         if send_buffer:  # bytes, which accepted connections inherit
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)

@@ -48,7 +48,7 @@ def test_faces_in_a_frame(serving: Serving) -> None:
         assert len(service.post(frame)[1]["faces"]) == 1
         found = service.post(frame, "?face=0")[1]["faces"]
         assert len(found) == 2 and found[0]["box"][2] > found[1]["box"][2]
-    with serving(find=True) as service:
+    with serving(detect=True) as service:
         assert service.post(frame) == (200, {"faces": found})
         assert service.post(png(np.zeros((99, 99), np.uint8))) == (200, {"faces": []})
 
@@ -82,12 +82,12 @@ def test_content_with_anything_in_it() -> None:
 @pytest.mark.parametrize("box", [None, (1, 2, 30, 40)])
 def test_text_is_the_json_of_the_answer(box: tuple[int, int, int, int] | None) -> None:
     """It is put together without json, for speed, and must be what json writes; also where names hold its signs."""
-    from feredge.serve.request import _text
+    from feredge.serve.request import _result_json
 
     classes = ('a"b', "50%", "ärger", "%r")
     face = Face(classes[0], 1 / 3, (1 / 3, 1e-9, 0.0, float(np.float32(0.1))), classes, box)
-    assert _text([face, face]) == json.dumps({"faces": [face.to_dict()] * 2})
-    assert _text([]) == '{"faces": []}'
+    assert _result_json([face, face]) == json.dumps({"faces": [face.to_dict()] * 2})
+    assert _result_json([]) == '{"faces": []}'
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -184,9 +184,9 @@ class Blocked(Predictor):
 
     gate = threading.Event()
 
-    def answer(self, *arguments: Any, **options: Any) -> Any:
+    def classify(self, *arguments: Any, **options: Any) -> Any:
         assert self.gate.wait(60)
-        return super().answer(*arguments, **options)
+        return super().classify(*arguments, **options)
 
 
 def test_full_queue_is_503(serving: Serving, small_onnx: Path) -> None:
@@ -238,7 +238,7 @@ def test_failing_network_is_500_and_the_service_goes_on(serving: Serving, small_
     """An error inside a thread reaches its request, and the thread lives."""
 
     class Failing(Predictor):
-        def answer(self, *arguments: Any, **options: Any) -> Any:
+        def classify(self, *arguments: Any, **options: Any) -> Any:
             raise RuntimeError("broken")
 
     with serving(Failing(small_onnx, threads=1), threads=1) as service:

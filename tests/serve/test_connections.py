@@ -239,10 +239,10 @@ def test_large_pictures_do_not_hold_up_small_ones(serving: Serving, small_onnx: 
     gate = threading.Event()
 
     class SlowOnLarge(Predictor):
-        def answer(self, pictures: Any, **options: Any) -> Any:
+        def classify(self, pictures: Any, **options: Any) -> Any:
             if len(pictures[0]) == len(large):
                 assert gate.wait(60)
-            return super().answer(pictures, **options)
+            return super().classify(pictures, **options)
 
     large = constant(1500)
     limits = Limits(waiting_pixels=7_000_000)
@@ -265,7 +265,7 @@ def test_log_lines_are_escaped(serving: Serving, small_onnx: Any, capfd: pytest.
     """An error that repeats what a client sent is one line without control characters."""
 
     class Repeating(Predictor):
-        def answer(self, pictures: Any, **options: Any) -> Any:
+        def classify(self, pictures: Any, **options: Any) -> Any:
             raise RuntimeError(pictures[0].decode("latin-1"))
 
     picture = b"GIF89a\1\0\1\0\x1b[2Jforged\r\nERROR: line"

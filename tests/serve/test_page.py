@@ -35,7 +35,7 @@ def page(program: str, serving: Callable[..., Any], tmp_path: Path) -> Iterator[
     """The page of a service that looks for faces."""
     blank = tmp_path / "blank.html"
     blank.write_text("<!doctype html><title>blank</title>")
-    with serving(find=True) as service, chromium.Page(program, blank) as page:
+    with serving(detect=True) as service, chromium.Page(program, blank) as page:
         page.address = f"http://127.0.0.1:{service.port}/"
         page.send("Page.navigate", url=page.address)
         page.run(UNTIL % "document.querySelector('#model')?.textContent")

@@ -25,10 +25,10 @@ pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
 from feredge.errors import RunError
-from feredge.inference.predictor import Face
+from feredge.inference.face import Face
 from feredge.serve.limits import Limits, service_limits
 from feredge.serve.metrics import Metrics
-from feredge.serve.processes import Plan, Watch
+from feredge.serve.processes import ServiceConfig, Watchdog
 
 PICTURE = cv2.imencode(".png", faces(1)[0])[1].tobytes()
 
@@ -94,7 +94,7 @@ def test_two_processes_are_one_service(small_onnx: Path) -> None:
         assert len(before) == 2
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
-        assert "another takes its place" in process.stderr.readline()  # type: ignore[union-attr]
+        assert "is replaced" in process.stderr.readline()  # type: ignore[union-attr]
         assert len(children(process.pid) - {killed}) == 2
         for _ in range(24):
             assert ask(port, "/predict", PICTURE)[0] == 200  # it waits for the new process, if that is the one
@@ -113,7 +113,7 @@ def test_a_hung_process_is_replaced(small_onnx: Path) -> None:
         hung = min(children(process.pid))
         os.kill(hung, signal.SIGSTOP)
         assert f"process {hung} hung" in process.stderr.readline()  # type: ignore[union-attr]
-        assert "another takes its place" in process.stderr.readline()  # type: ignore[union-attr]
+        assert "is replaced" in process.stderr.readline()  # type: ignore[union-attr]
         assert gone({hung})
         assert [ask(port, "/predict", PICTURE)[0] for _ in range(24)] == [200] * 24
 
@@ -123,15 +123,15 @@ def test_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("feredge.serve.processes.time.monotonic", lambda: now)
     beats = [0, 0]
-    watch = Watch(beats)
+    watchdog = Watchdog(beats)
     hung = []
     for _ in range(8):
         beats[0] += 1
-        hung += watch.hung({0, 1})
+        hung += watchdog.hung({0, 1})
         now += 1.0
     assert hung == [1]
     now += 1000
-    assert watch.hung({0, 1}) == []
+    assert watchdog.hung({0, 1}) == []
 
 
 def test_killed_service_leaves_no_process(small_onnx: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_process_that_can_no_longer_start_ends_the_service(small_onnx: Path, t
         os.kill(min(children(process.pid)), signal.SIGKILL)
         assert process.wait(60) == 2
         lines = process.stderr.read().splitlines()  # type: ignore[union-attr]
-        assert "another takes its place" in lines[0] and f"before it did ({model}: expected a model" in lines[-1]
+        assert "is replaced" in lines[0] and f"before it did ({model}: expected a model" in lines[-1]
 
 
 def test_a_missing_detector_is_told_at_the_start(small_onnx: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_missing_detector_is_told_at_the_start(small_onnx: Path) -> None:
 
 def test_limit_is_shared_out() -> None:
     """All processes together hold no more than was asked for."""
-    plan = Plan(Path("m.onnx"), None, 1, True, 0.0, Limits(waiting=256))
+    plan = ServiceConfig(Path("m.onnx"), None, 1, True, 0.0, Limits(waiting=256))
     assert [3 * plan.share(3).limits.waiting <= 256, plan.share(3).limits.waiting] == [True, 85]
 
 

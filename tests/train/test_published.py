@@ -54,7 +54,7 @@ def test_parameters_are_those_published(name: str) -> None:
     assert core.count_params() == PUBLISHED_PARAMETERS[name]
     assert (
         f"{PUBLISHED_PARAMETERS[name]:,} parameters"
-        in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+        in (recipes.toml_files.RECIPE_FOLDER / f"{name}.toml").read_text().splitlines()[0]
     )
 
 

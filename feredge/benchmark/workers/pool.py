@@ -68,5 +68,5 @@ class WorkerPool:
 
 def memory_budget() -> int:
     """Return the bytes that workers may use together here: MAX_POOL_BYTES, or half of what is available."""
-    available = system_info.sizes(system_info.MEMORY).get("MemAvailable")
+    available = system_info.read_sizes(system_info.MEMINFO_PATH).get("MemAvailable")
     return MAX_POOL_BYTES if available is None else min(MAX_POOL_BYTES, available // 2)

@@ -88,7 +88,7 @@ class Server:
         """
         self._contract, self._classes = InputContract(**contract), classes
         if limited:
-            available = system_info.sizes(system_info.MEMORY).get("MemAvailable", MIN_ADDRESS_SPACE_BYTES)
+            available = system_info.read_sizes(system_info.MEMINFO_PATH).get("MemAvailable", MIN_ADDRESS_SPACE_BYTES)
             set_limits(memory_bytes=max(MIN_ADDRESS_SPACE_BYTES, available))
         module, _, name = opener.partition(":")
         start = time.perf_counter_ns()
@@ -166,7 +166,7 @@ def memory_usage() -> dict[str, int]:
     From /proc where it exists: ru_maxrss also counts the parent's memory from before exec.
     """
     fields = {"resident": "VmRSS", "peak": "VmHWM", "private": "RssAnon"}
-    sizes = system_info.sizes(Path("/proc/self/status"))
+    sizes = system_info.read_sizes(Path("/proc/self/status"))
     if sizes.keys() >= set(fields.values()):
         return {key: sizes[name] for key, name in fields.items()}
     try:

@@ -14,7 +14,7 @@ from device_models import faces
 
 from feredge import Predictor
 from feredge.errors import PictureError
-from feredge.inference.pictures import MAX_PIXELS, as_pixels, in_order, picture_size, read_picture
+from feredge.inference.pictures import MAX_PIXELS, picture_size, pixels_and_order, read_picture, to_pixels
 
 Image = pytest.importorskip("PIL.Image")
 COLOR = faces(1, channels=3)[0]
@@ -30,23 +30,23 @@ def frame(height: int = 480, width: int = 640) -> np.ndarray:
 @pytest.mark.parametrize("kind", [bytearray, memoryview, io.BytesIO])
 def test_bytes_of_every_type(kind: Any) -> None:
     """A socket fills a bytearray, a web framework hands a BytesIO: both are a file's bytes."""
-    assert (as_pixels(kind(PNG)) == COLOR).all()
+    assert (to_pixels(kind(PNG)) == COLOR).all()
 
 
 def test_a_buffer_at_its_end_is_read_from_its_beginning() -> None:
     """Guards `picture.save(buffer)`, which leaves the buffer at its end."""
     buffer = io.BytesIO()
     Image.fromarray(COLOR[:, :, ::-1]).save(buffer, "PNG")
-    assert (as_pixels(buffer) == COLOR).all()
+    assert (to_pixels(buffer) == COLOR).all()
 
 
 def test_an_open_file(tmp_path: Path) -> None:
     """A file that is open for bytes is read; one for text is refused."""
     (tmp_path / "a.png").write_bytes(PNG)
     with (tmp_path / "a.png").open("rb") as file:
-        assert (as_pixels(file) == COLOR).all()
+        assert (to_pixels(file) == COLOR).all()
     with (tmp_path / "a.png").open(encoding="latin-1") as text, pytest.raises(PictureError, match="binary mode"):
-        as_pixels(text)  # type: ignore[arg-type]
+        to_pixels(text)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
@@ -60,7 +60,7 @@ def test_every_mode_of_pillow(mode: str) -> None:
         picture = rgb.convert(mode)
         gray = mode in ("1", "L", "LA")
         wanted = np.asarray(picture.convert("L")) if gray else np.asarray(picture.convert("RGB"))[:, :, ::-1]
-    pixels, order = in_order(picture, "rgb")
+    pixels, order = pixels_and_order(picture, "rgb")
     assert order == "bgr" and pixels.shape == wanted.shape and (pixels == wanted).all()
 
 
@@ -68,7 +68,7 @@ def test_every_mode_of_pillow(mode: str) -> None:
 def test_pillow_without_a_range(mode: str) -> None:
     """What white is in 32-bit integers or floats, nobody has said."""
     with pytest.raises(PictureError, match=f"mode {mode}"):
-        as_pixels(Image.new(mode, (4, 4)))
+        to_pixels(Image.new(mode, (4, 4)))
 
 
 def test_pillow_is_turned_and_limited(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_pillow_is_turned_and_limited(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.fromarray(frame(40, 60)).save(tmp_path / "a.png", exif=exif)
     with Image.open(tmp_path / "a.png") as picture:
-        assert (as_pixels(picture) == read_picture(tmp_path / "a.png")).all()
+        assert (to_pixels(picture) == read_picture(tmp_path / "a.png")).all()
     with pytest.raises(PictureError, match="at most 100,000,000 pixels"):
-        as_pixels(Image.new("1", (MAX_PIXELS // 1000 + 1, 1000)))
+        to_pixels(Image.new("1", (MAX_PIXELS // 1000 + 1, 1000)))
 
 
 def test_predictor_takes_them_all(small_onnx: Path) -> None:
@@ -128,7 +128,7 @@ def test_planes_of_a_camera(color: Any) -> None:
     planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
     if color == "nv12":
         planes[480:] = planes[480:].reshape(2, -1).T.reshape(240, 640)
-    pixels, order = in_order(planes, color)
+    pixels, order = pixels_and_order(planes, color)
     assert order == "bgr" and pixels.shape == (480, 640, 3)
     assert np.abs(pixels.astype(int) - picture).mean() < 4
 
@@ -137,8 +137,8 @@ def test_planes_that_nobody_named_are_refused() -> None:
     """Guards a face looked for in Y, U and V above each other; the same as (h, w, 1) is taken as gray."""
     planes = cv2.cvtColor(frame(), cv2.COLOR_BGR2YUV_I420)
     with pytest.raises(PictureError, match='color="yuv420"'):
-        as_pixels(planes)
-    assert as_pixels(planes[:, :, None]).shape == (720, 640, 1)
+        to_pixels(planes)
+    assert to_pixels(planes[:, :, None]).shape == (720, 640, 1)
 
 
 @pytest.mark.parametrize("shape", [(720, 640), (360, 320), (1080, 1280), (1620, 1920)])
@@ -148,11 +148,11 @@ def test_gray_pictures_of_such_a_shape_are_gray(shape: tuple[int, int]) -> None:
     below_black = textured.copy()
     below_black[shape[0] * 2 // 3 :] = 0
     for picture in (textured, below_black, np.full(shape, 128, np.uint8)):
-        assert as_pixels(picture) is picture
+        assert to_pixels(picture) is picture
 
 
 @pytest.mark.parametrize("shape", [(481, 640), (480, 639), (480, 640, 3)])
 def test_no_planes(shape: tuple[int, ...]) -> None:
     """A shape that planes cannot have is no frame."""
     with pytest.raises(PictureError, match=r"expected yuv420 planes \(height \* 3/2, width\)"):
-        in_order(np.zeros(shape, np.uint8), "yuv420")
+        pixels_and_order(np.zeros(shape, np.uint8), "yuv420")

@@ -13,7 +13,7 @@ from device_models import card, write_onnx
 from feredge import CLASSES, Predictor, cli
 from feredge.data.drawn import drawn
 from feredge.errors import ArtifactError, DataError
-from feredge.label.submission import submit
+from feredge.label.submit import submit
 
 
 def write(path: Path, header: str, rows: list[str]) -> Path:

@@ -17,8 +17,8 @@ from device_models import draw_frame, faces, write_yunet
 
 from feredge import Predictor
 from feredge.errors import PictureError, RunError
-from feredge.inference.faces import Detector
-from feredge.label.labelling import label
+from feredge.inference.face_detection import Detector
+from feredge.label.predict import predict_pictures
 from feredge.label.sources import list_pictures
 
 
@@ -38,8 +38,12 @@ def test_each_picture_has_its_row(small_onnx: Path, folder: Path, tmp_path: Path
     pictures = list_pictures([folder])
     seen = []
     with Predictor(small_onnx, threads=2) as predictor:
-        state = label(
-            predictor, pictures, tmp_path / "t.csv", find=False, each=lambda picture, answer: seen.append(picture)
+        state = predict_pictures(
+            predictor,
+            pictures,
+            tmp_path / "t.csv",
+            detect=False,
+            on_result=lambda picture, answer: seen.append(picture),
         )
         with (tmp_path / "t.csv").open(newline="") as file:
             found = list(csv.DictReader(file))
@@ -58,7 +62,7 @@ def test_each_picture_has_its_row(small_onnx: Path, folder: Path, tmp_path: Path
 def test_faces_are_looked_for(small_onnx: Path, folder: Path, tmp_path: Path) -> None:
     """A frame with two faces has two rows with boxes."""
     with Predictor(small_onnx) as predictor:
-        state = label(predictor, [str(folder / "frame.jpg")], tmp_path / "t.csv")
+        state = predict_pictures(predictor, [str(folder / "frame.jpg")], tmp_path / "t.csv")
     assert state.faces == 2
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 3
 
@@ -67,7 +71,7 @@ def test_interrupted_at_any_picture(small_onnx: Path, folder: Path, tmp_path: Pa
     """Ctrl-C at the 1st, 16th, 17th or last picture loses nothing, does nothing twice, and ends the same."""
     pictures = list_pictures([folder])
     with Predictor(small_onnx, threads=2) as predictor:
-        label(predictor, pictures, tmp_path / "whole.csv", find=False)
+        predict_pictures(predictor, pictures, tmp_path / "whole.csv", detect=False)
         stops = [1, 16, 17, 89]
         seen: list[str] = []
 
@@ -79,8 +83,8 @@ def test_interrupted_at_any_picture(small_onnx: Path, folder: Path, tmp_path: Pa
 
         for _ in range(4):
             with pytest.raises(KeyboardInterrupt):
-                label(predictor, pictures, tmp_path / "t.csv", find=False, each=stop)
-        label(predictor, pictures, tmp_path / "t.csv", find=False, each=stop)
+                predict_pictures(predictor, pictures, tmp_path / "t.csv", detect=False, on_result=stop)
+        predict_pictures(predictor, pictures, tmp_path / "t.csv", detect=False, on_result=stop)
     assert seen == pictures
     assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
@@ -93,9 +97,9 @@ def test_other_settings_do_not_go_on(small_onnx: Path, folder: Path, tmp_path: P
 
     with Predictor(small_onnx) as predictor:
         with pytest.raises(KeyboardInterrupt):
-            label(predictor, list_pictures([folder]), tmp_path / "t.csv", find=False, each=stop)
+            predict_pictures(predictor, list_pictures([folder]), tmp_path / "t.csv", detect=False, on_result=stop)
         with pytest.raises(RunError, match="other settings"):
-            label(predictor, list_pictures([folder]), tmp_path / "t.csv", find=True)
+            predict_pictures(predictor, list_pictures([folder]), tmp_path / "t.csv", detect=True)
 
 
 def one_box(side: int) -> Detector:
@@ -120,23 +124,25 @@ def test_a_detector_is_the_same_in_another_process(small_onnx: Path, folder: Pat
     for pair in pairs:
         for detector in pair:
             with Predictor(small_onnx, detector=detector) as predictor, pytest.raises(KeyboardInterrupt):
-                label(predictor, [str(folder / "000.png")], tmp_path / "t.csv", each=stop)
+                predict_pictures(predictor, [str(folder / "000.png")], tmp_path / "t.csv", on_result=stop)
         with Predictor(small_onnx) as predictor, pytest.raises(RunError, match="other settings"):
-            label(predictor, [str(folder / "000.png")], tmp_path / "t.csv")
+            predict_pictures(predictor, [str(folder / "000.png")], tmp_path / "t.csv")
         (tmp_path / "t.csv.part").unlink()
 
 
 SLOW = """
-import sys, time
+import sys
+from time import sleep
 from pathlib import Path
 from feredge import Predictor
 from feredge.label import table
-from feredge.label.labelling import label
+from feredge.label.predict import predict_pictures
 from feredge.label.sources import list_pictures
-table.SAFE_EVERY = 0.01
+table.STATE_SAVE_SECONDS = 0.01
 model, folder, out, wait = sys.argv[1:]
 with Predictor(model, threads=2) as predictor:
-    label(predictor, list_pictures([folder]), Path(out), find=False, each=lambda *_: time.sleep(float(wait)))
+    pictures = list_pictures([folder])
+    predict_pictures(predictor, pictures, Path(out), detect=False, on_result=lambda *_: sleep(float(wait)))
 """
 
 
@@ -144,7 +150,7 @@ with Predictor(model, threads=2) as predictor:
 def test_killed_and_started_again(small_onnx: Path, folder: Path, tmp_path: Path, how: signal.Signals) -> None:
     """A real process that is killed in the middle, or gets Ctrl-C, is gone on with."""
     with Predictor(small_onnx, threads=2) as predictor:
-        label(predictor, list_pictures([folder]), tmp_path / "whole.csv", find=False)
+        predict_pictures(predictor, list_pictures([folder]), tmp_path / "whole.csv", detect=False)
     out = tmp_path / "t.csv"
     command = [sys.executable, "-c", SLOW, str(small_onnx), str(folder), str(out)]
     process = subprocess.Popen(
@@ -167,6 +173,6 @@ def test_killed_and_started_again(small_onnx: Path, folder: Path, tmp_path: Path
 def test_unreadable_only(small_onnx: Path, tmp_path: Path) -> None:
     """Nothing but bad pictures is a table of errors."""
     with Predictor(small_onnx) as predictor:
-        state = label(predictor, ["none.png", str(tmp_path)], tmp_path / "t.csv")
+        state = predict_pictures(predictor, ["none.png", str(tmp_path)], tmp_path / "t.csv")
         assert (state.pictures, state.faces, state.failed) == (2, 0, 2)
         assert isinstance(next(predictor.stream(["none.png"])), PictureError)

@@ -16,18 +16,18 @@ from device_models import draw_frame, faces
 
 from feredge import Predictor
 from feredge.errors import RunError
-from feredge.label.labelling import label
+from feredge.label.predict import predict_pictures
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytest.importorskip("ray.data", reason="the extra `ray` is not installed")
 
-from feredge.label import on_ray  # noqa: E402 - only where Ray is
+from feredge.label import ray_engine  # noqa: E402 - only where Ray is
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, **on_ray.QUIET)
+    ray.init(num_cpus=2, **ray_engine.RAY_INIT_OPTIONS)
     yield
     ray.shutdown()
 
@@ -46,24 +46,24 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_no_cluster_there(small_onnx: Path) -> None:
     """A wrong address is told at once. This test stands before the first that has a cluster."""
     with Predictor(small_onnx) as predictor, pytest.raises(RunError, match="expected a Ray cluster, found none"):
-        list(on_ray.engine(predictor, workers=2, address="127.0.0.1:1")(["a.png"]))
+        list(ray_engine.engine(predictor, workers=2, address="127.0.0.1:1")(["a.png"]))
 
 
 def test_nothing_left(small_onnx: Path) -> None:
     """Guards a table that was stopped at its very end: it needs no cluster any more."""
     with Predictor(small_onnx) as predictor:
-        assert list(on_ray.engine(predictor, workers=2, address="127.0.0.1:1")([])) == []
+        assert list(ray_engine.engine(predictor, workers=2, address="127.0.0.1:1")([])) == []
 
 
-@pytest.mark.parametrize("find", [False, True])
+@pytest.mark.parametrize("detect", [False, True])
 def test_same_table_as_one_process(
-    cluster: None, small_onnx: Path, pictures: list[str], tmp_path: Path, find: bool
+    cluster: None, small_onnx: Path, pictures: list[str], tmp_path: Path, detect: bool
 ) -> None:
     """Byte for byte, errors and order included."""
     with Predictor(small_onnx, threads=1) as predictor:
-        wanted = label(predictor, pictures, tmp_path / "one.csv", find=find)
-        run = on_ray.engine(predictor, workers=2, find=find)
-        assert label(predictor, pictures, tmp_path / "ray.csv", find=find, engine=run) == wanted
+        wanted = predict_pictures(predictor, pictures, tmp_path / "one.csv", detect=detect)
+        run = ray_engine.engine(predictor, workers=2, detect=detect)
+        assert predict_pictures(predictor, pictures, tmp_path / "ray.csv", detect=detect, engine=run) == wanted
     assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
 
 
@@ -96,10 +96,12 @@ def test_killed_worker_loses_nothing(cluster: None, small_onnx: Path, pictures: 
     started = threading.Event()
     killer = threading.Thread(target=kill)
     with Predictor(small_onnx, threads=1) as predictor:
-        label(predictor, names, tmp_path / "one.csv", find=False)
+        predict_pictures(predictor, names, tmp_path / "one.csv", detect=False)
         killer.start()
-        run = on_ray.engine(predictor, workers=2, find=False)
-        label(predictor, names, tmp_path / "ray.csv", find=False, engine=run, each=lambda *_: started.set())
+        run = ray_engine.engine(predictor, workers=2, detect=False)
+        predict_pictures(
+            predictor, names, tmp_path / "ray.csv", detect=False, engine=run, on_result=lambda *_: started.set()
+        )
     killer.join()
     assert killed and not Path(f"/proc/{killed[0]}").exists()
     assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
@@ -115,12 +117,19 @@ def test_stopped_and_gone_on_with(cluster: None, small_onnx: Path, pictures: lis
             raise KeyboardInterrupt
 
     with Predictor(small_onnx, threads=1) as predictor:
-        label(predictor, pictures, tmp_path / "one.csv", find=False)
+        predict_pictures(predictor, pictures, tmp_path / "one.csv", detect=False)
         with pytest.raises(KeyboardInterrupt):
-            label(predictor, pictures, tmp_path / "t.csv", find=False, each=stop)
+            predict_pictures(predictor, pictures, tmp_path / "t.csv", detect=False, on_result=stop)
         done = []
-        run = on_ray.engine(predictor, workers=2, find=False)
-        label(predictor, pictures, tmp_path / "t.csv", find=False, engine=run, each=lambda name, _: done.append(name))
+        run = ray_engine.engine(predictor, workers=2, detect=False)
+        predict_pictures(
+            predictor,
+            pictures,
+            tmp_path / "t.csv",
+            detect=False,
+            engine=run,
+            on_result=lambda name, _: done.append(name),
+        )
     assert len(done) == len(pictures) - 149
     assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
 
@@ -128,8 +137,10 @@ def test_stopped_and_gone_on_with(cluster: None, small_onnx: Path, pictures: lis
 def test_stage_in_a_pipeline_of_ones_own(cluster: None, small_onnx: Path, pictures: list[str]) -> None:
     """Other columns stay, and pictures may come as bytes."""
     rows = [{"id": number, "data": Path(name).read_bytes()} for number, name in enumerate(pictures[98:103])]
-    stage = {"model": str(small_onnx), "column": "data", "find": False}
-    found = ray.data.from_items(rows).map_batches(on_ray.Stage, fn_constructor_kwargs=stage, concurrency=1).take_all()
+    stage = {"model": str(small_onnx), "column": "data", "detect": False}
+    found = (
+        ray.data.from_items(rows).map_batches(ray_engine.Stage, fn_constructor_kwargs=stage, concurrency=1).take_all()
+    )
     found.sort(key=lambda row: row["id"])
     with Predictor(small_onnx) as predictor:
         assert json.loads(found[0]["faces"]) == [predictor(rows[0]["data"]).to_dict()]
