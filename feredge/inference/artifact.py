@@ -36,7 +36,7 @@ DIGEST_FILE = "sha256.txt"
 MANIFEST_FILE = "manifest.json"
 RUNTIMES_FILE = "runtimes.json"  # what every runtime made of every file
 LAYERS_FILE = "layers.json"  # what int8 costs in each layer, where somebody asked
-PROBES_FILE = "probes.npz"  # every file's answers on fixed pictures
+PROBES_FILE = "probes.npz"  # every file's reference outputs on the probe images
 OPERATORS_FILE = "operators.config"  # what `.ort` files need of a reduced build
 NEW = ".new"  # suffix of a folder that is still being written
 PREVIOUS = ".previous"  # suffix of an earlier export's folder
@@ -157,7 +157,7 @@ class Manifest:
 
     Attributes:
         failures: the files that failed, none of which is in the folder.
-        probes: SHA-256 of the stored answers, PROBES_FILE; empty where there are none.
+        probes: SHA-256 of the reference outputs, PROBES_FILE; empty where there are none.
     """
 
     entries: tuple[Entry, ...]
