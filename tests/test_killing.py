@@ -1,4 +1,4 @@
-"""What tools/survives-kills sees right after a kill: processes that are left, and files that are not whole."""
+"""Checks of tools/survives-kills after a kill: surviving processes, and partly written files."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_a_process_that_outlives_its_command_is_seen(killing: ModuleType, monkey
         sleeper = int(process.stdout.readline())
         assert killing.kill_when(process, lambda: True)
         assert process.returncode == -signal.SIGKILL
-        assert killing.left(process.pid) == [sleeper]
+        assert killing.surviving_processes(process.pid) == [sleeper]
         killing.kill([sleeper])
         monkeypatch.setattr(killing, "ORPHAN_SECONDS", 30.0)
-        assert killing.left(process.pid) == []
+        assert killing.surviving_processes(process.pid) == []
 
 
 def test_a_command_that_ends_first_was_not_killed(killing: ModuleType) -> None:
@@ -68,12 +68,12 @@ def test_half_a_file_is_seen(killing: ModuleType, tmp_path: Path, name: str) -> 
     else:
         texts = {"a.json": '{"a": [1, 2]}', "a.csv": "a,b,c\n1,2,3\n4,5,6", "a.html": "<html><body></body></html>"}
         whole.write_text(texts[name])
-    assert killing.damaged(tmp_path) == []
+    assert killing.damaged_files(tmp_path) == []
     data = whole.read_bytes()
     whole.write_bytes(data[: len(data) // 2 + 1])
-    assert killing.damaged(tmp_path)[0].startswith(f"whole/{name} ")
+    assert killing.damaged_files(tmp_path)[0].startswith(f"whole/{name} ")
     whole.rename(whole.with_name(f".{name}"))
-    assert killing.damaged(tmp_path) == []
+    assert killing.damaged_files(tmp_path) == []
 
 
 def test_a_manifest_of_files_that_are_not_there_is_seen(killing: ModuleType, tmp_path: Path) -> None:
@@ -82,6 +82,6 @@ def test_a_manifest_of_files_that_are_not_there_is_seen(killing: ModuleType, tmp
     files = [row["file"] for row in json.loads(manifest.read_text())["artifacts"]]
     for name in (manifest.name, *files):
         shutil.copy(manifest.with_name(name), tmp_path)
-    assert killing.damaged(tmp_path) == []
+    assert killing.damaged_files(tmp_path) == []
     (tmp_path / files[0]).unlink()
-    assert killing.damaged(tmp_path)[0].startswith("manifest.json ")
+    assert killing.damaged_files(tmp_path)[0].startswith("manifest.json ")
