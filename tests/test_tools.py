@@ -92,10 +92,10 @@ def test_a_row_says_what_it_changed_and_who_taught_it(tool: ModuleType) -> None:
     base = recipes.load("base")
     own = recipes.load("base", changes=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
     told = ["training.epochs=9", "augmentation.crop=0"]
-    assert tool.changes(own, base, taught=False) == told
-    assert tool.changes(own, base, taught=True) == [*told, "distillation.weight=0.1"]
+    assert tool.changes(own, base, distilled=False) == told
+    assert tool.changes(own, base, distilled=True) == [*told, "distillation.weight=0.1"]
     assert recipes.load("base", changes=told) == recipes.load("base", changes=told[::-1])
-    said = [tool.pages.teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])]
+    said = [tool.pages.describe_teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])]
     assert said == ["", "1 network", "2 networks and people's votes", "people's votes"]
 
 
@@ -107,7 +107,7 @@ def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
     assert tool.timing(timed) == {"median": 0.1, "p90": 0.2, "noisy": False}
     entry = SimpleNamespace(bytes=1, sha256="a")
     assert tool.file_figures(entry, {"a": timed})["accuracy"] == 0.5
-    assert not any("accuracy" in row for row in json.loads(tool.FILE.read_text())["classical"])
+    assert not any("accuracy" in row for row in json.loads(tool.RESULTS_FILE.read_text())["classical"])
 
 
 def test_shipped_models_are_those_that_were_measured() -> None:
@@ -134,8 +134,8 @@ def test_bill_of_materials_names_every_locked_package(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards the bill against packages that it leaves out, and the digests against another file than they name."""
-    monkeypatch.setattr(tool, "DIST", tmp_path)
-    monkeypatch.setattr(tool, "BILL", tmp_path / "sbom.cdx.json")
+    monkeypatch.setattr(tool, "DIST_FOLDER", tmp_path)
+    monkeypatch.setattr(tool, "SBOM_FILE", tmp_path / "sbom.cdx.json")
     tool.main()
     bill = json.loads((tmp_path / "sbom.cdx.json").read_text())
     locked = re.findall(r"^([\w.-]+)==([\w.]+)", (TOOLS.parent / "requirements.lock").read_text(), re.MULTILINE)
