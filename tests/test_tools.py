@@ -45,9 +45,9 @@ def test_models_that_are_not_there_are_not_as_they_should_be(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards `--check` against success for want of anything to check."""
-    monkeypatch.setattr(tool, "MODELS", tmp_path)
-    for file in tool.KNOWN:
-        with pytest.raises(ArtifactError, match=rf"nano/{file}: expected what a model is checked by, found none"):
+    monkeypatch.setattr(tool, "MODELS_FOLDER", tmp_path)
+    for file in tool.CHECK_FILES:
+        with pytest.raises(ArtifactError, match=rf"nano/{file}: expected a file for the check of a model, found none"):
             tool.check(["nano"], drawn(70), quiet)
         (tmp_path / "nano").mkdir(exist_ok=True)
         (tmp_path / "nano" / file).write_text("{}")
@@ -58,12 +58,16 @@ def test_every_round_has_a_recipe_and_what_it_needs_before_it(tool: ModuleType) 
     """Guards hours of training that end at a name that is nowhere, and int8 files beyond their budgets."""
     most = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
     assert set(tool.NETWORKS) == set(most) <= set(tool.ROUNDS)
-    for number, (name, told) in enumerate(tool.ROUNDS.items()):
-        assert set(tool.needs(told)) <= set(list(tool.ROUNDS)[:number])
-        assert all(tool.ROUNDS[each].recipe == told.recipe for each in tool.rounds(name))
-        recipe = tool.recipe(told)
+    for name, item in tool.ROUNDS.items():
+        order = tool.training_order(name)
+        assert order[-1] == name and len(set(order)) == len(order)
+        assert all(set(tool.ROUNDS[each].required) <= set(order[:number]) for number, each in enumerate(order))
+        assert all(tool.ROUNDS[each].recipe == item.recipe for each in tool.lineage(name))
+        recipe = tool.round_recipe(item)
         core = build_core(recipe.network, size=recipe.data.size, classes=7)
-        assert recipe.name == told.recipe and core.count_params() <= most[recipe.name]
+        assert recipe.name == item.recipe and core.count_params() <= most[recipe.name]
+    for network in most:
+        assert [name for name in tool.ROUNDS if tool.ROUNDS[name].recipe == network][-1] == network
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
@@ -81,7 +85,7 @@ def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> 
     sums = [runner.predict(moved(*at)) + runner.predict(np.flip(moved(*at), 2).copy()) for at in places]
     expected = {"single": runner.predict(faces.batch), "flip": sums[0], "ten-crop": sum(sums)}
     right = {view: scores.argmax(axis=1) == faces.labels for view, scores in expected.items()}
-    assert tool.views(DEFAULT_MODEL, faces, unique) == {
+    assert tool.hits_by_view(DEFAULT_MODEL, faces, unique) == {
         view: [hits.sum(), hits[unique].sum()] for view, hits in right.items()
     }
 
