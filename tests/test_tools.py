@@ -163,9 +163,9 @@ def test_damaged_files_reach_their_parsers(
 ) -> None:
     """Guards the fuzzing against cases that end at magic, lengths and digests, and every reader against these few."""
     monkeypatch.syspath_prepend(str(TOOLS))
-    from fuzzing.targets import TARGETS
+    from fuzzing.targets import FUZZ_TARGETS
 
-    targets = {name: target for name, target in TARGETS.items() if target.group == group}
+    targets = {name: target for name, target in FUZZ_TARGETS.items() if target.group == group}
     only = [f"--only={name}" for name in targets]
     states = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
     assert set(states) == set(targets)
@@ -187,7 +187,7 @@ sys.path.insert(0, sys.argv[1])
 fuzz = importlib.util.module_from_spec(importlib.util.spec_from_loader("fuzz", loader))
 loader.exec_module(fuzz)
 from fuzzing.target import Target
-from fuzzing.targets import TARGETS
+from fuzzing.targets import FUZZ_TARGETS
 from feredge.errors import FeredgeError
 
 FAULTS = [lambda: 1 / 0, lambda: os.kill(os.getpid(), 11), lambda: time.sleep(9), lambda: bytearray(3 << 30)]
@@ -203,7 +203,7 @@ def opened(folder):
     return run
 
 target = Target("planted", "tables", 6, (), lambda folder: {"seed.bin": bytes(99)}, opened)
-TARGETS["planted"] = target
+FUZZ_TARGETS["planted"] = target
 options = Namespace(keep=Path(sys.argv[2]), seed=1, cases=0, deadline=1e12)
 (options.keep / "work").mkdir()
 fuzz.run_target(target, options, options.keep / "work")

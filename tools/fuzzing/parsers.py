@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-REACHED: set[str] = set()
+REACHED_PARSERS: set[str] = set()
 """Names of the parsers that the current case has reached."""
 
 
@@ -24,7 +24,7 @@ class Parser:
     counts: Callable[[Any], bool] | None = None
 
 
-PARSERS = {
+PARSERS_BY_NAME = {
     "cv2.imdecode": [Parser("cv2:imdecode")],
     "netpbm": [Parser("feredge.inference.netpbm:decode_binary")],
     "libheif": [Parser("feredge.inference.picture_kinds:decode_heif")],
@@ -44,9 +44,9 @@ PARSERS = {
 
 
 def record_calls(names: set[str]) -> None:
-    """Replace the named parsers by functions that add their name to REACHED and call them."""
+    """Replace the named parsers by functions that add their name to REACHED_PARSERS and call them."""
     for name in names:
-        for parser in PARSERS[name]:
+        for parser in PARSERS_BY_NAME[name]:
             module, _, path = parser.path.partition(":")
             owner: Any = importlib.import_module(module)
             *classes, attribute = path.split(".")
@@ -58,10 +58,10 @@ def record_calls(names: set[str]) -> None:
 def _recorded(function: Any, name: str, counts: Callable[[Any], bool] | None) -> Any:
     def call(*arguments: Any, **options: Any) -> Any:
         if counts is None:
-            REACHED.add(name)
+            REACHED_PARSERS.add(name)
         result = function(*arguments, **options)
         if counts is not None and counts(result):
-            REACHED.add(name)
+            REACHED_PARSERS.add(name)
         return result
 
     return call

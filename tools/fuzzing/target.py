@@ -25,7 +25,7 @@ class Target:
     Attributes:
         group: targets of one group run in children of one process.
         cases: default number of cases; measured so that each parser is reached at least 1,000 times.
-        parsers: names of PARSERS that the cases must reach.
+        parsers: names of PARSERS_BY_NAME that the cases must reach.
         corpus: makes the valid files, in a folder that it may use.
         prepare: makes the function that opens cases, in a child process and a folder of its own.
         batch: number of cases of one child.

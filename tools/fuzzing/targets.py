@@ -35,7 +35,7 @@ from fuzzing.table_targets import (
 )
 from fuzzing.target import Target
 
-TARGETS = {
+FUZZ_TARGETS = {
     target.name: target
     for target in (
         Target("h5", "keras", 2500, ("h5py", "Keras"), keras_corpus(".h5"), prepare_keras, 50),
