@@ -1,4 +1,4 @@
-"""The programs in tools/: what their checks refuse, and what their figures leave out."""
+"""The programs in tools/: their checks, and the figures that they write."""
 
 from __future__ import annotations
 
@@ -41,10 +41,8 @@ def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mod
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
-def test_models_that_are_not_there_are_not_as_they_should_be(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards `--check` against success for want of anything to check."""
+def test_check_refuses_missing_models(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards `--check` against success where there is nothing to check."""
     monkeypatch.setattr(tool, "MODELS_FOLDER", tmp_path)
     for file in tool.CHECK_FILES:
         with pytest.raises(ArtifactError, match=rf"nano/{file}: expected a file for the check of a model, found none"):
@@ -54,35 +52,35 @@ def test_models_that_are_not_there_are_not_as_they_should_be(
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
-def test_every_round_has_a_recipe_and_what_it_needs_before_it(tool: ModuleType) -> None:
-    """Guards hours of training that end at a name that is nowhere, and int8 files beyond their budgets."""
-    most = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
-    assert set(tool.NETWORKS) == set(most) <= set(tool.ROUNDS)
+def test_rounds_are_ordered_by_their_requirements(tool: ModuleType) -> None:
+    """Guards hours of training against a missing round, and int8 files against networks beyond their budgets."""
+    max_parameters = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
+    assert set(tool.NETWORKS) == set(max_parameters) <= set(tool.ROUNDS)
     for name, item in tool.ROUNDS.items():
         order = tool.training_order(name)
         assert order[-1] == name and len(set(order)) == len(order)
-        assert all(set(tool.ROUNDS[each].required) <= set(order[:number]) for number, each in enumerate(order))
-        assert all(tool.ROUNDS[each].recipe == item.recipe for each in tool.lineage(name))
+        assert all(set(tool.ROUNDS[earlier].required) <= set(order[:index]) for index, earlier in enumerate(order))
+        assert all(tool.ROUNDS[earlier].recipe == item.recipe for earlier in tool.lineage(name))
         recipe = tool.round_recipe(item)
         core = build_core(recipe.network, size=recipe.data.size, classes=7)
-        assert recipe.name == item.recipe and core.count_params() <= most[recipe.name]
-    for network in most:
+        assert recipe.name == item.recipe and core.count_params() <= max_parameters[recipe.name]
+    for network in max_parameters:
         assert [name for name in tool.ROUNDS if tool.ROUNDS[name].recipe == network][-1] == network
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
 def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> None:
-    """Guards the cards' figures against mirrored, shifted or mislabelled views, each made here by other means."""
+    """Guards the cards' figures against mirrored, shifted or mislabelled views, made here in another way."""
     faces = drawn(70)
     unique = np.arange(len(faces)) % 3 > 0
     runner = open_artifact(DEFAULT_MODEL)
 
-    def moved(right: int, down: int) -> NDArray[np.uint8]:
+    def shifted(right: int, down: int) -> NDArray[np.uint8]:
         rows, columns = (np.clip(np.arange(48) + by, 0, 47) for by in (down, right))
         return faces.batch[:, rows][:, :, columns]
 
-    places = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)]
-    sums = [runner.predict(moved(*at)) + runner.predict(np.flip(moved(*at), 2).copy()) for at in places]
+    shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)]
+    sums = [runner.predict(shifted(*shift)) + runner.predict(np.flip(shifted(*shift), 2).copy()) for shift in shifts]
     expected = {"single": runner.predict(faces.batch), "flip": sums[0], "ten-crop": sum(sums)}
     right = {view: scores.argmax(axis=1) == faces.labels for view, scores in expected.items()}
     assert tool.hits_by_view(DEFAULT_MODEL, faces, unique) == {
@@ -91,20 +89,22 @@ def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> 
 
 
 @pytest.mark.parametrize("tool", ["ablations"], indirect=True)
-def test_a_row_says_what_it_changed_and_who_taught_it(tool: ModuleType) -> None:
-    """Guards the table of trials: a setting at its default is a change where the recipe has another value."""
+def test_a_row_has_its_changes_and_teachers(tool: ModuleType) -> None:
+    """Guards the ablation page: a setting at its default is a change where the recipe has another value."""
     base = recipes.load("base")
-    own = recipes.load("base", changes=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
-    told = ["training.epochs=9", "augmentation.crop=0"]
-    assert tool.changes(own, base, distilled=False) == told
-    assert tool.changes(own, base, distilled=True) == [*told, "distillation.weight=0.1"]
-    assert recipes.load("base", changes=told) == recipes.load("base", changes=told[::-1])
-    said = [tool.pages.describe_teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])]
-    assert said == ["", "1 network", "2 networks and people's votes", "people's votes"]
+    recipe = recipes.load("base", changes=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
+    changes = ["training.epochs=9", "augmentation.crop=0"]
+    assert tool.changes(recipe, base, distilled=False) == changes
+    assert tool.changes(recipe, base, distilled=True) == [*changes, "distillation.weight=0.1"]
+    assert recipes.load("base", changes=changes) == recipes.load("base", changes=changes[::-1])
+    phrases = [
+        tool.pages.describe_teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])
+    ]
+    assert phrases == ["", "1 network", "2 networks and people's votes", "people's votes"]
 
 
 @pytest.mark.parametrize("tool", ["published"], indirect=True)
-def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
+def test_classical_timings_have_no_accuracy(tool: ModuleType) -> None:
     """Guards published.json: those rows are timed on 256 images, their accuracy is that of all, in `measured`."""
     inference = SimpleNamespace(median=0.1, p90=0.2, noisy=False)
     timed = SimpleNamespace(failure=None, accuracy=SimpleNamespace(accuracy=0.5), headline=inference)
@@ -151,7 +151,7 @@ def test_bill_of_materials_names_every_locked_package(
 
 
 def _fuzz(keep: Path, *arguments: str) -> dict[str, dict[str, Any]]:
-    """Run tools/fuzz without its setting up; return each target's state."""
+    """Run tools/fuzz in this environment; return each target's state."""
     call = [sys.executable, str(TOOLS / "fuzz"), "--keep", str(keep), "--deadline", "1e12", *arguments]
     subprocess.run(call, check=True, timeout=600, stdout=subprocess.DEVNULL)
     return {path.name.split("-1.")[0][6:]: json.loads(path.read_text()) for path in keep.glob("state-*.json")}
@@ -173,8 +173,8 @@ def test_damaged_files_reach_their_parsers(
         assert state["failures"] == {}, name
         assert state["next"] == state["answered"] + state["refused"] == cases
         assert set(state["reached"]) == set(targets[name].parsers), name
-    again = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
-    assert again == states, "it did not go on where it was"
+    resumed = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
+    assert resumed == states, "it did not resume after the last case"
 
 
 PLANTED = """
