@@ -1,4 +1,4 @@
-"""The programs in tools/: what their checks refuse, and what their figures leave out."""
+"""The programs in tools/: their checks, and the figures that they write."""
 
 from __future__ import annotations
 
@@ -41,73 +41,77 @@ def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mod
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
-def test_models_that_are_not_there_are_not_as_they_should_be(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards `--check` against success for want of anything to check."""
-    monkeypatch.setattr(tool, "MODELS", tmp_path)
-    for file in tool.KNOWN:
-        with pytest.raises(ArtifactError, match=rf"nano/{file}: expected what a model is checked by, found none"):
+def test_check_refuses_missing_models(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards `--check` against success where there is nothing to check."""
+    monkeypatch.setattr(tool, "MODELS_FOLDER", tmp_path)
+    for file in tool.CHECK_FILES:
+        with pytest.raises(ArtifactError, match=rf"nano/{file}: expected a file for the check of a model, found none"):
             tool.check(["nano"], drawn(70), quiet)
         (tmp_path / "nano").mkdir(exist_ok=True)
         (tmp_path / "nano" / file).write_text("{}")
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
-def test_every_round_has_a_recipe_and_what_it_needs_before_it(tool: ModuleType) -> None:
-    """Guards hours of training that end at a name that is nowhere, and int8 files beyond their budgets."""
-    most = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
-    assert set(tool.NETWORKS) == set(most) <= set(tool.ROUNDS)
-    for number, (name, told) in enumerate(tool.ROUNDS.items()):
-        assert set(tool.needs(told)) <= set(list(tool.ROUNDS)[:number])
-        assert all(tool.ROUNDS[each].recipe == told.recipe for each in tool.rounds(name))
-        recipe = tool.recipe(told)
+def test_rounds_are_ordered_by_their_requirements(tool: ModuleType) -> None:
+    """Guards hours of training against a missing round, and int8 files against networks beyond their budgets."""
+    max_parameters = {"nano": 100_000, "small": 1_000_000, "base": 4_000_000}
+    assert set(tool.NETWORKS) == set(max_parameters) <= set(tool.ROUNDS)
+    for name, item in tool.ROUNDS.items():
+        order = tool.training_order(name)
+        assert order[-1] == name and len(set(order)) == len(order)
+        assert all(set(tool.ROUNDS[earlier].required) <= set(order[:index]) for index, earlier in enumerate(order))
+        assert all(tool.ROUNDS[earlier].recipe == item.recipe for earlier in tool.lineage(name))
+        recipe = tool.round_recipe(item)
         core = build_core(recipe.network, size=recipe.data.size, classes=7)
-        assert recipe.name == told.recipe and core.count_params() <= most[recipe.name]
+        assert recipe.name == item.recipe and core.count_params() <= max_parameters[recipe.name]
+    for network in max_parameters:
+        assert [name for name in tool.ROUNDS if tool.ROUNDS[name].recipe == network][-1] == network
 
 
 @pytest.mark.parametrize("tool", ["reference-models"], indirect=True)
 def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> None:
-    """Guards the cards' figures against mirrored, shifted or mislabelled views, each made here by other means."""
+    """Guards the cards' figures against mirrored, shifted or mislabelled views, made here in another way."""
     faces = drawn(70)
     unique = np.arange(len(faces)) % 3 > 0
     runner = open_artifact(DEFAULT_MODEL)
 
-    def moved(right: int, down: int) -> NDArray[np.uint8]:
+    def shifted(right: int, down: int) -> NDArray[np.uint8]:
         rows, columns = (np.clip(np.arange(48) + by, 0, 47) for by in (down, right))
         return faces.batch[:, rows][:, :, columns]
 
-    places = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)]
-    sums = [runner.predict(moved(*at)) + runner.predict(np.flip(moved(*at), 2).copy()) for at in places]
+    shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)]
+    sums = [runner.predict(shifted(*shift)) + runner.predict(np.flip(shifted(*shift), 2).copy()) for shift in shifts]
     expected = {"single": runner.predict(faces.batch), "flip": sums[0], "ten-crop": sum(sums)}
     right = {view: scores.argmax(axis=1) == faces.labels for view, scores in expected.items()}
-    assert tool.views(DEFAULT_MODEL, faces, unique) == {
+    assert tool.hits_by_view(DEFAULT_MODEL, faces, unique) == {
         view: [hits.sum(), hits[unique].sum()] for view, hits in right.items()
     }
 
 
 @pytest.mark.parametrize("tool", ["ablations"], indirect=True)
-def test_a_row_says_what_it_changed_and_who_taught_it(tool: ModuleType) -> None:
-    """Guards the table of trials: a setting at its default is a change where the recipe has another value."""
+def test_a_row_has_its_changes_and_teachers(tool: ModuleType) -> None:
+    """Guards the ablation page: a setting at its default is a change where the recipe has another value."""
     base = recipes.load("base")
-    own = recipes.load("base", overrides=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
-    told = ["training.epochs=9", "augmentation.crop=0"]
-    assert tool.changes(own, base, taught=False) == told
-    assert tool.changes(own, base, taught=True) == [*told, "distillation.weight=0.1"]
-    assert recipes.load("base", overrides=told) == recipes.load("base", overrides=told[::-1])
-    said = [tool.pages.teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])]
-    assert said == ["", "1 network", "2 networks and people's votes", "people's votes"]
+    recipe = recipes.load("base", overrides=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
+    changes = ["training.epochs=9", "augmentation.crop=0"]
+    assert tool.changes(recipe, base, distilled=False) == changes
+    assert tool.changes(recipe, base, distilled=True) == [*changes, "distillation.weight=0.1"]
+    assert recipes.load("base", overrides=changes) == recipes.load("base", overrides=changes[::-1])
+    phrases = [
+        tool.pages.describe_teachers(digests) for digests in ([], ["ab"], ["ab", "cd", "votes ef"], ["votes ef"])
+    ]
+    assert phrases == ["", "1 network", "2 networks and people's votes", "people's votes"]
 
 
 @pytest.mark.parametrize("tool", ["published"], indirect=True)
-def test_a_classical_time_brings_no_accuracy(tool: ModuleType) -> None:
+def test_classical_timings_have_no_accuracy(tool: ModuleType) -> None:
     """Guards published.json: those rows are timed on 256 images, their accuracy is that of all, in `measured`."""
     inference = SimpleNamespace(median=0.1, p90=0.2, noisy=False)
     timed = SimpleNamespace(failure=None, accuracy=SimpleNamespace(accuracy=0.5), headline=inference)
     assert tool.timing(timed) == {"median": 0.1, "p90": 0.2, "noisy": False}
     entry = SimpleNamespace(bytes=1, sha256="a")
     assert tool.file_figures(entry, {"a": timed})["accuracy"] == 0.5
-    assert not any("accuracy" in row for row in json.loads(tool.FILE.read_text())["classical"])
+    assert not any("accuracy" in row for row in json.loads(tool.RESULTS_FILE.read_text())["classical"])
 
 
 def test_shipped_models_are_those_that_were_measured() -> None:
@@ -134,8 +138,8 @@ def test_bill_of_materials_names_every_locked_package(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards the bill against packages that it leaves out, and the digests against another file than they name."""
-    monkeypatch.setattr(tool, "DIST", tmp_path)
-    monkeypatch.setattr(tool, "BILL", tmp_path / "sbom.cdx.json")
+    monkeypatch.setattr(tool, "DIST_FOLDER", tmp_path)
+    monkeypatch.setattr(tool, "SBOM_FILE", tmp_path / "sbom.cdx.json")
     tool.main()
     bill = json.loads((tmp_path / "sbom.cdx.json").read_text())
     locked = re.findall(r"^([\w.-]+)==([\w.]+)", (TOOLS.parent / "requirements.lock").read_text(), re.MULTILINE)
@@ -147,7 +151,7 @@ def test_bill_of_materials_names_every_locked_package(
 
 
 def _fuzz(keep: Path, *arguments: str) -> dict[str, dict[str, Any]]:
-    """Run tools/fuzz without its setting up; return each target's state."""
+    """Run tools/fuzz in this environment; return each target's state."""
     call = [sys.executable, str(TOOLS / "fuzz"), "--keep", str(keep), "--deadline", "1e12", *arguments]
     subprocess.run(call, check=True, timeout=600, stdout=subprocess.DEVNULL)
     return {path.name.split("-1.")[0][6:]: json.loads(path.read_text()) for path in keep.glob("state-*.json")}
@@ -159,18 +163,18 @@ def test_damaged_files_reach_their_parsers(
 ) -> None:
     """Guards the fuzzing against cases that end at magic, lengths and digests, and every reader against these few."""
     monkeypatch.syspath_prepend(str(TOOLS))
-    from fuzz_targets import TARGETS
+    from fuzzing.targets import FUZZ_TARGETS
 
-    targets = {name: target for name, target in TARGETS.items() if target.group == group}
+    targets = {name: target for name, target in FUZZ_TARGETS.items() if target.group == group}
     only = [f"--only={name}" for name in targets]
     states = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
     assert set(states) == set(targets)
     for name, state in states.items():
         assert state["failures"] == {}, name
         assert state["next"] == state["answered"] + state["refused"] == cases
-        assert set(state["reached"]) >= set(targets[name].parsers), name
-    again = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
-    assert again == states, "it did not go on where it was"
+        assert set(state["reached"]) == set(targets[name].parsers), name
+    resumed = _fuzz(tmp_path, "--group", group, "--cases", str(cases), *only)
+    assert resumed == states, "it did not resume after the last case"
 
 
 PLANTED = """
@@ -182,11 +186,12 @@ loader = importlib.machinery.SourceFileLoader("fuzz", sys.argv[1] + "/fuzz")
 sys.path.insert(0, sys.argv[1])
 fuzz = importlib.util.module_from_spec(importlib.util.spec_from_loader("fuzz", loader))
 loader.exec_module(fuzz)
-import fuzz_targets
+from fuzzing.target import Target
+from fuzzing.targets import FUZZ_TARGETS
 from feredge.errors import FeredgeError
 
 FAULTS = [lambda: 1 / 0, lambda: os.kill(os.getpid(), 11), lambda: time.sleep(9), lambda: bytearray(3 << 30)]
-fuzz.SECONDS = 1
+fuzz.CASE_SECONDS = 1
 
 def opened(folder):
     def run(path, data):
@@ -197,8 +202,8 @@ def opened(folder):
         FAULTS[number]()
     return run
 
-target = fuzz_targets.Target("planted", "tables", 6, (), lambda folder: {"seed.bin": bytes(99)}, opened)
-fuzz_targets.TARGETS["planted"] = target
+target = Target("planted", "tables", 6, (), lambda folder: {"seed.bin": bytes(99)}, opened)
+FUZZ_TARGETS["planted"] = target
 options = Namespace(keep=Path(sys.argv[2]), seed=1, cases=0, deadline=1e12)
 (options.keep / "work").mkdir()
 fuzz.run_target(target, options, options.keep / "work")

@@ -1,7 +1,7 @@
-"""Sets up the project's own virtual environment, .venv, and continues the calling program inside it.
+"""Creates the project's virtual environment, .venv, and continues the calling program inside it.
 
 Needs Python 3.11 to 3.13 and nothing else; the packages come from requirements.lock, by exact version and hash.
-A finished environment is left as it is until the lock file or pyproject.toml changes.
+A complete environment is kept until the lock file or pyproject.toml changes.
 """
 
 from __future__ import annotations
@@ -16,55 +16,58 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-LOCK = ROOT / "requirements.lock"
-STAMP = VENV / "feredge-stamp"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-OLDEST, NEWEST = (3, 11), (3, 13)
+LOCK_FILE = ROOT / "requirements.lock"
+STAMP_FILE = VENV / "feredge-stamp"
+VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 
 
 def enter() -> None:
-    """Return inside the environment: make it if need be, then start the calling program again in it."""
+    """Return inside the environment: create it if needed, then restart the calling program in it."""
     if Path(sys.prefix) != VENV or not _is_ready():
         if not _is_ready():
             _install()
-        os.execv(PYTHON, [str(PYTHON), *sys.argv])
+        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])
     os.chdir(ROOT)
-    os.environ["PATH"] = f"{PYTHON.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    os.environ["PATH"] = f"{VENV_PYTHON.parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def _digest() -> str:
-    parts = LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes()
+    parts = LOCK_FILE.read_bytes(), (ROOT / "pyproject.toml").read_bytes()
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _is_ready() -> bool:
-    return STAMP.is_file() and PYTHON.exists() and STAMP.read_text() == _digest()
+    return STAMP_FILE.is_file() and VENV_PYTHON.exists() and STAMP_FILE.read_text() == _digest()
 
 
 def _install() -> None:
-    # Python stands in it before pip does: one that was stopped between them is made anew.
-    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", "import pip"], capture_output=True, check=False).returncode:
+    # venv writes Python before pip: an environment that was interrupted between them is created anew.
+    if (
+        not VENV_PYTHON.exists()
+        or subprocess.run([VENV_PYTHON, "-c", "import pip"], capture_output=True, check=False).returncode
+    ):
         print("Setting up .venv (once)...", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
         _run([_interpreter(), "-m", "venv", str(VENV)], "a Python with its venv module (Debian: python3-venv)")
-    STAMP.unlink(missing_ok=True)
+    STAMP_FILE.unlink(missing_ok=True)
     print("Installing packages from requirements.lock...", flush=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--require-hashes", "-r", str(LOCK)], "every package of requirements.lock")
+    pip = [str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, "--require-hashes", "-r", str(LOCK_FILE)], "every package of requirements.lock")
     _run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "feredge itself")
     libraries = "OpenCV's system libraries (Debian: apt-get install libgl1 libglib2.0-0 libxcb1)"
-    _run([str(PYTHON), "-c", "import cv2"], libraries)
-    STAMP.write_text(_digest())
+    _run([str(VENV_PYTHON), "-c", "import cv2"], libraries)
+    STAMP_FILE.write_text(_digest())
 
 
 def _interpreter() -> str:
-    if OLDEST <= sys.version_info[:2] <= NEWEST:
+    if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
         return sys.executable
-    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
-        found = shutil.which(f"python3.{minor}")
-        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return found
-    _fail(f"expected Python 3.{OLDEST[1]} to 3.{NEWEST[1]}, found {sys.version.split()[0]}")
+    for minor in range(NEWEST_PYTHON[1], OLDEST_PYTHON[1] - 1, -1):
+        interpreter = shutil.which(f"python3.{minor}")
+        if interpreter and subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return interpreter
+    _fail(f"expected Python 3.{OLDEST_PYTHON[1]} to 3.{NEWEST_PYTHON[1]}, found {sys.version.split()[0]}")
 
 
 def _run(command: list[str], expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands that are killed by SIGKILL, and what must hold right after: no process left, nothing half-written. Linux."""
+"""Commands killed by SIGKILL, and the checks that follow: no surviving process, no partly written file. Linux."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 ORPHAN_SECONDS = 30.0
-"""How long a killed command's processes may take to see that it is gone."""
+"""Longest time that processes of a killed command may survive it."""
 
 
 @dataclass
 class Tally:
-    """Counts of one command under fire, and what went wrong."""
+    """Counts and faults of one command."""
 
     command: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Tally:
         self.counts[name] = self.counts.get(name, 0) + number
 
     def expect(self, holds: bool, fault: str) -> None:
-        """Note and print a fault unless `holds`."""
+        """Record and print a fault unless `holds`."""
         if not holds:
             self.faults.append(fault)
             print(f"{self.command}: FAULT: {fault}", flush=True)
@@ -44,21 +44,21 @@ class Tally:
         return f"{self.command}: {counts or 'nothing done'}; {len(self.faults) or 'no'} faults"
 
 
-def start(*arguments: Any, log: Path) -> subprocess.Popen[bytes]:
-    """Start a feredge command, which prints to `log`, in a session of its own, by which `left` knows its processes."""
+def start_command(*arguments: Any, log: Path) -> subprocess.Popen[bytes]:
+    """Start a feredge command, which prints to `log`, in a new session, by which `surviving_processes` finds it."""
     command = [sys.executable, "-m", "feredge", *map(str, arguments)]
     with log.open("ab") as file:
         return subprocess.Popen(command, start_new_session=True, stdout=file, stderr=file)
 
 
-def complete(*arguments: Any, log: Path) -> float:
+def run_to_end(*arguments: Any, log: Path) -> float:
     """Run a command to its end and return its seconds; SystemExit where it fails."""
-    began = time.monotonic()
-    with start(*arguments, log=log) as process:
+    start = time.monotonic()
+    with start_command(*arguments, log=log) as process:
         process.wait()
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, arguments[:2]))} ended with {process.returncode}, see {log}")
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def kill_when(process: subprocess.Popen[bytes], due: Callable[[], bool]) -> bool:
@@ -71,38 +71,38 @@ def kill_when(process: subprocess.Popen[bytes], due: Callable[[], bool]) -> bool
     return process.wait() == -signal.SIGKILL
 
 
-def left(session: int) -> list[int]:
+def surviving_processes(session: int) -> list[int]:
     """Return the processes of a session that still run once ORPHAN_SECONDS have passed; none as soon as all ended."""
-    until = time.monotonic() + ORPHAN_SECONDS
-    while (found := _running(session)) and time.monotonic() < until:
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while (processes := _running(session)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return found
+    return processes
 
 
 def _running(session: int) -> list[int]:
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             # After the program's name, in brackets: state, parent, group, session. See proc(5).
-            state, _, _, its_session = path.read_text().rpartition(")")[2].split()[:4]
-        except OSError:  # it ended meanwhile
+            state, _, _, process_session = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # the process has ended
             continue
-        if int(its_session) == session and state not in "ZX":
-            found.append(int(path.parent.name))
-    return found
+        if int(process_session) == session and state not in "ZX":
+            processes.append(int(path.parent.name))
+    return processes
 
 
-def damaged(folder: Path) -> list[str]:
-    """Return the files below a folder that are not whole. Hidden names are unfinished."""
-    found = []
+def damaged_files(folder: Path) -> list[str]:
+    """Return the files below a folder that cannot be read whole. Hidden files are temporary ones."""
+    damaged = []
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.is_file() and not hidden:
             try:
                 _read(path)
-            except Exception as error:  # each reader has kinds of its own
-                found.append(f"{path.relative_to(folder)} ({' '.join(str(error).split())[:150]})")
-    return found
+            except Exception as error:  # readers raise different ones
+                damaged.append(f"{path.relative_to(folder)} ({' '.join(str(error).split())[:150]})")
+    return damaged
 
 
 def _read(path: Path) -> None:
@@ -134,13 +134,13 @@ def _read(path: Path) -> None:
         raise ValueError("no whole page")
 
 
-def children(process: int) -> list[int]:
-    """Return the processes that a service serves by: those that multiprocessing started."""
-    listed: list[str] = []
+def worker_processes(process: int) -> list[int]:
+    """Return the worker processes of a service: those that multiprocessing started."""
+    process_ids: list[str] = []
     for task in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):  # it ended meanwhile
-            listed += task.read_text().split()
-    return [child for child in map(int, listed) if b"spawn_main" in _command_line(child)]
+        with suppress(OSError):  # the process has ended
+            process_ids += task.read_text().split()
+    return [child for child in map(int, process_ids) if b"spawn_main" in _command_line(child)]
 
 
 def _command_line(process: int) -> bytes:
@@ -151,7 +151,7 @@ def _command_line(process: int) -> bytes:
 
 
 def kill(processes: Iterable[int]) -> None:
-    """Kill what a fault left, so that it disturbs nothing that follows."""
+    """Kill processes that survived, so that later checks are not disturbed."""
     for process in processes:
         try:
             os.kill(process, signal.SIGKILL)

@@ -1,12 +1,13 @@
-"""Run one model file in an old runtime: `python old_runtime.py MODEL PICTURES.npy ANSWERS.npy`. Python 3.7 and on."""
+"""Run one model file in an old runtime: `python old_runtime.py MODEL IMAGES.npy OUTPUTS.npy`. Python 3.7 and newer."""
 
 import sys
+from typing import Any
 
 import numpy as np
 
 
-def tflite(path, pictures):
-    """Return the answers of TensorFlow Lite, picture by picture, as real numbers."""
+def run_tflite(path: str, images: Any) -> Any:
+    """Return the dequantized outputs of TensorFlow Lite, run image by image."""
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError:
@@ -17,8 +18,8 @@ def tflite(path, pictures):
     interpreter.allocate_tensors()
     image, output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     rows = []
-    for picture in pictures:
-        interpreter.set_tensor(image["index"], picture[None])
+    for pixels in images:
+        interpreter.set_tensor(image["index"], pixels[None])
         interpreter.invoke()
         rows.append(interpreter.get_tensor(output["index"])[0])
     scale, zero_point = output["quantization"]
@@ -26,16 +27,16 @@ def tflite(path, pictures):
     return (values - zero_point) * scale if scale else values
 
 
-def onnx(path, pictures):
-    """Return onnxruntime's answers."""
+def run_onnx(path: str, images: Any) -> Any:
+    """Return the outputs of onnxruntime, run image by image."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return np.concatenate([session.run(None, {name: picture[None]})[0] for picture in pictures])
+    return np.concatenate([session.run(None, {name: pixels[None]})[0] for pixels in images])
 
 
 if __name__ == "__main__":
-    model, pictures_file, answers_file = sys.argv[1:]
-    run = tflite if model.endswith(".tflite") else onnx
-    np.save(answers_file, run(model, np.load(pictures_file)))
+    model, images_file, outputs_file = sys.argv[1:]
+    run = run_tflite if model.endswith(".tflite") else run_onnx
+    np.save(outputs_file, run(model, np.load(images_file)))

@@ -1,4 +1,4 @@
-"""Views of a test image: it, shifted by whole pixels."""
+"""Shifted views of test images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def shifted(images: Any, right: int, down: int) -> Any:
-    """Return what images `(N, H, W, ...)` show when the eye moves by so many pixels; their edge is repeated."""
+    """Return images `(N, H, W, ...)` of a window moved `right` and `down` by whole pixels; edges are repeated."""
     import numpy as np
 
-    reach = max(abs(right), abs(down))
-    more = [(0, 0), (reach, reach), (reach, reach), *[(0, 0)] * (images.ndim - 3)]
-    top, left, (height, width) = reach + down, reach + right, images.shape[1:3]
-    return np.pad(images, more, mode="edge")[:, top : top + height, left : left + width]
+    pad = max(abs(right), abs(down))
+    padding = [(0, 0), (pad, pad), (pad, pad), *[(0, 0)] * (images.ndim - 3)]
+    top, start, (height, width) = pad + down, pad + right, images.shape[1:3]
+    return np.pad(images, padding, mode="edge")[:, top : top + height, start : start + width]

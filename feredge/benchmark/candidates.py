@@ -131,7 +131,9 @@ def baseline_candidates(run: RunFolder, splits: Splits, progress: Progress) -> l
 
     return [
         Candidate.from_card(fitted.entry.card, fitted.path, kind="baseline", opener=BASELINE_RUNNER, name=fitted.id)
-        for fitted in baselines.fit(baselines.DEFAULT_BASELINES, splits, cache=run.path / "baselines", progress=progress)
+        for fitted in baselines.fit(
+            baselines.DEFAULT_BASELINES, splits, cache=run.path / "baselines", progress=progress
+        )
     ]
 
 

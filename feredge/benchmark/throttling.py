@@ -46,7 +46,9 @@ def take_snapshot(sysfs: Path = SYS_PATH) -> SystemSnapshot:
         ),
         flags_since_boot=since_boot,
         throttle_counts={
-            str(path.relative_to(sysfs)): count for path in counters if (count := parse_count(read_text(path))) is not None
+            str(path.relative_to(sysfs)): count
+            for path in counters
+            if (count := parse_count(read_text(path))) is not None
         },
     )
 

@@ -15,7 +15,7 @@ from feredge.console import echo
 
 if TYPE_CHECKING:
     from feredge.benchmark import Results
-    from feredge.devices.bundle import DeviceBenchmarkConfig
+    from feredge.devices.bundle import BenchmarkPreset
     from feredge.run import RunFolder
 
 DEVICE = options(
@@ -66,8 +66,8 @@ def command(
     names it: by the median itself where the machine is the same, by the ratio to the float model where it is not.
     """
     from feredge.benchmark import Results
-    from feredge.benchmark.regression import check_data
-    from feredge.devices.bundle import DeviceBenchmarkConfig
+    from feredge.benchmark.gate import check_data
+    from feredge.devices.bundle import BenchmarkPreset
     from feredge.run import RunFolder
 
     before = Results.read(against) if against else None
@@ -82,9 +82,9 @@ def command(
     else:
         if len(targets) > 1 or here["also"] or here["classes"] or here["out"]:
             raise click.UsageError("--device takes one run, and no --also, --classes or --out")
-        hard = DeviceBenchmarkConfig(named(here["quick"], here["strict"]), here["threads"] or (), here["batches"] or ())
+        preset = BenchmarkPreset(named(here["quick"], here["strict"]), here["threads"] or (), here["batches"] or ())
         folder = RunFolder.open(targets[0], trained=True, exported=True)
-        results = _measure_there(folder, data, hard, device, python, ssh_option, arm or (), check_baseline)
+        results = _measure_there(folder, data, preset, device, python, ssh_option, arm or (), check_baseline)
     if before:
         _hold(results, before, max_drop, max_slower)
 
@@ -92,7 +92,7 @@ def command(
 def _measure_there(
     run: RunFolder,
     data: str | None,
-    hard: DeviceBenchmarkConfig,
+    preset: BenchmarkPreset,
     text: str,
     python: str,
     ssh_option: tuple[str, ...],
@@ -103,15 +103,15 @@ def _measure_there(
     from feredge.benchmark.candidates import artifact_candidates
     from feredge.data import split
     from feredge.devices.instruction_count import add_counts
-    from feredge.devices.remote import ask_needs, bench_on, results_file
+    from feredge.devices.remote import bench_on, check_device, results_file
     from feredge.devices.ssh import Address, Device
 
     device = Device(Address.parse(text), python, ssh_option)
     with bars(f"asking {device.address}") as progress:
-        ask_needs(device)  # before anything is prepared for it
+        check_device(device)  # before anything is prepared for it
         dataset = run.load_data(data)
         check_data(dataset.digest)
-        results = bench_on(device, run, dataset, hard=hard, progress=progress)
+        results = bench_on(device, run, dataset, preset=preset, progress=progress)
         if arm:
             images = split(dataset, run.recipe().data).test.batch
             results = add_counts(results, artifact_candidates(run.artifacts), images, arm, progress=progress)

@@ -30,12 +30,12 @@ def command(
     There, `python BENCH.ZIP` measures them with numpy and onnxruntime alone, TFLite files where ai-edge-litert is
     installed, and writes results.json, which `feredge report` reads. The test images are in the file.
     """
-    from feredge.devices.bundle import DeviceBenchmarkConfig, bundle
+    from feredge.devices.bundle import BenchmarkPreset, bundle
     from feredge.run import RunFolder
 
-    hard = DeviceBenchmarkConfig(named(quick, strict), threads or (), batches or ())
+    preset = BenchmarkPreset(named(quick, strict), threads or (), batches or ())
     folder = RunFolder.open(run, trained=True, exported=True)
     dataset = folder.load_data(data)
     with bars() as progress:
-        bundle(folder, dataset, out, hard=hard, progress=progress)
+        bundle(folder, dataset, out, preset=preset, progress=progress)
     echo(f"bundle: {out}, {out.stat().st_size / 1e6:.1f} MB; on the device: python {out.name}")

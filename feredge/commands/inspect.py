@@ -20,9 +20,9 @@ def command(model: Path, as_json: bool) -> None:
 
     MODEL is a file, an exported folder or a name, as --model of other commands takes it.
     """
-    from feredge.inspection.child import run
+    from feredge.inspection.child import run_in_child
 
-    found = run(_read, model, model=model)
+    found = run_in_child(_read, model, model=model)
     note_unread()
     if as_json:
         echo_json(found, indent=2)

@@ -38,11 +38,11 @@ class Cores(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Read the text of an option."""
-        from feredge.devices.arm64 import CORES
+        from feredge.devices.arm64 import EMULATED_CORES
 
         names = tuple(str(value).split(","))
-        if not set(names) <= set(CORES) or len(set(names)) < len(names):
-            self.fail(f"expected some of {', '.join(CORES)}, found {value!r}", param, ctx)
+        if not set(names) <= set(EMULATED_CORES) or len(set(names)) < len(names):
+            self.fail(f"expected some of {', '.join(EMULATED_CORES)}, found {value!r}", param, ctx)
         return names
 
 

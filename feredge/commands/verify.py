@@ -16,8 +16,9 @@ from feredge.console import echo
 def command(folder: Path) -> None:
     """Check an exported folder again: digests, contents, metadata, and answers.
 
-    FOLDER holds a manifest.json; or it is a run folder. Every file answers the 64 drawn pictures whose answers stand
-    in probes.npz, within what CPUs differ by. Every bad file is named; one ends it with code 1.
+    FOLDER holds a manifest.json; or it is a run folder. Every file is run on the 64 probe images, and its outputs
+    are compared with those in probes.npz, within the tolerance between CPUs. Every bad file is named; one ends it
+    with code 1.
     """
     from feredge.inference.artifact import Manifest, finish_swap
     from feredge.inspection.recheck import recheck

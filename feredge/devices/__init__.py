@@ -1,1 +1,1 @@
-"""Other machines: a bundle that a device measures itself by, the way there over ssh, and emulated Arm cores."""
+"""Measurements on other devices: bundles, benchmarks over ssh, and instruction counts of emulated Arm cores."""

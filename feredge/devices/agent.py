@@ -1,8 +1,8 @@
-"""The program that the host feeds to a device's Python: look around, start a measurement, follow it, clean up.
+"""The agent on a device: describes the machine, starts a measurement, follows its progress, and removes its files.
 
-It comes on standard input, so that nothing needs to be installed or written first, and answers in JSON on standard
-output. Standard library only, and nothing newer than Python 3.6, so that an older Python than feredge takes can be
-told by its number.
+`Device.run_agent` passes this program to the device's Python on standard input, so that nothing needs to be installed
+first; the result is JSON on standard output. Standard library only, and nothing newer than Python 3.6, so that a Python
+that is too old for feredge can still report its version.
 """
 
 import fcntl
@@ -19,36 +19,36 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Optional  # noqa: UP035
 
-PAUSE = 0.2
-"""Seconds between looks at a progress file."""
-FORGOTTEN = 86400.0
-"""Seconds after which nobody comes for a measurement any more."""
-HEARTBEAT = 5.0
-"""Seconds after which a line is written in any case: a dead connection ends the follower by it."""
+POLL_SECONDS = 0.2
+"""Between two reads of a progress file."""
+ABANDONED_SECONDS = 86400.0
+"""Age of a measurement's folder from which on it is removed."""
+HEARTBEAT_SECONDS = 5.0
+"""Longest time without a line of output: writing one ends the follower of a dead connection."""
 
 
-def look(folder: Path) -> Dict[str, Any]:  # noqa: UP006
-    """Say what this machine is, and how far a measurement in `folder` has come."""
+def describe(folder: Path) -> Dict[str, Any]:  # noqa: UP006
+    """Return this machine's Python and architecture, missing packages, and the state of a measurement in `folder`."""
     missing = [name for name in ("numpy", "onnxruntime") if importlib.util.find_spec(name) is None]
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "missing": missing,
-        "state": state(folder),
+        "state": measurement_state(folder),
     }
 
 
-def state(folder: Path) -> str:
-    """Return `absent`, `running`, `done`, or `dead`: begun, and neither running nor done."""
+def measurement_state(folder: Path) -> str:
+    """Return `absent`, `running`, `done`, or `dead`: started, and neither running nor done."""
     if not (folder / "pid").exists():
         return "absent"
-    if running(folder):
+    if is_running(folder):
         return "running"
     return "done" if (folder / "results.json").exists() else "dead"
 
 
-def running(folder: Path) -> bool:
-    """Say whether the measurement holds its lock, which it loses with its life."""
+def is_running(folder: Path) -> bool:
+    """Return whether a measurement's process holds its lock, which the system releases when the process ends."""
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,25 +58,25 @@ def running(folder: Path) -> bool:
 
 
 def prepare(folder: Path, digest: str) -> Dict[str, Any]:  # noqa: UP006
-    """Make the folder; say whether the whole bundle stands there already.
+    """Make the folder; return whether the whole bundle is in it already.
 
-    What was begun longer than a day ago, and is neither going on nor was ever fetched, is removed.
+    Abandoned measurements, which do not run and were not fetched within a day, are removed.
     """
-    for old in folder.parent.glob(folder.name.rpartition("-")[0] + "-*"):
-        if old != folder and time.time() - old.stat().st_mtime > FORGOTTEN and not running(old):
-            shutil.rmtree(str(old), ignore_errors=True)
+    for other in folder.parent.glob(folder.name.rpartition("-")[0] + "-*"):
+        if other != folder and time.time() - other.stat().st_mtime > ABANDONED_SECONDS and not is_running(other):
+            shutil.rmtree(str(other), ignore_errors=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     bundle = folder / "bench.zip"
     return {"whole": bundle.exists() and hashlib.sha256(bundle.read_bytes()).hexdigest() == digest}
 
 
 def start(folder: Path, digest: str) -> Dict[str, Any]:  # noqa: UP006
-    """Start the measurement in a session of its own, which outlives the connection."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that breaks now must not leave half of this
+    """Start the measurement in a new session, which outlives the connection."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that breaks now must not interrupt this
     if not prepare(folder, digest)["whole"]:
         return {"state": "damaged"}
-    if state(folder) in ("running", "done"):
-        return {"state": state(folder)}
+    if measurement_state(folder) in ("running", "done"):
+        return {"state": measurement_state(folder)}
     for name in ("progress", "log", "results.json", "results.npz"):
         if (folder / name).exists():
             (folder / name).unlink()
@@ -96,10 +96,10 @@ def start(folder: Path, digest: str) -> Dict[str, Any]:  # noqa: UP006
 
 
 def follow(folder: Path, offset: int) -> Dict[str, Any]:  # noqa: UP006
-    """Write the lines of the progress file from byte `offset` on, until the measurement is over."""
-    spoken = time.monotonic()
+    """Write the lines of the progress file from byte `offset` on, until the measurement ends."""
+    last_write = time.monotonic()
     while True:
-        alive = running(folder)  # asked before reading: what a process writes before it ends is read
+        running = is_running(folder)  # before reading, so that what a process writes before it ends is read
         lines = b""
         if (folder / "progress").exists():
             with (folder / "progress").open("rb") as file:
@@ -107,42 +107,42 @@ def follow(folder: Path, offset: int) -> Dict[str, Any]:  # noqa: UP006
                 lines = file.read()
         lines = lines[: lines.rfind(b"\n") + 1]
         offset += len(lines)
-        if lines or time.monotonic() - spoken > HEARTBEAT:
+        if lines or time.monotonic() - last_write > HEARTBEAT_SECONDS:
             sys.stdout.buffer.write(lines or b"\n")
             sys.stdout.buffer.flush()
-            spoken = time.monotonic()
-        if not alive:
+            last_write = time.monotonic()
+        if not running:
             log = (folder / "log").read_text(errors="replace").strip().splitlines()
-            return {"state": state(folder), "last": log[-1] if log else "it left no word"}
-        time.sleep(PAUSE)
+            return {"state": measurement_state(folder), "last": log[-1] if log else "no output"}
+        time.sleep(POLL_SECONDS)
 
 
 def remove(folder: Path) -> Dict[str, Any]:  # noqa: UP006
-    """End the measurement, if it is still going on, and remove all that was brought or written."""
-    if (folder / "pid").exists() and running(folder):
+    """End the measurement, if it runs, and remove its folder."""
+    if (folder / "pid").exists() and is_running(folder):
         group = int((folder / "pid").read_text())
         os.killpg(group, signal.SIGTERM)
         deadline = time.monotonic() + 10
-        while running(folder) and time.monotonic() < deadline:
+        while is_running(folder) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if running(folder):
+        if is_running(folder):
             os.killpg(group, signal.SIGKILL)
     shutil.rmtree(str(folder), ignore_errors=True)
     return {"removed": not folder.exists()}
 
 
-def main(do: str, name: str, argument: Optional[str] = None) -> None:  # noqa: UP045
-    """Do one thing, and write its answer as the last line, marked by a `=`."""
-    folder = Path.home() / name
-    if do == "look":
-        answer = look(folder)
-    elif do == "remove":
-        answer = remove(folder)
-    elif do == "follow":
-        answer = follow(folder, int(argument or 0))
+def main(command: str, folder_name: str, argument: Optional[str] = None) -> None:  # noqa: UP045
+    """Run one command, and write its result as the last line, marked by a `=`."""
+    folder = Path.home() / folder_name
+    if command == "look":
+        result = describe(folder)
+    elif command == "remove":
+        result = remove(folder)
+    elif command == "follow":
+        result = follow(folder, int(argument or 0))
     else:
-        answer = {"prepare": prepare, "start": start}[do](folder, argument or "")
-    print("=" + json.dumps(answer), flush=True)
+        result = {"prepare": prepare, "start": start}[command](folder, argument or "")
+    print("=" + json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`bundle`: one zip file that measures a run's files on a device, as `python bench.zip`.
+"""Bundles: one zip file that benchmarks a run's files on a device, as `python bench.zip`.
 
-In it: feredge's sources, the artifacts and their manifest, the test images, and the float model's answers on them,
-so that the device compares image by image without TensorFlow. The same run and data give the same bytes.
+It holds feredge's sources, the artifacts and their manifest, the test images, and the float model's probabilities on
+them, so that the device compares image by image without TensorFlow. The same run and data give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.workers.client import Worker
 from feredge.data import split, unique_test_mask
 from feredge.data.dataset import Dataset
-from feredge.devices.on_device import DATA, PAYLOAD, SCHEMA, SETTINGS
+from feredge.devices.on_device import BUNDLE_SCHEMA, DATA_FILE, PAYLOAD_FOLDER, SETTINGS_FILE
 from feredge.errors import ArtifactError, DataError
 from feredge.inference.artifact import MANIFEST_FILE
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
-SOURCES = tuple(
+SOURCE_PATTERNS = tuple(
     f"{room}*.py"
     for room in ("", "inference/", "inspection/", "benchmark/", "benchmark/workers/", "data/", "devices/", "recipes/")
 )
-"""What a device runs of feredge; its needs are numpy and onnxruntime. LiteRT and OpenCV are used where they are."""
+"""Of the sources in a bundle, which need numpy and onnxruntime. LiteRT and OpenCV are used where installed."""
 
 
 @dataclass(frozen=True)
-class DeviceBenchmarkConfig:
-    """Arguments of `BenchmarkConfig.preset` on the device, whose number of cores may differ."""
+class BenchmarkPreset:
+    """Arguments of `feredge.benchmark.effort`, which is called on the device, whose number of cores may differ."""
 
     name: str = "default"
     threads: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
 
 
-NORMAL = DeviceBenchmarkConfig()
+DEFAULT_PRESET = BenchmarkPreset()
 
 
 def bundle(
@@ -53,31 +53,31 @@ def bundle(
     dataset: Dataset,
     out: Path,
     *,
-    hard: DeviceBenchmarkConfig = NORMAL,
+    preset: BenchmarkPreset = DEFAULT_PRESET,
     progress: Progress = quiet,
 ) -> Path:
     """Write a bundle of everything in `run` and the test split of `dataset` to `out`, and return it.
 
     Args:
-        hard: how hard the device measures.
+        preset: of the benchmark on the device.
 
     Raises:
         RunError: `dataset` is not what the run was trained on.
-        ArtifactError: no manifest, files that do not fit it, or a float model that gives no answers.
+        ArtifactError: no manifest, files that do not fit it, or a float model that cannot be run.
         DataError: no labelled test images.
     """
     run.check_data(dataset)
-    subjects = run_candidates(run)
+    candidates = run_candidates(run)
     splits = split(dataset, run.recipe().data)
     if not len(splits.test):
         raise DataError(f"{dataset.source}: expected labelled test images, found none")
     images = splits.test.batch
-    progress("float model's answers", 0, 1)
-    reference = _answers(Measurement(subjects[0]), images)
-    progress("float model's answers", 1, 1)
+    progress("float model's outputs", 0, 1)
+    reference = _probabilities(Measurement(candidates[0]), images)
+    progress("float model's outputs", 1, 1)
     settings: dict[str, Any] = {
-        "schema": SCHEMA,
-        "effort": asdict(hard),
+        "schema": BUNDLE_SCHEMA,
+        "effort": asdict(preset),
         "recipe": run.recipe().to_json(),
         "source": Path(dataset.source).name,
         "digest": dataset.digest,
@@ -92,10 +92,14 @@ def bundle(
     contents = {
         "__main__.py": (Path(__file__).parent / "bundle_main.py").read_bytes(),
         **sources(),
-        f"{PAYLOAD}/{SETTINGS}": json.dumps(settings, sort_keys=True).encode(),
-        f"{PAYLOAD}/{DATA}": data.getvalue(),
-        f"{PAYLOAD}/artifacts/{MANIFEST_FILE}": run.manifest.read_bytes(),
-        **{f"{PAYLOAD}/artifacts/{one.name}": one.path.read_bytes() for one in subjects[1:] if not one.failure},
+        f"{PAYLOAD_FOLDER}/{SETTINGS_FILE}": json.dumps(settings, sort_keys=True).encode(),
+        f"{PAYLOAD_FOLDER}/{DATA_FILE}": data.getvalue(),
+        f"{PAYLOAD_FOLDER}/artifacts/{MANIFEST_FILE}": run.manifest.read_bytes(),
+        **{
+            f"{PAYLOAD_FOLDER}/artifacts/{candidate.name}": candidate.path.read_bytes()
+            for candidate in candidates[1:]
+            if not candidate.failure
+        },
     }
     with files.replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
@@ -105,18 +109,18 @@ def bundle(
 
 
 def sources() -> dict[str, bytes]:
-    """Return what a device runs of feredge, by the names that the files have beside the package."""
+    """Return the sources in a bundle, by their paths from the package's parent."""
     package = Path(feredge.__file__).parent
-    paths = sorted(path for pattern in SOURCES for path in package.glob(pattern))
+    paths = sorted(path for pattern in SOURCE_PATTERNS for path in package.glob(pattern))
     return {f"feredge/{path.relative_to(package).as_posix()}": path.read_bytes() for path in paths}
 
 
-def _answers(measurement: Measurement, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return a model's probabilities, by the process that would measure it here."""
+def _probabilities(measurement: Measurement, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a model's probabilities, computed in a worker as a benchmark does."""
     with Worker(threads=1) as worker, measurement.recording_failure():
         measurement.load(worker, 1)
         measurement.predict_test_images(images)
     if measurement.probabilities is None:
         path, failure = measurement.candidate.path, measurement.failure
-        raise ArtifactError(f"{path}: expected the float model's answers ({failure})")
+        raise ArtifactError(f"{path}: expected the float model's probabilities ({failure})")
     return measurement.probabilities

@@ -1,7 +1,6 @@
-"""What `python bench.zip` runs on a device: unpack beside the results, measure, remove what was unpacked.
+"""The `__main__.py` of a bundle: unpacks it beside the results, measures, and removes what was unpacked.
 
-It stands as `__main__.py` in a bundle. Nothing newer than Python 3.6 is written here, so that an older Python than
-feredge takes gets to say so.
+Its syntax is Python 3.6's, so that a Python that is too old for feredge gets a message.
 """
 
 import argparse
@@ -15,22 +14,22 @@ import zipfile
 import zlib
 from pathlib import Path
 
-OLDEST = (3, 11)
+OLDEST_PYTHON = (3, 11)
 
 
 def main() -> int:
-    """Measure what the bundle holds; return the exit code."""
+    """Measure the files in the bundle; return the exit code."""
     parser = argparse.ArgumentParser(prog="python bench.zip", description="Measure the files in this bundle here.")
     parser.add_argument("--out", default="results.json", help="where the results go  [default: results.json]")
     parser.add_argument("--progress", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if sys.version_info < OLDEST:
-        return fail(f"expected Python {OLDEST[0]}.{OLDEST[1]} or newer, found {sys.version.split()[0]}")
+    if sys.version_info < OLDEST_PYTHON:
+        return fail(f"expected Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer, found {sys.version.split()[0]}")
     missing = [name for name in ("numpy", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         return fail(f"expected numpy and onnxruntime, found no {' nor '.join(missing)}: pip install numpy onnxruntime")
     out = Path(options.out).absolute()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that what was unpacked is removed
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that the unpacked files are removed
     try:
         folder = tempfile.mkdtemp(prefix=".feredge-", dir=str(out.parent))
     except OSError as error:
@@ -46,7 +45,7 @@ def main() -> int:
             on_device.main(folder, out, options.progress)
         except FeredgeError as error:
             return fail(str(error))
-    except BrokenPipeError:  # whoever read the output wants no more; the results are written
+    except BrokenPipeError:  # the reader of the output has ended; the results are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -59,9 +58,9 @@ def main() -> int:
 
 
 def fail(message: str, code: int = 2) -> int:
-    """Say why not, control characters written out; return the exit code. `feredge.console` is too new for it."""
-    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
-    sys.stderr.write(f"error: {shown}\n")
+    """Print an error, control characters escaped, and return `code`. `feredge.console` needs a newer Python."""
+    printable = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+    sys.stderr.write(f"error: {printable}\n")
     return code
 
 

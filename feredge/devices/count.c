@@ -1,8 +1,8 @@
 /* Counts the instructions that an emulated program runs: a plugin for qemu's user-mode emulation.
  *
- * The program marks a place by a system call that no kernel has, number MARK; at each, and at no other time, the
- * count so far is written to the file named by the argument `out`, a line `<first argument of the call> <count>`.
- * Debian's qemu-user does not bring qemu-plugin.h, so the few declarations that are needed stand here.
+ * The program sets a marker by a system call that no kernel has, number MARKER_SYSCALL; at each, the count so far is
+ * written to the file named by the argument `out`, as a line `<first argument of the call> <count>`.
+ * Debian's qemu-user does not ship qemu-plugin.h, so the declarations are copied here.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -12,11 +12,11 @@
 #include <string.h>
 
 #ifndef PLUGIN_API
-#error "say which version of qemu's plugin interface: 1 before qemu 9, 2 from then on"
+#error "expected PLUGIN_API, the version of qemu's plugin API: 1 before qemu 9, 2 from then on"
 #endif
-#define MARK 65261
+#define MARKER_SYSCALL 65261
 #define PUBLIC __attribute__((visibility("default")))
-#define PROCESSORS 1024
+#define MAX_PROCESSORS 1024
 
 typedef uint64_t plugin_id;
 typedef struct block block;
@@ -32,30 +32,30 @@ extern void qemu_plugin_register_vcpu_syscall_cb(plugin_id, on_system_call);
 
 PUBLIC int qemu_plugin_version = PLUGIN_API;
 
-/* One count a thread of the program, so that none gets lost between two. */
-static uint64_t counts[PROCESSORS];
+/* One count for each thread of the program, because increments are not atomic. */
+static uint64_t counts[MAX_PROCESSORS];
 static FILE *out;
 
 static void executed(unsigned int processor, void *instructions)
 {
-    counts[processor % PROCESSORS] += (uintptr_t)instructions;
+    counts[processor % MAX_PROCESSORS] += (uintptr_t)instructions;
 }
 
-static void translated(plugin_id id, block *found)
+static void translated(plugin_id id, block *translation)
 {
-    qemu_plugin_register_vcpu_tb_exec_cb(found, executed, 0, (void *)qemu_plugin_tb_n_insns(found));
+    qemu_plugin_register_vcpu_tb_exec_cb(translation, executed, 0, (void *)qemu_plugin_tb_n_insns(translation));
 }
 
-static void called(plugin_id id, unsigned int processor, int64_t number, uint64_t mark, uint64_t b, uint64_t c,
+static void called(plugin_id id, unsigned int processor, int64_t number, uint64_t marker, uint64_t b, uint64_t c,
                    uint64_t d, uint64_t e, uint64_t f, uint64_t g, uint64_t h)
 {
     uint64_t total = 0;
 
-    if (number != MARK)
+    if (number != MARKER_SYSCALL)
         return;
-    for (int index = 0; index < PROCESSORS; index++)
+    for (int index = 0; index < MAX_PROCESSORS; index++)
         total += counts[index];
-    fprintf(out, "%" PRIu64 " %" PRIu64 "\n", mark, total);
+    fprintf(out, "%" PRIu64 " %" PRIu64 "\n", marker, total);
     fflush(out);
 }
 

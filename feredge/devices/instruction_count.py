@@ -1,7 +1,7 @@
-"""`count`: the instructions that one inference takes on an emulated Arm core, for each file of a run.
+"""Instructions of one inference on an emulated Arm core, for each file of a run.
 
-They repeat where times do not, and show what a core's missing instructions cost: without the dot product an int8 file
-may take more of them than a float one. How long they take, they do not say.
+Counts are reproducible, and show the cost of instructions that a core lacks: without the dot product an int8 file may
+take more instructions than a float one. They are no latencies.
 """
 
 from __future__ import annotations
@@ -30,151 +30,159 @@ from feredge.errors import DeviceError
 from feredge.inference.contract import Images
 from feredge.progress import Progress, quiet
 
-WARM, STRETCHES, LENGTH = 8, 5, 4
-"""Inferences before the first mark; stretches between marks; inferences in each."""
-PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
-PATIENCE = 900.0
-"""Seconds that one file may take under emulation."""
+WARMUP_INFERENCES, COUNTED_INTERVALS, INTERVAL_INFERENCES = 8, 5, 4
+GUEST_PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
+GUEST_TIMEOUT_SECONDS = 900.0  # of one file
 
 
 def add_counts(
     results: Results, subjects: Sequence[Candidate], images: Images, cores: Sequence[str], *, progress: Progress = quiet
 ) -> Results:
-    """Return `results` with the instructions that the files among `subjects` take on each of `cores`.
+    """Return `results` with the instructions of the files among `subjects` on each of `cores`.
 
-    A core on which they cannot be counted is a note that says why.
+    Where they cannot be counted, a note says why.
     """
-    mine = [one for one in subjects if one.opener == ARTIFACT_RUNNER and not one.options and not one.failure]
-    counted: dict[str, tuple[Instructions, ...]] = {}
+    artifacts = [
+        subject
+        for subject in subjects
+        if subject.opener == ARTIFACT_RUNNER and not subject.options and not subject.failure
+    ]
+    counts: dict[str, tuple[Instructions, ...]] = {}
     notes = list(results.notes)
     for core in cores:
         try:
-            found = count(mine, images, core, progress=progress)
+            core_counts = count_instructions(artifacts, images, core, progress=progress)
         except DeviceError as error:
             notes.append(f"Instructions on {core} were not counted: {error}.")
             continue
-        counted = {name: (*counted.get(name, ()), one) for name, one in found.items()}
-        failed = {name: one.failure for name, one in found.items() if one.failure is not None}
-        notes += [f"Instructions of {name} on {core} were not counted: {failure}." for name, failure in failed.items()]
-    rows = tuple(replace(row, instructions=counted.get(row.name, row.instructions)) for row in results.rows)
+        counts = {name: (*counts.get(name, ()), result) for name, result in core_counts.items()}
+        notes += [
+            f"Instructions of {name} on {core} were not counted: {result.failure}."
+            for name, result in core_counts.items()
+            if result.failure is not None
+        ]
+    rows = tuple(replace(row, instructions=counts.get(row.name, row.instructions)) for row in results.rows)
     return replace(results, rows=rows, notes=tuple(dict.fromkeys(notes)))
 
 
-def count(
+def count_instructions(
     subjects: Sequence[Candidate], images: Images, core: str, *, cache: Path | None = None, progress: Progress = quiet
 ) -> dict[str, Instructions]:
-    """Count the instructions of each artifact on `core`, one of arm64.CORES; return them by the subject's name.
+    """Return the instructions of each artifact on `core`, one of arm64.EMULATED_CORES, by the subject's name.
 
-    The packages there have the versions that are installed here. The first call makes the root and fetches them.
+    The guest's packages have the versions of this environment. The first call makes the root and fetches them.
 
     Args:
-        images: `uint8 (N, H, W, C)`, of which the first few are looked at.
+        images: `uint8 (N, H, W, C)`, of which the first INTERVAL_INFERENCES are used.
         cache: where the root is kept; `arm64` in feredge's cache folder if not given.
 
     Raises:
         DeviceError: qemu, gcc or mmdebstrap is missing, or the root or its packages cannot be made.
     """
-    if core not in arm64.CORES:
-        raise DeviceError(f"expected a core among {', '.join(arm64.CORES)}, found {core}")
-    arm64.need("qemu-aarch64", "qemu-user")
-    arm64.need("gcc", "gcc")
+    if core not in arm64.EMULATED_CORES:
+        raise DeviceError(f"expected a core among {', '.join(arm64.EMULATED_CORES)}, found {core}")
+    arm64.require_program("qemu-aarch64", "qemu-user")
+    arm64.require_program("gcc", "gcc")
     task = f"instructions, {core}"
     progress(task, 0, len(subjects))
     with tempfile.TemporaryDirectory(prefix="feredge-") as name:
         work = Path(name)
         plugin = build_plugin(work)
-        bare = arm64.make_root(cache or make_cache_folder() / "arm64")
-        packages = arm64.install(bare, _versions())
+        base_root = arm64.make_root(cache or make_cache_folder() / "arm64")
+        packages = arm64.install(base_root, _installed_versions())
         (work / "root").mkdir()
-        root = arm64.with_core(bare, core, work / "root")
+        root = arm64.root_with_cpuinfo(base_root, core, work / "root")
         for path, content in sources().items():
             (work / path).parent.mkdir(parents=True, exist_ok=True)
             (work / path).write_bytes(content)
-        np.save(work / "images.npy", images[:LENGTH])
+        np.save(work / "images.npy", images[:INTERVAL_INFERENCES])
 
-        def one(numbered: tuple[int, Candidate]) -> Instructions:
+        def count_one(numbered: tuple[int, Candidate]) -> Instructions:
             number, subject = numbered
             options = ["-plugin", f"{plugin},out={work}/{number}"]
-            command = arm64.guest(root, core, (work, packages), options)
+            command = arm64.guest_command(root, core, (work, packages), options)
             command += [
                 "-m",
                 "feredge.devices.instruction_count_guest",
                 str(subject.path.absolute()),
                 str(work / "images.npy"),
             ]
-            return _count(core, [*command, str(WARM), str(STRETCHES), str(LENGTH)], work / str(number))
+            command += [str(WARMUP_INFERENCES), str(COUNTED_INTERVALS), str(INTERVAL_INFERENCES)]
+            return _run_guest(core, command, work / str(number))
 
-        found = {}
+        counts = {}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for index, (subject, counted) in enumerate(zip(subjects, pool.map(one, enumerate(subjects)), strict=True)):
-                found[subject.name] = counted
+            for index, (subject, result) in enumerate(
+                zip(subjects, pool.map(count_one, enumerate(subjects)), strict=True)
+            ):
+                counts[subject.name] = result
                 progress(task, index + 1, len(subjects), subject.name)
-        return found
+        return counts
 
 
 def build_plugin(folder: Path) -> Path:
-    """Compile count.c for the qemu that is here, and return the library.
+    """Compile count.c for the installed qemu, and return the library.
 
     Raises:
-        DeviceError: gcc cannot, or this qemu takes no plugins.
+        DeviceError: gcc fails, or this qemu takes no plugins.
     """
     version, options = (
-        subprocess.run(["qemu-aarch64", one], capture_output=True, text=True, check=False).stdout
-        for one in ("--version", "--help")
+        subprocess.run(["qemu-aarch64", option], capture_output=True, text=True, check=False).stdout
+        for option in ("--version", "--help")
     )
     api = plugin_api(version, options)
     library = folder / "libcount.so"
     source = Path(__file__).parent / "count.c"
     command = ["gcc", "-O2", "-shared", "-fPIC", f"-DPLUGIN_API={api}", "-o", str(library), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DeviceError(f"expected gcc to compile {source.name}, found {done.stderr.strip()[:200]}")
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        raise DeviceError(f"expected gcc to compile {source.name}, found {completed.stderr.strip()[:200]}")
     return library
 
 
 def plugin_api(version: str, options: str) -> int:
-    """Return the plugin interface's number for what `qemu-aarch64 --version` and `--help` say.
+    """Return the version of the plugin API, from the output of `qemu-aarch64 --version` and `--help`.
 
     Raises:
         DeviceError: a qemu that was built without plugins.
     """
-    found = re.search(r"version (\d+)\.", version)
-    if found is None or "-plugin" not in options:
+    match = re.search(r"version (\d+)\.", version)
+    if match is None or "-plugin" not in options:
         line = (version.splitlines() or ["no version"])[0]
         raise DeviceError(f"expected a qemu-aarch64 that takes plugins, as Debian 12's does, found {line[:80]}")
-    return 1 if int(found[1]) < 9 else 2
+    return 1 if int(match[1]) < 9 else 2
 
 
-def parse_marks(text: str) -> list[int]:
-    """Return the counts of marks 0, 1, 2, and on, as the plugin wrote them; DeviceError for anything else."""
-    found = [re.fullmatch(r"(\d{1,20}) (\d{1,20})", line, re.ASCII) for line in text.splitlines()]
-    counts = [int(mark[2]) for mark in found if mark]
-    numbers = [int(mark[1]) for mark in found if mark]
-    if len(counts) < len(found) or numbers != list(range(len(counts))) or sorted(counts) != counts:
-        raise DeviceError(f"expected marks in order, found {text[:60]!r}")
+def parse_markers(text: str) -> list[int]:
+    """Return the counts at markers 0, 1, 2, and on, as the plugin wrote them; DeviceError for anything else."""
+    matches = [re.fullmatch(r"(\d{1,20}) (\d{1,20})", line, re.ASCII) for line in text.splitlines()]
+    counts = [int(match[2]) for match in matches if match]
+    numbers = [int(match[1]) for match in matches if match]
+    if len(counts) < len(matches) or numbers != list(range(len(counts))) or sorted(counts) != counts:
+        raise DeviceError(f"expected markers in order, found {text[:60]!r}")
     return counts
 
 
-def _count(core: str, command: Sequence[str], marks: Path) -> Instructions:
-    """Run the guest, and return what its marks say; a guest that ends early or hangs is this file's failure alone."""
+def _run_guest(core: str, command: Sequence[str], markers: Path) -> Instructions:
+    """Run a guest, and return the count of its markers, or as `failure` that it ended early or timed out."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GUEST_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        return Instructions(core, None, None, f"no answer within {PATIENCE:.0f} s")
-    counts = parse_marks(marks.read_text() if marks.exists() else "")
-    if done.returncode or len(counts) != STRETCHES + 1:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return Instructions(core, None, None, f"ended with {done.returncode}: {lines[-1][:200] if lines else ''}")
-    each = [(after - before) / LENGTH for before, after in pairwise(counts)]
-    return Instructions(core, statistics.median(each), max(each) / min(each) - 1)
+        return Instructions(core, None, None, f"no result within {GUEST_TIMEOUT_SECONDS:.0f} s")
+    counts = parse_markers(markers.read_text() if markers.exists() else "")
+    if completed.returncode or len(counts) != COUNTED_INTERVALS + 1:
+        lines = [line.strip() for line in completed.stderr.splitlines() if line.strip()]
+        return Instructions(core, None, None, f"ended with {completed.returncode}: {lines[-1][:200] if lines else ''}")
+    per_inference = [(after - before) / INTERVAL_INFERENCES for before, after in pairwise(counts)]
+    return Instructions(core, statistics.median(per_inference), max(per_inference) / min(per_inference) - 1)
 
 
-def _versions() -> list[str]:
-    """Return the packages that files run by, in the versions that are installed here."""
-    found = []
-    for package in PACKAGES:
+def _installed_versions() -> list[str]:
+    """Return GUEST_PACKAGES in the versions that are installed here, as pip's requirements."""
+    requirements = []
+    for package in GUEST_PACKAGES:
         try:
-            found.append(f"{package}=={metadata.version(package)}")
-        except metadata.PackageNotFoundError:  # a file that needs it will say so
+            requirements.append(f"{package}=={metadata.version(package)}")
+        except metadata.PackageNotFoundError:  # a file that needs it fails by itself
             continue
-    return found
+    return requirements

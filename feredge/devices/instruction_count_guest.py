@@ -1,6 +1,6 @@
-"""The program whose instructions are counted: some inferences of one file, with marks between stretches of them.
+"""The program whose instructions are counted: inferences of one file, with marker system calls between intervals.
 
-Run by an emulated Python as `python -m feredge.devices.instruction_count_guest FILE IMAGES WARM STRETCHES LENGTH`.
+Run by an emulated Python: `python -m feredge.devices.instruction_count_guest FILE IMAGES WARMUP INTERVALS INFERENCES`.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import numpy as np
 
 from feredge.inference.runtimes import open_artifact
 
-MARK = 65261
-"""The system call that count.c looks for; the kernel has none of this number, and answers with an error."""
+MARKER_SYSCALL = 65261
+"""Number of the system call that count.c observes; no kernel has it, so that it returns an error."""
 
 
-def main(path: str, images: str, warm: int, stretches: int, length: int) -> None:
-    """Run `warm` inferences, then `stretches` times `length` of them, one image each, and mark every seam."""
-    pictures = list(np.load(images)[:, None])
+def main(path: str, images_path: str, warmup: int, intervals: int, inferences: int) -> None:
+    """Run `warmup` inferences, then `intervals` times `inferences` of them, one image each, with markers between."""
+    images = list(np.load(images_path)[:, None])
     runner = open_artifact(path, threads=1)
-    kernel = ctypes.CDLL(None)
-    for index in range(warm):
-        runner.predict(pictures[index % len(pictures)])
+    libc = ctypes.CDLL(None)
+    for index in range(warmup):
+        runner.predict(images[index % len(images)])
     gc.collect()
-    gc.disable()  # or a collection, far from any inference, would fall into one stretch and not into another
-    kernel.syscall(MARK, 0)
-    for stretch in range(1, stretches + 1):
-        for index in range(length):
-            runner.predict(pictures[index % len(pictures)])
-        kernel.syscall(MARK, stretch)
+    gc.disable()  # a collection would fall into one interval and not into another
+    libc.syscall(MARKER_SYSCALL, 0)
+    for interval in range(1, intervals + 1):
+        for index in range(inferences):
+            runner.predict(images[index % len(images)])
+        libc.syscall(MARKER_SYSCALL, interval)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The device's side: measure an unpacked bundle here, by the rules of every benchmark.
+"""The benchmark of an unpacked bundle, on the device.
 
-The float model is a row by the answers that came with the bundle: its accuracy stands there, its speed does not.
-Corrupted copies are left out: what they show of a file's numbers does not depend on the machine.
+The float model's row has the accuracy of the probabilities in the bundle, and no latency. Corrupted copies of the
+images are left out: accuracy on them does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from feredge.errors import DataError
 from feredge.inference.contract import InputContract
 from feredge.progress import Progress, quiet
 
-PAYLOAD = "payload"
-SETTINGS = "settings.json"
-DATA = "data.npz"
-SCHEMA = 1
+PAYLOAD_FOLDER = "payload"
+SETTINGS_FILE = "settings.json"
+DATA_FILE = "data.npz"
+BUNDLE_SCHEMA = 1
+PROGRESS_SECONDS = 0.2  # between two lines about one task
 
 
 def main(folder: str, out: Path, progress_file: str | None) -> None:
     """Measure the bundle unpacked in `folder`; write `out` last, and its evidence beside it as `.npz`."""
     if progress_file is None:
-        results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=progress_line)
+        results, evidence = measure_bundle(Path(folder) / PAYLOAD_FOLDER, progress=progress_line)
     else:
         with Path(progress_file).open("a", encoding="utf-8") as file:
-            results, evidence = measure_bundle(Path(folder) / PAYLOAD, progress=_Lines(file))
+            results, evidence = measure_bundle(Path(folder) / PAYLOAD_FOLDER, progress=_ProgressWriter(file))
     harness.write_results(results, evidence, out)
     if progress_file is None:
         echo_lines(_summary(results))
@@ -57,10 +58,10 @@ def measure_bundle(
         ArtifactError: files that do not fit their manifest.
         DataError: a bundle of another schema.
     """
-    settings = json.loads((payload / SETTINGS).read_text(encoding="utf-8"))
-    if settings["schema"] != SCHEMA:
-        raise DataError(f"a bundle: expected schema {SCHEMA}, found {settings['schema']}")
-    with np.load(payload / DATA) as arrays:
+    settings = json.loads((payload / SETTINGS_FILE).read_text(encoding="utf-8"))
+    if settings["schema"] != BUNDLE_SCHEMA:
+        raise DataError(f"a bundle: expected schema {BUNDLE_SCHEMA}, found {settings['schema']}")
+    with np.load(payload / DATA_FILE) as arrays:
         data = {name: arrays[name] for name in arrays.files}
     classes = tuple(settings["classes"])
     config = effort or replace(BenchmarkConfig.preset(**settings["effort"]), corrupted=0)
@@ -100,8 +101,8 @@ def _splits(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tu
     return Splits(empty, empty, test, settings["dropped"])
 
 
-class _Lines:
-    """Progress as one JSON list a line, for whoever follows the file; not more often than it can be shown."""
+class _ProgressWriter:
+    """Writes progress to a file, a JSON list in each line, which the agent follows."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -109,7 +110,7 @@ class _Lines:
 
     def __call__(self, task: str, done: float, total: float, note: str = "") -> None:
         now = time.monotonic()
-        if task == self._last[0] and done < total and now - self._last[1] < 0.2:
+        if task == self._last[0] and done < total and now - self._last[1] < PROGRESS_SECONDS:
             return
         self._last = (task, now)
         self._file.write(json.dumps([task, done, total, note]) + "\n")
@@ -117,7 +118,7 @@ class _Lines:
 
 
 def _summary(results: Results) -> str:
-    """Return a plain line a row: no package for tables stands on a device."""
+    """Return a plain line for each row: a device may lack packages for tables."""
     lines = [f"{'file':<32} accuracy %   drop pp   median ms"]
     for row in results.rows:
         accuracy = percent(row.accuracy)

@@ -1,7 +1,7 @@
-"""`bench_on`: a run measured on a device over ssh, by the bundle that goes there and the results that come back.
+"""Benchmarks of a run on a device over ssh: a bundle is copied there, runs, and its results are copied back.
 
-The measurement runs on the device in a session of its own. A connection that breaks costs nothing: the next one goes
-on listening, in the same call or, once that has given up, in the next call for the same run.
+The measurement runs on the device in its own session, so that it survives a lost connection: the same call reconnects,
+or, after it has given up, the next call for the same run.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from typing import TypeVar
 from feredge import files
 from feredge.benchmark.results import Results
 from feredge.data.dataset import Dataset
-from feredge.devices.bundle import NORMAL, DeviceBenchmarkConfig, bundle
-from feredge.devices.bundle_main import OLDEST
+from feredge.devices.bundle import DEFAULT_PRESET, BenchmarkPreset, bundle
+from feredge.devices.bundle_main import OLDEST_PYTHON
 from feredge.devices.ssh import ConnectionLost, Device
 from feredge.errors import DeviceError, ResultsError
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
-PATIENCE = 180.0
-"""Seconds that a lost device may stay away."""
+RECONNECT_SECONDS = 180.0
+"""Longest time that a device may be unreachable."""
+FOLDER_PREFIX = ".feredge-bench"
+"""Of the folder in the login's home; the bundle's digest follows."""
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class Stopped(DeviceError):
-    """A measurement that was ended by Ctrl-C."""
+class MeasurementStopped(DeviceError):
+    """A measurement that was stopped by Ctrl-C."""
 
     exit_code = 130
 
@@ -40,76 +42,73 @@ def bench_on(
     run: RunFolder,
     dataset: Dataset,
     *,
-    hard: DeviceBenchmarkConfig = NORMAL,
-    patience: float = PATIENCE,
+    preset: BenchmarkPreset = DEFAULT_PRESET,
+    reconnect_seconds: float = RECONNECT_SECONDS,
     progress: Progress = quiet,
 ) -> Results:
     """Measure `run` on `device`; write and return `results-HOST.json` in the run's folder.
 
-    What was brought to the device is removed in the end, also after Ctrl-C and after a failure there. When the
-    device stays away for `patience` seconds, the measurement goes on there, and the same call picks it up.
+    The files on the device are removed at the end, also after Ctrl-C and after a failure there. When the device is
+    unreachable for `reconnect_seconds`, the measurement continues there, and the same call picks it up.
 
     Raises:
-        DeviceError: a host that does not answer, refuses or has another key; a device without Python 3.11, numpy or
-            onnxruntime; a measurement that failed there, or was stopped; or a device lost for too long.
+        DeviceError: a host that is unreachable, refuses or has another key; a device without Python 3.11, numpy or
+            onnxruntime; a measurement that failed there, or was stopped; or a connection lost for too long.
         FeredgeError: what `bundle` raises.
     """
     with tempfile.TemporaryDirectory(prefix="feredge-") as name:
-        ask_needs(device)
-        packed = bundle(run, dataset, Path(name) / "bench.zip", hard=hard, progress=progress)
+        check_device(device)
+        packed = bundle(run, dataset, Path(name) / "bench.zip", preset=preset, progress=progress)
         digest = files.sha256(packed)
-        visit = _Visit(device, f"{FOLDER}-{digest[:16]}", digest, patience, progress)
+        remote = _RemoteMeasurement(device, digest, reconnect_seconds, progress)
         try:
-            visit.start(packed)
-            visit.follow()
-            results = visit.fetch(Path(name))
+            remote.start(packed)
+            remote.follow()
+            results = remote.fetch(Path(name))
             if results.data.digest != dataset.digest:
                 raise ResultsError(f"{device.address}: expected results on {dataset.source}, found others")
         except ConnectionLost as error:
+            next_step = "the measurement goes on there, and the same command picks it up"
             raise DeviceError(
-                f"{device.address}: expected it back within {patience:.0f} s, found it lost ({error}); "
-                + ("the measurement goes on there, and the same command picks it up" if visit.begun else "try again")
+                f"{device.address}: expected a connection within {reconnect_seconds:.0f} s, found none ({error}); "
+                + (next_step if remote.started else "try again")
             ) from error
         except KeyboardInterrupt as error:
-            visit.leave()
-            raise Stopped(f"{device.address}: stopped, there too; what was brought there is removed") from error
+            remote.remove()
+            raise MeasurementStopped(f"{device.address}: stopped, and its files there removed") from error
         except BaseException:
-            visit.leave()
+            remote.remove()
             raise
         target = results_file(run, device)
         files.write_bytes(target.with_suffix(".npz"), (Path(name) / "results.npz").read_bytes())
         results.write(target)
-        visit.leave()
+        remote.remove()
         return results
 
 
-FOLDER = ".feredge-bench"
-"""Begins the name of the folder in the login's home; the bundle's digest ends it."""
-
-
 def results_file(run: RunFolder, device: Device) -> Path:
-    """Return where the results of a device stand."""
+    """Return the path of the results of a device."""
     return run.path / f"results-{device.address.name}.json"
 
 
-def ask_needs(device: Device) -> None:
-    """Raise DeviceError unless the device answers and has what a bundle needs."""
+def check_device(device: Device) -> None:
+    """Raise DeviceError unless the device is reachable and meets the requirements of a bundle."""
     try:
-        check_needs(device, device.ask("look", FOLDER))
+        check_requirements(device, device.run_agent("look", FOLDER_PREFIX))
     except ConnectionLost as error:
         raise DeviceError(f"{device.address}: expected a host that answers, found none ({error})") from error
 
 
-def check_needs(device: Device, found: dict[str, object]) -> None:
-    """Raise DeviceError unless the device has what a bundle needs."""
-    version = tuple(int(part) for part in str(found["python"]).split(".")[:2])
-    oldest = ".".join(map(str, OLDEST))
-    if version < OLDEST:
+def check_requirements(device: Device, description: dict[str, object]) -> None:
+    """Raise DeviceError unless the device that the agent describes has the Python and packages that a bundle needs."""
+    version = tuple(int(part) for part in str(description["python"]).split(".")[:2])
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    if version < OLDEST_PYTHON:
         raise DeviceError(
-            f"{device.address}: expected Python {oldest} or newer as {device.python}, found {found['python']}; "
+            f"{device.address}: expected Python {oldest} or newer as {device.python}, found {description['python']}; "
             "name another with --python"
         )
-    missing = found["missing"]
+    missing = description["missing"]
     if isinstance(missing, list) and missing:
         raise DeviceError(
             f"{device.address}: expected numpy and onnxruntime for {device.python}, found no {' nor '.join(missing)}; "
@@ -117,84 +116,85 @@ def check_needs(device: Device, found: dict[str, object]) -> None:
         )
 
 
-class _Visit:
-    """One bundle's measurement on one device, through however many connections it takes."""
+class _RemoteMeasurement:
+    """The measurement of one bundle on one device, over as many connections as it takes."""
 
-    def __init__(self, device: Device, folder: str, digest: str, patience: float, progress: Progress) -> None:
+    def __init__(self, device: Device, digest: str, reconnect_seconds: float, progress: Progress) -> None:
         self._device = device
-        self._folder = folder
+        self._folder = f"{FOLDER_PREFIX}-{digest[:16]}"
         self._digest = digest
-        self._patience = patience
+        self._reconnect_seconds = reconnect_seconds
         self._progress = progress
         self._offset = 0
-        self.begun = False
-        self._heard = time.monotonic()
+        self.started = False
+        self._last_contact = time.monotonic()
 
     def start(self, packed: Path) -> None:
-        """Bring the bundle, unless it is there, and start it, unless it was."""
+        """Copy the bundle, unless it is on the device, and start it, unless it was started."""
         device, folder = self._device, self._folder
 
-        def go() -> None:
-            self.begun = device.ask("look", folder)["state"] in ("running", "done")
-            if self.begun:
+        def copy_and_start() -> None:
+            self.started = device.run_agent("look", folder)["state"] in ("running", "done")
+            if self.started:
                 return
-            if not device.ask("prepare", folder, self._digest)["whole"]:
+            if not device.run_agent("prepare", folder, self._digest)["whole"]:
                 self._progress("bundle to the device", 0, 1)
                 device.send(packed, f"{folder}/bench.zip")
                 self._progress("bundle to the device", 1, 1)
-            state = device.ask("start", folder, self._digest)["state"]
+            state = device.run_agent("start", folder, self._digest)["state"]
             if state == "damaged":
                 raise ConnectionLost("the bundle did not arrive whole")
-            self.begun = True
+            self.started = True
 
-        self._keep_trying(go)
+        self._retry(copy_and_start)
 
     def follow(self) -> None:
-        """Show the progress there until the measurement is over."""
+        """Report the measurement's progress until it ends."""
 
-        def go() -> dict[str, object]:
-            return self._device.ask("follow", self._folder, str(self._offset), heard=self._hear)
+        def read_progress() -> dict[str, object]:
+            return self._device.run_agent("follow", self._folder, str(self._offset), on_line=self._report)
 
-        over = self._keep_trying(go)
-        if over["state"] != "done":
-            raise DeviceError(f"{self._device.address}: expected results, the measurement there ended: {over['last']}")
+        end = self._retry(read_progress)
+        if end["state"] != "done":
+            raise DeviceError(f"{self._device.address}: expected results, the measurement there ended: {end['last']}")
 
-    def _hear(self, line: bytes) -> None:
-        self._heard = time.monotonic()
+    def _report(self, line: bytes) -> None:
+        self._last_contact = time.monotonic()
         if not line.strip():
             return
         try:
             task, done, total, note = json.loads(line)
-        except ValueError:  # what a login shell says there, and no part of the progress
+        except ValueError:  # output of a login shell
             return
         self._offset += len(line)
         self._progress(str(task), float(done), float(total), str(note))
 
-    def fetch(self, here: Path) -> Results:
-        """Bring the results and their evidence."""
+    def fetch(self, folder: Path) -> Results:
+        """Copy the results and their evidence into `folder`."""
         for name in ("results.json", "results.npz"):
-            self._keep_trying(lambda name=name: self._device.fetch(f"{self._folder}/{name}", here / name))  # type: ignore[misc]
-        return Results.read(here / "results.json")
+            self._retry(lambda name=name: self._device.fetch(f"{self._folder}/{name}", folder / name))  # type: ignore[misc]
+        return Results.read(folder / "results.json")
 
-    def leave(self) -> None:
-        """End what is still going on there, and remove everything; a device that is gone keeps it."""
+    def remove(self) -> None:
+        """End the measurement, and remove its files; they stay on a device that is unreachable."""
         try:
-            self._device.ask("remove", self._folder)
+            self._device.run_agent("remove", self._folder)
         except (ConnectionLost, DeviceError):
             return
 
-    def _keep_trying(self, work: Callable[[], Found]) -> Found:
-        """Do `work`, again and again while the connection is lost, for as long as patience lasts."""
-        self._heard = time.monotonic()
+    def _retry(self, call: Callable[[], Result]) -> Result:
+        """Return what `call` returns; repeat it while the connection is lost, for at most `reconnect_seconds`."""
+        self._last_contact = time.monotonic()
         pause = 0.5
         while True:
             try:
-                return work()
+                return call()
             except ConnectionLost as error:
-                away = time.monotonic() - self._heard
-                if away + pause > self._patience:
+                lost_seconds = time.monotonic() - self._last_contact
+                if lost_seconds + pause > self._reconnect_seconds:
                     raise
                 task = f"{self._device.address} is lost, trying again"
-                self._progress(task, min(away, self._patience - 1e-3), self._patience, str(error))
+                shown = min(lost_seconds, self._reconnect_seconds - 1e-3)
+                self._progress(task, shown, self._reconnect_seconds, str(error))
             time.sleep(pause)
             pause = min(2 * pause, 10.0)

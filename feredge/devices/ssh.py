@@ -1,6 +1,6 @@
-"""A device over ssh: OpenSSH's own programs, without a password, and only where the host's key is known.
+"""A device over ssh, by OpenSSH's programs: without a password, and only where the host's key is known.
 
-What a host answers is turned into one line: what was expected, and what was found.
+Failures become one line: what was expected, and what was found.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from urllib.parse import urlsplit
 
 from feredge.errors import DeviceError
 
-STRICT = ("BatchMode=yes", "StrictHostKeyChecking=yes")
-"""Before the user's options, so that none of them undoes it: nothing is asked, and no unknown host is trusted."""
-PATIENT = ("ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
-SILENCE = 60.0
-"""Seconds that a command on the device may take, where it is not followed."""
+SECURITY_OPTIONS = ("BatchMode=yes", "StrictHostKeyChecking=yes")
+"""No prompts, and no unknown hosts. They precede the user's options, because ssh takes the first value of each."""
+TIMEOUT_OPTIONS = ("ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
+COMMAND_TIMEOUT_SECONDS = 60.0
+"""Of a command on the device whose output is not followed."""
 
 
 class ConnectionLost(Exception):
-    """A connection that broke, or a host that does not answer now. It may come back."""
+    """A connection that broke, or a host that is unreachable; trying again may succeed."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a device is: `ssh://user@host:port`, of which only the host must be there."""
+    """Address of a device: `ssh://user@host:port`, of which user and port are optional."""
 
     host: str
     user: str | None = None
@@ -41,7 +41,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read an address; DeviceError for anything else, and for names that ssh could take for options."""
+        """Parse an address; DeviceError for anything else, and for names that ssh could take for options."""
         try:
             parts = urlsplit(text)
             address = cls(parts.hostname or "", parts.username, parts.port)
@@ -49,97 +49,107 @@ class Address:
         except ValueError as error:
             raise DeviceError(f"{text}: expected ssh://user@host:port, found {error}") from error
         names = [address.host, *([address.user] if address.user is not None else [])]
-        known = all(re.fullmatch(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*", name) for name in names)
-        if parts.scheme != "ssh" or extra or not known:
+        valid = all(re.fullmatch(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*", name) for name in names)
+        if parts.scheme != "ssh" or extra or not valid:
             raise DeviceError(f"{text}: expected ssh://user@host:port, found another kind of address")
         return address
 
     def __str__(self) -> str:
-        """Return the address as it is given."""
+        """Return the address as a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"ssh://{f'{self.user}@' if self.user else ''}{host}{f':{self.port}' if self.port else ''}"
 
     @property
     def name(self) -> str:
-        """The host and port, fit for a file's name."""
+        """Host and port, as a part of a file's name."""
         return re.sub(r"[^A-Za-z0-9.-]", "-", f"{self.host}{f'-{self.port}' if self.port else ''}")
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device that commands are sent to.
+    """A device on which commands are run.
 
     Attributes:
-        python: the interpreter there, as its shell finds it.
-        options: for ssh and scp, as after their `-o`.
+        python: the interpreter on the device, a name on its PATH or a path.
+        options: of ssh and scp, as after their `-o`.
     """
 
     address: Address
     python: str = "python3"
     options: tuple[str, ...] = ()
 
-    def ask(self, do: str, *arguments: str, heard: Callable[[bytes], None] | None = None) -> dict[str, Any]:
-        """Run `agent.py` on the device and return its answer; `heard` gets each whole line that comes before it.
+    def run_agent(
+        self, command: str, *arguments: str, on_line: Callable[[bytes], None] | None = None
+    ) -> dict[str, Any]:
+        """Run `agent.py` on the device and return its result; `on_line` is called with each line before it.
 
         Raises:
-            ConnectionLost: ssh lost or did not get the connection, for a reason that may pass.
+            ConnectionLost: ssh lost or did not get the connection, for a reason that may be temporary.
             DeviceError: the host refuses, its key is not the known one, or it has no such Python.
         """
-        # The other end's shell reads this text, whatever shell that is: every word is quoted.
-        command = shlex.join([self.python, "-", do, *arguments])
+        # A shell on the device parses this text: every word is quoted.
+        remote_command = shlex.join([self.python, "-", command, *arguments])
         program = (Path(__file__).parent / "agent.py").read_bytes()
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as errors:
             source.write(program)
             source.seek(0)
-            call = [_program("ssh"), "-T", *self._options("-p"), *self._login(), "--", self.address.host, command]
-            answer = None
+            call = [
+                _program("ssh"),
+                "-T",
+                *self._options("-p"),
+                *self._login(),
+                "--",
+                self.address.host,
+                remote_command,
+            ]
+            result = None
             with _running(call, source, errors) as process:
-                for line in _lines(process, None if heard else SILENCE):
+                for line in _lines(process, None if on_line else COMMAND_TIMEOUT_SECONDS):
                     if line.startswith(b"="):
-                        answer = line
-                    elif heard and line.endswith(b"\n") and line[:1] in b"[\n":  # not what a login shell may say
-                        heard(line)
+                        result = line
+                    elif on_line and line.endswith(b"\n") and line[:1] in b"[\n":  # not output of a login shell
+                        on_line(line)
                 code = process.wait()
             errors.seek(0)
-            said = errors.read().decode(errors="replace")
-        if code or answer is None:
-            raise self._refusal(code, said)
-        result: dict[str, Any] = json.loads(answer[1:])
-        return result
+            stderr = errors.read().decode(errors="replace")
+        if code or result is None:
+            raise self._to_error(code, stderr)
+        value: dict[str, Any] = json.loads(result[1:])
+        return value
 
-    def send(self, path: Path, there: str) -> None:
-        """Copy a file to `there`, relative to the login's folder. Raises as `ask` does."""
-        self._copy(str(path), self._place(there))
+    def send(self, path: Path, remote_path: str) -> None:
+        """Copy a file to `remote_path`, relative to the login's home. Raises what `run_agent` raises."""
+        self._copy(str(path), self._scp_path(remote_path))
 
-    def fetch(self, there: str, path: Path) -> None:
-        """Copy a file from `there`, relative to the login's folder. Raises as `ask` does."""
-        self._copy(self._place(there), str(path))
+    def fetch(self, remote_path: str, path: Path) -> None:
+        """Copy a file from `remote_path`, relative to the login's home. Raises what `run_agent` raises."""
+        self._copy(self._scp_path(remote_path), str(path))
 
     def _copy(self, source: str, target: str) -> None:
         call = [_program("scp"), "-q", *self._options("-P"), "--", source, target]
-        done = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace")
-            lost = re.search(r"lost connection|connection closed|broken pipe|connection reset", said, re.IGNORECASE)
-            raise self._refusal(255 if lost else done.returncode, said)
+        completed = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if completed.returncode:
+            stderr = completed.stderr.decode(errors="replace")
+            lost = re.search(r"lost connection|connection closed|broken pipe|connection reset", stderr, re.IGNORECASE)
+            raise self._to_error(255 if lost else completed.returncode, stderr)
 
     def _options(self, port: str) -> list[str]:
-        options = [item for option in (*STRICT, *self.options, *PATIENT) for item in ("-o", option)]
+        options = [item for option in (*SECURITY_OPTIONS, *self.options, *TIMEOUT_OPTIONS) for item in ("-o", option)]
         return [*options, *([port, str(self.address.port)] if self.address.port else [])]
 
     def _login(self) -> list[str]:
         return ["-l", self.address.user] if self.address.user else []
 
-    def _place(self, there: str) -> str:
+    def _scp_path(self, remote_path: str) -> str:
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
-        return f"{f'{self.address.user}@' if self.address.user else ''}{host}:{there}"
+        return f"{f'{self.address.user}@' if self.address.user else ''}{host}:{remote_path}"
 
-    def _refusal(self, code: int, said: str) -> Exception:
-        """Return what an exit code and standard error mean, as an exception."""
-        lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    def _to_error(self, code: int, stderr: str) -> Exception:
+        """Return the exception for an exit code and the standard error of ssh or scp."""
+        lines = [" ".join(line.split()) for line in stderr.splitlines() if line.strip()]
         last = lines[-1][:200] if lines else f"it ended with code {code}"
-        for pattern, expected in REFUSALS.items():
-            if re.search(pattern, said):
+        for pattern, expected in ERROR_PATTERNS.items():
+            if re.search(pattern, stderr):
                 return DeviceError(f"{self.address}: expected {expected} ({last})")
         if code == 255:
             return ConnectionLost(last)
@@ -148,10 +158,10 @@ class Device:
                 f"{self.address}: expected Python 3.11 or newer as {self.python}, found none ({last}); "
                 "name another with --python"
             )
-        return DeviceError(f"{self.address}: expected an answer from {self.python}, found {last}")
+        return DeviceError(f"{self.address}: expected a result of {self.python}, found {last}")
 
 
-REFUSALS = {
+ERROR_PATTERNS = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "the host key that is known for it, found another",
     "No .* host key is known|Host key verification failed": "a host whose key is known, found an unknown key",
     r"Permission denied \(": "to be let in by a key or an agent, found a refusal",
@@ -160,7 +170,7 @@ REFUSALS = {
     ),
     "No space left|write remote .*Failure|Disk quota exceeded": "room on the device, found none",
 }
-"""What ssh and scp say, as regular expressions, and what was expected and found instead."""
+"""Messages of ssh and scp, as regular expressions, and what was expected and found."""
 
 
 def _program(name: str) -> str:
@@ -176,19 +186,19 @@ def _running(call: Sequence[str], source: Any, errors: Any) -> Iterator[subproce
     try:
         yield process
     finally:
-        process.kill()  # nothing to one that has ended
+        process.kill()  # no effect on one that has ended
         process.wait()
         if process.stdout:
             process.stdout.close()
 
 
-def _lines(process: subprocess.Popen[bytes], limit: float | None) -> Iterator[bytes]:
-    """Yield the lines of a process's output; ConnectionLost when it goes on for longer than `limit` seconds."""
-    if limit is not None:
+def _lines(process: subprocess.Popen[bytes], timeout_seconds: float | None) -> Iterator[bytes]:
+    """Yield the lines of a process's output; ConnectionLost where it runs for longer than `timeout_seconds`."""
+    if timeout_seconds is not None:
         try:
-            output, _ = process.communicate(timeout=limit)
+            output, _ = process.communicate(timeout=timeout_seconds)
         except subprocess.TimeoutExpired as error:
-            raise ConnectionLost(f"no answer within {limit:.0f} s") from error
+            raise ConnectionLost(f"no answer within {timeout_seconds:.0f} s") from error
         yield from output.splitlines(keepends=True)
     elif process.stdout:
         yield from process.stdout

@@ -14,8 +14,8 @@ from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
 from feredge.inference.contract import Images
-from feredge.inspection.child import run
-from feredge.inspection.limits import TENSORFLOW
+from feredge.inspection.child import run_in_child
+from feredge.inspection.limits import TENSORFLOW_LIMITS
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
 
@@ -74,7 +74,7 @@ def take_in(
     from feredge.importing.layers import as_core
     from feredge.importing.run_from_weights import settle
 
-    run(_try_open, path, limits=TENSORFLOW, path=path)
+    run_in_child(_try_open, path, limits=TENSORFLOW_LIMITS, path=path)
     network = open_network(path)
     _check_shapes(network, given, classes, path)
     core = as_core(network, size=given.height, low=given.low, high=given.high)

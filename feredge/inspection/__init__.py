@@ -1,1 +1,1 @@
-"""What is inside a model file, and what it answers; files of others are opened in a child process. No TensorFlow."""
+"""What model files store and compute; untrusted files are opened in a child process. No TensorFlow."""

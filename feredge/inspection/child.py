@@ -1,37 +1,33 @@
-"""A function run in a process of its own, so that a file it opens can neither crash, hang nor fill this one.
+"""Functions called in a child process, so that a file they open can neither crash, hang nor fill the calling one.
 
-The child is a fresh interpreter, not a fork: libraries that have threads survive none. Arguments and results are JSON,
-which a child that a file has taken over can use for nothing but wrong values.
+The child is a fresh interpreter, not a fork: libraries with threads do not survive one. Arguments and results are JSON,
+so that a child taken over by a file can return wrong values and do nothing else.
 
-Wall time is limited on every system: the child is killed. CPU time is on Linux and macOS, address space on Linux only
-(see limits.py): elsewhere a file that asks for more memory than there is gets what the system gives, in the child.
+Wall time is limited on every system: the child is killed. CPU time is limited on Linux and macOS, address space on
+Linux only (see limits.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, BinaryIO, Self, TypeVar, cast
 
 from feredge import errors
 from feredge.errors import ArtifactError, FeredgeError, one_line
 from feredge.inspection.limits import Limits
+from feredge.inspection.spawn import signal_name, spawn_module, stderr_lines
 
 Result = TypeVar("Result")
 
-RESULT_LIMIT = 64 << 20
-"""Bytes of a result in JSON."""
-ENVIRONMENT = {
+RESPONSE_LIMIT_BYTES = 64 << 20
+CHILD_VARIABLES = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",  # each of its threads reserves memory
     "CUDA_VISIBLE_DEVICES": "-1",  # a GPU's driver reserves more address space than any limit here
@@ -39,8 +35,8 @@ ENVIRONMENT = {
 }
 
 
-class Child:
-    """Calls functions in a child process, which a call starts where there is none. Use it as a context manager.
+class ChildProcess:
+    """Calls functions in a child process, which the first call starts. Use it as a context manager.
 
     After a crash, or a limit, the next call starts another process.
     """
@@ -48,7 +44,7 @@ class Child:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors: Any = None
+        self._stderr: BinaryIO | None = None
 
     def call(self, function: Callable[..., Result], subject: str | Path, **arguments: Any) -> Result:
         """Return `function(**arguments)` as the child computes it.
@@ -69,79 +65,69 @@ class Child:
             "arguments": arguments,
             "limits": asdict(self._limits),
         }
-        late = threading.Event()
+        timed_out = threading.Event()
 
-        def end() -> None:
-            late.set()
+        def kill_on_timeout() -> None:
+            timed_out.set()
             process.kill()
 
-        timer = threading.Timer(self._limits.seconds, end)
+        timer = threading.Timer(self._limits.wall_seconds, kill_on_timeout)
         timer.start()
         try:
             assert process.stdin is not None and process.stdout is not None
-            line = b""
+            response = b""
             with contextlib.suppress(OSError):  # it may have died before it read
                 process.stdin.write(json.dumps(request, default=str).encode() + b"\n")
                 process.stdin.flush()
-                line = process.stdout.readline(RESULT_LIMIT)
+                response = process.stdout.readline(RESPONSE_LIMIT_BYTES)
         except BaseException:  # Ctrl-C waits for no child
             self.close()
             raise
         finally:
             timer.cancel()
-        if late.is_set() or not line.endswith(b"\n"):
-            raise ArtifactError(f"{subject}: {self._failure(late.is_set())}")
-        return cast(Result, self._answer(line, subject))
+        if timed_out.is_set() or not response.endswith(b"\n"):
+            raise ArtifactError(f"{subject}: {self._failure(timed_out.is_set())}")
+        return cast(Result, self._parse_response(response, subject))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe nobody reads would block the child
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **ENVIRONMENT}
-        self._process = subprocess.Popen(
-            # -P: a file in the current folder must not stand in for a package.
-            [sys.executable, "-P", "-m", "feredge.inspection.child_main"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-        )
+        self._process, self._stderr = spawn_module("feredge.inspection.child_main", CHILD_VARIABLES)
         return self._process
 
-    def _failure(self, late: bool) -> str:
-        """End the child and say why it did not answer."""
-        if late:
+    def _failure(self, timed_out: bool) -> str:
+        """End the child and return why there is no response."""
+        if timed_out:
             self.close()
-            return f"expected a file that opens and runs within {self._limits.seconds:g} s, found no end"
-        process, stderr = cast("subprocess.Popen[bytes]", self._process), self._errors
+            return f"expected a file that opens and runs within {self._limits.wall_seconds:g} s, found no end"
+        process = cast("subprocess.Popen[bytes]", self._process)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)  # an answer that is too long leaves it alive
+            process.wait(timeout=5)  # it still runs after a response that is too long
         code = process.poll()
-        stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4096))
-        lines = [line for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = stderr_lines(cast(BinaryIO, self._stderr))
         self.close()
-        if code is not None and code < 0 and signal.Signals(-code).name == "SIGXCPU":
+        if signal_name(code) == "SIGXCPU":
             return f"expected a file that takes at most {self._limits.cpu_seconds} s of CPU time, found no end"
-        how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with {code}"
-        return f"expected a file that opens and runs, the process that tried {how}" + (
+        ending = f"was killed by {signal_name(code)}" if signal_name(code) else f"ended with code {code}"
+        return f"expected a file that opens and runs, the process that opened it {ending}" + (
             f" ({' '.join(lines[-1].split())[:160]})" if lines else ""
         )
 
-    def _answer(self, line: bytes, subject: str | Path) -> Any:
+    def _parse_response(self, line: bytes, subject: str | Path) -> Any:
         try:
-            answer = json.loads(line)
-            if "result" in answer:
-                return answer["result"]
-            kind, text = str(answer["error"]), str(answer["text"])
+            response = json.loads(line)
+            if "result" in response:
+                return response["result"]
+            class_name, text = str(response["error"]), str(response["text"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             self.close()
-            raise ArtifactError(f"{subject}: expected an answer in JSON, found another ({one_line(error)})") from error
-        known = getattr(errors, kind, None)
-        if isinstance(known, type) and issubclass(known, FeredgeError):
-            raise known(text)
-        if kind == "ModuleNotFoundError":
+            raise ArtifactError(f"{subject}: expected a response in JSON, found another ({one_line(error)})") from error
+        error_class = getattr(errors, class_name, None)
+        if isinstance(error_class, type) and issubclass(error_class, FeredgeError):
+            raise error_class(text)
+        if class_name == "ModuleNotFoundError":
             raise ModuleNotFoundError(name=text)
-        if kind == "MemoryError":
+        if class_name == "MemoryError":
             text = f"needs more than {self._limits.memory_bytes >> 30} GB of memory"
-        raise ArtifactError(f"{subject}: expected a file that can be read ({kind}: {text})")
+        raise ArtifactError(f"{subject}: expected a file that can be read ({class_name}: {text})")
 
     def close(self) -> None:
         """End the child, if there is one."""
@@ -150,7 +136,7 @@ class Child:
             return
         process.kill()
         process.wait()
-        for stream in (process.stdin, process.stdout, self._errors):
+        for stream in (process.stdin, process.stdout, self._stderr):
             with contextlib.suppress(OSError):  # of a request half written
                 cast(Any, stream).close()
 
@@ -163,9 +149,9 @@ class Child:
         self.close()
 
 
-def run(
+def run_in_child(
     function: Callable[..., Result], subject: str | Path, *, limits: Limits | None = None, **arguments: Any
 ) -> Result:
-    """Return `function(**arguments)` from a child of this one call; see `Child.call`."""
-    with Child(limits) as child:
+    """Return `function(**arguments)` from a child process of this one call; see `ChildProcess.call`."""
+    with ChildProcess(limits) as child:
         return child.call(function, subject, **arguments)

@@ -1,6 +1,6 @@
-"""The child of `Child`: answers each line of JSON on standard input with one on standard output.
+"""The program of a `ChildProcess`: answers each request, a line of JSON on standard input, with one on standard output.
 
-It ends when its input is closed, also in the middle of a call, so none outlives a parent that was killed.
+It ends when its input is closed, also in the middle of a call, so that none outlives a parent that was killed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from feredge.errors import FeredgeError, one_line
 from feredge.inspection.limits import set_limits
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Do what `request` says; return `result`, or `error` and `text`."""
+def respond(request: dict[str, Any]) -> dict[str, Any]:
+    """Call the function that `request` names; return `result`, or `error` and `text`."""
     try:
         limits = request["limits"]
         set_limits(cpu_seconds=limits["cpu_seconds"], memory_bytes=limits["memory_bytes"])
@@ -29,28 +29,28 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         return {"error": "ModuleNotFoundError", "text": str(error.name)}
     except OSError as error:
-        place = error.filename or "the system"
-        return {"error": "ArtifactError", "text": f"{place}: expected a file that can be read ({error.strerror})"}
+        location = error.filename or "the system"
+        return {"error": "ArtifactError", "text": f"{location}: expected a file that can be read ({error.strerror})"}
     except Exception as error:  # whatever a reader raises on a file
         return {"error": type(error).__name__, "text": one_line(error)}
 
 
 def main() -> None:
-    """Answer requests until there are no more. What libraries print goes to standard error."""
-    sink = os.fdopen(os.dup(1), "wb")
+    """Respond to requests until the input ends. What libraries print goes to standard error."""
+    responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
-    def listen() -> None:
+    def read_requests() -> None:
         for line in sys.stdin.buffer:
             requests.put(line)
         os._exit(0)
 
-    threading.Thread(target=listen, daemon=True).start()
+    threading.Thread(target=read_requests, daemon=True).start()
     while True:
-        reply = answer(json.loads(requests.get()))
-        sink.write(json.dumps(reply).encode() + b"\n")
-        sink.flush()
+        response = respond(json.loads(requests.get()))
+        responses.write(json.dumps(response).encode() + b"\n")
+        responses.flush()
 
 
 if __name__ == "__main__":

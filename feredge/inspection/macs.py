@@ -1,18 +1,21 @@
-"""Multiply-adds of one inference, counted from a file's own graph, apart by the arithmetic that they are done in.
+"""Multiply-adds of one inference, counted from a model file's graph, separately for float and integer arithmetic.
 
-Convolutions, weighted poolings and matrix products only: nothing else in these networks takes a share worth counting.
-Zeros count too, because dense kernels multiply by them.
+Counted are convolutions, weighted poolings and matrix products: the rest of these networks is a negligible share.
+Zero weights count too, because dense kernels multiply by them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from feredge.inspection import flatbuffer
+
 _INTEGER_OPS = ("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
+_INTEGER_TYPES = ("INT8", "UINT8", "INT16")
 
 
 @dataclass(frozen=True)
@@ -24,16 +27,16 @@ class Macs:
 
 
 def count(path: Path) -> Macs | None:
-    """Return the multiply-adds of one image; None where the file, or this machine, cannot tell."""
+    """Return the multiply-adds of one image; None for other formats, or where the format's reader is not installed."""
     read = {".onnx": _onnx, ".tflite": _tflite}.get(path.suffix)
     if read is None:
         return None
     try:
-        found = list(read(path))
+        operations = list(read(path))
     except ImportError:  # onnx and LiteRT's schema come with the workshop only
         return None
-    integer = sum(macs for macs, is_integer in found if is_integer)
-    total = sum(macs for macs, _ in found)
+    integer = sum(macs for macs, is_integer in operations if is_integer)
+    total = sum(macs for macs, _ in operations)
     return Macs(floating=total - integer, integer=integer) if total else None
 
 
@@ -52,61 +55,43 @@ def _onnx(path: Path) -> Iterable[tuple[int, bool]]:
         node.output[0]: node.input[0] not in constants for node in graph.node if node.op_type == "DequantizeLinear"
     }
     for node in graph.node:
-        data, weights = (0, 3) if node.op_type.startswith("QLinear") else (0, 1)
+        data, kernel = (0, 3) if node.op_type.startswith("QLinear") else (0, 1)
         if node.op_type in ("Conv", "ConvInteger", "QLinearConv"):
-            macs = _outputs(shapes, node) * math.prod(shapes[node.input[weights]][1:])
+            macs = _output_size(shapes, node) * math.prod(shapes[node.input[kernel]][1:])
         elif node.op_type == "ConvTranspose":
-            macs = math.prod(shapes[node.input[data]]) * math.prod(shapes[node.input[weights]][1:])
+            macs = math.prod(shapes[node.input[data]]) * math.prod(shapes[node.input[kernel]][1:])
         elif node.op_type in ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul"):
             transposed = any(item.name == "transA" and item.i for item in node.attribute)
-            macs = _outputs(shapes, node) * shapes[node.input[data]][-2 if transposed else -1]
+            macs = _output_size(shapes, node) * shapes[node.input[data]][-2 if transposed else -1]
         else:
             continue
         # A runtime fuses dequantized activations, operation and quantization into one operation on integers.
         yield macs, node.op_type in _INTEGER_OPS or dequantized.get(node.input[data], False)
 
 
-def _outputs(shapes: dict[str, tuple[int, ...]], node: Any) -> int:
+def _output_size(shapes: dict[str, tuple[int, ...]], node: Any) -> int:
     return math.prod(shapes[node.output[0]])
 
 
 def _tflite(path: Path) -> Iterable[tuple[int, bool]]:
     """Yield (multiply-adds, in integers) of each operation of a TFLite file."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
+    model = flatbuffer.read(path)
     graph = model.subgraphs[0]
-    operators, kinds = schema.BuiltinOperator, schema.TensorType
-    integers = (kinds.INT8, kinds.UINT8, kinds.INT16)
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    computed = {*graph.inputs}
-    for operator in graph.operators:
-        code = codes[operator.opcodeIndex]
-        if code != operators.DEQUANTIZE:  # of float16 kernels
-            computed |= {*operator.outputs}
-        tensors = [graph.tensors[index] for index in operator.inputs if index >= 0]
-        output = _dims(graph.tensors[operator.outputs[0]])
-        if code in (operators.CONV_2D, operators.DEPTHWISE_CONV_2D):
-            data, weights = tensors[0], tensors[1]
-            each = _dims(weights)[1:] if code == operators.CONV_2D else _dims(weights)[1:3]
-            macs = math.prod(output) * math.prod(each)
-        elif code == operators.FULLY_CONNECTED:
-            data, weights = tensors[0], tensors[1]
-            macs = math.prod(output) * _dims(weights)[-1]
-        elif code == operators.TRANSPOSE_CONV:
-            weights, data = tensors[1], tensors[2]
-            macs = math.prod(_dims(data)) * math.prod(_dims(weights)[:3])
-        elif code == operators.MUL and operator.inputs[1] not in computed and math.prod(_dims(tensors[1])[1:3]) > 1:
-            data, weights = tensors  # weights of places
-            macs = math.prod(output)
-        elif code == operators.BATCH_MATMUL:
-            data, weights = tensors[0], tensors[1]
-            macs = math.prod(output) * _dims(data)[-1]
-        else:
+    with_kernel = {id(operator) for operator in flatbuffer.kernel_operators(model)}
+    for name, operator in zip(flatbuffer.operator_names(model), graph.operators, strict=True):
+        if id(operator) not in with_kernel and name != "BATCH_MATMUL":
             continue
-        # Float data and integer weights: the kernel quantizes the data on the way in.
-        yield macs, data.type in integers or weights.type in integers
-
-
-def _dims(tensor: Any) -> Sequence[int]:
-    return [max(int(side), 1) for side in tensor.shape] if tensor.shape is not None else [1]
+        tensors = [graph.tensors[index] for index in operator.inputs if index >= 0]
+        data, kernel = (tensors[2], tensors[1]) if name == "TRANSPOSE_CONV" else (tensors[0], tensors[1])
+        outputs = math.prod(flatbuffer.dims(graph.tensors[operator.outputs[0]]))
+        shape = flatbuffer.dims(kernel)
+        macs = {
+            "CONV_2D": outputs * math.prod(shape[1:]),
+            "DEPTHWISE_CONV_2D": outputs * math.prod(shape[1:3]),
+            "FULLY_CONNECTED": outputs * shape[-1],
+            "TRANSPOSE_CONV": math.prod(flatbuffer.dims(data)) * math.prod(shape[:3]),
+            "MUL": outputs,  # of a weighted pooling
+            "BATCH_MATMUL": outputs * flatbuffer.dims(data)[-1],
+        }[name]
+        # Of float data and integer weights, the kernel quantizes the data at run time.
+        yield macs, any(flatbuffer.type_name(tensor) in _INTEGER_TYPES for tensor in (data, kernel))

@@ -1,20 +1,20 @@
-"""Opening a model on trial, in a child process: what opens there opens here."""
+"""Trial loading: a model is loaded and run in a child process before this process loads it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from feredge.inspection.child import run
+from feredge.inspection.child import run_in_child
 
 
 def try_open(model: Path | None, yunet: Path | None = None) -> None:
-    """Open a model, and a YuNet file, in a child process with limits, and run one picture through the model.
+    """Load a model, and a YuNet file, in a child process with limits, and run the model on one image.
 
     Raises:
-        FeredgeError: see `runtimes.open_checked` and `face_detection.open_detector`.
-        ArtifactError: opening or running it crashes, hangs, or needs too much memory.
+        FeredgeError: see `runtime.open_checked` and `faces.open_detector`.
+        ArtifactError: loading or running it crashes, hangs, or needs too much memory.
     """
-    run(_open, model or "the model that comes with feredge", model=model, yunet=yunet)
+    run_in_child(_open, model or "the model that comes with feredge", model=model, yunet=yunet)
 
 
 def _open(model: str | None, yunet: str | None) -> None:

@@ -1,4 +1,4 @@
-"""An exported folder, checked again: on arrival, or years later."""
+"""Verification of an exported folder against its manifest: digests, contents, cards and reference outputs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.inference.artifact import PROBES_FILE, Entry, Manifest, check_digest
 from feredge.inference.runtimes import Probabilities, open_checked
-from feredge.inspection.child import Child
-from feredge.inspection.probes import answer_bound, compare_answers, probe_answers, read_probes
+from feredge.inspection.child import ChildProcess
+from feredge.inspection.probes import compare_outputs, probability_tolerance, probe_outputs, read_probes
 from feredge.inspection.storage_checks import measure_kernels
 
 
 @dataclass(frozen=True)
 class FileCheck:
-    """One file of an exported folder. `failure` is empty where everything holds, else one line with its path."""
+    """Result of one file. `failure` is empty where every check passed, else one line with its path."""
 
     file: str
     sha256: str
@@ -26,13 +26,13 @@ class FileCheck:
 
 
 def recheck(folder: Path) -> tuple[FileCheck, ...]:
-    """Hash every file of an export, load it, and hold contents, card and answers against the manifest.
+    """Hash every file of an export, load and run it, and check contents, card and outputs against the manifest.
 
     A bad file does not stop the check of the others. Needs onnxruntime and onnx, and LiteRT where there are `.tflite`
     files; not TensorFlow.
 
     Returns:
-        The manifest's files in its order; then what else is wrong: stored answers, files that no manifest names.
+        The manifest's files in its order; then other failures: missing reference outputs, files not in the manifest.
 
     Raises:
         ArtifactError: no manifest, or one that is damaged or names nothing.
@@ -42,62 +42,63 @@ def recheck(folder: Path) -> tuple[FileCheck, ...]:
         raise ArtifactError(f"{folder}: expected a manifest of files, found one of none")
     checks = []
     try:
-        answers = _stored_answers(folder, manifest)
+        references = _reference_outputs(folder, manifest)
     except ArtifactError as error:
-        answers = {}
+        references = {}
         checks.append(FileCheck(PROBES_FILE, manifest.probes, str(error)))
-    known = {entry.file for entry in manifest.entries}
+    manifest_files = {entry.file for entry in manifest.entries}
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".tflite", ".onnx", ".ort") and path.name not in known:
+        if path.suffix in (".tflite", ".onnx", ".ort") and path.name not in manifest_files:
             checks.append(FileCheck(path.name, "", f"{path}: expected files that the manifest names, found another"))
-    with Child() as child:
-        return (*(_check_file(child, folder, entry, answers.get(entry.file)) for entry in manifest.entries), *checks)
+    with ChildProcess() as child:
+        results = [_check_file(child, folder, entry, references.get(entry.file)) for entry in manifest.entries]
+    return (*results, *checks)
 
 
-def _stored_answers(folder: Path, manifest: Manifest) -> dict[str, Probabilities]:
+def _reference_outputs(folder: Path, manifest: Manifest) -> dict[str, Probabilities]:
     path = folder / PROBES_FILE
     if not manifest.probes:
-        raise ArtifactError(f"{path}: expected stored answers, found a manifest without; `feredge export` adds them")
+        raise ArtifactError(f"{path}: expected reference outputs, found a manifest without; `feredge export` adds them")
     check_digest(path, manifest.probes)
     return read_probes(path, {entry.file: len(entry.card.classes) for entry in manifest.entries})
 
 
-def _check_file(child: Child, folder: Path, entry: Entry, stored: Probabilities | None) -> FileCheck:
+def _check_file(child: ChildProcess, folder: Path, entry: Entry, reference: Probabilities | None) -> FileCheck:
     path = folder / entry.file
-    answers = None if stored is None else stored.tolist()
+    rows = None if reference is None else reference.tolist()
     try:
         check_digest(path, entry.sha256)
-        child.call(_open_and_check, path, folder=folder, file=entry.file, answers=answers)
+        child.call(_open_and_check, path, folder=folder, file=entry.file, reference=rows)
     except FeredgeError as error:
         return FileCheck(entry.file, entry.sha256, str(error))
     return FileCheck(entry.file, entry.sha256)
 
 
-def _open_and_check(folder: str, file: str, answers: list[list[float]] | None) -> None:
-    """Check one file; run in a child process, because a manifest tells nobody who wrote it."""
+def _open_and_check(folder: str, file: str, reference: list[list[float]] | None) -> None:
+    """Check one file; called in a child process, because the file is untrusted."""
     entry = next(entry for entry in Manifest.read(Path(folder), check=False).entries if entry.file == file)
     path = Path(folder) / file
-    _check_answers(path, entry, None if answers is None else np.array(answers, np.float32))
+    _check_outputs(path, entry, None if reference is None else np.array(reference, np.float32))
     if path.stat().st_size != entry.bytes:
         raise ArtifactError(f"{path}: expected {entry.bytes} bytes as the manifest says, found another size")
     _check_contents(path, entry)
 
 
-def _check_answers(path: Path, entry: Entry, stored: Probabilities | None) -> None:
-    runner = open_checked(path)  # loads it, runs it, compares the cards and the shape of its answer
-    rows = probe_answers(runner)
+def _check_outputs(path: Path, entry: Entry, reference: Probabilities | None) -> None:
+    runner = open_checked(path)  # loads it, runs it, compares the cards and the shape of its output
+    rows = probe_outputs(runner)
     if not np.isfinite(rows).all():
         raise VerificationError(f"{path}: expected probabilities, found {rows[~np.isfinite(rows)][0]}")
     if len(np.unique(rows, axis=0)) == 1:
-        raise VerificationError(f"{path}: expected answers that depend on the picture, found one for all")
-    if stored is None:
+        raise VerificationError(f"{path}: expected outputs that depend on the image, found one for all")
+    if reference is None:
         return  # reported once, for the folder
-    bound = answer_bound(entry.format, entry.card.precision)
-    found = compare_answers(rows, stored, bound)
-    if not found.largest <= bound:  # not `>`, which would let NaN through
+    tolerance = probability_tolerance(entry.format, entry.card.precision)
+    comparison = compare_outputs(rows, reference, tolerance)
+    if not comparison.max_difference <= tolerance:  # not `>`, which is False for NaN
         raise VerificationError(
-            f"{path}: expected the stored answers within {bound:.2g}, found a difference of {found.largest:.3g} and "
-            f"another class on {found.changed} of {len(rows)} pictures"
+            f"{path}: expected the reference outputs within {tolerance:.2g}, found a difference of "
+            f"{comparison.max_difference:.3g} and another class on {comparison.changed} of {len(rows)} images"
         )
 
 

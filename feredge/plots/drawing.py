@@ -13,7 +13,7 @@ from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError
 from feredge.plots import classification, epochs, examples, training_data
-from feredge.predictions import Predictions, select_images, read, report
+from feredge.predictions import Predictions, read, report, select_images
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 

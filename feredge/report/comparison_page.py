@@ -111,7 +111,9 @@ def _warnings(pairs: Sequence[Pair], first: Results, other: Results, letter: str
 def _ratio_chart(pairs: Sequence[Pair], first: Results, other: Results, letter: str) -> dict[str, Any]:
     """Return headings and rows of a table with a chart of the latency ratios."""
     # Baselines may be fitted anew, so that their ratios would stretch the axis.
-    ratios = [ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].latency_ratio(pair[1])) is not None]
+    ratios = [
+        ratio for pair in pairs if pair[1].kind != "baseline" and (ratio := pair[2].latency_ratio(pair[1])) is not None
+    ]
     axis_ratio = max([MIN_AXIS_RATIO, *ratios, *(1 / ratio for ratio in ratios)]) ** 1.08
 
     def position(ratio: float) -> float:

@@ -79,5 +79,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
-    environment.globals.update(verdicts=VERDICT_LABELS, interval=format_drop, signed=signed, security_policy=security_policy)
+    environment.globals.update(
+        verdicts=VERDICT_LABELS, interval=format_drop, signed=signed, security_policy=security_policy
+    )
     return environment

@@ -42,11 +42,15 @@ def columns(results: Results) -> list[Column]:
     if any(row.images for row in results.rows):
 
         def text(row: Row) -> str:
-            classes = f", {len(row.classes)} classes" if len(results.class_names(row)) != len(results.data.classes) else ""
+            classes = (
+                f", {len(row.classes)} classes" if len(results.class_names(row)) != len(results.data.classes) else ""
+            )
             return f"{sum(results.images_per_class(row)):,}{classes}"
 
         meaning = "number of test images, and of classes where they differ from the data's"
-        table.insert(3, Column("judged_on", "test images", meaning, lambda row: sum(results.images_per_class(row)), text))
+        table.insert(
+            3, Column("judged_on", "test images", meaning, lambda row: sum(results.images_per_class(row)), text)
+        )
     if any(row.corrupted for row in results.rows):
         meaning = "mean accuracy over all kinds and severities of corruption"
         table.append(_number("corrupted_accuracy", "corrupted %", meaning, _corrupted, "{:.2f}", scale=100))

@@ -77,7 +77,9 @@ class Batches:
         """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and their targets."""
         order = np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch)).permutation(len(self.images))
         with ThreadPoolExecutor(1, "batches") as thread:
-            yield from ordered_results(thread, partial(self._batch, order, epoch), range(len(self)), ahead=PREFETCHED_BATCHES)
+            yield from ordered_results(
+                thread, partial(self._batch, order, epoch), range(len(self)), ahead=PREFETCHED_BATCHES
+            )
 
     def _batch(self, order: NDArray[np.int64], epoch: int, number: int) -> tuple[Images, Targets]:
         count = self.shape[0]

@@ -76,7 +76,11 @@ def load_model(run: RunFolder) -> KerasModel:
 
 def _environment() -> dict[str, Any]:
     """Return the machine, as far as training time and weights depend on it, and the versions of the packages."""
-    cpu = system_info.read_fields(system_info.CPUINFO_PATH).get("model name") or platform.processor() or platform.machine()
+    cpu = (
+        system_info.read_fields(system_info.CPUINFO_PATH).get("model name")
+        or platform.processor()
+        or platform.machine()
+    )
     return {
         "host": {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(terse=True)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},

@@ -98,7 +98,9 @@ def export(source: Path, destination: Path, files: Sequence[str] = MODEL_FILES) 
     """Copy files of `source` into a new folder with a manifest, and return it."""
     destination.mkdir()
     paths = [Path(shutil.copy(source / name, destination)) for name in files]
-    Manifest(tuple(manifest_entry(path, card(precision=path.name.split(".")[1]), {}) for path in paths)).write(destination)
+    Manifest(tuple(manifest_entry(path, card(precision=path.name.split(".")[1]), {}) for path in paths)).write(
+        destination
+    )
     return destination
 
 

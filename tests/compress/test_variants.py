@@ -155,7 +155,7 @@ def test_a_file_unlike_its_variant_is_refused(compressed: Exported, file: str, c
 def test_values_are_counted_in_every_precision(dtype: type) -> None:
     """Guards against numpy's sort of float16, which found 34 different values among 16 on a CPU with AVX-512."""
     kernel = np.random.default_rng(1).choice(np.arange(-8, 8), (3, 3, 64, 64)).astype(dtype)
-    inside = contents.Contents({"kernel": kernel}, (), None)
+    inside = contents.StoredTensors({"kernel": kernel}, (), None)
     variant_checks.check(inside, "clustered-16", "x.tflite")
     with pytest.raises(VerificationError, match="at most 15 different weights in a kernel, found 16"):
         variant_checks.check(inside, "clustered-15", "x.tflite")

@@ -16,7 +16,7 @@ from feredge.benchmark.metrics import Latency, SensorReading, ThrottlingState
 from feredge.benchmark.results import Data, Results, Row
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
-from feredge.devices.bundle import DeviceBenchmarkConfig, bundle
+from feredge.devices.bundle import BenchmarkPreset, bundle
 from feredge.run import RunFolder
 
 LINEAR = "toy_runners:Linear"
@@ -24,7 +24,7 @@ LINEAR = "toy_runners:Linear"
 
 @pytest.fixture(scope="session")
 def faces() -> Dataset:
-    """The faces that the run's model was fitted on."""
+    """The dataset that the run's model was fitted on."""
     return drawn(1400)
 
 
@@ -33,7 +33,7 @@ def toy_run(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFold
     """A run folder as training and export leave it, with a linear model; do not change it."""
     folder = tmp_path_factory.mktemp("devices")
     build(folder)
-    (folder / "dense.int8.tflite").write_bytes(b"opened by no test")
+    (folder / "dense.int8.tflite").write_bytes(b"not opened by any test")
     return make_run(folder, folder / "run", faces, (*MODEL_FILES, "dense.int8.tflite"))
 
 
@@ -48,9 +48,7 @@ def toy_bundle(toy_run: RunFolder, faces: Dataset, tmp_path_factory: pytest.Temp
     """The run's bundle."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "FLOAT_RUNNER", LINEAR)
-        return bundle(
-            toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", hard=DeviceBenchmarkConfig("quick")
-        )
+        return bundle(toy_run, faces, tmp_path_factory.mktemp("bundle") / "bench.zip", preset=BenchmarkPreset("quick"))
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +68,8 @@ def bare_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_up_results(faces: Dataset) -> Results:
-    """Results of one file with a made-up time, as a device gives them."""
+def sample_results(faces: Dataset) -> Results:
+    """Results of one file with a sample latency, as a device writes them."""
     timing = latency.summarize_rounds([np.full(40, 200_000)] * 5)
     condition = ThrottlingState(
         SensorReading("ondemand", 81.0, ()), SensorReading("ondemand", 85.5, ("throttled",)), ("throttled",)

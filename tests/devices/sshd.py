@@ -1,4 +1,4 @@
-"""A real sshd on 127.0.0.1 with throw-away keys, whose logins land in a folder of the test's."""
+"""A real sshd on 127.0.0.1 with temporary keys, whose logins have a temporary home."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find() -> str | None:
 
 @dataclass(frozen=True)
 class Server:
-    """A running sshd, and what a client needs to be let in."""
+    """A running sshd, and what a client needs to log in."""
 
     folder: Path
     home: Path
@@ -30,7 +30,7 @@ class Server:
     options: tuple[str, ...]
 
     def drop(self) -> None:
-        """End every connection, as a network that goes away does."""
+        """End every connection, as a network failure does."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in children:
             os.kill(int(child), signal.SIGKILL)
@@ -41,29 +41,32 @@ class Server:
         self.process.wait()
 
 
-def start(program: str, folder: Path, *, home: Path | None = None, inside: str = "", more: str = "") -> Server:
+def start(
+    program: str, folder: Path, *, home: Path | None = None, chroot_home: str = "", extra_config: str = ""
+) -> Server:
     """Start a server that keeps its keys in `folder`.
 
     Args:
-        home: where logins land; a new folder in `folder` if not given.
-        inside: what `home` is called where logins see another root.
-        more: further lines of its configuration.
+        home: the logins' home; a new folder in `folder` if not given.
+        chroot_home: path of `home` for logins in a chroot.
+        extra_config: further lines of its configuration.
     """
     home = home or folder / "home"
     home.mkdir(exist_ok=True)
-    seen = inside or str(home)
+    login_home = chroot_home or str(home)
     for name in ("host", "user"):
         make_key(folder / name)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    with socket.socket() as free_socket:
+        free_socket.bind(("127.0.0.1", 0))
+        port = free_socket.getsockname()[1]
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd asks for it, and nothing else made it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd requires it
     config = folder / "sshd_config"
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {folder}/user.pub\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        f"PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp -d {seen}\n{more or f'SetEnv HOME={seen}'}\n"
+        f"PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp -d {login_home}\n"
+        f"{extra_config or f'SetEnv HOME={login_home}'}\n"
     )
     process = subprocess.Popen([program, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
     trust(folder / "known_hosts", port, folder / "host.pub")
@@ -89,5 +92,5 @@ def make_key(path: Path) -> None:
 
 
 def trust(known_hosts: Path, port: int, key: Path) -> None:
-    """Write which key the server is known by."""
+    """Write the server's public key as a known host's."""
     known_hosts.write_text(f"[127.0.0.1]:{port} {key.read_text()}")

@@ -1,4 +1,4 @@
-"""The bundle: one file that a device with numpy and onnxruntime alone measures itself by."""
+"""Bundles: one file that benchmarks on a device with nothing but numpy and onnxruntime."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from feredge.benchmark import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
-from feredge.devices import bundle_main as start_module
-from feredge.devices.bundle import DeviceBenchmarkConfig, bundle
+from feredge.devices import bundle_main
+from feredge.devices.bundle import BenchmarkPreset, bundle
 from feredge.errors import RunError
 from feredge.run import RunFolder
 
-QUICK = DeviceBenchmarkConfig("quick")
+QUICK = BenchmarkPreset("quick")
 
 
 def start(program: Path, packages: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,8 +72,8 @@ def test_the_same_run_gives_the_same_bytes(
     toy_bundle: Path, toy_run: RunFolder, faces: Dataset, tmp_path: Path
 ) -> None:
     """Guards the key by which a device knows that a measurement is the one already begun."""
-    again = bundle(toy_run, faces, tmp_path / "again.zip", hard=QUICK)
-    assert again.read_bytes() == toy_bundle.read_bytes()
+    second = bundle(toy_run, faces, tmp_path / "second.zip", preset=QUICK)
+    assert second.read_bytes() == toy_bundle.read_bytes()
     with zipfile.ZipFile(toy_bundle) as archive:
         assert not [name for name in archive.namelist() if "train/" in name or "export/" in name]
 
@@ -94,9 +94,9 @@ def test_a_device_without_its_needs_says_so(toy_bundle: Path, tmp_path: Path) ->
 
 def test_an_older_python_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Guards a device whose Python is older than feredge takes: its number, before anything is unpacked."""
-    monkeypatch.setattr(start_module, "OLDEST", (9, 9))
+    monkeypatch.setattr(bundle_main, "OLDEST_PYTHON", (9, 9))
     monkeypatch.setattr(sys, "argv", ["bench.zip"])
-    assert start_module.main() == 2
+    assert bundle_main.main() == 2
     assert capsys.readouterr().err.startswith("error: expected Python 9.9 or newer, found 3.")
 
 
@@ -113,13 +113,13 @@ def test_a_damaged_bundle_says_so(toy_bundle: Path, bare_packages: Path, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["changed.zip"]
 
 
-def test_rounds_with_the_clock_held_down_are_shown(made_up_results: Results) -> None:
+def test_rounds_with_the_clock_held_down_are_shown(sample_results: Results) -> None:
     """Guards the mark of an invalid round: its number, a sign at the figure, and the reason in words."""
-    timed = made_up_results.rows[0].latency_at(1)
+    timed = sample_results.rows[0].latency_at(1)
     assert timed and timed.invalid_rounds == (2,)
-    assert Results.from_json(made_up_results.to_json()) == made_up_results
-    for text in (report.to_markdown(made_up_results), report.to_terminal(made_up_results)):
-        assert "!0.200" in text and "CPU throttling (throttled) in rounds of 1 file" in " ".join(text.split())
+    assert Results.from_json(sample_results.to_json()) == sample_results
+    for text in (report.to_markdown(sample_results), report.to_terminal(sample_results)):
+        assert "!0.200" in text and "The clock was held down (throttled) in rounds of 1 file" in " ".join(text.split())
 
 
 def test_other_data_are_refused(toy_run: RunFolder, tmp_path: Path) -> None:

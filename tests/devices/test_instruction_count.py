@@ -23,31 +23,31 @@ from feredge.benchmark.candidates import artifact_candidates
 from feredge.benchmark.metrics import Instructions
 from feredge.cli import main
 from feredge.devices import instruction_count
-from feredge.devices.arm64 import CORES, with_core
-from feredge.devices.instruction_count import add_counts, build_plugin, parse_marks, plugin_api
+from feredge.devices.arm64 import EMULATED_CORES, root_with_cpuinfo
+from feredge.devices.instruction_count import add_counts, build_plugin, parse_markers, plugin_api
 from feredge.errors import DeviceError
 from feredge.run import RunFolder
 
 
 @given(st.lists(st.integers(0, 2**63), max_size=8))
-def test_marks_are_read_in_order(counts: list[int]) -> None:
+def test_markers_are_read_in_order(counts: list[int]) -> None:
     """Guards the plugin's text: every count, and only if none is missing or goes back."""
     counts.sort()
     text = "".join(f"{number} {count}\n" for number, count in enumerate(counts))
-    assert parse_marks(text) == counts
+    assert parse_markers(text) == counts
     if len(counts) > 1:
-        with pytest.raises(DeviceError, match="expected marks in order"):
-            parse_marks(text.partition("\n")[2])
+        with pytest.raises(DeviceError, match="expected markers in order"):
+            parse_markers(text.partition("\n")[2])
 
 
 @given(st.text())
 def test_other_text_is_no_count(text: str) -> None:
     """Guards against taking a guest's own output for counts."""
     try:
-        found = parse_marks(text)
+        counts = parse_markers(text)
     except DeviceError:
         return
-    assert len(found) == len(text.splitlines())
+    assert len(counts) == len(text.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_a_root_shows_the_core_that_is_emulated(tmp_path: Path) -> None:
     (root / "usr").mkdir(parents=True)
     (root / "proc").mkdir()
     shown = {}
-    for core in CORES:
+    for core in EMULATED_CORES:
         (tmp_path / core).mkdir()
-        made = with_core(root, core, tmp_path / core)
-        assert (made / "usr").is_dir()
-        shown[core] = (made / "proc" / "cpuinfo").read_text()
+        core_root = root_with_cpuinfo(root, core, tmp_path / core)
+        assert (core_root / "usr").is_dir()
+        shown[core] = (core_root / "proc" / "cpuinfo").read_text()
         assert shown[core].count("processor\t: ") == 2 and shown[core].count("CPU implementer\t: 0x41") == 2
     assert "asimddp" in shown["cortex-a76"] and "asimddp" not in shown["cortex-a72"]
 
@@ -89,31 +89,33 @@ def test_the_plugin_compiles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["qemu-aarch64", "gcc"])
 def test_without_qemu_the_results_say_so(
-    toy_run: RunFolder, made_up_results: Results, monkeypatch: pytest.MonkeyPatch, missing: str
+    toy_run: RunFolder, sample_results: Results, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     """Guards the benchmark on a machine that cannot emulate: it goes on, and says what was left out and why."""
     monkeypatch.setattr(shutil, "which", lambda name: None if name == missing else f"/usr/bin/{name}")
     images = np.zeros((4, 48, 48, 1), np.uint8)
-    found = add_counts(made_up_results, artifact_candidates(toy_run.artifacts), images, ["cortex-a72"])
-    assert found.rows == made_up_results.rows
-    assert found.notes[-1].startswith(f"Instructions on cortex-a72 were not counted: expected {missing}, found none")
+    results = add_counts(sample_results, artifact_candidates(toy_run.artifacts), images, ["cortex-a72"])
+    assert results.rows == sample_results.rows
+    assert results.notes[-1].startswith(f"Instructions on cortex-a72 were not counted: expected {missing}, found none")
 
 
 def test_a_guest_that_ends_early_is_this_files_failure(tmp_path: Path) -> None:
     """Guards the other files' counts, and the reason."""
     crash = [sys.executable, "-c", "import sys; sys.exit('kernel of an unknown kind')"]
-    found = instruction_count._count("cortex-a72", crash, tmp_path / "marks")
-    assert found == Instructions("cortex-a72", None, None, "ended with 1: kernel of an unknown kind")
-    marks = "".join(f"{number} {1000 + 400 * number}\n" for number in range(instruction_count.STRETCHES + 1))
-    write = [sys.executable, "-c", f"open({str(tmp_path / 'marks')!r}, 'w').write({marks!r})"]
-    assert instruction_count._count("cortex-a72", write, tmp_path / "marks") == Instructions("cortex-a72", 100.0, 0.0)
+    counted = instruction_count._run_guest("cortex-a72", crash, tmp_path / "markers")
+    assert counted == Instructions("cortex-a72", None, None, "ended with 1: kernel of an unknown kind")
+    markers = "".join(f"{number} {1000 + 400 * number}\n" for number in range(instruction_count.COUNTED_INTERVALS + 1))
+    write = [sys.executable, "-c", f"open({str(tmp_path / 'markers')!r}, 'w').write({markers!r})"]
+    assert instruction_count._run_guest("cortex-a72", write, tmp_path / "markers") == Instructions(
+        "cortex-a72", 100.0, 0.0
+    )
 
 
-def test_counts_are_shown_and_never_as_time(made_up_results: Results) -> None:
+def test_counts_are_shown_and_never_as_time(sample_results: Results) -> None:
     """Guards the table: a column a core, in millions, with what it does not say."""
     counted = (Instructions("cortex-a72", 5_153_916.5, 0.0002), Instructions("cortex-a76", None, None, "it crashed"))
-    rows = [replace(row, instructions=counted) for row in made_up_results.rows]
-    results = replace(made_up_results, rows=tuple(rows))
+    rows = [replace(row, instructions=counted) for row in sample_results.rows]
+    results = replace(sample_results, rows=tuple(rows))
     assert Results.from_json(results.to_json()) == results
     text = report.to_markdown(results)
     assert "M instr. a72" in text and "| 5.15 |" in text and "not a measure of time" in text

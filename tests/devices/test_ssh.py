@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from feredge.benchmark import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset
-from feredge.devices.bundle import DeviceBenchmarkConfig
-from feredge.devices.remote import bench_on, check_needs, results_file
+from feredge.devices.bundle import BenchmarkPreset
+from feredge.devices.remote import bench_on, check_requirements, results_file
 from feredge.devices.ssh import Address, Device
 from feredge.errors import DeviceError
 from feredge.run import RunFolder
 
-QUICK = DeviceBenchmarkConfig("quick")
+QUICK = BenchmarkPreset("quick")
 
 
 @pytest.fixture(scope="module")
@@ -55,36 +55,36 @@ def test_a_device_is_measured_through_lost_connections(
 ) -> None:
     """Guards the whole way there and back: a connection lost for good, picked up again by the same call, lost again
     in the middle, and never a second measurement; then nothing is left on the device."""
-    seen: list[tuple[str, float]] = []
-    forgotten = server.home / ".feredge-bench-0123456789abcdef"
-    forgotten.mkdir()
-    os.utime(forgotten, (0, 0))
+    reports: list[tuple[str, float]] = []
+    abandoned = server.home / ".feredge-bench-0123456789abcdef"
+    abandoned.mkdir()
+    os.utime(abandoned, (0, 0))
 
     def lose(task: str, done: float, total: float, note: str = "") -> None:
-        seen.append((task, done))
+        reports.append((task, done))
         if task == "cold start":
             server.drop()
 
     with pytest.raises(DeviceError, match="the same command picks it up"):
-        bench_on(device, toy_run, faces, hard=QUICK, patience=0.0, progress=lose)
+        bench_on(device, toy_run, faces, preset=QUICK, reconnect_seconds=0.0, progress=lose)
     (folder,) = server.home.iterdir()
     first = (folder / "pid").read_text()
-    assert ("bundle to the device", 1) in seen
+    assert ("bundle to the device", 1) in reports
 
-    seen.clear()
+    reports.clear()
     pids = set()
 
     def lose_once(task: str, done: float, total: float, note: str = "") -> None:
         if task == "cold start" and done == 0:
             pids.add((folder / "pid").read_text())
             server.drop()
-        seen.append((task, done))
+        reports.append((task, done))
 
-    results = bench_on(device, toy_run, faces, hard=QUICK, patience=60.0, progress=lose_once)
+    results = bench_on(device, toy_run, faces, preset=QUICK, reconnect_seconds=60.0, progress=lose_once)
     assert pids == {first}, "the measurement that the first call began"
-    told = [item for item in seen if item[0] != "float model's answers" and "is lost" not in item[0]]
-    assert ("bundle to the device", 0) not in told and len(told) == len(set(told)), "each step once"
-    assert told[-1][0] == "latency, 1 thread"
+    steps = [item for item in reports if item[0] != "float model's outputs" and "is lost" not in item[0]]
+    assert ("bundle to the device", 0) not in steps and len(steps) == len(set(steps)), "each step once"
+    assert steps[-1][0] == "latency, 1 thread"
     assert Results.read(results_file(toy_run, device)) == results
     assert results_file(toy_run, device).with_suffix(".npz").is_file()
     assert [row.name for row in results.rows if row.failure is None] == [
@@ -104,8 +104,8 @@ def test_ctrl_c_ends_it_there_too(server: sshd.Server, device: Device, toy_run: 
             pids.append(int(next(server.home.glob("*/pid")).read_text()))
             raise KeyboardInterrupt
 
-    with pytest.raises(DeviceError, match="stopped, there too") as caught:
-        bench_on(device, toy_run, faces, hard=QUICK, progress=stop)
+    with pytest.raises(DeviceError, match="stopped, and its files there removed") as caught:
+        bench_on(device, toy_run, faces, preset=QUICK, progress=stop)
     assert caught.value.exit_code == 130
     assert not list(server.home.iterdir())
     deadline = time.monotonic() + 10  # for whoever inherited them to take note of their end
@@ -124,23 +124,25 @@ def test_a_measurement_that_ends_there_says_so(
         if task == "cold start" and not done:
             os.kill(int(next(server.home.glob("*/pid")).read_text()), signal.SIGKILL)
 
-    with pytest.raises(DeviceError, match="expected results, the measurement there ended: it left no word"):
-        bench_on(device, toy_run, faces, hard=QUICK, progress=end)
+    with pytest.raises(DeviceError, match="expected results, the measurement there ended: no output"):
+        bench_on(device, toy_run, faces, preset=QUICK, progress=end)
     assert not list(server.home.iterdir())
 
 
 def test_another_host_key_is_refused(server: sshd.Server, device: Device, tmp_path: Path) -> None:
     """Guards against talking to whoever answers: another key than the known one, and a key that nobody knows."""
     sshd.make_key(tmp_path / "other")
-    known = tmp_path / "known_hosts"
-    sshd.trust(known, server.address.port or 0, tmp_path / "other.pub")
-    options = tuple(f"UserKnownHostsFile={known}" if "KnownHosts" in one else one for one in device.options)
+    known_hosts = tmp_path / "known_hosts"
+    sshd.trust(known_hosts, server.address.port or 0, tmp_path / "other.pub")
+    options = tuple(
+        f"UserKnownHostsFile={known_hosts}" if "KnownHosts" in option else option for option in device.options
+    )
     stranger = replace(device, options=("StrictHostKeyChecking=no", *options))  # and no option undoes the check
     with pytest.raises(DeviceError, match=r"^ssh://.*: expected the host key that is known for it, found another"):
-        stranger.ask("look", "x")
-    known.write_text("")
+        stranger.run_agent("look", "x")
+    known_hosts.write_text("")
     with pytest.raises(DeviceError, match=r"^ssh://.*: expected a host whose key is known, found an unknown key"):
-        stranger.ask("look", "x")
+        stranger.run_agent("look", "x")
 
 
 def test_refusals_are_one_line(
@@ -148,7 +150,9 @@ def test_refusals_are_one_line(
 ) -> None:
     """Guards the line and the exit code for the commonest mistakes: key, Python, packages, port."""
     sshd.make_key(tmp_path / "other")
-    denied = tuple(f"IdentityFile={tmp_path}/other" if "IdentityFile" in one else one for one in device.options)
+    denied = tuple(
+        f"IdentityFile={tmp_path}/other" if "IdentityFile" in option else option for option in device.options
+    )
     closed = replace(server.address, port=1)
     bare = tmp_path / "bare-python"
     bare.write_text(f'#!/bin/sh\nexec {getattr(sys, "_base_executable", sys.executable)} -S "$@"\n')
@@ -160,9 +164,9 @@ def test_refusals_are_one_line(
         "found no numpy nor onnxruntime; there:": replace(device, python=str(bare)),
         "expected options that ssh knows": replace(device, options=("NoSuchOption=1",)),
     }
-    for message, one in cases.items():
+    for message, wrong_device in cases.items():
         with pytest.raises(DeviceError) as caught:
-            bench_on(one, toy_run, faces)
+            bench_on(wrong_device, toy_run, faces)
         assert message in str(caught.value) and "\n" not in str(caught.value)
         assert caught.value.exit_code == 2
     assert not results_file(toy_run, replace(device, address=closed)).exists()
@@ -171,16 +175,16 @@ def test_refusals_are_one_line(
 def test_an_older_python_is_told_by_its_number(device: Device) -> None:
     """Guards a device whose system Python is too old, where another may stand beside it."""
     with pytest.raises(DeviceError, match=r"expected Python 3.11 or newer as .*, found 3.9.2; name another with"):
-        check_needs(device, {"python": "3.9.2", "missing": []})
+        check_requirements(device, {"python": "3.9.2", "missing": []})
 
 
-OTHERS = (
+INVALID_ADDRESSES = (
     *("pi@raspberry", "ssh://", "ssh://pi@", "http://pi", "ssh://pi@host:port", "ssh://-oProxyCommand=x"),
     *("ssh://pi:secret@h", "ssh://-x@host", "ssh://host/path", "ssh://a b", "ssh://host:99999"),
 )
 
 
-@pytest.mark.parametrize("text", OTHERS)
+@pytest.mark.parametrize("text", INVALID_ADDRESSES)
 def test_other_addresses_are_refused(text: str) -> None:
     """Guards against names that ssh would take for options, and passwords on a command line."""
     with pytest.raises(DeviceError, match="expected ssh://user@host:port"):

@@ -78,7 +78,7 @@ def test_onnx_int8_takes_pixels_as_integers(exported: Exported, name: str) -> No
     assert not {"Cast", "Mul", "Div"} & set(kinds) and kinds["Softmax"] == 1
     assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     inside = weights.read(exported[0].artifacts / name)
-    assert inside.pixels == (np.float32(1 / 255), 0)
+    assert inside.input_quantization == (np.float32(1 / 255), 0)
     assert {kernel.dtype for kernel in inside.kernels.values()} == {np.dtype(np.int8)}
     assert graph.node[-1].op_type == "Softmax"  # in float: 256 steps would tie classes
 

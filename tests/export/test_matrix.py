@@ -322,8 +322,8 @@ def test_a_moving_average_goes_by_batches(core: Any) -> None:
 
 def test_a_truncated_file_is_no_ort(tmp_path: Path) -> None:
     """Guards the reader of the format against other bytes."""
-    from feredge.inspection.ort_format import open_session
+    from feredge.inspection.ort_format import read_ort
 
     files.write_bytes(tmp_path / "x.ort", b"nothing of the kind")
     with pytest.raises(ArtifactError, match="expected a model in ORT format"):
-        open_session(tmp_path / "x.ort")
+        read_ort(tmp_path / "x.ort")

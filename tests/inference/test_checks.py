@@ -26,7 +26,7 @@ from feredge.inference.onnx_check import check_onnx, read_onnx
 from feredge.inference.ort_check import check_ort
 from feredge.inference.runtimes import LiteRTRunner
 from feredge.inference.tflite_check import check_tflite
-from feredge.inspection.child import Child
+from feredge.inspection.child import ChildProcess
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -67,7 +67,7 @@ def test_damaged_flatbuffers_with_a_right_digest_never_crash(tmp_path: Path) -> 
     path = tmp_path / "m.tflite"
     tables = len(INT8) - 12_000  # the last bytes are tables and names, those before mostly weights
     values = st.one_of(st.integers(0, 64), st.integers(0, 2**32 - 1))
-    with Child() as child:
+    with ChildProcess() as child:
 
         @settings(deadline=None)  # a child that starts takes its time
         @given(st.lists(st.tuples(st.integers(tables, len(INT8) - 4), values), min_size=1, max_size=3))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from feredge.errors import ArtifactError, VerificationError
-from feredge.inspection.child import Child, run
+from feredge.inspection.child import ChildProcess, run_in_child
 from feredge.inspection.limits import Limits
 
 
@@ -45,14 +45,14 @@ def fail(kind: str) -> None:
 
 def test_a_result_comes_back_and_prints_do_not_mix_with_it() -> None:
     """Guards the way there and back, of names that are no UTF-8 too."""
-    assert run(echo, "x", value={"a": [1, None, "\udcff"]}) == {"a": [1, None, "\udcff"]}
+    assert run_in_child(echo, "x", value={"a": [1, None, "\udcff"]}) == {"a": [1, None, "\udcff"]}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_a_crash_is_one_line_and_the_next_call_works() -> None:
     """Guards a long check against one file that ends its runtime."""
-    with Child() as child:
-        with pytest.raises(ArtifactError, match=r"^m\.onnx: .* was ended by SIGSEGV \(assertion failed\)$"):
+    with ChildProcess() as child:
+        with pytest.raises(ArtifactError, match=r"^m\.onnx: .* was killed by SIGSEGV \(assertion failed\)$"):
             child.call(crash, "m.onnx", number=int(signal.SIGSEGV))
         assert child.call(echo, "n.onnx", value=1) == 1
 
@@ -61,7 +61,7 @@ def test_a_hanging_call_ends_at_its_limit() -> None:
     """Guards against a file that stops everything for ever."""
     begin = time.monotonic()
     with pytest.raises(ArtifactError, match="found no end"):
-        run(hang, Path("m.onnx"), limits=Limits(seconds=2))
+        run_in_child(hang, Path("m.onnx"), limits=Limits(wall_seconds=2))
     assert time.monotonic() - begin < 30
 
 
@@ -69,14 +69,14 @@ def test_a_hanging_call_ends_at_its_limit() -> None:
 def test_memory_and_cpu_time_are_limited() -> None:
     """Guards the machine against a file that asks for all of it."""
     with pytest.raises(ArtifactError, match="needs more than 1 GB of memory"):
-        run(fill, "m.onnx", limits=Limits(memory_bytes=1 << 30))
+        run_in_child(fill, "m.onnx", limits=Limits(memory_bytes=1 << 30))
     with pytest.raises(ArtifactError, match="at most 1 s of CPU time"):
-        run(spin, "m.onnx", limits=Limits(cpu_seconds=1))
+        run_in_child(spin, "m.onnx", limits=Limits(cpu_seconds=1))
 
 
 def test_errors_keep_their_class_and_others_become_one_line() -> None:
     """Guards exit codes: a failed check is 1, bad input 2, and nothing is a traceback."""
     with pytest.raises(VerificationError, match=r"^a: expected b, found c$"):
-        run(fail, "x", kind="check")
+        run_in_child(fail, "x", kind="check")
     with pytest.raises(ArtifactError, match=r"^x: expected a file that can be read \(ValueError: two lines\)$"):
-        run(fail, "x", kind="other")
+        run_in_child(fail, "x", kind="other")

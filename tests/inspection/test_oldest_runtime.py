@@ -16,8 +16,8 @@ MODELS = Path(__file__).parents[2] / "models"
 def test_shipped_tflite_files_are_measured(network: str, precision: str) -> None:
     """Guards a table that no longer fits the files: each operator of each was seen to answer right before 2.10."""
     path = MODELS / network / f"dense.{precision}.tflite"
-    version = oldest_runtime.measured(path)
-    assert version is not None and oldest_runtime.release(version) < (2, 10)
+    version = oldest_runtime.measured_release(path)
+    assert version is not None and oldest_runtime.version_key(version) < (2, 10)
     assert requirements.oldest_runtime(path)["oldest_runtime"] == f"TensorFlow Lite {version}"
 
 
@@ -32,7 +32,7 @@ def test_a_scale_for_each_dense_channel_needs_a_newer_runtime(tmp_path: Path) ->
     scales.scale, scales.zeroPoint = [float(scales.scale[0])] * 7, [0] * 7
     path = tmp_path / "many-scales.tflite"
     path.write_bytes(flatbuffer.pack(model))
-    assert oldest_runtime.measured(path) == "2.10.0"
+    assert oldest_runtime.measured_release(path) == "2.10.0"
 
 
 def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path) -> None:
@@ -41,5 +41,5 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path) -> None:
     model.operatorCodes[0].version = 99
     path = tmp_path / "new.tflite"
     path.write_bytes(flatbuffer.pack(model))
-    assert oldest_runtime.measured(path) is None
+    assert oldest_runtime.measured_release(path) is None
     assert requirements.oldest_runtime(path)["oldest_runtime"].endswith("(not measured)")

@@ -1,4 +1,4 @@
-"""An exported folder that is checked again: every kind of damage is found, and the file is named."""
+"""Verification of an exported folder: every kind of damage is detected, and the file named."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from feredge.inspection.probes import add_probes, read_probes, write_probes
 from feredge.inspection.recheck import recheck
 from feredge.run import RunFolder
 
-KEPT = ("dense.float32.onnx", "dense.int8.onnx", "dense.int8.tflite")
+EXPORTED = ("dense.float32.onnx", "dense.int8.onnx", "dense.int8.tflite")
 
 
 @pytest.fixture
 def folder(exported: tuple[RunFolder, Manifest], tmp_path: Path) -> Path:
     """Three files of an export, with their manifest."""
-    place = tmp_path / "artifacts"
-    place.mkdir()
-    entries = [entry for entry in exported[1].entries if entry.file in KEPT]
+    folder_copy = tmp_path / "artifacts"
+    folder_copy.mkdir()
+    entries = [entry for entry in exported[1].entries if entry.file in EXPORTED]
     for entry in entries:
-        shutil.copy(exported[0].artifacts / entry.file, place)
-    add_probes(place, Manifest(tuple(entries)))
-    return place
+        shutil.copy(exported[0].artifacts / entry.file, folder_copy)
+    add_probes(folder_copy, Manifest(tuple(entries)))
+    return folder_copy
 
 
 def _rewrite(folder: Path, change: Callable[[dict[str, object]], None], file: str = "dense.int8.onnx") -> None:
@@ -64,7 +64,7 @@ def _reclaimed(folder: Path) -> None:
 def test_a_good_folder_passes(folder: Path) -> None:
     """Guards the check itself, and the command's last line."""
     checks = recheck(folder)
-    assert sorted(check.file for check in checks) == sorted(KEPT) and not any(check.failure for check in checks)
+    assert sorted(check.file for check in checks) == sorted(EXPORTED) and not any(check.failure for check in checks)
     done = CliRunner().invoke(main, ["verify", str(folder)])
     assert done.exit_code == 0 and done.output.endswith("verified: 3 files\n")
 
@@ -95,7 +95,7 @@ def _stranger(folder: Path) -> None:
         (_stranger, "another.onnx: expected files that"),
         (lambda folder: (folder / MANIFEST_FILE).unlink(), "expected a manifest"),
         (lambda folder: (folder / PROBES_FILE).unlink(), "probes.npz: expected the file"),
-        (lambda folder: Manifest(Manifest.read(folder).entries).write(folder), "probes.npz: expected stored answers"),
+        (lambda folder: Manifest(Manifest.read(folder).entries).write(folder), "probes.npz: expected reference"),
     ],
 )  # fmt: skip
 def test_damage_is_found_and_the_file_named(folder: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -107,7 +107,7 @@ def test_damage_is_found_and_the_file_named(folder: Path, damage: Callable[[Path
 
 
 def test_a_file_that_answers_nothing_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards against a file whose answer does not depend on the picture."""
+    """Guards against a file whose answer does not depend on the image."""
     from feredge.inspection import recheck as room
 
     class Stuck:
@@ -121,17 +121,17 @@ def test_a_file_that_answers_nothing_is_refused(folder: Path, monkeypatch: pytes
 
     opened = room.open_checked
     monkeypatch.setattr(room, "open_checked", lambda path: Stuck(opened(path)))
-    monkeypatch.setattr(room.Child, "call", lambda child, function, subject, **arguments: function(**arguments))
-    assert all("depend on the picture" in check.failure for check in recheck(folder))
+    monkeypatch.setattr(room.ChildProcess, "call", lambda child, function, subject, **arguments: function(**arguments))
+    assert all("depend on the image" in check.failure for check in recheck(folder))
 
 
 def test_inspect_shows_the_oldest_runtime(folder: Path) -> None:
     """Guards what a person with an old device asks: will it load?"""
     done = CliRunner().invoke(main, ["inspect", str(folder / "dense.int8.onnx"), "--json"])
-    found = json.loads(done.output)
-    assert found["oldest_runtime"] == "onnxruntime 1.12.0" and found["opset"] == 17 and found["precision"] == "int8"
-    assert found["multiply_adds"] > found["weights"] > 1000 and 0 < found["gzip_bytes"] < found["bytes"]
-    assert "licence" in found
+    facts = json.loads(done.output)
+    assert facts["oldest_runtime"] == "onnxruntime 1.12.0" and facts["opset"] == 17 and facts["precision"] == "int8"
+    assert facts["multiply_adds"] > facts["weights"] > 1000 and 0 < facts["gzip_bytes"] < facts["bytes"]
+    assert "licence" in facts
 
 
 def test_old_manifests_are_read(folder: Path) -> None:
@@ -165,7 +165,7 @@ def _negate_onnx(path: Path) -> None:
 def _negate_tflite(path: Path) -> None:
     card = read_card(path)
     model = flatbuffer.parse(path.read_bytes())
-    operator = flatbuffer.weighted(model)[0]
+    operator = flatbuffer.kernel_operators(model)[0]
     buffer = model.buffers[model.subgraphs[0].tensors[operator.inputs[1]].buffer]
     buffer.data = (-np.maximum(np.asarray(buffer.data).view(np.int8), -127)).view(np.uint8)
     path.write_bytes(append_tflite_card(flatbuffer.pack(model), card))
@@ -209,7 +209,7 @@ def test_a_broken_promise_is_found_without_tensorflow(folder: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("damage", ["truncated", "header", "pickled", "wide", "other pictures"])
 def test_damaged_answers_are_refused(tmp_path: Path, damage: str) -> None:
-    """Guards the reader of stored answers: no pickle, no memory for what a header claims, no other pictures."""
+    """Guards the reader of reference outputs: no pickle, no memory for what a header claims, no other images."""
     path, rows = tmp_path / PROBES_FILE, np.full((64, 7), 1 / 7, np.float32)
     write_probes(path, {"a.onnx": rows})
     np.testing.assert_array_equal(read_probes(path, {"a.onnx": 7})["a.onnx"], rows)
@@ -227,5 +227,5 @@ def test_damaged_answers_are_refused(tmp_path: Path, damage: str) -> None:
     else:
         value = np.array([{}]) if damage == "pickled" else np.zeros((64, 70_000), np.float32)
         np.savez(path, **{"pictures": pictures, "a.onnx": value})  # type: ignore[arg-type]
-    with pytest.raises(ArtifactError, match=r"stored answers|probe pictures"):
+    with pytest.raises(ArtifactError, match=r"reference outputs|probe images"):
         read_probes(path, {"a.onnx": 7})

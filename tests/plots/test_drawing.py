@@ -12,7 +12,7 @@ import pytest
 from feredge import data, files, recipes
 from feredge.errors import RunError
 from feredge.plots import classification, draw, epochs, examples, figures
-from feredge.predictions import Predictions, select_images, read, report
+from feredge.predictions import Predictions, read, report, select_images
 from feredge.run import RunFolder
 
 HISTORY_CSV = (

@@ -69,7 +69,9 @@ def synthetic_results() -> Results:
             corrupted=(
                 CorruptedAccuracy("clean", 0, 0.7, 0.0, -0.5, 0.5),
                 *(
-                    CorruptedAccuracy(kind, strength, 0.7 - (0.02 + noise / 60) * strength * (1 + index / 4), 0.5, -0.5, 1.5)
+                    CorruptedAccuracy(
+                        kind, strength, 0.7 - (0.02 + noise / 60) * strength * (1 + index / 4), 0.5, -0.5, 1.5
+                    )
                     for index, kind in enumerate(CORRUPTION_STRENGTHS)
                     for strength in range(1, 6)
                 ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge.benchmark.metrics import ThrottlingState, Latency, SensorReading
+from feredge.benchmark.metrics import Latency, SensorReading, ThrottlingState
 from feredge.benchmark.results import ALL_THROTTLED, Results
 from feredge.cli import main
 from feredge.errors import ResultsError
@@ -93,7 +93,9 @@ def _throttled(results: Results, names: set[str], rounds: set[int]) -> Results:
     reading = SensorReading("performance", 50.0, ())
 
     def change(latency: Latency) -> Latency:
-        conditions = tuple(ThrottlingState(reading, reading, ("throttled",) if at in rounds else ()) for at in range(1, 6))
+        conditions = tuple(
+            ThrottlingState(reading, reading, ("throttled",) if at in rounds else ()) for at in range(1, 6)
+        )
         parts = tuple(
             dataclasses.replace(one, median=3 * one.median, p90=3 * one.p90) if at in rounds else one
             for at, one in enumerate(latency.inference.rounds, start=1)

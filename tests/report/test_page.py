@@ -12,7 +12,7 @@ from pathlib import Path
 import chromium
 import pytest
 
-from feredge.benchmark.metrics import ThrottlingState, Instructions, SensorReading
+from feredge.benchmark.metrics import Instructions, SensorReading, ThrottlingState
 from feredge.benchmark.results import Results
 from feredge.report import recommend, write_comparison_html, write_html
 from feredge.report.flips import MAX_DISPLAYED_FLIPS, displayed_flips
@@ -165,7 +165,9 @@ def test_a_device_without_opencv(results: Results, tmp_path: Path) -> None:
             row,
             instructions=(Instructions("cortex-a72", 5e6, 0.0),),
             latency=tuple(
-                dataclasses.replace(latency, preprocess=None, whole=None, conditions=(ThrottlingState(hot, hot, hot.slowed),))
+                dataclasses.replace(
+                    latency, preprocess=None, whole=None, conditions=(ThrottlingState(hot, hot, hot.slowed),)
+                )
                 for latency in row.latency
                 if row.kind != "float"
             ),

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -16,6 +12,7 @@ from typing import Any, BinaryIO, Self, cast
 from numpy.typing import NDArray
 
 from feredge.benchmark.workers import protocol
+from feredge.inspection.spawn import signal_name, spawn_module, stderr_lines
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 Response = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -29,21 +26,8 @@ class Worker:
     """A worker process, idle between requests. Use it as a context manager, or `close` it."""
 
     def __init__(self, *, threads: int = 1) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            **{name: str(threads) for name in THREAD_VARIABLES},
-        }
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that is not read would block the worker
-        self._process = subprocess.Popen(
-            # -P: a file in the current folder must not stand in for a package.
-            [sys.executable, "-P", "-m", "feredge.benchmark.workers.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment,
-            bufsize=-1,
-        )
+        variables = {name: str(threads) for name in THREAD_VARIABLES}
+        self._process, self._stderr = spawn_module("feredge.benchmark.workers.server", variables)
         self._responses: queue.SimpleQueue[Response | None] = queue.SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -95,10 +79,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        status = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        self._stderr.seek(0)
-        text = self._stderr.read().decode(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]
+        status = f"was killed by {signal_name(code)}" if code < 0 else f"ended with code {code}"
+        lines = [line for line in stderr_lines(self._stderr) if not line.startswith("INFO:")]
         return f"{operation}: the worker {status}" + (f": {lines[-1][:200]}" if lines else "")
 
     def close(self) -> None:

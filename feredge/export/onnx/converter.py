@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, round_preserving_sums
 from feredge.inference.artifact import CARD_KEY, Card
-from feredge.inspection.weights import ONNX_WEIGHTED, SMALL_KERNEL
+from feredge.inspection.weights import ONNX_KERNEL_OPS, SMALL_KERNEL
 
 # onnxruntime reports to its maker by default, and only this, before its first import, prevents it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -137,7 +137,7 @@ def _store_kernels_as_integers(model: Any, weight_quantization: WeightQuantizati
     known = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
-        if node.op_type not in ONNX_WEIGHTED or node.input[1] not in known:
+        if node.op_type not in ONNX_KERNEL_OPS or node.input[1] not in known:
             continue
         name = node.input[1]
         kernel = numpy_helper.to_array(known[name])
@@ -163,7 +163,7 @@ def _store_kernels_in_half(model: Any) -> None:
     known = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
-        if node.op_type in ONNX_WEIGHTED and node.input[1] in known:
+        if node.op_type in ONNX_KERNEL_OPS and node.input[1] in known:
             name = node.input[1]
             kernel = numpy_helper.to_array(known[name]).astype(np.float16)
             graph.initializer.remove(known.pop(name))

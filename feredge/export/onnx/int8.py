@@ -23,7 +23,7 @@ from feredge.compress.rounding import (
 from feredge.errors import ArtifactError
 from feredge.export.onnx.converter import IMAGE, PIXELS, input_is_image, keeps_sums, scale_pixels
 from feredge.inference.contract import Images
-from feredge.inspection.weights import LAYOUT, ONNX_WEIGHTED, consumer, scale_and_zero
+from feredge.inspection.weights import LAYOUT_OPS, ONNX_KERNEL_OPS, consumer, scale_and_zero_point
 
 BATCH = 32
 
@@ -59,7 +59,7 @@ class Int8Onnx:
         self._ranges = ranges.calibrate_ranges(lambda: _activations(self._prepared, calibration), method)
         for name in _pixel_tensors(self._prepared.graph):  # whatever the images hold: raw pixels are the integers
             self._ranges[name] = 0.0, 1.0
-        nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
+        nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_KERNEL_OPS]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
         levels = INT8_LEVELS if full_range else REDUCED_LEVELS
         sum_preserving = weight_quantization.rounding == "sum_preserving"
@@ -101,7 +101,7 @@ class Int8Onnx:
         from feredge.inference.runtimes import onnx_session
 
         wide = onnx.load_from_string(model)
-        nodes = [node for node in wide.graph.node if node.op_type in ONNX_WEIGHTED]
+        nodes = [node for node in wide.graph.node if node.op_type in ONNX_KERNEL_OPS]
         names = {node.output[0]: node.name.split("/")[0] for node in nodes}
         known = {output.name for output in wide.graph.output}
         wide.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
@@ -173,7 +173,7 @@ def _with_exact_logits(model: Any) -> Any:
 def _pixel_tensors(graph: Any) -> list[str]:
     """Return the input, and what only moves its pixels."""
     names = [PIXELS]
-    while (node := consumer(graph, names[-1])).op_type in LAYOUT:
+    while (node := consumer(graph, names[-1])).op_type in LAYOUT_OPS:
         names.append(node.output[0])
     return names
 
@@ -199,11 +199,11 @@ def _take_pixels(model: Any) -> Any:
     graph = model.graph
     node = consumer(graph, PIXELS)
     first = node
-    while node.op_type in LAYOUT:  # these move pixels and change no value, so they work on uint8 as well
+    while node.op_type in LAYOUT_OPS:  # these move pixels and change no value, so they work on uint8 as well
         node = consumer(graph, node.output[0])
     if node.op_type != "QuantizeLinear":  # the first layer was left in float
         return scale_pixels(model)
-    if scale_and_zero(graph, node) != (np.float32(1 / 255), 0):
+    if scale_and_zero_point(graph, node) != (np.float32(1 / 255), 0):
         raise ArtifactError(f"expected the quantizer to scale pixels by 1/255, found {node.op_type} {node.name}")
     (dequantize,) = [other for other in graph.node if node.output[0] in other.input]
     dequantize.input[0] = node.input[0]

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from feredge.inspection.ort_format import pinned
+from feredge.inspection.ort_format import sort_kernel_types
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -30,7 +30,7 @@ def to_ort(model: bytes) -> bytes:
         onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"], disabled_optimizers=NOT_PORTABLE
         )
-        return pinned(written.read_bytes())
+        return sort_kernel_types(written.read_bytes())
 
 
 def required_operators(paths: list[Path]) -> str:

@@ -73,7 +73,7 @@ class Int8TFLite:
 
     def outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
         """Return what each layer of a model that `quantize` gave has as its output."""
-        interpreter = flatbuffer.open_whole(model)
+        interpreter = flatbuffer.preserving_interpreter(model)
         given = interpreter.get_input_details()[0]["index"]
         places = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details()}
         found: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in self.layers}
@@ -81,7 +81,7 @@ class Int8TFLite:
             interpreter.set_tensor(given, image[None])
             interpreter.invoke()
             for layer, name in self._outputs.items():
-                found[layer].append(flatbuffer.dequantized(interpreter, places[name]))
+                found[layer].append(flatbuffer.float_values(interpreter, places[name]))
         return {layer: np.concatenate(values) for layer, values in found.items()}
 
 
@@ -104,9 +104,9 @@ def _calibrated(core: Any, calibration: Images) -> bytes:
 
 def _activations(model: bytes, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Yield every float tensor that `model` computes, batch by batch."""
-    interpreter = flatbuffer.open_whole(model)
+    interpreter = flatbuffer.preserving_interpreter(model)
     given = interpreter.get_input_details()[0]["index"]
-    names = flatbuffer.computed(model)
+    names = flatbuffer.float_activations(model)
     for at in range(0, len(images), BATCH):
         found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names.values()}
         for image in images[at : at + BATCH]:

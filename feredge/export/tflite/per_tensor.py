@@ -24,7 +24,7 @@ def with_one_scale(model: bytes, original: bytes) -> bytes:
         original: of the same network in float32.
     """
     parsed, source = flatbuffer.parse(model), flatbuffer.parse(original)
-    for operator, twin in zip(flatbuffer.weighted(parsed), flatbuffer.weighted(source), strict=True):
+    for operator, twin in zip(flatbuffer.kernel_operators(parsed), flatbuffer.kernel_operators(source), strict=True):
         if flatbuffer.constant(parsed, operator.inputs[1]).dtype == np.int8:  # small kernels are left in float
             _rescale(parsed, operator, flatbuffer.constant(source, twin.inputs[1]))
     return flatbuffer.pack(parsed)

@@ -1,4 +1,4 @@
-"""How far tools/fuzz came with a target, in a file that is replaced after each batch of cases."""
+"""Progress of a fuzz target, in a file that is replaced after each batch of cases."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 @dataclass
 class State:
-    """How far a target came.
+    """Progress of a target.
 
     Attributes:
-        next: number of the case that comes next.
-        answered, refused: cases.
+        next: number of the next case.
+        answered, refused: numbers of cases.
         reached: cases by parser.
         failures: outcomes by case number.
     """
@@ -29,11 +29,11 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> State:
-        """Read what `write` wrote; the beginning where there is nothing."""
+        """Read what `write` wrote; a new state where there is no file."""
         return cls(**json.loads(path.read_text())) if path.exists() else cls()
 
     def write(self, path: Path) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state atomically."""
         part = path.with_suffix(".part")
         part.write_text(json.dumps(asdict(self), indent=1))
         part.replace(path)
