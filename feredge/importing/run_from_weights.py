@@ -1,4 +1,4 @@
-"""A run folder of a network whose weights are given: nothing was trained there, all else is as after a training."""
+"""Creation of a run folder from existing weights, as a training would leave it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from feredge.train.networks import compiled, weights_digest
 from feredge.train.record import record
 
 
-def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any) -> RunFolder:
-    """Make the run folder `out` of `core`: its float model in the input contract, and its validation and test figures.
+def create_run(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **provenance: Any) -> RunFolder:
+    """Create the run folder `out` with the float model of `core` and its metrics on validation and test images.
 
-    A folder that holds the same weights already is left as it is.
+    A folder that already holds the same weights is not changed.
 
     Args:
         core: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
-        recipe: what export and benchmark go by.
-        dataset: to calibrate on, to verify on and to test on, of the network's size.
-        out: the folder.
-        about: further keys of training.json: where the weights come from.
+        recipe: for export and benchmark.
+        dataset: for calibration, verification and test, of the network's input size.
+        out: the run folder.
+        provenance: further keys of training.json: the origin of the weights.
 
     Raises:
-        RunError: `out` belongs to something else, or another process is at work there.
+        RunError: `out` holds another run, or another process is at work there.
     """
     splits = data.split(dataset, recipe.data)
     run = RunFolder.claim(out, recipe, dataset)
@@ -36,6 +36,7 @@ def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any)
             if run.figures()["weights"] != weights_digest(core):
                 raise RunError(f"{out}: holds another network of the same name; choose another folder")
             return run
-        say = compiled(core)
-        record(run, core, splits, validation=say(splits.validation.images), test=say(splits.test.images), **about)
+        predict = compiled(core)
+        validation, test = predict(splits.validation.images), predict(splits.test.images)
+        record(run, core, splits, validation=validation, test=test, **provenance)
     return run

@@ -17,7 +17,7 @@ from feredge.errors import VerificationError
 from feredge.export import export, exporter
 from feredge.export.onnx import converter as onnx_converter
 from feredge.export.tflite import converter as tflite_converter
-from feredge.importing.run_from_weights import settle
+from feredge.importing.run_from_weights import create_run
 from feredge.inference.artifact import Manifest
 from feredge.inference.tflite import TFLiteGraph, litert_interpreter
 from feredge.inspection import variant_checks
@@ -208,7 +208,7 @@ def dropping(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     core = keras.Model(pixels, keras.layers.Dense(7, "softmax", name="logits")(x), name="core")
     compression = Compression(("pruned-60", "qat"), epochs=2, rate=0.02)
     recipe = dataclasses.replace(SMALL, network=Network(name="foreign"), compression=compression)
-    return settle(core, recipe, stripes(), tmp_path_factory.mktemp("dropping") / "run")
+    return create_run(core, recipe, stripes(), tmp_path_factory.mktemp("dropping") / "run")
 
 
 @pytest.mark.parametrize("name", ["pruned-60", "qat"])

@@ -16,8 +16,8 @@ from tiny_training import RECIPE, epochs_of, stop_in_the_second, stripes, with_t
 from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError
-from feredge.importing.from_onnx import trained
-from feredge.importing.run_from_weights import settle
+from feredge.importing.from_onnx import load_trained
+from feredge.importing.run_from_weights import create_run
 from feredge.keras import keras
 from feredge.recipes.schema import Network
 from feredge.run import RunFolder
@@ -83,7 +83,7 @@ def test_the_last_epochs_show_whole_images(finished: RunFolder, tmp_path: Path) 
         network=dataclasses.replace(RECIPE.network, pool="weighted"),
         augmentation=dataclasses.replace(squares, whole=1),
     )
-    teacher = trained(finished.path)
+    teacher = load_trained(finished.path)
     whole = train(pupil, stripes(), tmp_path / "whole", teachers=[teacher])
     with pytest.raises(KeyboardInterrupt):
         train(pupil, stripes(), tmp_path / "run", teachers=[teacher], progress=stop_in_the_second)
@@ -95,7 +95,7 @@ def test_the_last_epochs_show_whole_images(finished: RunFolder, tmp_path: Path) 
 
 def test_teachers_see_what_a_pupil_sees(finished: RunFolder, tmp_path: Path) -> None:
     """Guards learning from networks in each step, on crops that change size: they count, also after a stop."""
-    teacher = trained(finished.path)
+    teacher = load_trained(finished.path)
     whole = train(PUPIL, stripes(), tmp_path / "whole", teachers=[teacher, teacher])
     alone = train(PUPIL, stripes(), tmp_path / "alone")
     assert whole.figures()["teachers"] == [teacher.digest] * 2
@@ -119,7 +119,7 @@ def test_teachers_see_what_a_pupil_sees(finished: RunFolder, tmp_path: Path) -> 
 )
 def test_another_teacher_is_refused(finished: RunFolder, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     """Guards against teachers who speak of something else."""
-    teacher = dataclasses.replace(trained(finished.path), **change)
+    teacher = dataclasses.replace(load_trained(finished.path), **change)
     with pytest.raises(RunError, match=message) as caught:
         train(PUPIL, stripes(), tmp_path / "run", teachers=[teacher])
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
@@ -204,6 +204,6 @@ def test_a_network_from_elsewhere_is_no_teacher(tmp_path: Path) -> None:
     x = pixels = keras.Input((16, 16, 1))
     x = keras.layers.Dense(7, "softmax", name="logits")(keras.layers.Flatten()(x))
     recipe = dataclasses.replace(RECIPE, network=Network(name="foreign"))
-    run = settle(keras.Model(pixels, x, name="core"), recipe, stripes(), tmp_path / "run")
+    run = create_run(keras.Model(pixels, x, name="core"), recipe, stripes(), tmp_path / "run")
     with pytest.raises(RunError, match=r"expected a network trained here, .* found a foreign one"):
         soft_labels.teach([run], stripes())

@@ -12,7 +12,7 @@ from tiny_training import RECIPE, epochs_of, stop_in_the_second, stripes, with_t
 from feredge import data
 from feredge.compress.batch_norms import fold_norms
 from feredge.errors import RunError
-from feredge.importing.from_onnx import trained
+from feredge.importing.from_onnx import load_trained
 from feredge.recipes.schema import Network
 from feredge.run import RunFolder
 from feredge.train import channels, load_model, train
@@ -26,7 +26,7 @@ def test_it_begins_as_the_network_it_starts_from(finished: RunFolder) -> None:
     """Guards the normalizations that are put back: whatever images tell their statistics, the answers stay."""
     images = data.split(stripes(), RECIPE.data).train.images
     core = build_core(RECIPE.network, size=16, classes=7)
-    begun = trained(finished.path)
+    begun = load_trained(finished.path)
     begin(core, begun, begun.classes, images[:40])
     expected = load_model(finished).predict(images[..., None], verbose=0)
     # Each normalization divides and multiplies by the same deviation, in float32.
@@ -37,7 +37,7 @@ def test_of_other_classes_the_last_layer_is_new(finished: RunFolder) -> None:
     """Guards a network for one's own classes: what it sees is kept, what it names is not."""
     core = build_core(RECIPE.network, size=16, classes=3)
     fresh = core.get_layer("logits").get_weights()
-    begun = trained(finished.path)
+    begun = load_trained(finished.path)
     begin(core, begun, ("a", "b", "c"), stripes().images[:40])
     np.testing.assert_array_equal(core.get_layer("logits").get_weights()[0], fresh[0])
     np.testing.assert_array_equal(core.get_layer("stem_conv").get_weights()[0], begun.weights["stem_conv"][0])
@@ -47,7 +47,7 @@ def test_an_average_starts_weights_of_places(finished: RunFolder) -> None:
     """Guards a round that learns weights of places: it begins as the average that it starts from, and not back."""
     images = stripes().images[:40]
     weighted = dataclasses.replace(RECIPE.network, pool="weighted")
-    begun, core = trained(finished.path), build_core(weighted, size=16, classes=7)
+    begun, core = load_trained(finished.path), build_core(weighted, size=16, classes=7)
     check(core, begun)
     begin(core, begun, begun.classes, images)
     expected = load_model(finished).predict(images[..., None], verbose=0)
@@ -65,7 +65,7 @@ def test_an_average_starts_weights_of_places(finished: RunFolder) -> None:
 
 def test_a_further_round_starts_where_the_first_ended(finished: RunFolder, tmp_path: Path) -> None:
     """Guards fine-tuning: lower losses than of a fresh network, the same when stopped, and a record of the start."""
-    begun = trained(finished.path)
+    begun = load_trained(finished.path)
     whole = train(MORE, stripes(), tmp_path / "whole", start=begun)
     first, fresh = (float(epochs_of(run)[0][2]) for run in (whole, finished))
     assert first < fresh and whole.figures()["started_from"] == begun.digest
@@ -87,7 +87,7 @@ def test_a_wider_network_starts_a_narrower_one(finished: RunFolder, tmp_path: Pa
         gain, shift, *statistics = norm.get_weights()
         loud = np.arange(len(gain)) % 2
         norm.set_weights([gain * loud, shift * loud, *statistics])
-    begun = dataclasses.replace(trained(finished.path), core=fold_norms(wide))
+    begun = dataclasses.replace(load_trained(finished.path), core=fold_norms(wide))
     faces = data.split(stripes(), RECIPE.data).train
     slim = fold_norms(build_core(RECIPE.network, size=16, classes=3))
     inner = {"stage1_block1_1_conv": 4, "stage2_block1_1_conv": 8}
@@ -107,7 +107,7 @@ def test_a_wider_network_starts_a_narrower_one(finished: RunFolder, tmp_path: Pa
 def test_further_blocks_change_nothing_yet(finished: RunFolder) -> None:
     """Guards a deeper start: the same answers, from blocks that a gradient reaches, and back without them."""
     images = stripes().images[:40]
-    begun, deeper = trained(finished.path), dataclasses.replace(RECIPE.network, blocks=(2, 3))
+    begun, deeper = load_trained(finished.path), dataclasses.replace(RECIPE.network, blocks=(2, 3))
     core = build_core(deeper, size=16, classes=7)
     check(core, begun)
     begin(core, begun, begun.classes, images)
@@ -144,5 +144,5 @@ def test_another_network_is_no_start(finished: RunFolder, tmp_path: Path, networ
     """Guards half a start; nothing is begun."""
     recipe = dataclasses.replace(MORE, network=network)
     with pytest.raises(RunError, match=message):
-        train(recipe, stripes(), tmp_path / "run", start=trained(finished.path))
+        train(recipe, stripes(), tmp_path / "run", start=load_trained(finished.path))
     assert not (tmp_path / "run").exists()
