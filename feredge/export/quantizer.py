@@ -1,4 +1,4 @@
-"""A network on its way to static int8: calibrated once, then quantized as often as layers are tried."""
+"""Static int8 quantization: a network is calibrated once, then quantized with any choice of float32 layers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from feredge.inference.runtimes import Probabilities, onnx_session
 from feredge.inference.tflite import TFLiteGraph, litert_interpreter
 from feredge.recipes.schema import Export
 
-BATCH = 64
+PREDICTION_BATCH = 64
 
 
-class Integer(Protocol):
-    """A calibrated network: Int8Onnx or Int8TFLite."""
+class CalibratedModel(Protocol):
+    """A network with the range of each of its tensors: Int8Onnx or Int8TFLite."""
 
     layers: tuple[str, ...]
 
-    def outputs(self, model: bytes, images: Images) -> dict[str, Any]:
-        """Return what each layer of a model that `quantize` gave has as its output, as real numbers."""
+    def layer_outputs(self, model: bytes, images: Images) -> dict[str, Any]:
+        """Return the dequantized output of each layer of a model that `quantize` returned."""
         ...
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:
-        """Return the int8 model with some layers in float32."""
+        """Return the int8 model with the layers `keep_float` in float32."""
         ...
 
 
-def calibrated(
+def calibrate(
     core: Any, images: Images, kind: Literal["onnx", "tflite"], *, settings: Export, rounding: Rounding
-) -> Integer:
-    """Return a float network with the ranges that its tensors have over `images`, `uint8 (N, H, W, C)`."""
+) -> CalibratedModel:
+    """Return a float network calibrated on a representative dataset, `uint8 (N, H, W, C)`."""
     from feredge.compress.batch_norms import with_constants
 
     core = with_constants(core, images)
@@ -48,12 +48,12 @@ def calibrated(
     return Int8Onnx(graph, images, method=settings.method, full_range=settings.full_range, rounding=rounding)
 
 
-def answers(model: bytes, images: Images) -> Probabilities:
-    """Return the probabilities that a model without a card gives, in either format."""
+def predict(model: bytes, images: Images) -> Probabilities:
+    """Return the probabilities of a model without a card, TFLite or ONNX."""
+    batches = [images[start : start + PREDICTION_BATCH] for start in range(0, len(images), PREDICTION_BATCH)]
     if model[4:8] == b"TFL3":
         graph = TFLiteGraph(litert_interpreter(model))
-        return np.concatenate([graph.run(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
+        return np.concatenate([graph.run(batch) for batch in batches])
     session = onnx_session(model, threads=1)
     name = session.get_inputs()[0].name
-    parts = [session.run(None, {name: images[at : at + BATCH]})[0] for at in range(0, len(images), BATCH)]
-    return np.concatenate(parts)
+    return np.concatenate([session.run(None, {name: batch})[0] for batch in batches])

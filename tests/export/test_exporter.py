@@ -25,7 +25,7 @@ from feredge.benchmark.candidates import run_subjects
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export, exporter
-from feredge.export.layer_error import layer_table
+from feredge.export.layer_error import layer_error_table
 from feredge.inference.artifact import Manifest
 from feredge.recipes.schema import Compression, DataView, Export
 from feredge.run import RunFolder
@@ -142,7 +142,7 @@ def test_a_failed_file_stops_no_other_and_loses_none(
     old = export(run, stripes())
     before = (run.artifacts / "dense.int8.onnx").read_bytes()
     files.write_text(run.recipe_file, run.recipe_file.read_text().replace("opset = 17", "opset = 16"))
-    monkeypatch.setitem(verification.TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
+    monkeypatch.setitem(verification.PRECISION_TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
     done = CliRunner().invoke(main, ["export", str(run.path)])
     assert done.exit_code == 1, done.output
     assert "error: dense.int8.onnx: expected probabilities within 1e-09" in done.stderr
@@ -174,7 +174,7 @@ def test_an_export_of_which_nothing_passes_changes_nothing(
 
     run = with_recipe(trained, tmp_path / "run", ONE)
     old = export(run, stripes())
-    monkeypatch.setitem(verification.TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
+    monkeypatch.setitem(verification.PRECISION_TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
     with pytest.raises(VerificationError, match=r"^dense\.int8\.onnx: expected probabilities within 1e-09") as caught:
         export(run, stripes(), settings=Export(("int8",), ("onnx",)))
     assert caught.value.exit_code == 1
@@ -258,7 +258,7 @@ def test_no_layer_is_chosen_on_test_images(trained: RunFolder, tmp_path: Path) -
     with pytest.raises(RecipeError, match="the test may not choose"):
         export(run, stripes(), settings=dataclasses.replace(ONE.export, max_drop=1.0))
     with pytest.raises(RecipeError, match="the test may not choose"):
-        layer_table(run, stripes())
+        layer_error_table(run, stripes())
     assert not run.artifacts.exists()
 
 

@@ -135,7 +135,7 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
             model = to_tflite(core, precision, calibration=calibration)
         kinds = flatbuffer.operator_names(flatbuffer.parse(model))
         assert "MUL" in kinds and "DEPTHWISE_CONV_2D" not in kinds
-        np.testing.assert_allclose(quantizer.answers(model, images), expected, atol=step)
+        np.testing.assert_allclose(quantizer.predict(model, images), expected, atol=step)
         path.write_bytes(model)
         kernels = contents.read(path).kernels.values()
         assert sum(values.size for values in kernels) == sum(
@@ -240,9 +240,9 @@ def test_a_rare_channel_costs_the_others_nothing_in_int8() -> None:
     kinds: dict[Literal["tflite", "onnx"], float] = {"tflite": 0.5, "onnx": 1.1}  # there, normalizations were in float
     for kind, share in kinds.items():
         found = [
-            quantizer.calibrated(each, images, kind, settings=Export(), rounding="kept-sums") for each in (core, moved)
+            quantizer.calibrate(each, images, kind, settings=Export(), rounding="kept-sums") for each in (core, moved)
         ]
-        before, after = (float(np.abs(quantizer.answers(each.quantize(), images) - exact).mean()) for each in found)
+        before, after = (float(np.abs(quantizer.predict(each.quantize(), images) - exact).mean()) for each in found)
         assert after < share * before, kind
     graph = onnx.load_from_string(found[1].quantize()).graph
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
@@ -268,9 +268,9 @@ def test_channels_that_int8_cannot_tell_from_constants_become_constants() -> Non
     assert (changed.get_layer("norm").get_weights()[0] == 0).tolist() == [place == 3 for place in range(8)]
     exact = core(images / np.float32(255)).numpy()
     np.testing.assert_allclose(changed(images / np.float32(255)).numpy(), exact, atol=1e-5)  # sums in another order
-    model = quantizer.calibrated(core, images, "tflite", settings=Export(), rounding="kept-sums").quantize()
+    model = quantizer.calibrate(core, images, "tflite", settings=Export(), rounding="kept-sums").quantize()
     plain = Int8TFLite(core, images).quantize()
-    errors = [float(np.abs(quantizer.answers(each, images) - exact).mean()) for each in (model, plain)]
+    errors = [float(np.abs(quantizer.predict(each, images) - exact).mean()) for each in (model, plain)]
     assert errors[0] < 0.5 * errors[1]
     unchanged = build_core(Network(name="tuned-cnn"), size=16, classes=7)
     assert batch_norms.with_constants(unchanged, images) is unchanged  # behind a ReLU, gains move instead
