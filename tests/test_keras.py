@@ -1,4 +1,4 @@
-"""TensorFlow as it is set up here: what its native code must be kept from."""
+"""TensorFlow's configuration: which GPUs it sees, and a crash of its native code that is avoided."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ pytest.importorskip("tensorflow")
 
 
 @pytest.mark.parametrize(("setting", "visible"), [("", "0"), ("0", "-1")])
-def test_a_gpu_is_seen_unless_it_is_switched_off(setting: str, visible: str) -> None:
-    """Guards the setting: nothing hides a GPU in silence, and the user's own choice of one stands."""
+def test_a_gpu_is_visible_unless_it_is_switched_off(setting: str, visible: str) -> None:
+    """Guards FEREDGE_GPU: a GPU is hidden on request only, and the user's CUDA_VISIBLE_DEVICES is kept."""
     code = "import feredge.keras, os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0", "FEREDGE_GPU": setting}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == visible
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert process.stdout.strip() == visible
 
 
-STEP = """
+GRADIENT_SCRIPT = """
 import numpy as np
-from feredge.keras import keras, safe_to_fit, tf
+from feredge.keras import keras, rewrite_strided_pointwise, tf
 images = tf.constant(np.random.default_rng(1).random((128, 60, 60, 8), np.float32))
-entered = keras.layers.Input((60, 60, 8))
-model = keras.Model(entered, keras.layers.Conv2D(16, 1, strides=2, padding="same", use_bias=False)(entered))
+inputs = keras.layers.Input((60, 60, 8))
+model = keras.Model(inputs, keras.layers.Conv2D(16, 1, strides=2, padding="same", use_bias=False)(inputs))
 before = model(images).numpy()
 @tf.function
 def step():
     with tf.GradientTape() as tape:
-        answers = safe_to_fit(model)(images)
-        loss = tf.reduce_sum(tf.square(answers))
-    return answers, tape.gradient(loss, model.trainable_variables)[0]
-answers, gradient = (found.numpy() for found in step())
-np.testing.assert_array_equal(answers, before)
-seen = images.numpy()[:, ::2, ::2].reshape(-1, 8).astype(np.float64)
-exact = 2 * seen.T @ (seen @ model.get_weights()[0][0, 0].astype(np.float64))
+        outputs = rewrite_strided_pointwise(model)(images)
+        loss = tf.reduce_sum(tf.square(outputs))
+    return outputs, tape.gradient(loss, model.trainable_variables)[0]
+outputs, gradient = (tensor.numpy() for tensor in step())
+np.testing.assert_array_equal(outputs, before)
+subsampled = images.numpy()[:, ::2, ::2].reshape(-1, 8).astype(np.float64)
+exact = 2 * subsampled.T @ (subsampled @ model.get_weights()[0][0, 0].astype(np.float64))
 np.testing.assert_allclose(gradient[0, 0], exact, rtol=1e-3)  # sums of 115,200 float32 products
 """
 
 
 def test_a_strided_pointwise_convolution_is_fitted() -> None:
-    """Guards against a crash: oneDNN's gradient of such a convolution of 8 channels ends the process on AVX-512."""
-    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    """Guards against a crash: oneDNN's weight gradient of such a convolution of 8 channels fails on AVX-512."""
+    process = subprocess.run([sys.executable, "-c", GRADIENT_SCRIPT], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr

@@ -10,7 +10,7 @@ from feredge.data.dataset import Dataset
 from feredge.inference.contract import CLASSES
 from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Training
 from feredge.run import RunFolder
-from feredge.train.history import COLUMNS
+from feredge.train.history import HISTORY_COLUMNS
 
 RECIPE = Recipe(
     name="tiny",
@@ -22,7 +22,7 @@ RECIPE = Recipe(
 
 
 def stripes(count: int = 420, *, seed: int = 0, size: int = 16) -> Dataset:
-    """Return noisy stripes whose direction says the class; of ten images six are Training, two and two test splits."""
+    """Return noisy stripes whose direction is the class; of ten images six are Training, and two of each test split."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % len(CLASSES)
     angle = (np.pi / len(CLASSES) * labels)[:, None, None]
@@ -40,12 +40,12 @@ def with_training(recipe: Recipe, **changes: object) -> Recipe:
 
 
 def stop_in_the_second(task: str, done: float, total: float, note: str = "") -> None:
-    """Interrupt a training in its second epoch; it takes this as its `progress`."""
+    """Interrupt a training in its second epoch: an argument for `progress`."""
     if done > 1:
         raise KeyboardInterrupt
 
 
 def epochs_of(run: RunFolder) -> list[list[str]]:
-    """Return the history's rows without the columns that hold times."""
-    kept = COLUMNS.index("seconds")
-    return [row.split(",")[:kept] for row in run.history.read_text().splitlines()[1:]]
+    """Return the history's rows without the columns of times."""
+    columns = HISTORY_COLUMNS.index("seconds")
+    return [row.split(",")[:columns] for row in run.history.read_text().splitlines()[1:]]

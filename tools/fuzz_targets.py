@@ -359,11 +359,11 @@ def checkpoint_seeds(_: Path) -> Seeds:
     """Return a small checkpoint, as training writes one."""
     import numpy as np
 
-    from feredge.train.checkpoint import SCHEMA
+    from feredge.train.checkpoint import CHECKPOINT_SCHEMA
 
     buffer = io.BytesIO()
     arrays = {"model_0": np.ones((3, 4), np.float32), "optimizer_0": np.int64(7)}
-    np.savez(buffer, schema=SCHEMA, identity="one", precision="float32", history=np.zeros((2, 4)), **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, schema=CHECKPOINT_SCHEMA, identity="one", precision="float32", history=np.zeros((2, 4)), **arrays)  # type: ignore[arg-type]
     return {"checkpoint.npz": buffer.getvalue()}
 
 

@@ -36,7 +36,7 @@ def command(runs: tuple[Path, ...], votes: Path | None, data: str | None, leave_
     with bars("opening TensorFlow") as progress:
         from feredge.train import soft_labels
 
-        labels = soft_labels.teach(folders, dataset, progress=progress)
+        labels = soft_labels.make_soft_labels(folders, dataset, progress=progress)
     labels.write(out)
     speakers = [f"{len(folders)} network{'s' * (len(folders) > 1)}"] * bool(folders) + ["people's votes"] * bool(votes)
     echo(f"soft labels: {len(labels.rows)} images by {' and '.join(speakers)}, {out}")

@@ -1,140 +1,142 @@
-"""Batch normalization out of the way: folded into the layers beside it, or made a layer that integers can do."""
+"""Batch normalization before quantization: folding, conversion to convolutions, and scale equalization."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feredge.errors import RecipeError
 from feredge.inference.contract import Images
-from feredge.keras import keras
-from feredge.train.networks import norms_after_weights, plain_clone
+from feredge.keras import KerasLayer, KerasModel, keras
+from feredge.train.networks import clone_core, foldable_batchnorms
 
 layers = keras.layers
 
-BATCH = 32
+CALIBRATION_BATCH = 32
 
 
-def fold_norms(core: Any) -> Any:
-    """Return a network that gives the same without the normalizations that follow a convolution or dense layer."""
-    pairs = norms_after_weights(core)
-    norms = {norm.name for norm in pairs.values()}
+def fold_batchnorms(core: KerasModel) -> KerasModel:
+    """Return an equivalent network with batch normalization folded into convolution and dense layers before it."""
+    foldable = foldable_batchnorms(core)
+    folded_names = {norm.name for norm in foldable.values()}
 
-    def cloned(layer: Any) -> Any:
+    def clone_layer(layer: KerasLayer) -> KerasLayer:
         config = layer.get_config()
-        if layer.name in norms:
+        if layer.name in folded_names:
             return layers.Activation("linear", name=layer.name)
-        if layer.name in pairs:
+        if layer.name in foldable:
             config["use_bias"] = True
         return type(layer).from_config(config)
 
-    folded = keras.models.clone_model(core, clone_function=cloned)
+    folded = keras.models.clone_model(core, clone_function=clone_layer)
     for layer in core.layers:
         weights = layer.get_weights()
-        if layer.name in pairs:
-            folded.get_layer(layer.name).set_weights(_folded(layer, pairs[layer.name]))
-        elif layer.name not in norms:
+        if layer.name in foldable:
+            folded.get_layer(layer.name).set_weights(_folded_weights(layer, foldable[layer.name]))
+        elif layer.name not in folded_names:
             folded.get_layer(layer.name).set_weights(weights)
     return folded
 
 
-def without_loose_norms(core: Any) -> Any:
-    """Return a network that gives the same without the normalizations that follow no convolution or dense layer.
+def convert_unfused_batchnorms(core: KerasModel) -> KerasModel:
+    """Return an equivalent network without batch normalization that cannot be folded into the layer before it.
 
-    Quantization-aware training knows those only that do. On a picture another becomes a convolution of one weight
-    and one bias a channel, which has an integer kernel; on features it is folded into the dense layer after it.
+    Quantization-aware training does not support it. On images it becomes a depthwise 1x1 convolution, which has an
+    integer kernel; on features it is folded into the dense layer after it.
 
     Raises:
-        RecipeError: features that something else takes.
+        RecipeError: features that are not the input of a dense layer.
     """
-    loose = _loose_norms(core)
-    if not loose:
+    unfused = unfused_batchnorms(core)
+    if not unfused:
         return core
-    on_features = {_dense_after(norm).name: norm for norm in loose if len(norm.output_shape) == 2}
-    gone = {norm.name for norm in on_features.values()}
+    by_dense = {_dense_after(norm).name: norm for norm in unfused if len(norm.output_shape) == 2}
+    folded_names = {norm.name for norm in by_dense.values()}
 
-    def cloned(layer: Any) -> Any:
-        if layer.name in gone:
+    def clone_layer(layer: KerasLayer) -> KerasLayer:
+        if layer.name in folded_names:
             return layers.Activation("linear", name=layer.name)
-        if layer in loose:
+        if layer in unfused:
             return layers.DepthwiseConv2D(1, name=layer.name)
         return type(layer).from_config(layer.get_config())
 
-    clone = keras.models.clone_model(core, clone_function=cloned)
+    clone = keras.models.clone_model(core, clone_function=clone_layer)
     for layer in core.layers:
         weights = layer.get_weights()
-        if layer.name in on_features:
-            gain, shift = _line(on_features[layer.name])
-            kernel, *bias = (weight.astype(np.float64) for weight in weights)
-            weights = [kernel * gain[:, None], *(each + shift @ kernel for each in bias)]
-        elif layer in loose and layer.name not in gone:
-            gain, shift = _line(layer)
-            weights = [gain[None, None, :, None], shift]
-        if layer.name not in gone:
+        if layer.name in by_dense:
+            scale, shift = scale_and_shift(by_dense[layer.name])
+            kernel, bias = (weight.astype(np.float64) for weight in weights)
+            weights = [kernel * scale[:, None], bias + shift @ kernel]
+        elif layer in unfused and layer.name not in folded_names:
+            scale, shift = scale_and_shift(layer)
+            weights = [scale[None, None, :, None], shift]
+        if layer.name not in folded_names:
             clone.get_layer(layer.name).set_weights([weight.astype(np.float32) for weight in weights])
     return clone
 
 
-def with_gains_first(core: Any) -> Any:
-    """Return a network that gives the same, the gains of loose normalizations moved in front of the ReLU before them.
+def equalize_scales(core: KerasModel) -> KerasModel:
+    """Return an equivalent network with the scales of unfused batch normalization moved to the layer before the ReLU.
 
-    A channel that is rarely active has a small variance, and so a gain of 30 beside others of 0.3. Behind a ReLU, one
-    scale for all channels leaves such a channel a few steps, which the gain makes coarse; folded into a dense layer,
-    which may have one scale too, it leaves little of the other weights. A ReLU or a pooling gives a times as much for
-    a times the input, a > 0, and kernels have a scale a channel, where gains cost nothing (Nagel et al., "Data-free
-    quantization through weight equalization and bias correction", 2019, equalize layers so).
+    A channel that is rarely active has a small variance, and so a scale of 30 where others have 0.3. Scales are
+    equalized across layers, because one high-gain channel uses up the per-tensor range: of the activations after the
+    ReLU, and of the weights of a dense layer that the normalization is folded into. ReLU and pooling are positively
+    homogeneous, so a scale can be applied before them, where kernels have a range per channel (Nagel et al.,
+    "Data-free quantization through weight equalization and bias correction", 2019).
     """
-    pairs = {norm.name: layer.name for norm in _loose_norms(core) if (layer := _scaled_before(norm)) is not None}
-    if not pairs:
+    producers = {norm.name: layer.name for norm in unfused_batchnorms(core) if (layer := _producer(norm)) is not None}
+    if not producers:
         return core
-    moved = plain_clone(core)
-    for name, before in pairs.items():
-        norm, layer = moved.get_layer(name), moved.get_layer(before)
-        gain, shift = _line(norm)
-        size, sign = np.where(gain == 0, 1.0, np.abs(gain)), np.sign(gain)
-        layer.set_weights([(weight * size).astype(np.float32) for weight in layer.get_weights()])
-        scale, centre = [sign] * norm.scale, [shift] * norm.center
+    equalized = clone_core(core)
+    for norm_name, layer_name in producers.items():
+        norm, layer = equalized.get_layer(norm_name), equalized.get_layer(layer_name)
+        scale, shift = scale_and_shift(norm)
+        magnitude, sign = np.where(scale == 0, 1.0, np.abs(scale)), np.sign(scale)
+        layer.set_weights([(weight * magnitude).astype(np.float32) for weight in layer.get_weights()])
+        gamma, beta = [sign] * norm.scale, [shift] * norm.center
         mean = np.zeros_like(shift) if norm.center else -shift
-        norm.set_weights([*scale, *centre, mean, np.full_like(shift, 1.0 - norm.epsilon)])
-    return moved
+        norm.set_weights([*gamma, *beta, mean, np.full_like(shift, 1.0 - norm.epsilon)])
+    return equalized
 
 
-def with_constants(core: Any, images: Images) -> Any:
-    """Return a network whose channels before loose normalizations are constants where int8 cannot tell them from one.
+def freeze_dead_channels(core: KerasModel, images: Images) -> KerasModel:
+    """Return a network with constants for channels before unfused batch normalization that int8 cannot resolve.
 
-    That is for gains that `with_gains_first` cannot move, as behind an ELU. A channel that varies by less than the
-    tensor's rounding does comes out as noise, which a large gain makes larger; its mean is nearer to it.
+    This is for scales that `equalize_scales` cannot move, as after an ELU. A channel whose standard deviation is less
+    than that of the tensor's rounding error is mostly noise in int8, which a large scale amplifies; its mean is a
+    better estimate.
 
     Args:
         core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
-        images: to calibrate on, `uint8 (N, H, W, C)`.
+        images: calibration images, `uint8 (N, H, W, C)`.
     """
-    norms = [each for each in _loose_norms(core) if each.scale and each.center and _scaled_before(each) is None]
+    norms = [norm for norm in unfused_batchnorms(core) if norm.scale and norm.center and _producer(norm) is None]
     if not norms:
         return core
-    changed = plain_clone(core)
+    frozen = clone_core(core)
     for norm, (mean, deviation, step) in zip(norms, _moments(core, norms, images), strict=True):
-        constant = deviation < step / np.sqrt(12)  # the standard deviation of rounding
-        gain, shift = _line(norm)
-        gamma, _, before, variance = norm.get_weights()
-        beta = (shift + gain * np.where(constant, mean, before)).astype(np.float32)
-        changed.get_layer(norm.name).set_weights([np.where(constant, 0, gamma), beta, before, variance])
-    return changed
+        dead = deviation < step / np.sqrt(12)  # the standard deviation of rounding
+        scale, shift = scale_and_shift(norm)
+        gamma, _, moving_mean, variance = norm.get_weights()
+        beta = (shift + scale * np.where(dead, mean, moving_mean)).astype(np.float32)
+        frozen.get_layer(norm.name).set_weights([np.where(dead, 0, gamma), beta, moving_mean, variance])
+    return frozen
 
 
-def _moments(core: Any, norms: list[Any], images: Images) -> list[tuple[Any, Any, float]]:
-    """Return each channel's mean and standard deviation before each of `norms`, and the tensor's step in int8."""
-    probe = keras.Model(core.input, [norm.input for norm in norms])
+def _moments(core: KerasModel, norms: list[KerasLayer], images: Images) -> list[tuple[Any, Any, float]]:
+    """Return each channel's mean and standard deviation before each of `norms`, and the tensor's int8 step."""
+    inputs = keras.Model(core.input, [norm.input for norm in norms])
     sums = [np.zeros((2, norm.input_shape[-1])) for norm in norms]
     count, low, high = np.zeros(len(norms)), np.zeros(len(norms)), np.zeros(len(norms))
-    for at in range(0, len(images), BATCH):
-        found = probe(images[at : at + BATCH].astype(np.float32) / np.float32(255))
-        for place, values in enumerate(found if len(norms) > 1 else [found]):
+    for start in range(0, len(images), CALIBRATION_BATCH):
+        tensors = inputs(images[start : start + CALIBRATION_BATCH].astype(np.float32) / np.float32(255))
+        for i, values in enumerate(tensors if len(norms) > 1 else [tensors]):
             rows = values.numpy().astype(np.float64).reshape(-1, values.shape[-1])
-            sums[place] += rows.sum(axis=0), np.square(rows).sum(axis=0)
-            count[place] += len(rows)
-            low[place], high[place] = min(low[place], rows.min()), max(high[place], rows.max())
+            sums[i] += rows.sum(axis=0), np.square(rows).sum(axis=0)
+            count[i] += len(rows)
+            low[i], high[i] = min(low[i], rows.min()), max(high[i], rows.max())
     means = [total / number for total, number in zip(sums, count, strict=True)]
     deviations = [np.sqrt(np.maximum(squares - np.square(mean), 0)) for mean, squares in means]
     return [
@@ -143,14 +145,14 @@ def _moments(core: Any, norms: list[Any], images: Images) -> list[tuple[Any, Any
     ]
 
 
-def _loose_norms(core: Any) -> list[Any]:
-    """Return the normalizations that follow no convolution or dense layer."""
-    tight = {norm.name for norm in norms_after_weights(core).values()}
-    return [each for each in core.layers if type(each) is layers.BatchNormalization and each.name not in tight]
+def unfused_batchnorms(core: KerasModel) -> list[KerasLayer]:
+    """Return the batch normalization layers that follow no convolution or dense layer."""
+    foldable = {norm.name for norm in foldable_batchnorms(core).values()}
+    return [layer for layer in core.layers if type(layer) is layers.BatchNormalization and layer.name not in foldable]
 
 
-def _scaled_before(norm: Any) -> Any | None:
-    """Return the layer whose channels `norm` takes by way of nothing but ReLUs and poolings; None where others do."""
+def _producer(norm: KerasLayer) -> KerasLayer | None:
+    """Return the layer that computes the channels of `norm`, if only ReLU and pooling lie between; else None."""
     layer = norm.inbound_nodes[0].inbound_layers
     while not isinstance(layer, list) and len(layer.outbound_nodes) == 1:
         if type(layer) in (layers.Conv2D, layers.Dense):
@@ -161,8 +163,8 @@ def _scaled_before(norm: Any) -> Any | None:
     return None
 
 
-def _is_homogeneous(layer: Any) -> bool:
-    """Tell whether a times a layer's input gives a times its output, channel by channel, for every a > 0."""
+def _is_homogeneous(layer: KerasLayer) -> bool:
+    """Return whether f(a x) = a f(x) for a > 0, in each channel."""
     if type(layer) is layers.ReLU:
         return layer.max_value is None and not layer.threshold
     if type(layer) is layers.Activation:
@@ -170,7 +172,7 @@ def _is_homogeneous(layer: Any) -> bool:
     return type(layer) in (layers.MaxPooling2D, layers.AveragePooling2D, layers.Dropout)
 
 
-def _dense_after(norm: Any) -> Any:
+def _dense_after(norm: KerasLayer) -> KerasLayer:
     layer = norm
     while type(layer) in (layers.BatchNormalization, layers.Dropout) and len(layer.outbound_nodes) == 1:
         layer = layer.outbound_nodes[0].outbound_layer
@@ -179,16 +181,16 @@ def _dense_after(norm: Any) -> Any:
     return layer
 
 
-def _line(norm: Any) -> tuple[Any, Any]:
-    """Return gain and shift of a normalization's channels, in double precision."""
-    gain = 1.0 / np.sqrt(norm.moving_variance.numpy().astype(np.float64) + norm.epsilon)
+def scale_and_shift(norm: KerasLayer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return batch normalization in inference as scale and shift per channel, in double precision."""
+    scale = 1.0 / np.sqrt(norm.moving_variance.numpy().astype(np.float64) + norm.epsilon)
     if norm.scale:
-        gain *= norm.gamma.numpy()
-    return gain, (norm.beta.numpy() if norm.center else 0.0) - norm.moving_mean.numpy() * gain
+        scale *= norm.gamma.numpy()
+    return scale, (norm.beta.numpy() if norm.center else 0.0) - norm.moving_mean.numpy() * scale
 
 
-def _folded(layer: Any, norm: Any) -> list[Any]:
-    gain, bias = _line(norm)
+def _folded_weights(layer: KerasLayer, norm: KerasLayer) -> list[Any]:
+    scale, bias = scale_and_shift(norm)
     if layer.use_bias:
-        bias += layer.bias.numpy() * gain
-    return [(layer.kernel.numpy() * gain).astype(np.float32), bias.astype(np.float32)]
+        bias += layer.bias.numpy() * scale
+    return [(layer.kernel.numpy() * scale).astype(np.float32), bias.astype(np.float32)]

@@ -1,7 +1,7 @@
-"""Magnitude pruning: which weights go, and when; gone, they stay zero, also under quantization-aware training.
+"""Magnitude pruning: which weights are set to zero, and when; they stay zero under quantization-aware training too.
 
-tensorflow-model-optimization prunes too, but cuts every kernel by the same share, cannot go on to quantization
-without losing zeros or whole 1x1 kernels, and its wrappers cost a fifth of a step. A mask a kernel needs none.
+tensorflow-model-optimization's pruning is not used: it prunes every kernel by the same share, loses zeros or whole
+1x1 kernels in quantization-aware training, and its wrappers make a step a fifth slower. Masks need no wrappers.
 """
 
 from __future__ import annotations
@@ -12,64 +12,64 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.keras import tf
+from feredge.keras import KerasModel, tf
 
-RAMP = 0.6  # share of the fine-tuning over which weights are removed; the rest mends what is left
-CUTS = 30  # times at which weights are removed
-EXPONENT = 3  # of the schedule: most are removed early, while there is much to spare (Zhu and Gupta, 2017)
+PRUNING_SHARE = 0.6  # of the fine-tuning, over which weights are pruned; the rest recovers the accuracy
+PRUNING_STEPS = 30
+SPARSITY_EXPONENT = 3  # of the schedule: most weights are pruned early (Zhu and Gupta, 2017)
 
 Kernels = dict[str, NDArray[np.float32]]
 Masks = dict[str, NDArray[np.bool_]]
 
 
-def kernels(model: Any) -> dict[str, Any]:
-    """Return the variables that are counted as weights, by name: kernels of convolutions and dense layers.
+def kernels(model: KerasModel) -> dict[str, Any]:
+    """Return the kernels of convolutions and dense layers by name: the variables that are counted as weights.
 
-    Wrappers keep the names of what they wrap, so a network and its quantization-aware copy have the same.
+    Quantization-aware wrappers keep variable names, so a network and its quantization-aware copy have the same.
     """
     return {variable.name: variable for variable in model.trainable_variables if "kernel" in variable.name}
 
 
-def weight_count(model: Any) -> int:
-    """Return how many weights a network's kernels have."""
+def weight_count(model: KerasModel) -> int:
+    """Return the number of weights in a network's kernels."""
     return int(sum(kernel.shape.num_elements() for kernel in kernels(model).values()))
 
 
-def smallest(weights: Kernels, share: float) -> Masks:
-    """Return which weights to keep, so that at least `share` of all are left out, none of the kernels wholly.
+def lamp_masks(weights: Kernels, sparsity: float) -> Masks:
+    """Return masks of the weights to keep, with at least `sparsity` of all weights pruned, but no whole kernel.
 
-    A weight's score is its square, as a share of the squares in its kernel that are not smaller: what the layer's
-    output loses by it, beside what stays (LAMP: Lee et al., "Layer-adaptive sparsity for the magnitude-based
-    pruning", 2021). So layers with weights to spare give more, and small ones are left nearly whole.
+    A weight's score is its square divided by the sum of the squares in its kernel that are not smaller (LAMP: Lee et
+    al., "Layer-adaptive sparsity for the magnitude-based pruning", 2021). So redundant layers are pruned more, and
+    small ones hardly.
     """
-    scores = {name: _scores(values) for name, values in weights.items()}
-    every = np.concatenate([score.ravel() for score in scores.values()])
-    count = min(int(np.ceil(share * every.size)), every.size - len(weights))
-    gone = np.zeros(every.size, np.bool_)
-    gone[np.argsort(every, kind="stable")[:count]] = True
-    masks, at = {}, 0
+    scores = {name: _lamp_scores(values) for name, values in weights.items()}
+    all_scores = np.concatenate([score.ravel() for score in scores.values()])
+    count = min(int(np.ceil(sparsity * all_scores.size)), all_scores.size - len(weights))
+    pruned = np.zeros(all_scores.size, np.bool_)
+    pruned[np.argsort(all_scores, kind="stable")[:count]] = True
+    masks, start = {}, 0
     for name, score in scores.items():
-        masks[name] = ~gone[at : at + score.size].reshape(score.shape)
-        at += score.size
+        masks[name] = ~pruned[start : start + score.size].reshape(score.shape)
+        start += score.size
     return masks
 
 
-def _scores(values: NDArray[np.float32]) -> NDArray[np.float64]:
+def _lamp_scores(values: NDArray[np.float32]) -> NDArray[np.float64]:
     squares = np.square(values.astype(np.float64)).ravel()
     order = np.argsort(squares, kind="stable")
-    left = np.cumsum(squares[order][::-1])[::-1]  # of each and all that are larger
+    remaining = np.cumsum(squares[order][::-1])[::-1]  # of a weight and all larger ones
     scores = np.empty_like(squares)
-    scores[order] = squares[order] / np.maximum(left, np.finfo(np.float64).tiny)
-    scores[order[-1]] = np.inf  # so that some weight is left of each kernel
+    scores[order] = squares[order] / np.maximum(remaining, np.finfo(np.float64).tiny)
+    scores[order[-1]] = np.inf  # so that at least one weight of each kernel is kept
     return scores.reshape(values.shape)
 
 
 class Pruner:
-    """Removes weights of `model` while it is fine-tuned: `before` and `hold` are for `finetune`."""
+    """Prunes `model` during fine-tuning: `before_step` and `apply_masks` are for `finetune`."""
 
-    def __init__(self, model: Any, share: float) -> None:
-        self._kernels, self._share = kernels(model), share
-        self._cuts = tf.Variable(0, trainable=False)
+    def __init__(self, model: KerasModel, sparsity: float) -> None:
+        self._kernels, self._sparsity = kernels(model), sparsity
+        self._steps_done = tf.Variable(0, trainable=False)
         self._masks = {
             name: tf.Variable(tf.ones(kernel.shape, kernel.dtype), trainable=False)
             for name, kernel in self._kernels.items()
@@ -77,35 +77,35 @@ class Pruner:
 
     @property
     def state(self) -> list[Any]:
-        """What a stopped pruning needs to go on, beside the weights."""
-        return [self._cuts, *self._masks.values()]
+        """Variables that resuming needs besides the weights."""
+        return [self._steps_done, *self._masks.values()]
 
-    def before(self, done: float) -> None:
-        """Remove weights where it is time: CUTS times up to RAMP, by a polynomial of degree three."""
-        cuts = min(CUTS, 1 + int(done / RAMP * CUTS))
-        if cuts > int(self._cuts):
-            self._cuts.assign(cuts)
-            self.cut(self._share * (1.0 - (1.0 - cuts / CUTS) ** EXPONENT))
+    def before_step(self, share_done: float) -> None:
+        """Prune further if it is due: in PRUNING_STEPS steps up to PRUNING_SHARE, by a polynomial schedule."""
+        steps = min(PRUNING_STEPS, 1 + int(share_done / PRUNING_SHARE * PRUNING_STEPS))
+        if steps > int(self._steps_done):
+            self._steps_done.assign(steps)
+            self.prune(self._sparsity * (1.0 - (1.0 - steps / PRUNING_STEPS) ** SPARSITY_EXPONENT))
 
-    def cut(self, share: float) -> None:
-        """Leave out `share` of all weights."""
-        masks = smallest({name: kernel.numpy() for name, kernel in self._kernels.items()}, share)
+    def prune(self, sparsity: float) -> None:
+        """Prune `sparsity` of all weights."""
+        masks = lamp_masks({name: kernel.numpy() for name, kernel in self._kernels.items()}, sparsity)
         for name, mask in masks.items():
             self._masks[name].assign(mask.astype(np.float32))
-        self.hold()
+        self.apply_masks()
 
-    def hold(self) -> None:
-        """Set to zero what is left out."""
+    def apply_masks(self) -> None:
+        """Set the pruned weights to zero."""
         for name, kernel in self._kernels.items():
             kernel.assign(kernel * self._masks[name])
 
 
-def hold_zeros(model: Any) -> Callable[[], None]:
-    """Return a function that sets the kernels' weights that are zero now to zero again."""
+def zero_constraint(model: KerasModel) -> Callable[[], None]:
+    """Return a function that sets the weights to zero that are zero at the time of this call."""
     masks = {name: tf.constant(kernel.numpy() != 0, tf.float32) for name, kernel in kernels(model).items()}
 
-    def hold() -> None:
+    def constrain() -> None:
         for name, kernel in kernels(model).items():
             kernel.assign(kernel * masks[name])
 
-    return hold
+    return constrain

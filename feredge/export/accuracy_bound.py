@@ -96,8 +96,8 @@ def _validation_drop(job: ConversionJob, core: Any) -> Callable[[bytes], float |
     """Return a function from a model to its accuracy drop from the float network, in pp; to None without a bound."""
     if job.validation is None:
         return lambda model: None
-    from feredge.train.networks import compiled
+    from feredge.train.networks import make_predict_function
 
     images, labels = job.validation
-    float_accuracy = float((compiled(core)(images[..., 0]).argmax(axis=1) == labels).mean())
+    float_accuracy = float((make_predict_function(core)(images[..., 0]).argmax(axis=1) == labels).mean())
     return lambda model: 100 * (float_accuracy - float((predict(model, images).argmax(axis=1) == labels).mean()))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from feredge import files
-from feredge.compress.rounding import Rounding
+from feredge.compress.rounding import WeightQuantization
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.export.accuracy_bound import ConvertedModel
 from feredge.export.conversion_job import ConversionJob, ConversionResult
@@ -38,10 +38,10 @@ def convert(job: ConversionJob) -> ConversionResult:
         RecipeError: settings that do not fit the network.
         OSError: a full disk.
     """
-    from feredge.train.networks import compiled
+    from feredge.train.networks import make_predict_function
 
     core, converter = _open_converter(RunFolder(job.run), job)
-    reference = compiled(core)(job.verification_images[..., 0])
+    reference = make_predict_function(core)(job.verification_images[..., 0])
     result = ConversionResult()
     for name, card in job.cards.items():
         try:
@@ -125,15 +125,15 @@ def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[Any, Callabl
     name, first = next(iter(job.cards.items()))
     weights = first.source["weights"]
     core = variants.open_core(folder, first.variant, weights=weights)
-    how = rounding.of_variant(parse(first.variant))
+    weight_quantization = rounding.for_variant(parse(first.variant))
     if not name.endswith(".tflite"):
-        return core, _onnx_converter(job, core, how)
+        return core, _onnx_converter(job, core, weight_quantization)
     quantized = variants.open_quantized(folder, first.variant, weights=weights)
-    return core, _tflite_converter(job, core, quantized, how)
+    return core, _tflite_converter(job, core, quantized, weight_quantization)
 
 
 def _tflite_converter(
-    job: ConversionJob, core: Any, quantized: Any | None, rounding: Rounding
+    job: ConversionJob, core: Any, quantized: Any | None, weight_quantization: WeightQuantization
 ) -> Callable[[Card], ConvertedModel]:
     from feredge.export.accuracy_bound import check_trained_int8
     from feredge.export.tflite.converter import to_tflite, trained_to_tflite
@@ -142,13 +142,17 @@ def _tflite_converter(
         if card.precision == "int8" and quantized is not None:
             return check_trained_int8(trained_to_tflite(quantized), job, core)
         if card.precision == "int8":
-            return _quantize(job, core, "tflite", rounding)
-        return ConvertedModel(to_tflite(core, card.precision, calibration=job.calibration_images, rounding=rounding))
+            return _quantize(job, core, "tflite", weight_quantization)
+        return ConvertedModel(
+            to_tflite(core, card.precision, calibration=job.calibration_images, weight_quantization=weight_quantization)
+        )
 
     return convert_to
 
 
-def _onnx_converter(job: ConversionJob, core: Any, rounding: Rounding) -> Callable[[Card], ConvertedModel]:
+def _onnx_converter(
+    job: ConversionJob, core: Any, weight_quantization: WeightQuantization
+) -> Callable[[Card], ConvertedModel]:
     from feredge.export.onnx import converter as to_onnx
 
     models: dict[str, ConvertedModel] = {}  # by precision: .onnx and .ort hold the same graph
@@ -156,20 +160,24 @@ def _onnx_converter(job: ConversionJob, core: Any, rounding: Rounding) -> Callab
     def convert_to(card: Card) -> ConvertedModel:
         if card.precision not in models:
             if card.precision == "int8":
-                models[card.precision] = _quantize(job, core, "onnx", rounding)
+                models[card.precision] = _quantize(job, core, "onnx", weight_quantization)
             else:
                 graph = to_onnx.core_graph(core, opset=job.settings.opset)
-                model = to_onnx.at_precision(graph, card.precision, rounding=rounding)
+                model = to_onnx.at_precision(graph, card.precision, weight_quantization=weight_quantization)
                 models[card.precision] = ConvertedModel(bytes(model.SerializeToString(deterministic=True)))
         return models[card.precision]
 
     return convert_to
 
 
-def _quantize(job: ConversionJob, core: Any, kind: Literal["onnx", "tflite"], rounding: Rounding) -> ConvertedModel:
+def _quantize(
+    job: ConversionJob, core: Any, kind: Literal["onnx", "tflite"], weight_quantization: WeightQuantization
+) -> ConvertedModel:
     from feredge.export.accuracy_bound import quantize_within_bound
     from feredge.export.quantizer import calibrate
 
     return quantize_within_bound(
-        lambda images: calibrate(core, images, kind, settings=job.settings, rounding=rounding), job, core
+        lambda images: calibrate(core, images, kind, settings=job.settings, weight_quantization=weight_quantization),
+        job,
+        core,
     )

@@ -196,10 +196,10 @@ def _prepare_variants(
             continue
         from feredge.compress import variants  # late: imports TensorFlow, which is needed only to fine-tune
 
-        def tell(share: float, note: str, name: str = name) -> None:
+        def report(share: float, note: str, name: str = name) -> None:
             progress(name, round(100 * share), 100, note)
 
-        variants.prepare(run, name, splits.train, weights=weights, tell=tell)
+        variants.prepare(run, name, splits.train, weights=weights, report=report)
 
 
 def _verification_images(splits: Splits, recipe: Recipe) -> Images:

@@ -89,10 +89,10 @@ def layer_error_table(
         RunError: a variant that was not fine-tuned yet, or no validation images.
     """
     from feredge.compress import variants
-    from feredge.keras import silenced
+    from feredge.keras import suppressed_stderr
 
-    what, settings = parse(variant), run.recipe().export
-    if what.quantized and kind == "tflite":
+    spec, settings = parse(variant), run.recipe().export
+    if spec.quantized and kind == "tflite":
         raise RecipeError(f"{variant}: its TFLite file was trained in int8, and has no float layers to compare with")
     if variant != "dense" and not (run.variants / f"{variant}.npz").is_file():
         raise RunError(f"{run.path}: expected the variant {variant}, found none; run `feredge export` first")
@@ -101,6 +101,8 @@ def layer_error_table(
     images = data.stratified_sample(calibration.layer_choice_split(splits, view), RANKING_IMAGES, seed=view.seed).batch
     calibration_images, _ = calibration.calibration_sets(splits, settings.calibration, seed=view.seed)
     core = variants.open_core(run, variant, weights=run.figures()["weights"])
-    with silenced():  # TFLite's converter prints its modes
-        network = calibrate(core, calibration_images, kind, settings=settings, rounding=rounding.of_variant(what))
+    with suppressed_stderr():  # TFLite's converter prints its modes
+        network = calibrate(
+            core, calibration_images, kind, settings=settings, weight_quantization=rounding.for_variant(spec)
+        )
         return layer_error_rows(network, images)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from feredge.compress.rounding import Rounding
+from feredge.compress.rounding import WeightQuantization
 from feredge.inference.contract import Images
 from feredge.inference.runtimes import Probabilities, onnx_session
 from feredge.inference.tflite import TFLiteGraph, litert_interpreter
@@ -31,21 +31,28 @@ class CalibratedModel(Protocol):
 
 
 def calibrate(
-    core: Any, images: Images, kind: Literal["onnx", "tflite"], *, settings: Export, rounding: Rounding
+    core: Any,
+    images: Images,
+    kind: Literal["onnx", "tflite"],
+    *,
+    settings: Export,
+    weight_quantization: WeightQuantization,
 ) -> CalibratedModel:
     """Return a float network calibrated on a representative dataset, `uint8 (N, H, W, C)`."""
-    from feredge.compress.batch_norms import with_constants
+    from feredge.compress.batch_norms import freeze_dead_channels
 
-    core = with_constants(core, images)
+    core = freeze_dead_channels(core, images)
     if kind == "tflite":
         from feredge.export.tflite.int8 import Int8TFLite
 
-        return Int8TFLite(core, images, method=settings.method, rounding=rounding)
+        return Int8TFLite(core, images, method=settings.method, weight_quantization=weight_quantization)
     from feredge.export.onnx.converter import core_graph
     from feredge.export.onnx.int8 import Int8Onnx
 
     graph = core_graph(core, opset=settings.opset)
-    return Int8Onnx(graph, images, method=settings.method, full_range=settings.full_range, rounding=rounding)
+    return Int8Onnx(
+        graph, images, method=settings.method, full_range=settings.full_range, weight_quantization=weight_quantization
+    )
 
 
 def predict(model: bytes, images: Images) -> Probabilities:

@@ -22,7 +22,7 @@ from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
-    from feredge.train.warm_start import Trained
+    from feredge.train.warm_start import TrainedNetwork
 
 SOURCE_FILE = "dense.float32.onnx"
 """The file that weights are read from. Its tensors are named after the layers: see `core_graph`."""
@@ -83,7 +83,7 @@ def import_exported(folder: Path, dataset: Dataset, out: Path, *, recipe: Recipe
     return create_run(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
 
 
-def load_trained(path: Path) -> Trained:
+def load_trained(path: Path) -> TrainedNetwork:
     """Return a trained network, for a warm start or as a teacher.
 
     Args:
@@ -95,25 +95,27 @@ def load_trained(path: Path) -> Trained:
     """
     folder = path if path.exists() else model_zoo.models().get(str(path), path)
     run = None if is_export_folder(folder) else RunFolder.open(folder, trained=True)
-    from feredge.compress.batch_norms import fold_norms  # late: a missing run is reported before TensorFlow is imported
+    from feredge.compress.batch_norms import (
+        fold_batchnorms,  # late: a missing run is reported before TensorFlow is imported
+    )
     from feredge.train.networks import weights_digest
     from feredge.train.record import load_model
-    from feredge.train.warm_start import Trained
+    from feredge.train.warm_start import TrainedNetwork
 
     if run is None:
         classes = _source_entry(folder).card.classes
         core = _read_core(folder, read_recipe(folder), classes=len(classes))
     else:
-        core, classes = fold_norms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
-    return Trained(core, classes, weights_digest(core))
+        core, classes = fold_batchnorms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
+    return TrainedNetwork(core, classes, weights_digest(core))
 
 
 def _read_core(folder: Path, recipe: Recipe, *, classes: int) -> Any:
     """Return the core in SOURCE_FILE, without batch normalizations."""
-    from feredge.compress.batch_norms import fold_norms
+    from feredge.compress.batch_norms import fold_batchnorms
     from feredge.train.networks import build_core
 
-    core = fold_norms(build_core(recipe.network, size=recipe.data.size, classes=classes))
+    core = fold_batchnorms(build_core(recipe.network, size=recipe.data.size, classes=classes))
     tensors = _read_tensors(folder / SOURCE_FILE)
     for layer in core.layers:
         if layer.weights:

@@ -122,9 +122,9 @@ def _check_shapes(network: Any, network_input: NetworkInput, classes: tuple[str,
 def _with_probabilities(core: Any, images: Images) -> Any:
     """Return `core`, with a softmax appended if its outputs are logits."""
     from feredge.keras import keras
-    from feredge.train.networks import compiled
+    from feredge.train.networks import make_predict_function
 
-    rows = compiled(core)(images)
+    rows = make_predict_function(core)(images)
     if len(rows) and rows.min() >= 0 and float(np.abs(rows.sum(axis=1) - 1).max()) < 1e-3:  # float32 sums
         return core
     return keras.Model(core.input, keras.layers.Softmax(name="probabilities")(core.output), name="core")

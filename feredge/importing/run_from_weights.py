@@ -10,8 +10,8 @@ from feredge.data.dataset import Dataset
 from feredge.errors import RunError
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
-from feredge.train.networks import compiled, weights_digest
-from feredge.train.record import record
+from feredge.train.networks import make_predict_function, weights_digest
+from feredge.train.record import save_trained_run
 
 
 def create_run(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **provenance: Any) -> RunFolder:
@@ -36,7 +36,7 @@ def create_run(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **provena
             if run.figures()["weights"] != weights_digest(core):
                 raise RunError(f"{out}: holds another network of the same name; choose another folder")
             return run
-        predict = compiled(core)
+        predict = make_predict_function(core)
         validation, test = predict(splits.validation.images), predict(splits.test.images)
-        record(run, core, splits, validation=validation, test=test, **provenance)
+        save_trained_run(run, core, splits, validation=validation, test=test, **provenance)
     return run

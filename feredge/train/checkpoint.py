@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of an unfinished training in one npz file, replaced atomically after each epoch."""
+"""Checkpoints: the complete state of an unfinished training in one npz file, replaced atomically after each epoch."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from feredge import files
 from feredge.errors import RunError, one_line
 
-SCHEMA = "feredge checkpoint 1"
+CHECKPOINT_SCHEMA = "feredge checkpoint 1"
 
 Variables = dict[str, list[Any]]
 
 
 def save(path: Path, variables: Variables, *, identity: str, precision: str, history: NDArray[np.float64]) -> None:
-    """Write `variables`, by kind, and one row of `history` an epoch; `identity` says what is being trained."""
+    """Write `variables`, by kind, and one row of `history` per epoch; `identity` is a digest of what is trained."""
     arrays = {f"{kind}_{i}": variable.numpy() for kind, group in variables.items() for i, variable in enumerate(group)}
     with files.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, schema=SCHEMA, identity=identity, precision=precision, history=history, **arrays)
+        np.savez(file, schema=CHECKPOINT_SCHEMA, identity=identity, precision=precision, history=history, **arrays)
 
 
 def read(path: Path, *, identity: str) -> dict[str, NDArray[Any]]:
     """Return the arrays that `save` wrote.
 
     Raises:
-        RunError: not a whole checkpoint, or one of another training.
+        RunError: a damaged checkpoint, or one of another training.
     """
     try:
         arrays = files.read_npz(path)
@@ -35,27 +35,29 @@ def read(path: Path, *, identity: str) -> dict[str, NDArray[Any]]:
         raise RunError(
             f"{path}: expected a checkpoint, cannot be read ({one_line(error, 120)}); remove it to start over"
         ) from error
-    if str(arrays.get("schema")) != SCHEMA:
-        raise RunError(f"{path}: expected a {SCHEMA!r} file, found another npz file; remove it to start over")
+    if str(arrays.get("schema")) != CHECKPOINT_SCHEMA:
+        raise RunError(
+            f"{path}: expected a {CHECKPOINT_SCHEMA!r} file, found another npz file; remove it to start over"
+        )
     if str(arrays.get("identity")) != identity:
         raise RunError(f"{path}: belongs to another recipe or other data; remove it to start over")
     return arrays
 
 
 def restore(path: Path, arrays: dict[str, NDArray[Any]], variables: Variables) -> None:
-    """Assign the arrays of a checkpoint to the variables they were taken from.
+    """Assign the arrays of a checkpoint to the variables that it was made from.
 
     Raises:
-        RunError: an array that is missing, or of another shape or dtype. Nothing is assigned then.
+        RunError: an array is missing, or of another shape or dtype. No variable is assigned then.
     """
-    pairs = []
+    assignments = []
     for kind, group in variables.items():
         for i, variable in enumerate(group):
             value = arrays.get(f"{kind}_{i}")
             expected = tuple(variable.shape), variable.dtype.as_numpy_dtype
             if value is None or (value.shape, value.dtype.type) != expected:
-                found = "none" if value is None else f"{value.dtype} {value.shape}"
-                raise RunError(f"{path}: expected {kind}_{i} {np.dtype(expected[1])} {expected[0]}, found {found}")
-            pairs.append((variable, value))
-    for variable, value in pairs:
+                actual = "none" if value is None else f"{value.dtype} {value.shape}"
+                raise RunError(f"{path}: expected {kind}_{i} {np.dtype(expected[1])} {expected[0]}, found {actual}")
+            assignments.append((variable, value))
+    for variable, value in assignments:
         variable.assign(value)

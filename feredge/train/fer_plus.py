@@ -1,8 +1,8 @@
-"""People as teachers: what the votes on a picture say of its label.
+"""FER+ votes as a teacher: the probability of each label given the votes on an image.
 
-FER2013's labels came with the search words that found the pictures; FER+ asked ten people what each face shows.
-Both look at the same face, so what people saw says how likely each label was (generalized distillation, Lopez-Paz et
-al., 2016: the teacher sees more than its pupil ever will). Test pictures' votes are never looked at.
+FER2013's labels are the search words that its images were collected by; for FER+, ten people judged each image. The
+votes are privileged information: available in training, not at inference (generalized distillation, Lopez-Paz et
+al., 2016). Votes on test images are not used.
 """
 
 from __future__ import annotations
@@ -16,34 +16,36 @@ from feredge.data.dataset import Dataset
 from feredge.data.votes import VOTERS
 from feredge.errors import DataError
 
-STEPS = 3000  # at most; some hundred are needed
+MAX_ITERATIONS = 3000  # of the solver; some hundred are needed
 
 
-def log_shares(images: Dataset) -> NDArray[np.float32]:
-    """Return the logarithm of each label's share among pictures with such votes, `float32 (N, classes)`.
+def label_log_probabilities(dataset: Dataset) -> NDArray[np.float32]:
+    """Return the log-probability of each label given an image's votes, `float32 (N, classes)`.
 
-    It is a logistic regression from the votes and their square roots, which tell no vote from one more sharply than
-    nine from ten. Its hundred weights are fitted to the pictures that it then speaks of: so few learn none by heart.
+    A logistic regression on the vote shares and their square roots; the root separates 0 votes from 1 more than 9
+    from 10. It is fitted to the same images that it then predicts: with about a hundred weights it cannot overfit
+    them.
 
     Args:
-        images: labelled pictures with their votes.
+        dataset: labelled images with votes.
 
     Raises:
-        DataError: no votes, or pictures of one class only.
+        DataError: no votes, or a class without images.
     """
     from sklearn.linear_model import LogisticRegression
 
-    if images.votes is None or len(np.unique(images.labels)) < len(images.classes):
-        found = "none" if images.votes is None else f"{len(np.unique(images.labels))} of {len(images.classes)} classes"
-        raise DataError(f"{images.source}: expected votes on pictures of every class, found {found}")
-    shares = images.votes / VOTERS
-    told = np.concatenate([shares, np.sqrt(shares)], axis=1)
-    fitted = LogisticRegression(max_iter=STEPS).fit(told, images.labels)
-    logs: NDArray[np.float32] = fitted.predict_log_proba(told).astype(np.float32)
-    return logs
+    present = len(np.unique(dataset.labels))
+    if dataset.votes is None or present < len(dataset.classes):
+        actual = "none" if dataset.votes is None else f"{present} of {len(dataset.classes)} classes"
+        raise DataError(f"{dataset.source}: expected votes on pictures of every class, found {actual}")
+    shares = dataset.votes / VOTERS
+    features = np.concatenate([shares, np.sqrt(shares)], axis=1)
+    model = LogisticRegression(max_iter=MAX_ITERATIONS).fit(features, dataset.labels)
+    log_probabilities: NDArray[np.float32] = model.predict_log_proba(features).astype(np.float32)
+    return log_probabilities
 
 
-def digest(images: Dataset) -> str:
-    """Return a name for the people who voted: the SHA-256 of what they said."""
-    assert images.votes is not None
-    return f"votes {hashlib.sha256(images.votes.tobytes()).hexdigest()}"
+def votes_digest(dataset: Dataset) -> str:
+    """Return the identity of votes as a teacher: `votes` and the SHA-256 of the votes."""
+    assert dataset.votes is not None
+    return f"votes {hashlib.sha256(dataset.votes.tobytes()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""The history of a training: one row an epoch, in memory, in the checkpoint and as csv."""
+"""The training history: one row per epoch, as an array, in the checkpoint and as csv."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from feredge import files
 
-COLUMNS = (
+HISTORY_COLUMNS = (
     "epoch",
     "rate",
     "train_loss",
@@ -20,29 +20,30 @@ COLUMNS = (
     "seconds",
     "images_per_second",
 )
-"""`rate` is the epoch's last; training figures are of augmented images while weights move, validation figures of
-the averaged weights after the epoch, NaN (an empty field) without validation images. The last two say what this
-machine took for the steps, validation apart: two runs of one recipe differ in nothing else."""
+"""`rate` is the epoch's last learning rate. Training metrics are of augmented images while the weights change;
+validation metrics are of the averaged weights after the epoch, NaN (an empty field) without validation images.
+`seconds` and `images_per_second` are of the steps, validation excluded; only they differ between two runs of one
+recipe."""
 
 History = NDArray[np.float64]
 
 
 def empty() -> History:
     """Return a history without rows, `float64 (0, columns)`."""
-    return np.empty((0, len(COLUMNS)))
+    return np.empty((0, len(HISTORY_COLUMNS)))
 
 
 def column(history: History, name: str) -> NDArray[np.float64]:
     """Return one column by its name."""
-    return history[:, COLUMNS.index(name)]
+    return history[:, HISTORY_COLUMNS.index(name)]
 
 
 def columns(history: History) -> dict[str, NDArray[np.float64]]:
     """Return all columns by their names."""
-    return dict(zip(COLUMNS, history.T, strict=True))
+    return dict(zip(HISTORY_COLUMNS, history.T, strict=True))
 
 
 def write_csv(path: Path, history: History) -> None:
-    """Write the history for people and spreadsheets."""
+    """Write the history as csv, six significant digits."""
     rows = [",".join("" if math.isnan(value) else f"{value:.6g}" for value in row) for row in history]
-    files.write_text(path, "\n".join([",".join(COLUMNS), *rows]) + "\n")
+    files.write_text(path, "\n".join([",".join(HISTORY_COLUMNS), *rows]) + "\n")

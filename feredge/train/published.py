@@ -1,6 +1,6 @@
-"""The layers of the published networks, from their first convolution to what their last dense layer takes.
+"""The hidden layers of the published networks, without their last dense layer.
 
-Where a study names no start for its weights, it is Keras's; `same` padding is named, the rest have none.
+Where a study names no weight initializer, Keras's default is used.
 """
 
 from __future__ import annotations
@@ -9,59 +9,59 @@ from collections.abc import Callable
 from typing import Any
 
 from feredge.errors import RecipeError
-from feredge.keras import keras
+from feredge.keras import Tensor, keras
 
 layers = keras.layers
 
 Layer = tuple[type, dict[str, Any]]
-"""A class of layers, and how one is made."""
+"""A layer class and its arguments."""
 
 
-def hidden_layers(name: str, pixels: Any) -> Any:
-    """Return what the layers of network `name` make of `pixels`, `float32 (N, H, W, C)`: `(N, features)`.
+def hidden_layers(name: str, pixels: Tensor) -> Tensor:
+    """Apply the hidden layers of network `name` to `pixels`, `float32 (N, H, W, C)`. Return `(N, features)`.
 
-    Dropout layers are among them, for fine-tuning; in training each is drawn by the step's number (see fitting.py).
+    Dropout layers are included; their masks are seeded by the training step (see fitting.py).
 
     Raises:
-        RecipeError: pixels too few for its poolings.
+        RecipeError: the images are too small for the network's pooling layers.
     """
     counts: dict[str, int] = {}
     x = pixels
-    for kind, settings in NETWORKS[name]():
-        word = NAMES[kind]
-        counts[word] = counts.get(word, 0) + 1
+    for layer_class, arguments in PUBLISHED_NETWORKS[name]():
+        prefix = LAYER_NAMES[layer_class]
+        counts[prefix] = counts.get(prefix, 0) + 1
         try:
-            x = kind(**settings, name=f"{word}{counts[word]}")(x)
-        except ValueError as error:  # a kernel larger than what is left
+            x = layer_class(**arguments, name=f"{prefix}{counts[prefix]}")(x)
+        except ValueError as error:  # a kernel larger than the feature map
             size = pixels.shape[1]
             raise RecipeError(f"expected images large enough for {name}, found {size}x{size}") from error
     return x
 
 
-def _conv(filters: int, kernel: int = 3, *, padding: str = "valid", start: str = "glorot_uniform") -> Layer:
+def _conv(filters: int, kernel: int = 3, *, padding: str = "valid", initializer: str = "glorot_uniform") -> Layer:
     return layers.Conv2D, {
         "filters": filters,
         "kernel_size": kernel,
         "padding": padding,
-        "kernel_initializer": start,
+        "kernel_initializer": initializer,
     }
 
 
-def _dense(units: int, *, start: str = "glorot_uniform") -> Layer:
-    return layers.Dense, {"units": units, "kernel_initializer": start}
+def _dense(units: int, *, initializer: str = "glorot_uniform") -> Layer:
+    return layers.Dense, {"units": units, "kernel_initializer": initializer}
 
 
-def _dropout(share: float) -> Layer:
-    return layers.Dropout, {"rate": share}
+def _dropout(rate: float) -> Layer:
+    return layers.Dropout, {"rate": rate}
 
 
 RELU: Layer = (layers.ReLU, {})
 ELU: Layer = (layers.ELU, {})
-NORM: Layer = (layers.BatchNormalization, {})
-POOL: Layer = (layers.MaxPooling2D, {})
-FLATTEN: Layer = (layers.Flatten, {})
+BATCH_NORM: Layer = (layers.BatchNormalization, {})
+MAX_POOL: Layer = (layers.MaxPooling2D, {})
+FLATTEN_LAYER: Layer = (layers.Flatten, {})
 
-NAMES = {
+LAYER_NAMES = {
     layers.Conv2D: "conv",
     layers.Dense: "dense",
     layers.Dropout: "dropout",
@@ -74,44 +74,50 @@ NAMES = {
 
 
 def _study_2022_ann() -> list[Layer]:
-    return [FLATTEN, _dense(256), RELU, _dropout(0.2), _dense(256), RELU, _dropout(0.5)]
+    return [FLATTEN_LAYER, _dense(256), RELU, _dropout(0.2), _dense(256), RELU, _dropout(0.5)]
 
 
 def _study_2022_cnn() -> list[Layer]:
     return [
-        *(_conv(32), RELU, POOL),
-        *(_conv(64), RELU, _dropout(0.5), POOL, _dropout(0.5)),
+        *(_conv(32), RELU, MAX_POOL),
+        *(_conv(64), RELU, _dropout(0.5), MAX_POOL, _dropout(0.5)),
         *(_conv(64), RELU, _dropout(0.2)),
-        *(FLATTEN, _dense(64), RELU, _dropout(0.5)),
+        *(FLATTEN_LAYER, _dense(64), RELU, _dropout(0.5)),
     ]
 
 
 def _six_class_cnn() -> list[Layer]:
-    return [_conv(32), RELU, POOL, _conv(64), RELU, POOL, FLATTEN]
+    return [_conv(32), RELU, MAX_POOL, _conv(64), RELU, MAX_POOL, FLATTEN_LAYER]
 
 
 def _three_class_dcnn() -> list[Layer]:
     blocks: list[Layer] = []
-    for filters, kernel, share in ((64, 5, 0.4), (128, 3, 0.4), (256, 3, 0.5)):
-        blocks += [_conv(filters, kernel, padding="same", start="he_normal"), ELU, NORM] * 2 + [POOL, _dropout(share)]
-    return [*blocks, FLATTEN, _dense(128, start="he_normal"), ELU, NORM, _dropout(0.6)]
+    for filters, kernel, rate in ((64, 5, 0.4), (128, 3, 0.4), (256, 3, 0.5)):
+        blocks += [_conv(filters, kernel, padding="same", initializer="he_normal"), ELU, BATCH_NORM] * 2 + [
+            MAX_POOL,
+            _dropout(rate),
+        ]
+    return [*blocks, FLATTEN_LAYER, _dense(128, initializer="he_normal"), ELU, BATCH_NORM, _dropout(0.6)]
 
 
 def _tuned_cnn() -> list[Layer]:
     blocks: list[Layer] = []
     for filters in (32, 128, 128, 32):
-        blocks += [_conv(filters, padding="same", start="he_normal"), RELU, NORM] * 2 + [POOL, _dropout(0.2)]
-    return [*blocks, FLATTEN, _dense(64), RELU, NORM, _dropout(0.5)]
+        blocks += [_conv(filters, padding="same", initializer="he_normal"), RELU, BATCH_NORM] * 2 + [
+            MAX_POOL,
+            _dropout(0.2),
+        ]
+    return [*blocks, FLATTEN_LAYER, _dense(64), RELU, BATCH_NORM, _dropout(0.5)]
 
 
 def _course_cnn() -> list[Layer]:
     blocks: list[Layer] = []
     for filters in (32, 64, 128):
-        blocks += [_conv(filters), RELU, POOL, NORM]
-    return [*blocks, FLATTEN, _dense(256), RELU, _dropout(0.5)]
+        blocks += [_conv(filters), RELU, MAX_POOL, BATCH_NORM]
+    return [*blocks, FLATTEN_LAYER, _dense(256), RELU, _dropout(0.5)]
 
 
-NETWORKS: dict[str, Callable[[], list[Layer]]] = {
+PUBLISHED_NETWORKS: dict[str, Callable[[], list[Layer]]] = {
     "study-2022-ann": _study_2022_ann,
     "study-2022-cnn": _study_2022_cnn,
     "six-class-cnn": _six_class_cnn,

@@ -1,4 +1,4 @@
-"""Repeats: the same training with other seeds, and how far their figures lie apart."""
+"""Repeats: the same training with further seeds, and the spread of the accuracies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
 
-def others(recipe: Recipe) -> dict[int, Recipe]:
-    """Return the recipes of the trainings that follow the first, by their seeds: those after the recipe's own."""
+def repeat_recipes(recipe: Recipe) -> dict[int, Recipe]:
+    """Return the recipes of the trainings after the first, by seed: those that follow the recipe's seed."""
     first = recipe.training.seed
     return {
         seed: dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=seed, repeats=1))
@@ -20,18 +20,18 @@ def others(recipe: Recipe) -> dict[int, Recipe]:
     }
 
 
-def numbered(progress: Progress, number: int, count: int) -> Progress:
-    """Return `progress` for one training of several: its tasks say which."""
+def numbered_progress(progress: Progress, number: int, count: int) -> Progress:
+    """Return `progress` for one training of several, with its number in the names of the tasks."""
     return lambda task, done, total, note="": progress(f"{task} {number}/{count}", done, total, note)
 
 
-def record(run: RunFolder, runs: dict[int, RunFolder]) -> None:
-    """Write `repeats.json` into `run`, the first of `runs`, which are trained and named by their seeds.
+def write_spread(run: RunFolder, runs: dict[int, RunFolder]) -> None:
+    """Write `repeats.json` into `run`, the first of `runs`, which are trained and keyed by seed.
 
-    The file holds each seed's accuracies, their mean and the standard deviation of the sample (n - 1), for validation
-    and test; None for a split without images.
+    The file holds each seed's accuracy, their mean and sample standard deviation (n - 1), for validation and test;
+    None for a split without images.
     """
-    figures = {seed: each.figures() for seed, each in runs.items()}
+    figures = {seed: repeat.figures() for seed, repeat in runs.items()}
     files.write_json(
         run.spread,
         {"seeds": list(figures), **{split: _spread(figures, split) for split in ("validation", "test")}},

@@ -19,21 +19,21 @@ class KerasRunner:
     """A run's `float.keras` in TensorFlow.
 
     Attributes:
-        card: what an exported file would say of itself.
+        card: the metadata that an exported file would hold.
     """
 
     def __init__(self, path: Path, *, threads: int | None = 1) -> None:
-        """Load the model. `threads` can be set once a process, before TensorFlow does anything; None leaves it.
+        """Load the model. `threads` can be set only before TensorFlow's runtime starts; None keeps its default.
 
         Raises:
-            ArtifactError: TensorFlow runs already, with another number of threads.
-            RunError: no such model, or a damaged one.
+            ArtifactError: TensorFlow's runtime has started with another number of threads.
+            RunError: the model is missing or damaged.
         """
         if threads is not None:
-            _limit(threads)
+            _set_threads(threads)
         run = RunFolder(Path(path).parent)
         model = load_model(run)
-        result, data = run.figures(), run.data()
+        figures, data = run.figures(), run.data()
         _, height, width, channels = model.input_shape
         self.card = Card(
             variant="dense",
@@ -41,26 +41,26 @@ class KerasRunner:
             classes=tuple(data["classes"]),
             contract=InputContract(height, width, channels),
             recipe=run.recipe().to_json(),
-            source={"weights": result["weights"], "data": data["digest"]},
-            versions=result.get("versions", {}),  # runs of foreign networks had none
+            source={"weights": figures["weights"], "data": data["digest"]},
+            versions=figures.get("versions", {}),  # absent in older runs of foreign networks
         )
-        shape = tf.TensorSpec((None, height, width, channels), tf.uint8)
-        self._forward = tf.function(lambda batch: model(batch, training=False), input_signature=[shape])
+        signature = [tf.TensorSpec((None, height, width, channels), tf.uint8)]
+        self._forward = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
 
     def predict(self, batch: Images) -> NDArray[np.float32]:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
         return self._forward(batch).numpy()  # type: ignore[no-any-return]
 
 
-def _limit(threads: int) -> None:
+def _set_threads(threads: int) -> None:
     threading = tf.config.threading
     try:
         threading.set_intra_op_parallelism_threads(threads)
         threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
-        found = threading.get_intra_op_parallelism_threads()
-        if found != threads:
+        actual = threading.get_intra_op_parallelism_threads()
+        if actual != threads:
             raise ArtifactError(
-                f"expected to set TensorFlow to {threads} threads, but it runs already with {found or 'all'}; "
+                f"expected to set TensorFlow to {threads} threads, but it runs already with {actual or 'all'}; "
                 "open the runner in a process of its own"
             ) from error

@@ -1,4 +1,4 @@
-"""The score of a network on a split."""
+"""Accuracy and cross-entropy of a network on a split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feredge.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Score:
-    """How many of a split's images were named right; the loss is the mean cross-entropy, in nats."""
+    """Number of images, correct predictions, and mean cross-entropy in nats."""
 
     images: int
     correct: int
@@ -22,20 +22,20 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of the images, NaN without any."""
+        """Correct share of the images; NaN without images."""
         return self.correct / self.images if self.images else math.nan
 
     def to_json(self) -> dict[str, Any] | None:
-        """Return counts and shares, None for a split without images."""
+        """Return the fields and the accuracy; None for a split without images."""
         if not self.images:
             return None
         return {"images": self.images, "correct": self.correct, "accuracy": self.accuracy, "loss": self.loss}
 
 
 def score(probabilities: NDArray[np.float32], split: Dataset) -> Score:
-    """Compare `float32 (N, classes)` with the labels of the N images of `split`."""
+    """Score `float32 (N, classes)` predictions of the N images of `split` against its labels."""
     if not len(split):
         return Score(0, 0, math.nan)
-    named = probabilities[np.arange(len(split)), split.labels].astype(np.float64)
+    label_probabilities = probabilities[np.arange(len(split)), split.labels].astype(np.float64)
     correct = int((probabilities.argmax(axis=1) == split.labels).sum())
-    return Score(len(split), correct, float(-np.log(np.maximum(named, 1e-7)).mean()))
+    return Score(len(split), correct, float(-np.log(np.maximum(label_probabilities, 1e-7)).mean()))

@@ -1,8 +1,8 @@
-"""Teaching: what trained networks say of the training images, for another network to learn from.
+"""Soft labels: logits of trained networks on the training images, for offline distillation.
 
-A soft label belongs to the picture as it stands in the data; training shows changed copies of it and keeps the label.
-Networks and their mirror images are averaged, which teaches better than one of them; what people's votes say (see
-voting.py) counts as one more.
+A soft label is of the original image; training uses it for all augmented copies. The logits of several networks,
+each on images and mirror images, are averaged, which is a better teacher than one of them; a model of people's votes
+(see fer_plus.py) counts as one more network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from feredge.recipes.schema import DataView
 from feredge.run import RunFolder
 from feredge.train import fer_plus
 
-SCHEMA = "feredge soft labels 1"
+SOFT_LABELS_SCHEMA = "feredge soft labels 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class SoftLabels:
     """A teacher's outputs.
 
     Attributes:
-        logits: `float32 (N, classes)`: outputs before the softmax, or logarithms of probabilities.
-        rows: `int64 (N,)`, the data set's rows that they belong to, in rising order.
+        logits: `float32 (N, classes)`: outputs before the softmax, or log-probabilities.
+        rows: `int64 (N,)`, row numbers of the images in the data set, in rising order.
         classes: class names, in the order of the columns.
         data: digest of the data set.
         teachers: digests of the teachers' weights, or of people's votes.
@@ -47,42 +47,46 @@ class SoftLabels:
     teachers: tuple[str, ...]
     sha256: str = ""
 
-    def of(self, train: Dataset) -> NDArray[np.float32]:
+    def select(self, train: Dataset) -> NDArray[np.float32]:
         """Return the logits of the images of `train`, in their order.
 
         Raises:
-            DataError: they belong to other data, classes or images.
+            DataError: the soft labels are of other data, classes or images.
         """
         if (self.data, self.classes) != (train.digest, train.classes):
-            found = "others" if self.data != train.digest else ", ".join(self.classes)
-            raise DataError(f"expected soft labels of {train.source} for {', '.join(train.classes)}, found {found}")
-        places = np.searchsorted(self.rows, train.rows)
-        missing = self.rows[np.minimum(places, len(self.rows) - 1)] != train.rows
+            actual = "others" if self.data != train.digest else ", ".join(self.classes)
+            raise DataError(f"expected soft labels of {train.source} for {', '.join(train.classes)}, found {actual}")
+        indices = np.searchsorted(self.rows, train.rows)
+        missing = self.rows[np.minimum(indices, len(self.rows) - 1)] != train.rows
         if missing.any():
             raise DataError(f"expected soft labels of {len(train)} images, {int(missing.sum())} of them have none")
-        return self.logits[places]
+        return self.logits[indices]
 
     def write(self, path: Path) -> None:
-        """Write an npz file that `read` reads, whole or not at all."""
-        about = {"schema": SCHEMA, "classes": list(self.classes), "data": self.data, "teachers": list(self.teachers)}
+        """Write an npz file for `read`, atomically."""
+        metadata = {
+            "schema": SOFT_LABELS_SCHEMA,
+            "classes": list(self.classes),
+            "data": self.data,
+            "teachers": list(self.teachers),
+        }
         with files.replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, about=json.dumps(about), logits=self.logits, rows=self.rows)
+            np.savez_compressed(file, about=json.dumps(metadata), logits=self.logits, rows=self.rows)
 
 
 def read(path: Path) -> SoftLabels:
-    """Read what `SoftLabels.write` wrote.
+    """Read a file that `SoftLabels.write` wrote.
 
     Raises:
-        DataError: not such a file, damaged, or with numbers that are not finite.
+        DataError: another kind of file, damage, or logits that are not finite.
     """
     try:
         archive = files.read_npz(path)
-        about, logits, rows = json.loads(str(archive["about"])), archive["logits"], archive["rows"]
-        if about["schema"] != SCHEMA:
-            raise ValueError(f"schema {about['schema']!r}")
-        labels = SoftLabels(
-            logits, rows, tuple(about["classes"]), about["data"], tuple(about["teachers"]), files.sha256(path)
-        )
+        metadata, logits, rows = json.loads(str(archive["about"])), archive["logits"], archive["rows"]
+        if metadata["schema"] != SOFT_LABELS_SCHEMA:
+            raise ValueError(f"schema {metadata['schema']!r}")
+        classes, teachers = tuple(metadata["classes"]), tuple(metadata["teachers"])
+        labels = SoftLabels(logits, rows, classes, metadata["data"], teachers, files.sha256(path))
     except Exception as error:  # zipfile, json and numpy raise a dozen kinds for a dozen kinds of damage
         raise DataError(f"{path}: expected a file of soft labels, cannot be read ({one_line(error)})") from error
     if rows.dtype != np.int64 or rows.ndim != 1 or not len(rows) or (np.diff(rows) <= 0).any():
@@ -93,32 +97,26 @@ def read(path: Path) -> SoftLabels:
     return labels
 
 
-def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = quiet) -> SoftLabels:
-    """Return the mean logits of trained runs, and of their mirror images, for all images that training may use.
+def make_soft_labels(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = quiet) -> SoftLabels:
+    """Return the mean logits of trained runs, on images and mirror images, for all images that training may use.
 
-    Those are the images of the first run's training and validation splits, duplicates too, so that a recipe that
-    sets others aside finds its own. Test images are not among them. Where the data set has votes, they count as one
-    more run; without any run, they alone teach.
+    Those are the first run's training and validation splits, duplicates included, so that they serve recipes with
+    other validation splits. Test images are not included. Where the data set has votes, these count as one more run;
+    without any run, they alone are the teacher.
 
     Raises:
-        RunError: not trained, or not here; other data, other classes or images of another size than the first run's.
+        RunError: a run is missing, not trained, or of other data, classes or image size than the first.
         DataError: neither runs nor votes.
     """
     from feredge.keras import keras
-    from feredge.train.networks import compiled
+    from feredge.train.networks import LOGITS_LAYER, make_predict_function
     from feredge.train.record import load_model
 
-    asked = runs[0].recipe().data if runs else DataView()
-    size = asked.size
-    for run in runs:
-        if run.recipe().network.name == "foreign":
-            raise RunError(f"{run.path}: expected a network trained here, whose logits are known, found a foreign one")
-        if run.recipe().data.size != size:
-            found = f"{run.recipe().data.size} pixels"
-            raise RunError(f"{run.path}: expected images of {size} pixels like {runs[0].path}'s, found {found}")
-    view = dataclasses.replace(asked, holdout=0.0, drop_duplicates=False)
+    view = runs[0].recipe().data if runs else DataView()
+    _check_runs(runs, view.size)
+    view = dataclasses.replace(view, holdout=0.0, drop_duplicates=False)
     splits = data.split(dataset, view)
-    images = _in_order(splits.train, splits.validation if not view.validation_is_test else None)
+    images = _join(splits.train, splits.validation if not view.validation_is_test else None)
     total = np.zeros((len(images), len(images.classes)))
     teachers = []
     for number, run in enumerate(runs):
@@ -127,27 +125,39 @@ def teach(runs: Sequence[RunFolder], dataset: Dataset, *, progress: Progress = q
         if tuple(run.data()["classes"]) != images.classes:
             raise RunError(f"{run.path}: expected the classes of {runs[0].path}, found {run.data()['classes']}")
         core = model.get_layer("core")
-        logits = compiled(keras.Model(core.input, core.get_layer("logits").output))
-        for sides in (images.images, images.images[:, :, ::-1]):
-            total += logits(sides)
+        predict_logits = make_predict_function(keras.Model(core.input, core.get_layer(LOGITS_LAYER).output))
+        for orientation in (images.images, images.images[:, :, ::-1]):
+            total += predict_logits(orientation)
         teachers.append(run.figures()["weights"])
-        progress("teach", number + 1, len(runs))
+        progress("soft labels", number + 1, len(runs))
     if images.votes is not None or not runs:
-        total += 2 * fer_plus.log_shares(images)
-        teachers.append(fer_plus.digest(images))
+        total += 2 * fer_plus.label_log_probabilities(images)
+        teachers.append(fer_plus.votes_digest(images))
     mean = (total / (2 * len(teachers))).astype(np.float32)
     return SoftLabels(mean, images.rows, images.classes, dataset.digest, tuple(teachers))
 
 
-def _in_order(*parts: Dataset | None) -> Dataset:
-    """Return the images of several splits of one data set, by their rows."""
-    given = [part for part in parts if part is not None]
+def _check_runs(runs: Sequence[RunFolder], size: int) -> None:
+    """Raise an error unless all runs were trained here, on images of `size` pixels."""
+    for run in runs:
+        recipe = run.recipe()
+        if recipe.network.name == "foreign":
+            raise RunError(f"{run.path}: expected a network trained here, whose logits are known, found a foreign one")
+        if recipe.data.size != size:
+            raise RunError(
+                f"{run.path}: expected images of {size} pixels like {runs[0].path}'s, found {recipe.data.size} pixels"
+            )
+
+
+def _join(*splits: Dataset | None) -> Dataset:
+    """Return the images of several splits of one data set, sorted by row."""
+    parts = [split for split in splits if split is not None]
     joined = dataclasses.replace(
-        given[0],
-        images=np.concatenate([part.images for part in given]),
-        labels=np.concatenate([part.labels for part in given]),
-        usage=np.concatenate([part.usage for part in given]),
-        rows=np.concatenate([part.rows for part in given]),
-        votes=None if given[0].votes is None else np.concatenate([part.votes for part in given]),
+        parts[0],
+        images=np.concatenate([part.images for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        usage=np.concatenate([part.usage for part in parts]),
+        rows=np.concatenate([part.rows for part in parts]),
+        votes=None if parts[0].votes is None else np.concatenate([part.votes for part in parts]),
     )
     return joined.take(np.argsort(joined.rows, kind="stable"))

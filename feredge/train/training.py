@@ -1,4 +1,4 @@
-"""Training: a recipe and a data set in, a run folder with the float model out."""
+"""Training: from a recipe and a data set to a run folder with the float model."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from feredge.progress import Progress, quiet
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 from feredge.train import checkpoint, history, repeats, schedule, warm_start
-from feredge.train import soft_labels as teaching
 from feredge.train.batches import Batches
 from feredge.train.fitting import Fitter, one_hot, resolve_precision
-from feredge.train.networks import build_core, compiled
-from feredge.train.record import record
+from feredge.train.networks import build_core, make_predict_function
+from feredge.train.record import save_trained_run
 from feredge.train.score import Score, score
 from feredge.train.soft_labels import SoftLabels
-from feredge.train.warm_start import Trained
+from feredge.train.soft_labels import read as read_soft_labels
+from feredge.train.warm_start import TrainedNetwork
 
-NOTE_EVERY = 0.2  # seconds between two words about progress
+PROGRESS_INTERVAL_SECONDS = 0.2
 
 
 def train(
@@ -42,83 +42,94 @@ def train(
     out: Path,
     *,
     soft_labels: Path | None = None,
-    start: Trained | None = None,
-    teachers: Sequence[Trained] = (),
+    start: TrainedNetwork | None = None,
+    teachers: Sequence[TrainedNetwork] = (),
     progress: Progress = quiet,
 ) -> RunFolder:
-    """Fit the recipe's network to the data set's training split, in the run folder `out`.
+    """Train the recipe's network on the data set's training split, in the run folder `out`.
 
-    A finished run is left as it is; an interrupted one goes on after its last whole epoch and ends with the
-    same weights as an uninterrupted one on the same machine. The averaged weights of the last epoch are kept, or
-    of the best, if the recipe's schedule says so. Where the recipe asks for repeats, they follow: see repeats.py.
-    With `soft_labels`, a file of teaching.py, the network learns from them too, as `recipe.distillation` says.
-    With `start` its first weights are those of a trained network of the same layers, which may be wider and
-    have other numbers of blocks. With `teachers` it learns from what these say of every changed image, too (Beyer et
-    al., "Knowledge distillation: A good teacher is patient and consistent", 2022).
+    A finished run is left unchanged. An interrupted one is resumed after its last complete epoch, and its weights
+    are bit-equal to those of an uninterrupted one on the same machine. The averaged weights of the last epoch are
+    kept, or of the best epoch if the recipe's schedule says so. The recipe's repeats follow: see repeats.py.
+
+    Args:
+        recipe: data view, network, training, schedule and augmentation.
+        dataset: images of the recipe's size.
+        out: a new folder, or one of an earlier call with the same arguments.
+        soft_labels: a file of soft_labels.py; its logits are further targets, weighted by `recipe.distillation`.
+        start: a network whose weights initialize the recipe's; it may be wider, and have other numbers of blocks.
+        teachers: networks for online distillation on the augmented images (Beyer et al., "Knowledge distillation: A
+            good teacher is patient and consistent", 2022).
+        progress: called during training.
 
     Raises:
-        RunError: `out` belongs to something else, another process is at work there, it holds a damaged checkpoint,
+        RunError: `out` belongs to something else, another process is training there, its checkpoint is damaged,
             `start` or a teacher does not fit, or the loss is no longer finite.
-        DataError: nothing to learn from or to choose by, images of another size than the recipe's, or soft labels
-            of others.
+        DataError: training or validation images are missing, images have another size than the recipe's, or soft
+            labels are of other data.
     """
     if dataset.images.shape[1:] != (recipe.data.size, recipe.data.size):
         found = "x".join(map(str, dataset.images.shape[1:]))
         raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {found}")
     run = RunFolder(Path(out))
-    given = _Given(None if soft_labels is None else teaching.read(soft_labels), start, tuple(teachers))
+    sources = _TransferSources(None if soft_labels is None else read_soft_labels(soft_labels), start, tuple(teachers))
     if run.training.is_file():
         RunFolder.claim(run.path, recipe, dataset)
     else:
-        _train_once(recipe, dataset, run, given, progress)
-    given.check(run)
+        _train_once(recipe, dataset, run, sources, progress)
+    sources.check(run)
     if recipe.training.repeats > 1:
         runs = {recipe.training.seed: run}
-        for number, (seed, alone) in enumerate(repeats.others(recipe).items(), start=2):
-            folder, told = run.repeats / f"seed-{seed}", repeats.numbered(progress, number, recipe.training.repeats)
+        for number, (seed, repeat_recipe) in enumerate(repeats.repeat_recipes(recipe).items(), start=2):
             runs[seed] = train(
-                alone, dataset, folder, soft_labels=soft_labels, start=start, teachers=teachers, progress=told
+                repeat_recipe,
+                dataset,
+                run.repeats / f"seed-{seed}",
+                soft_labels=soft_labels,
+                start=start,
+                teachers=teachers,
+                progress=repeats.numbered_progress(progress, number, recipe.training.repeats),
             )
-        repeats.record(run, runs)
+        repeats.write_spread(run, runs)
     return run
 
 
 @dataclass(frozen=True, eq=False)
-class _Given:
-    """What a training is given beside recipe and data."""
+class _TransferSources:
+    """What a training learns from besides recipe and data: teachers, soft labels and initial weights."""
 
     soft_labels: SoftLabels | None
-    start: Trained | None
-    teachers: tuple[Trained, ...]
+    start: TrainedNetwork | None
+    teachers: tuple[TrainedNetwork, ...]
 
     @property
-    def learns(self) -> bool:
-        """Say whether anyone teaches, so that the recipe's [distillation] counts."""
+    def distills(self) -> bool:
+        """Whether there is a teacher or a file of soft labels, so that the recipe's [distillation] applies."""
         return self.soft_labels is not None or bool(self.teachers)
 
-    def record(self) -> dict[str, Any]:
-        """Return what training.json says of it."""
-        found: dict[str, Any] = {}
+    def to_json(self) -> dict[str, Any]:
+        """Return the digests for training.json."""
+        digests: dict[str, Any] = {}
         if self.soft_labels is not None:
-            found["soft_labels"] = {"sha256": self.soft_labels.sha256, "teachers": list(self.soft_labels.teachers)}
+            digests["soft_labels"] = {"sha256": self.soft_labels.sha256, "teachers": list(self.soft_labels.teachers)}
         if self.teachers:
-            found["teachers"] = [teacher.digest for teacher in self.teachers]
+            digests["teachers"] = [teacher.digest for teacher in self.teachers]
         if self.start is not None:
-            found["started_from"] = self.start.digest
-        return found
+            digests["started_from"] = self.start.digest
+        return digests
 
     def check(self, run: RunFolder) -> None:
-        """Refuse a finished run that was trained on other soft labels, by other teachers or from other weights."""
-        figures, own = run.figures(), self.record()
-        for key, what in (("soft_labels", "soft labels"), ("teachers", "teachers"), ("started_from", "first weights")):
-            if figures.get(key) != own.get(key):
-                expected, found = (_short(told.get(key)) for told in (figures, own))
-                raise RunError(f"{run.path}: was trained with {what} {expected}, found {found}; choose another folder")
+        """Raise an error for a finished run with other soft labels, teachers or initial weights."""
+        figures, digests = run.figures(), self.to_json()
+        for key, name in (("soft_labels", "soft labels"), ("teachers", "teachers"), ("started_from", "first weights")):
+            if figures.get(key) != digests.get(key):
+                expected, actual = (_short_digests(source.get(key)) for source in (figures, digests))
+                raise RunError(f"{run.path}: was trained with {name} {expected}, found {actual}; choose another folder")
 
 
-def _short(given: Any) -> str:
-    """Return digests of what a training is given in few letters."""
-    digests = given["sha256"] if isinstance(given, dict) else given or "none"
+def _short_digests(entry: Any) -> str:
+    """Return the first 12 digits of each digest in an entry of `_TransferSources.to_json`."""
+    digests = entry["sha256"] if isinstance(entry, dict) else entry or "none"
     return ", ".join(digest[:12] for digest in ([digests] if isinstance(digests, str) else digests))
 
 
@@ -126,7 +137,7 @@ def _train_once(
     recipe: Recipe,
     dataset: Dataset,
     run: RunFolder,
-    given: _Given,
+    sources: _TransferSources,
     progress: Progress,
 ) -> None:
     from feredge import data
@@ -139,99 +150,95 @@ def _train_once(
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
     if recipe.schedule.validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
-    taught = None if given.soft_labels is None else given.soft_labels.of(splits.train)
+    soft_labels = None if sources.soft_labels is None else sources.soft_labels.select(splits.train)
     size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.repeat
-    core = build_core(recipe.network, size=size, classes=classes, channels=channels)  # or it says why not
-    if given.start is not None:
-        warm_start.check(core, given.start)
-    shown = None if recipe.augmentation.sizes else recipe.augmentation.crop or size
-    for teacher in given.teachers:
-        warm_start.check_teacher(teacher, splits.train.classes, size, shown)
+    core = build_core(recipe.network, size=size, classes=classes, channels=channels)  # raises if it cannot be built
+    if sources.start is not None:
+        warm_start.check_start(core, sources.start)
+    training_size = None if recipe.augmentation.sizes else recipe.augmentation.crop or size
+    for teacher in sources.teachers:
+        warm_start.check_teacher(teacher, splits.train.classes, size, training_size)
     RunFolder.claim(run.path, recipe, dataset)
     with run.alone():
-        if run.training.is_file():  # another process was faster
+        if run.training.is_file():  # another process finished it
             return
         _record_splits(run, splits)
-        fit = _Fit(run, recipe, dataset.digest, splits, given, taught)
-        fit.epochs(progress)
-        fit.finish(progress)
+        loop = _TrainingLoop(run, recipe, dataset.digest, splits, sources, soft_labels)
+        loop.run_epochs(progress)
+        loop.finish(progress)
 
 
 def _record_splits(run: RunFolder, splits: Splits) -> None:
-    """Add to data.json what the split left: images by split and class, and the duplicates that were dropped."""
+    """Add to data.json the images by split and class, and the number of duplicates that were dropped."""
     files.write_json(run.data_file, {**run.data(), "splits": splits.counts(), "dropped": splits.dropped})
 
 
-class _Fit:
-    """One call of `train`: goes on from the checkpoint it finds, to the files that a finished run holds."""
+class _TrainingLoop:
+    """The epochs of one run: starts at its checkpoint, if there is one, and writes the files of a finished run."""
 
     def __init__(
         self,
         run: RunFolder,
         recipe: Recipe,
-        data: str,
+        data_digest: str,
         splits: Splits,
-        given: _Given,
-        taught: NDArray[np.float32] | None,
+        sources: _TransferSources,
+        soft_labels: NDArray[np.float32] | None,
     ) -> None:
-        self.run, self.recipe, self.splits, self.given = run, recipe, splits, given
+        self.run, self.recipe, self.splits, self.sources = run, recipe, splits, sources
         training, split = recipe.training, splits.train
-        identity = recipe.digest("data", "network", "training", "augmentation", "schedule") + data
-        identity += recipe.digest("distillation") if given.learns else ""
-        identity += given.soft_labels.sha256 if given.soft_labels else ""
-        identity += "".join(teacher.digest for teacher in given.teachers)
-        identity += given.start.digest if given.start else ""
-        self.identity = hashlib.sha256(identity.encode()).hexdigest()
+        self.identity = _identity(recipe, data_digest, sources)
         saved = checkpoint.read(run.checkpoint, identity=self.identity) if run.checkpoint.exists() else None
-        # A run keeps the precision it began with, also when another machine would choose another.
+        # A resumed run keeps its precision, also on a machine where `auto` is another.
         self.precision = resolve_precision(training.precision if saved is None else str(saved["precision"]))
         targets = one_hot(split.labels, len(split.classes))
-        if taught is not None:
-            targets = np.stack([targets, taught], axis=1)
-        how, epochs = recipe.augmentation, training.epochs
-        self.batches = Batches(split.images, targets, training.batch, how, training.seed, epochs)
+        if soft_labels is not None:
+            targets = np.stack([targets, soft_labels], axis=1)
+        self.batches = Batches(
+            split.images, targets, training.batch, recipe.augmentation, training.seed, training.epochs
+        )
         self.fitter = Fitter(
             recipe.network,
             training,
             self.precision,
-            batch=self.batches.shape,
+            batch_shape=self.batches.shape,
             size=recipe.data.size,
             classes=len(split.classes),
             distillation=recipe.distillation,
-            soft_labels=taught is not None,
-            teachers=given.teachers,
-            standard=_standard(split) if recipe.network.standardise else (0.0, 1.0),
+            soft_labels=soft_labels is not None,
+            teachers=sources.teachers,
+            pixel_statistics=_pixel_statistics(split) if recipe.network.standardise else (0.0, 1.0),
             keep_best=recipe.schedule.keep == "best",
         )
-        self.predict = compiled(self.fitter.kept)
+        self.predict = make_predict_function(self.fitter.inference_core)
         self.history = history.empty()
         if saved is not None:
             checkpoint.restore(run.checkpoint, saved, self.fitter.variables)
             self.history = saved["history"]
-        elif given.start is not None:
-            start = warm_start.narrowed(given.start, self.fitter.averaged, split, training.seed)
-            some = stratified_sample(split, warm_start.IMAGES, training.seed)
-            warm_start.begin(self.fitter.averaged, start, split.classes, some.images)
+        elif sources.start is not None:
+            start = warm_start.match_widths(sources.start, self.fitter.averaged, split, training.seed)
+            sample = stratified_sample(split, warm_start.STATISTICS_IMAGES, training.seed)
+            warm_start.initialize(self.fitter.averaged, start, split.classes, sample.images)
             self.fitter.core.set_weights(self.fitter.averaged.get_weights())
 
-    def epochs(self, progress: Progress) -> None:
-        """Run the epochs that are left, with a checkpoint after each."""
-        told = _Told(progress, done=len(self.history), epochs=self.recipe.training.epochs)
+    def run_epochs(self, progress: Progress) -> None:
+        """Run the remaining epochs, with a checkpoint after each."""
+        reporter = _ProgressReporter(progress, done=len(self.history), epochs=self.recipe.training.epochs)
         for epoch in range(len(self.history), self.recipe.training.epochs):
-            if self._verdict.stop:
+            if self._state.stop:
                 break
-            self.fitter.expect(self.batches.shape_in(epoch))
-            started = time.perf_counter()
-            rate, loss, accuracy = self._steps(epoch, told)
-            seconds = time.perf_counter() - started
-            self.fitter.refresh()
-            checked = score(self.predict(self.splits.validation.images), self.splits.validation)
-            self._check_finite(epoch, rate, checked)
-            speed = len(self.batches) * self.batches.shape[0] / seconds
-            row = (epoch + 1, rate, loss, accuracy, checked.loss, checked.accuracy, seconds, speed)
+            self.fitter.set_batch_shape(self.batches.shape_in(epoch))
+            start = time.perf_counter()
+            rate, loss, accuracy = self._run_steps(epoch, reporter)
+            seconds = time.perf_counter() - start
+            self.fitter.update_inference_core()
+            validation = score(self.predict(self.splits.validation.images), self.splits.validation)
+            self._check_finite(epoch, rate, validation)
+            images_per_second = len(self.batches) * self.batches.shape[0] / seconds
+            row = (epoch + 1, rate, loss, accuracy, validation.loss, validation.accuracy, seconds, images_per_second)
             self.history = np.vstack([self.history, row])
-            if self.recipe.schedule.keep == "best" and self._verdict.best == epoch + 1:
-                self.fitter.remember()
+            if self.recipe.schedule.keep == "best" and self._state.best_epoch == epoch + 1:
+                self.fitter.save_best()
             checkpoint.save(
                 self.run.checkpoint,
                 self.fitter.variables,
@@ -242,66 +249,71 @@ class _Fit:
             history.write_csv(self.run.history, self.history)
 
     @property
-    def _verdict(self) -> schedule.Verdict:
-        return schedule.judge(self.history, self.recipe.schedule)
+    def _state(self) -> schedule.ScheduleState:
+        return schedule.schedule_state(self.history, self.recipe.schedule)
 
-    def _steps(self, epoch: int, told: _Told) -> tuple[float, float, float]:
-        """Run one epoch's steps. Return the last rate, the mean loss and the share of hits."""
-        training, count, lowered = self.recipe.training, len(self.batches), self._verdict.lowered
+    def _run_steps(self, epoch: int, reporter: _ProgressReporter) -> tuple[float, float, float]:
+        """Run one epoch's steps. Return the last learning rate, the mean loss and the accuracy."""
+        recipe, count, reductions = self.recipe, len(self.batches), self._state.reductions
         losses, hits, rate = 0.0, 0, 0.0
-        told.start()
+        reporter.start_epoch()
         for number, (images, targets) in enumerate(self.batches.epoch(epoch)):
-            step = epoch * count + number
-            rate = schedule.rate(step, count=count, training=training, schedule=self.recipe.schedule, lowered=lowered)
+            rate = schedule.learning_rate(
+                epoch * count + number,
+                steps_per_epoch=count,
+                training=recipe.training,
+                schedule=recipe.schedule,
+                reductions=reductions,
+            )
             loss, correct = self.fitter.step(images, targets, np.float32(rate))
             if not math.isfinite(loss):
                 raise self._diverged(epoch, rate)
             losses, hits = losses + float(loss), hits + int(correct)
-            told.tell(epoch, (number + 1) / count, images=(number + 1) * len(images))
+            reporter.report(epoch, (number + 1) / count, images=(number + 1) * len(images))
         return rate, losses / count, hits / (count * self.batches.shape[0])
 
-    def _check_finite(self, epoch: int, rate: float, checked: Score) -> None:
-        """Keep weights that the last step of an epoch ruined out of the checkpoint."""
-        weights = all(np.isfinite(weight).all() for weight in self.fitter.core.get_weights())
-        if not weights or (checked.images and not math.isfinite(checked.loss)):
+    def _check_finite(self, epoch: int, rate: float, validation: Score) -> None:
+        """Raise an error, before the checkpoint is written, if the epoch's last step made the weights not finite."""
+        finite = all(np.isfinite(weight).all() for weight in self.fitter.core.get_weights())
+        if not finite or (validation.images and not math.isfinite(validation.loss)):
             raise self._diverged(epoch, rate)
 
     def _diverged(self, epoch: int, rate: float) -> RunError:
-        kept = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was kept"
+        checkpoint_note = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was kept"
         return RunError(
             f"{self.run.path}: expected a finite loss, found none in epoch {epoch + 1} at rate {rate:.3g}; "
-            f"{kept}; lower training.rate"
+            f"{checkpoint_note}; lower training.rate"
         )
 
     def finish(self, progress: Progress) -> None:
-        """Write the float model, the pictures and, last, training.json."""
+        """Write the float model, the plots and, last, training.json."""
         progress("train", self.recipe.training.epochs, self.recipe.training.epochs, "evaluating")
-        best = self._verdict.best if self.recipe.schedule.keep == "best" else 0
-        if best:
-            self.fitter.recall()
-        self.fitter.refresh()
+        best_epoch = self._state.best_epoch if self.recipe.schedule.keep == "best" else 0
+        if best_epoch:
+            self.fitter.restore_best()
+        self.fitter.update_inference_core()
         test = self.predict(self.splits.test.images)
         history.write_csv(self.run.history, self.history)
         predictions = Predictions(test, self.splits.test.labels, self.splits.test.rows, self.splits.test.classes)
         predictions.write(self.run.predictions)
-        curves(self.run.curves, history.columns(self.history), kept=best)
+        curves(self.run.curves, history.columns(self.history), kept=best_epoch)
         confusion(self.run.confusion, predictions)
         seconds = float(history.column(self.history, "seconds").sum())
         images = len(self.batches) * self.batches.shape[0] * len(self.history)
-        record(
+        save_trained_run(
             self.run,
-            self.fitter.kept,
+            self.fitter.inference_core,
             self.splits,
             validation=self.predict(self.splits.validation.images),
             test=test,
             trained_parameters=self.fitter.core.count_params(),
             epochs=len(self.history),
-            kept_epoch=best or len(self.history),
-            chosen_on=_chosen_on(self.recipe),
+            kept_epoch=best_epoch or len(self.history),
+            chosen_on=_selection_split(self.recipe),
             precision=self.precision,
             dropped=self.splits.dropped,
             train={"images": len(self.splits.train)},
-            **self.given.record(),
+            **self.sources.to_json(),
             seconds=round(seconds, 1),
             images_per_second=round(images / seconds, 1),
         )
@@ -309,40 +321,53 @@ class _Fit:
         files.sweep(self.run.checkpoint)
 
 
-class _Told:
-    """What progress has been told, and when; it is told again after NOTE_EVERY seconds, and at each epoch's end."""
+class _ProgressReporter:
+    """Reports progress at most every PROGRESS_INTERVAL_SECONDS, and at the end of each epoch."""
 
     def __init__(self, progress: Progress, *, done: int, epochs: int) -> None:
-        self._progress, self._before, self._epochs = progress, done, epochs
-        self._began = self._started = self._last = time.perf_counter()
+        self._progress, self._first_epoch, self._epochs = progress, done, epochs
+        self._start = self._epoch_start = self._last_report = time.perf_counter()
 
-    def start(self) -> None:
-        """Begin an epoch."""
-        self._started = time.perf_counter()
+    def start_epoch(self) -> None:
+        """Start the clock of an epoch."""
+        self._epoch_start = time.perf_counter()
 
-    def tell(self, epoch: int, share: float, *, images: int) -> None:
-        """Say that `share` of `epoch`, and `images` of its images, are done."""
+    def report(self, epoch: int, share: float, *, images: int) -> None:
+        """Report that `share` of `epoch`, and `images` of its images, are done."""
         now = time.perf_counter()
-        if share < 1.0 and now - self._last < NOTE_EVERY:
+        if share < 1.0 and now - self._last_report < PROGRESS_INTERVAL_SECONDS:
             return
-        self._last = now
+        self._last_report = now
         done = epoch + share
-        left = (now - self._began) / (done - self._before) * (self._epochs - done)
-        speed = images / (now - self._started)
-        note = f"epoch {epoch + 1}/{self._epochs}, {speed:,.0f} images/s, {_clock(left)} left"
+        remaining_seconds = (now - self._start) / (done - self._first_epoch) * (self._epochs - done)
+        images_per_second = images / (now - self._epoch_start)
+        note = (
+            f"epoch {epoch + 1}/{self._epochs}, {images_per_second:,.0f} images/s, "
+            f"{_format_duration(remaining_seconds)} left"
+        )
         self._progress("train", done, self._epochs, note)
 
 
-def _standard(split: Dataset) -> tuple[float, float]:
-    """Return mean and standard deviation of all pixels of a split, as shares of the full range."""
+def _identity(recipe: Recipe, data_digest: str, sources: _TransferSources) -> str:
+    """Return a digest of all that the weights depend on."""
+    text = recipe.digest("data", "network", "training", "augmentation", "schedule") + data_digest
+    text += recipe.digest("distillation") if sources.distills else ""
+    text += sources.soft_labels.sha256 if sources.soft_labels else ""
+    text += "".join(teacher.digest for teacher in sources.teachers)
+    text += sources.start.digest if sources.start else ""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pixel_statistics(split: Dataset) -> tuple[float, float]:
+    """Return mean and standard deviation of all pixels of a split, scaled to [0, 1]."""
     counts = np.bincount(split.images.ravel(), minlength=256)
     values = np.arange(256) / 255
     mean = float(counts @ values / counts.sum())
     return mean, float(np.sqrt(counts @ np.square(values - mean) / counts.sum())) or 1.0
 
 
-def _chosen_on(recipe: Recipe) -> str | None:
-    """Return the split whose figures had a say in the weights: `test` makes its own figure flatter."""
+def _selection_split(recipe: Recipe) -> str | None:
+    """Return the split whose metrics selected the weights; the test accuracy is biased if that is `test`."""
     if not recipe.schedule.chooses:
         return None
     if not recipe.schedule.validates:
@@ -350,6 +375,6 @@ def _chosen_on(recipe: Recipe) -> str | None:
     return "test" if recipe.data.validation_is_test else "validation"
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

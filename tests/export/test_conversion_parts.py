@@ -39,7 +39,7 @@ def test_int8_kernels_are_the_nearest(kernel: NDArray[np.float32]) -> None:
 @given(arrays.arrays(np.float32, (9, 4), elements=WEIGHTS))
 def test_rounding_keeps_sums(kernel: NDArray[np.float32]) -> None:
     """Guards the answer to even brightness, the zeros of pruned networks, and the scale that the converters find."""
-    kept = rounding.keep_sums(kernel)
+    kept = rounding.round_preserving_sums(kernel)
     largest = np.abs(kernel).max(axis=0)
     step = np.where(largest == 0, 1, largest / 127)
     # a thousandth more than the bound: both are rounded to float32
@@ -122,7 +122,7 @@ def _seen() -> list[dict[str, NDArray[np.float32]]]:
 
 def test_calibration_methods_treat_an_outlier_each_in_its_way() -> None:
     """Guards that the methods differ, and as they should: one value of 160,000 is 40, all others within 5."""
-    high = {method: ranges.find(_seen, method)["x"][1] for method in (*SIMPLE, "percentile", "entropy")}
+    high = {method: ranges.calibrate_ranges(_seen, method)["x"][1] for method in (*SIMPLE, "percentile", "entropy")}
     assert high["min-max"] == 40.0
     assert high["moving-average"] < 10  # 0.9^36 of the outlier's step is left
     assert 3 < high["percentile"] < 5 and 3 < high["entropy"] < 10
@@ -132,14 +132,14 @@ def test_calibration_methods_treat_an_outlier_each_in_its_way() -> None:
 def test_ranges_hold_zero(method: str) -> None:
     """Guards padding, which is exactly zero: a range without it would shift every border pixel."""
     batches = [{"x": np.linspace(2, 3, 512, dtype=np.float32), "flat": np.zeros(9, np.float32)}]
-    found = ranges.find(lambda: batches, method)
+    found = ranges.calibrate_ranges(lambda: batches, method)
     assert found["x"][0] == 0 and 2.5 < found["x"][1] <= 3.001 and found["flat"] == (0, 0)
 
 
 @given(st.floats(0, 1e30), st.floats(0, 1e30))
 def test_ranges_end_on_coarse_numbers(below: float, above: float) -> None:
     """Guards files from the last bits of what they were calibrated on, and its extremes from being cut off."""
-    found = ranges.find(lambda: [{"x": np.array([-below, above])}], "min-max")["x"]
+    found = ranges.calibrate_ranges(lambda: [{"x": np.array([-below, above])}], "min-max")["x"]
     for end, seen in zip(found, (-below, above), strict=True):
         assert abs(seen) <= abs(end) <= abs(seen) * (1 + 1 / 128) and end * seen >= 0
         assert np.frexp(end)[0] * 256 % 1 == 0
@@ -149,4 +149,4 @@ def test_ranges_end_on_coarse_numbers(below: float, above: float) -> None:
 def test_values_that_are_not_finite_are_refused(value: float) -> None:
     """Guards a network that overflows: no range covers that."""
     with pytest.raises(VerificationError, match=f"x: expected finite values to calibrate on, found .*{value}"):
-        ranges.find(lambda: [{"x": np.array([0.5, value], np.float32)}], "min-max")
+        ranges.calibrate_ranges(lambda: [{"x": np.array([0.5, value], np.float32)}], "min-max")

@@ -35,7 +35,7 @@ from feredge.inspection import flatbuffer, weights
 from feredge.recipes.schema import Export
 from feredge.run import RunFolder
 from feredge.train import networks as float_networks
-from feredge.train.networks import compiled
+from feredge.train.networks import make_predict_function
 
 IMAGES = stripes(70, seed=5).batch
 CALIBRATION = stripes().batch[:96].copy()
@@ -220,7 +220,7 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(accuracy_bound, "predict", predict)
     monkeypatch.setattr(layer_error, "predict", predict)
-    monkeypatch.setattr(float_networks, "compiled", lambda core: lambda images: rows[: len(images)])
+    monkeypatch.setattr(float_networks, "make_predict_function", lambda core: lambda images: rows[: len(images)])
 
 
 def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:
@@ -246,7 +246,7 @@ def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -
 @pytest.mark.parametrize("method", ["moving-average", "percentile", "entropy"])
 def test_each_method_makes_files_that_agree(core: Any, graph: Any, networks: Networks, method: str) -> None:
     """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
-    exact = compiled(core)(IMAGES[..., 0])
+    exact = make_predict_function(core)(IMAGES[..., 0])
     others = {
         "onnx": Int8Onnx(graph, CALIBRATION, method=method),
         "tflite": Int8TFLite(core, CALIBRATION, method=method),
@@ -288,7 +288,7 @@ def _of_stem(kernels: dict[str, Any]) -> Any:
 def test_layers_in_float_keep_their_own_weights(networks: Networks, core: Any, tmp_path: Path) -> None:
     """Guards keep_float against weights in float32 that are those of int8 all the same."""
     exact = core.get_layer("stem_conv").kernel.numpy().reshape(-1, core.get_layer("stem_conv").filters).T
-    scale = variants.fold_norms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
+    scale = variants.fold_batchnorms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
     for kind, network in networks.items():
         kept = _of_stem(_kernels(tmp_path / f"kept.{kind}", network.quantize(["stem_conv"])))
         # Normalization is folded into the kernel, by the converters in another order than here.

@@ -20,7 +20,7 @@ from feredge.importing.layers import as_core
 from feredge.importing.network import NetworkInput, import_network
 from feredge.inference.contract import CLASSES
 from feredge.keras import keras
-from feredge.train.networks import compiled
+from feredge.train.networks import make_predict_function
 from feredge.train.runner import KerasRunner
 
 layers = keras.layers
@@ -47,7 +47,7 @@ def test_a_core_is_the_same_function(padding: str, channels: int) -> None:
     images = stripes(20).images
     pixels = np.repeat(images[..., None].astype(np.float32) / 127.5 - 1, channels, axis=3)
     # the scaling is folded into float32 weights
-    np.testing.assert_allclose(compiled(core)(images), network.predict(pixels, verbose=0), atol=2e-5)
+    np.testing.assert_allclose(make_predict_function(core)(images), network.predict(pixels, verbose=0), atol=2e-5)
     assert not any(isinstance(layer, layers.SeparableConv2D) for layer in core.layers)
     assert len(core.layers) == len(network.layers) + 1 + (padding == "same")  # one more for the scale at the border
 

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
 from feredge.compress import batch_norms, clustering, pruning, ranges, variants
+from feredge.compress.rounding import SUM_PRESERVING
 from feredge.errors import RecipeError
 from feredge.export import quantizer
 from feredge.export.tflite.converter import to_tflite
@@ -37,7 +38,7 @@ KERNELS = st.dictionaries(
 @settings(max_examples=60, deadline=None)
 def test_the_share_is_removed_and_no_kernel_is_emptied(weights: pruning.Kernels, share: float) -> None:
     """Guards the name's promise, and against pruned layers that pass nothing on: also where all weights are equal."""
-    masks = pruning.smallest(weights, share)
+    masks = pruning.lamp_masks(weights, share)
     size = sum(values.size for values in weights.values())
     kept = sum(int(mask.sum()) for mask in masks.values())
     assert kept == max(size - np.ceil(share * size), len(weights))
@@ -51,20 +52,20 @@ def test_layers_with_weights_to_spare_give_more() -> None:
     """Guards the score: a layer of like weights, each of which matters, keeps more than one with a few large ones."""
     rng = np.random.default_rng(0)
     weights = {"like": rng.uniform(0.9, 1.1, (200, 10)), "few": rng.standard_cauchy((200, 10))}
-    masks = pruning.smallest({name: values.astype(np.float32) for name, values in weights.items()}, 0.5)
+    masks = pruning.lamp_masks({name: values.astype(np.float32) for name, values in weights.items()}, 0.5)
     assert masks["like"].mean() > 0.6 > 0.4 > masks["few"].mean()
 
 
 def test_weights_go_step_by_step_and_stay_away() -> None:
-    """Guards the schedule's ends and `hold`: nothing is left to cut after the ramp, and what is gone stays zero."""
+    """Guards the schedule's ends and the masks: nothing is left to cut after the ramp, and what is gone stays zero."""
     core = build_core(RECIPE.network, size=16, classes=7)
     pruner = pruning.Pruner(core, 0.7)
     sizes = []
     for done in np.arange(0, 1, 0.1):
-        pruner.before(done)
+        pruner.before_step(done)
         for kernel in pruning.kernels(core).values():
             kernel.assign_add(np.full(kernel.shape, 1e-3, np.float32))  # as a step would
-        pruner.hold()
+        pruner.apply_masks()
         values = np.concatenate([kernel.numpy().ravel() for kernel in pruning.kernels(core).values()])
         sizes.append((values == 0).mean())
     assert 0 < sizes[0] < 0.1 and sizes == sorted(sizes)
@@ -75,7 +76,7 @@ def test_weights_go_step_by_step_and_stay_away() -> None:
 @settings(max_examples=60, deadline=None)
 def test_clusters_are_ranges_of_values(values: np.ndarray, count: int) -> None:
     """Guards k-means: at most so many clusters, none empty, equal values together, no two ranges that overlap."""
-    places = clustering.nearest_centres(values, count)
+    places = clustering.kmeans_assignments(values, count)
     assert len(np.unique(places)) == places.max() + 1 <= count
     order = np.argsort(values, kind="stable")
     assert (np.diff(places[order]) >= 0).all()
@@ -110,7 +111,7 @@ def test_folded_networks_answer_the_same(network: Network) -> None:
     """Guards the folded kernels and biases; a normalization that follows a pooling stays."""
     size = 48 if network.name != "residual" else 16
     core = _changed(build_core(network, size=size, classes=7), 0.5, 1.5)
-    folded, images = batch_norms.fold_norms(core), stripes(8, size=size).batch / np.float32(255)
+    folded, images = batch_norms.fold_batchnorms(core), stripes(8, size=size).batch / np.float32(255)
     # Products are taken in another order, and eight layers multiply what that changes.
     np.testing.assert_allclose(folded(images).numpy(), core(images).numpy(), atol=1e-4)
     left = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
@@ -158,7 +159,7 @@ def test_what_goes_into_a_product_keeps_its_own_range() -> None:
     graph = parsed.subgraphs[0]
     taken = graph.tensors[graph.operators[at].inputs[0]].quantization
     assert taken.zeroPoint.tolist() == [-128]  # after a ReLU
-    high = ranges.find(lambda: [{"features": features}], "min-max")["features"][1]
+    high = ranges.calibrate_ranges(lambda: [{"features": features}], "min-max")["features"][1]
     np.testing.assert_allclose(taken.scale, high / 255, rtol=1e-3)  # sums are taken in another order
 
 
@@ -179,28 +180,28 @@ def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
     """Guards networks whose normalizations follow activations: on pictures, after a pooling, and on features."""
     network = Network(name="tuned-cnn")
     core = _changed(build_core(network, size=16, classes=7), 0.9, 1.1)
-    changed, images = batch_norms.without_loose_norms(core), stripes(8).batch / np.float32(255)
+    changed, images = batch_norms.convert_unfused_batchnorms(core), stripes(8).batch / np.float32(255)
     np.testing.assert_allclose(changed(images).numpy(), core(images).numpy(), atol=1e-4)  # as above
     kinds = [type(layer).__name__ for layer in changed.layers]
     assert "BatchNormalization" not in kinds and kinds.count("DepthwiseConv2D") == 8
     residual = build_core(RECIPE.network, size=16, classes=7)
-    assert batch_norms.without_loose_norms(residual) is residual
+    assert batch_norms.convert_unfused_batchnorms(residual) is residual
 
 
 @pytest.mark.parametrize("name", ["tuned-cnn", "course-cnn"])
 def test_gains_move_in_front_of_the_relu(name: str) -> None:
     """Guards the exactness of moved gains, negative ones and none at all too, through poolings and to dense layers."""
     core = _changed(build_core(Network(name=name), size=48, classes=7), 0.5, 1.5)
-    loose = batch_norms._loose_norms(core)
+    loose = batch_norms.unfused_batchnorms(core)
     for norm in loose:
         gamma, *rest = norm.get_weights()
         gamma[::3] *= -1
         gamma[1] = 0
         norm.set_weights([gamma, *rest])
-    moved, images = batch_norms.with_gains_first(core), stripes(8, size=48).batch / np.float32(255)
+    moved, images = batch_norms.equalize_scales(core), stripes(8, size=48).batch / np.float32(255)
     np.testing.assert_allclose(moved(images).numpy(), core(images).numpy(), atol=1e-4)  # as above
     for norm in loose:
-        gain, _ = batch_norms._line(moved.get_layer(norm.name))
+        gain, _ = batch_norms.scale_and_shift(moved.get_layer(norm.name))
         np.testing.assert_allclose(gain, np.sign(norm.gamma.numpy()), atol=1e-6)
 
 
@@ -208,13 +209,13 @@ def test_gains_stay_where_they_cannot_move() -> None:
     """Guards against scales moved through what does not pass them on, or to channels that others take too."""
     for network in (RECIPE.network, Network(name="three-class-dcnn")):  # none is loose; those behind an ELU
         core = build_core(network, size=16, classes=7)
-        assert batch_norms.with_gains_first(core) is core
+        assert batch_norms.equalize_scales(core) is core
     pixels = keras.Input((8, 8, 1))
     shared = keras.layers.ReLU()(keras.layers.Conv2D(4, 3)(pixels))
     capped = keras.layers.ReLU(max_value=6)(keras.layers.Conv2D(4, 3)(pixels))
     both = [keras.layers.BatchNormalization()(x) for x in (shared, capped)]
     core = keras.Model(pixels, keras.layers.Add()([*both, shared]))
-    assert batch_norms.with_gains_first(core) is core
+    assert batch_norms.equalize_scales(core) is core
 
 
 def test_a_rare_channel_costs_the_others_nothing_in_int8() -> None:
@@ -234,13 +235,14 @@ def test_a_rare_channel_costs_the_others_nothing_in_int8() -> None:
         elif len(weights) > 1 and layer is not core.layers[-2]:
             weights[0][..., 0] *= 0.02  # it says little, and its gain is 32
         layer.set_weights(weights)
-    moved, images = batch_norms.with_gains_first(core), stripes().batch[:96].copy()
+    moved, images = batch_norms.equalize_scales(core), stripes().batch[:96].copy()
     images[0, 0, 0], images[0, 0, 1] = 0, 255
     exact = core(images / np.float32(255)).numpy()
     kinds: dict[Literal["tflite", "onnx"], float] = {"tflite": 0.5, "onnx": 1.1}  # there, normalizations were in float
     for kind, share in kinds.items():
         found = [
-            quantizer.calibrate(each, images, kind, settings=Export(), rounding="kept-sums") for each in (core, moved)
+            quantizer.calibrate(each, images, kind, settings=Export(), weight_quantization=SUM_PRESERVING)
+            for each in (core, moved)
         ]
         before, after = (float(np.abs(quantizer.predict(each.quantize(), images) - exact).mean()) for each in found)
         assert after < share * before, kind
@@ -264,16 +266,18 @@ def test_channels_that_int8_cannot_tell_from_constants_become_constants() -> Non
     core.get_layer("norm").set_weights([np.full(8, 0.2), np.zeros(8), np.zeros(8), spread])
     images = stripes().batch[:96].copy()
     images[0, 0, 0], images[0, 0, 1] = 0, 255
-    changed = batch_norms.with_constants(core, images)
+    changed = batch_norms.freeze_dead_channels(core, images)
     assert (changed.get_layer("norm").get_weights()[0] == 0).tolist() == [place == 3 for place in range(8)]
     exact = core(images / np.float32(255)).numpy()
     np.testing.assert_allclose(changed(images / np.float32(255)).numpy(), exact, atol=1e-5)  # sums in another order
-    model = quantizer.calibrate(core, images, "tflite", settings=Export(), rounding="kept-sums").quantize()
+    model = quantizer.calibrate(
+        core, images, "tflite", settings=Export(), weight_quantization=SUM_PRESERVING
+    ).quantize()
     plain = Int8TFLite(core, images).quantize()
     errors = [float(np.abs(quantizer.predict(each, images) - exact).mean()) for each in (model, plain)]
     assert errors[0] < 0.5 * errors[1]
     unchanged = build_core(Network(name="tuned-cnn"), size=16, classes=7)
-    assert batch_norms.with_constants(unchanged, images) is unchanged  # behind a ReLU, gains move instead
+    assert batch_norms.freeze_dead_channels(unchanged, images) is unchanged  # behind a ReLU, gains move instead
 
 
 def test_a_quantized_network_has_the_same_names_each_time() -> None:

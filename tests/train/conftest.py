@@ -1,4 +1,4 @@
-"""One finished training, shared by the tests that look at what it left."""
+"""A finished run, shared by tests of its files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from feredge.run import RunFolder
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Give a finished run of RECIPE on `stripes()`; tests that change files in it copy it first."""
+    """Return a finished run of RECIPE on `stripes()`; tests that change its files copy it first."""
     from feredge.train import train
 
     folder: Path = tmp_path_factory.mktemp("train") / "run"

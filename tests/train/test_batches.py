@@ -1,4 +1,4 @@
-"""Training input: which images stand in a batch, and that timing has no say in it."""
+"""Training batches: their images, independent of timing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import pytest
 from feredge.recipes.schema import Augmentation
 from feredge.train.batches import Batches
 
-PLAIN = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
+NO_AUGMENTATION = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
 
 
-def _batches(count: int = 70, size: int = 16, augmentation: Augmentation = PLAIN, seed: int = 3) -> Batches:
+def _batches(
+    count: int = 70, batch_size: int = 16, augmentation: Augmentation = NO_AUGMENTATION, seed: int = 3
+) -> Batches:
     images = np.repeat(np.arange(count, dtype=np.uint8), 64).reshape(count, 8, 8)
-    return Batches(images, np.eye(count, dtype=np.float32), size, augmentation, seed)
+    return Batches(images, np.eye(count, dtype=np.float32), batch_size, augmentation, seed)
 
 
 def test_an_epoch_is_a_permutation_without_the_last_partial_batch() -> None:
@@ -25,8 +27,8 @@ def test_an_epoch_is_a_permutation_without_the_last_partial_batch() -> None:
     epoch = list(batches.epoch(0))
     assert len(epoch) == len(batches) == 4
     assert {images.shape for images, _ in epoch} == {batches.shape} == {(16, 8, 8, 1)}
-    seen = np.concatenate([images[:, 0, 0, 0] for images, _ in epoch])
-    assert len(set(seen.tolist())) == 64
+    indices = np.concatenate([images[:, 0, 0, 0] for images, _ in epoch])
+    assert len(set(indices.tolist())) == 64
 
 
 def test_targets_stay_with_their_images() -> None:
@@ -50,35 +52,35 @@ def test_content_depends_on_seed_epoch_and_number_only() -> None:
 
 
 def test_fewer_images_than_a_batch_are_one_batch() -> None:
-    """Guards tiny data sets, which would otherwise train no step at all."""
+    """Guards tiny data sets, which would otherwise have no step."""
     batches = _batches(count=5)
     assert [images.shape for images, _ in batches.epoch(0)] == [(5, 8, 8, 1)]
 
 
-def test_sizes_divide_the_epochs_among_them() -> None:
-    """Guards progressive sizes: the smallest first, equal parts, and what is no part goes to the last."""
+def test_sizes_divide_the_epochs() -> None:
+    """Guards progressive resizing: the smallest first, equal parts, and the remainder with the last."""
     growing = Augmentation(sizes=(8, 10, 12), crop=14)
     images = np.zeros((5, 16, 16), np.uint8)
     batches = Batches(images, np.eye(5, dtype=np.float32), 2, growing, seed=1, epochs=7)
-    assert [batches.side(epoch) for epoch in range(7)] == [8, 8, 8, 10, 10, 12, 12]
+    assert [batches.image_size(epoch) for epoch in range(7)] == [8, 8, 8, 10, 10, 12, 12]
     assert [next(batches.epoch(epoch))[0].shape for epoch in (2, 3, 6)] == [(2, s, s, 1) for s in (8, 10, 12)]
-    assert batches.shape == (2, None, None, 1) and _batches().side(0) == 0
+    assert batches.shape == (2, None, None, 1) and _batches().image_size(0) == 0
 
 
-def test_the_last_epochs_show_whole_images() -> None:
-    """Guards the images that tests show: no squares, nothing shrunk, and the sizes divide the other epochs."""
+def test_the_last_epochs_show_full_images() -> None:
+    """Guards the images of inference: not cropped, not resized, and the sizes divide the other epochs."""
     ending = Augmentation(sizes=(8, 12), crop=14, whole=2)
     images = np.zeros((5, 16, 16), np.uint8)
     batches = Batches(images, np.eye(5, dtype=np.float32), 2, ending, seed=1, epochs=6)
     assert [next(batches.epoch(epoch))[0].shape[1] for epoch in range(6)] == [8, 8, 12, 12, 16, 16]
-    squares = dataclasses.replace(batches, augmentation=Augmentation(crop=14, whole=2))
-    shapes = [squares.shape_in(epoch) for epoch in range(6)]
+    cropped = dataclasses.replace(batches, augmentation=Augmentation(crop=14, whole=2))
+    shapes = [cropped.shape_in(epoch) for epoch in range(6)]
     assert shapes == [(2, 14, 14, 1)] * 4 + [(2, 16, 16, 1)] * 2
-    assert shapes == [next(squares.epoch(epoch))[0].shape for epoch in range(6)]
+    assert shapes == [next(cropped.epoch(epoch))[0].shape for epoch in range(6)]
 
 
 def test_an_error_in_the_thread_reaches_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards against a training that waits for ever on a thread that died."""
+    """Guards against a training that waits forever for a thread that has ended."""
 
     def fail(*_: object) -> None:
         raise ValueError("broken")

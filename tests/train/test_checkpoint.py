@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved comes back, and nothing else is taken for a checkpoint."""
+"""Checkpoints: round trip, damage, and files of another kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feredge.errors import RunError
 from feredge.keras import tf
 from feredge.train import checkpoint, history
 
-HISTORY = np.vstack([history.empty(), np.arange(8.0)])
+ONE_EPOCH = np.vstack([history.empty(), np.arange(8.0)])
 
 
 def _variables(fill: float = 0.0) -> checkpoint.Variables:
@@ -23,30 +23,30 @@ def _variables(fill: float = 0.0) -> checkpoint.Variables:
 
 
 def _save(path: Path, fill: float = 7.0) -> None:
-    checkpoint.save(path, _variables(fill), identity="me", precision="float32", history=HISTORY)
+    checkpoint.save(path, _variables(fill), identity="me", precision="float32", history=ONE_EPOCH)
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    """Guards that every variable and the history come back bit for bit."""
+    """Guards that all variables and the history are restored bit for bit."""
     _save(tmp_path / "c.npz")
     variables = _variables()
     arrays = checkpoint.read(tmp_path / "c.npz", identity="me")
     checkpoint.restore(tmp_path / "c.npz", arrays, variables)
     for kind, group in _variables(7.0).items():
-        for expected, found in zip(group, variables[kind], strict=True):
-            np.testing.assert_array_equal(expected.numpy(), found.numpy())
-    np.testing.assert_array_equal(arrays["history"], HISTORY)
+        for expected, actual in zip(group, variables[kind], strict=True):
+            np.testing.assert_array_equal(expected.numpy(), actual.numpy())
+    np.testing.assert_array_equal(arrays["history"], ONE_EPOCH)
 
 
 def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
-    """Guards against going on from the weights of another recipe or data set."""
+    """Guards against resuming from the weights of another recipe or data set."""
     _save(tmp_path / "c.npz")
     with pytest.raises(RunError, match="another recipe"):
         checkpoint.read(tmp_path / "c.npz", identity="you")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    """Guards the one-line error for foreign files, and that a pickle in an npz is never run."""
+    """Guards the one-line error for other files, and that a pickle in an npz is not loaded."""
     path = tmp_path / "c.npz"
     np.savez(path, weights=np.zeros(3))
     with pytest.raises(RunError, match="another npz"):
@@ -75,16 +75,16 @@ def test_damage_is_an_error_or_harmless(tmp_path: Path, data: st.DataObject) -> 
     flip = data.draw(st.integers(0, 255))
     path.write_bytes(whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :] if flip else whole[:at])
     try:
-        found = checkpoint.read(path, identity="me")
-        checkpoint.restore(path, found, _variables())
+        arrays = checkpoint.read(path, identity="me")
+        checkpoint.restore(path, arrays, _variables())
     except RunError as error:
         assert "\n" not in str(error)
         return
-    assert all(np.array_equal(found[name], expected[name]) for name in ("weight_0", "weight_1", "iteration_0"))
+    assert all(np.array_equal(arrays[name], expected[name]) for name in ("weight_0", "weight_1", "iteration_0"))
 
 
 def test_a_wrong_shape_assigns_nothing(tmp_path: Path) -> None:
-    """Guards against a network half restored when a later array does not fit."""
+    """Guards against a partly restored network when a later array does not fit."""
     _save(tmp_path / "c.npz")
     arrays = checkpoint.read(tmp_path / "c.npz", identity="me")
     arrays["weight_1"] = np.zeros(3, np.float32)

@@ -1,4 +1,4 @@
-"""Networks: sizes that recipes promise, and the contract in front."""
+"""Networks: parameter counts, multiply-adds, and the input contract."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from feredge.train.networks import build_core, multiply_adds, with_contract
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("nano", 100_000), ("demo", 100_000), ("small", 1_000_000), ("base", 4_000_000)]
+    ("name", "max_parameters"), [("nano", 100_000), ("demo", 100_000), ("small", 1_000_000), ("base", 4_000_000)]
 )
-def test_edge_recipes_keep_their_budget(name: str, most: int) -> None:
+def test_edge_recipes_keep_their_budget(name: str, max_parameters: int) -> None:
     """Guards the budgets of the edge models; the file's first comment must name the true count."""
     core = build_core(recipes.load(name).network, size=48, classes=7)
-    assert core.count_params() <= most
+    assert core.count_params() <= max_parameters
     if name != "demo":
         assert (
             f"{core.count_params():,} parameters"
@@ -37,11 +37,11 @@ def test_multiply_adds_by_hand() -> None:
     assert multiply_adds(keras.Model(pixels, keras.layers.Conv2DTranspose(3, 2, strides=2)(pixels))) == 16 * (2 * 3 * 4)
 
 
-def test_weights_of_places_are_an_average_at_first() -> None:
-    """Guards the pooling with weights: untrained it answers as the average does, of whole images and of their parts."""
+def test_weighted_pooling_is_initialized_as_average() -> None:
+    """Guards the initial weights of weighted pooling: the outputs are those of average pooling."""
     average = Network(stem=4, channels=(4, 8), blocks=(1, 1))
     weighted = dataclasses.replace(average, pool="weighted")
-    for size in (12, 11):  # at both the last stage has 3 x 3 places
+    for size in (12, 11):  # at both the last stage has 3 x 3 pixels
         core, plain = (build_core(network, size=size, classes=3) for network in (weighted, average))
         assert core.get_layer("places").kernel_size == (weighted.side(size),) * 2 == (3, 3)
         assert multiply_adds(core) == multiply_adds(plain) + 9 * 8
@@ -54,7 +54,7 @@ def test_weights_of_places_are_an_average_at_first() -> None:
 
 
 def test_contract_scales_inside() -> None:
-    """Guards idea one: the whole takes uint8 and gives what the core gives for pixel / 255."""
+    """Guards the contract: the model takes uint8 and gives the outputs of the core for pixels / 255."""
     core = build_core(Network(stem=4, channels=(4,), blocks=(1,)), size=12, classes=3)
     model = with_contract(core)
     images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 1), np.uint8)

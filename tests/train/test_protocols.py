@@ -1,4 +1,4 @@
-"""Training by a published protocol: chosen classes, best weights, early end, repeats, all of it after a stop too."""
+"""Training by a published protocol: grouped classes, best weights, early stopping, repeats, and resuming."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from feredge.errors import DataError, RecipeError
 from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Schedule, Training
 from feredge.run import RunFolder
 from feredge.train import load_model, train
-from feredge.train.history import COLUMNS
+from feredge.train.history import HISTORY_COLUMNS
 
-SIZE = 26
-RECIPE = Recipe(
+IMAGE_SIZE = 26
+PROTOCOL_RECIPE = Recipe(
     name="protocol",
     data=DataView(
-        size=SIZE,
+        size=IMAGE_SIZE,
         classes=("happy", "rest = sad + angry", "neutral"),
         split="random",
         of="all",
@@ -38,59 +38,59 @@ RECIPE = Recipe(
 )
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     pass
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Give a finished run of RECIPE with its repeat."""
-    return train(RECIPE, stripes(size=SIZE), tmp_path_factory.mktemp("protocol") / "run")
+    """Give a finished run of PROTOCOL_RECIPE with its repeat."""
+    return train(PROTOCOL_RECIPE, stripes(size=IMAGE_SIZE), tmp_path_factory.mktemp("protocol") / "run")
 
 
-def test_a_stopped_protocol_ends_like_an_uninterrupted_one(whole: RunFolder, tmp_path: Path) -> None:
-    """Guards resuming where more is at stake than weights: dropout, Nadam, plateau, best weights, end, repeats."""
+def test_a_resumed_protocol_equals_an_uninterrupted_one(whole: RunFolder, tmp_path: Path) -> None:
+    """Guards resuming with dropout, Nadam, rate reductions, best weights, early stopping and repeats."""
     run = RunFolder(tmp_path / "run")
     for stop_at in (1.5, 2.5, 4.5, 5.0):
 
         def stopping(task: str, done: float, total: float, note: str = "", stop_at: float = stop_at) -> None:
             if done > stop_at:
-                raise _Stopped
+                raise _StoppedError
 
-        with pytest.raises(_Stopped):
-            train(RECIPE, stripes(size=SIZE), run.path, progress=stopping)
-    train(RECIPE, stripes(size=SIZE), run.path)
+        with pytest.raises(_StoppedError):
+            train(PROTOCOL_RECIPE, stripes(size=IMAGE_SIZE), run.path, progress=stopping)
+    train(PROTOCOL_RECIPE, stripes(size=IMAGE_SIZE), run.path)
     for name in (".", "repeats/seed-2"):
-        expected, found = RunFolder(whole.path / name), RunFolder(run.path / name)
-        assert epochs_of(found) == epochs_of(expected)
-        assert found.figures()["weights"] == expected.figures()["weights"]
+        expected, resumed = RunFolder(whole.path / name), RunFolder(run.path / name)
+        assert epochs_of(resumed) == epochs_of(expected)
+        assert resumed.figures()["weights"] == expected.figures()["weights"]
     assert run.spread.read_text() == whole.spread.read_text()
 
 
-def test_the_schedule_had_its_say(whole: RunFolder) -> None:
-    """Guards the test above against protocols that nothing happens in, and the kept epoch against the history."""
+def test_the_schedule_takes_effect(whole: RunFolder) -> None:
+    """Guards the test above against a protocol without events, and the kept epoch against the history."""
     result = whole.figures()
     rows = [[float(value) for value in row] for row in epochs_of(whole)]
     assert rows[-1][1] < rows[0][1]  # the rate was lowered
     best = int(result["kept_epoch"]) - 1
-    accuracy = COLUMNS.index("validation_accuracy")
+    accuracy = HISTORY_COLUMNS.index("validation_accuracy")
     assert result["validation"]["accuracy"] == pytest.approx(rows[best][accuracy], rel=1e-5)
     assert result["epochs"] == len(rows) and best < len(rows) - 1
     assert result["chosen_on"] == "validation"
 
 
 def test_the_run_has_the_recipes_classes(whole: RunFolder) -> None:
-    """Guards every later step, which takes the classes from data.json and the model from float.keras."""
+    """Guards later steps, which take the classes from data.json and the model from float.keras."""
     assert whole.data()["classes"] == ["happy", "rest", "neutral"]
     assert list(whole.data()["splits"]["test"]) == ["happy", "rest", "neutral"]
     model = load_model(whole)
-    assert model.input_shape == (None, SIZE, SIZE, 1) and model.output_shape == (None, 3)
+    assert model.input_shape == (None, IMAGE_SIZE, IMAGE_SIZE, 1) and model.output_shape == (None, 3)
 
 
 def test_stored_predictions_are_the_models(whole: RunFolder) -> None:
-    """Guards pictures and tables drawn from predictions.npz: rows, labels and probabilities belong together."""
+    """Guards predictions.npz: rows, labels and probabilities are of the same images."""
     with np.load(whole.predictions) as stored:
-        dataset = stripes(size=SIZE)
+        dataset = stripes(size=IMAGE_SIZE)
         probabilities = load_model(whole).predict(dataset.batch[stored["rows"]], verbose=0)
         np.testing.assert_allclose(stored["probabilities"], probabilities, atol=1e-5)  # another batch size
         names = stored["classes"][stored["labels"]]
@@ -102,8 +102,8 @@ def test_stored_predictions_are_the_models(whole: RunFolder) -> None:
     assert names.tolist() == expected
 
 
-def test_repeats_differ_and_are_summed_up(whole: RunFolder) -> None:
-    """Guards mean and standard deviation: of as many different trainings as asked for, and computed right."""
+def test_repeats_differ_and_are_summarized(whole: RunFolder) -> None:
+    """Guards mean and standard deviation, and the number of different trainings."""
     spread = json.loads(whole.spread.read_text())
     other = RunFolder(whole.repeats / "seed-2")
     assert spread["seeds"] == [1, 2] and other.figures()["weights"] != whole.figures()["weights"]
@@ -113,19 +113,19 @@ def test_repeats_differ_and_are_summed_up(whole: RunFolder) -> None:
     assert spread["test"]["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
 
 
-def test_nothing_to_choose_by(tmp_path: Path) -> None:
-    """Guards early stopping without validation images: one line before any work, no folder."""
-    dataset = stripes(140, size=SIZE)
+def test_early_stopping_needs_validation_images(tmp_path: Path) -> None:
+    """Guards an error in one line before any work, without a run folder."""
+    dataset = stripes(140, size=IMAGE_SIZE)
     dataset = dataclasses.replace(dataset, usage=np.where(dataset.usage == "Training", "train", "test"))
-    recipe = dataclasses.replace(RECIPE, data=DataView(size=SIZE, holdout=0.0))
+    recipe = dataclasses.replace(PROTOCOL_RECIPE, data=DataView(size=IMAGE_SIZE, holdout=0.0))
     with pytest.raises(DataError, match=r"expected validation images for schedule\.watch"):
         train(recipe, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_images_too_small_for_the_network(tmp_path: Path) -> None:
-    """Guards `data.size` against networks that pool more often: one line, no folder."""
-    recipe = dataclasses.replace(RECIPE, data=DataView(size=16))
+    """Guards `data.size` against the network's pooling: an error in one line, without a run folder."""
+    recipe = dataclasses.replace(PROTOCOL_RECIPE, data=DataView(size=16))
     with pytest.raises(RecipeError, match="large enough for study-2022-cnn, found 16x16"):
         train(recipe, stripes(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -133,7 +133,7 @@ def test_images_too_small_for_the_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["study-2022-ann", "six-class-cnn", "tuned-cnn"])
 def test_recipes_train(tmp_path: Path, name: str) -> None:
-    """Guards the shipped protocols on the route that is theirs: one epoch of the very file, on a few drawn faces."""
+    """Guards the shipped recipes: one epoch of each file, on a few drawn faces."""
     from feredge.data import drawn
 
     changes = ["training.epochs=1", "training.repeats=1", "data.first=0", "training.batch=16"]

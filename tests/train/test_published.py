@@ -1,4 +1,4 @@
-"""The published networks: as many parameters as their studies print, and a core that plain gray goes into."""
+"""The published networks: parameter counts as in their studies, and folding of the input's standardization."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from feredge.keras import keras
 from feredge.recipes.rules import UNPADDED
 from feredge.recipes.schema import Network
 from feredge.train.networks import build_core, fold_input
-from feredge.train.published import NETWORKS
+from feredge.train.published import PUBLISHED_NETWORKS
 
-PUBLISHED = {
+PUBLISHED_PARAMETERS = {
     "study-2022-ann": 657_671,
     "study-2022-cnn": 318_407,
     "six-class-cnn": 57_798,  # its study prints no number
@@ -23,12 +23,12 @@ PUBLISHED = {
     "tuned-cnn": 557_799,
     "course-cnn": 619_911,  # nor does this one
 }
-CLASSES = {"six-class-cnn": 6, "three-class-dcnn": 3}
-SIZE = 26  # the least that every one of them takes, or nearly
+CLASS_COUNTS = {"six-class-cnn": 6, "three-class-dcnn": 3}
+IMAGE_SIZE = 26  # about the smallest that all of them take
 
 
-def _trained(name: str, repeat: int, size: int = SIZE) -> typing.Any:
-    """Return a core whose biases and statistics are not those of a fresh one."""
+def _trained(name: str, repeat: int, size: int = IMAGE_SIZE) -> typing.Any:
+    """Return a core whose biases and statistics differ from the initial ones."""
     keras.utils.set_random_seed(1)
     core = build_core(Network(name=name), size=size, classes=3, channels=repeat)  # type: ignore[arg-type]
     rng = np.random.default_rng(1)
@@ -37,25 +37,30 @@ def _trained(name: str, repeat: int, size: int = SIZE) -> typing.Any:
 
 
 def test_names() -> None:
-    """Guards the recipe's list of names against the networks that there are."""
+    """Guards the recipe's list of names against the implemented networks."""
     names = typing.get_args(typing.get_type_hints(Network)["name"])
-    assert names == ("residual", *NETWORKS, "foreign") and set(PUBLISHED) == set(NETWORKS)
+    assert names == ("residual", *PUBLISHED_NETWORKS, "foreign") and set(PUBLISHED_PARAMETERS) == set(
+        PUBLISHED_NETWORKS
+    )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
 def test_parameters_are_those_published(name: str) -> None:
-    """Guards every layer's size against the study, and the number in the recipe's first comment."""
+    """Guards the layers' sizes against the study, and the number in the recipe's first comment."""
     recipe = recipes.load(name)
-    classes = CLASSES.get(name, 7)
+    classes = CLASS_COUNTS.get(name, 7)
     assert recipe.network.name == name and len(recipe.data.classes or range(7)) == classes
     core = build_core(recipe.network, size=48, classes=classes, channels=recipe.network.repeat)
-    assert core.count_params() == PUBLISHED[name]
-    assert f"{PUBLISHED[name]:,} parameters" in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+    assert core.count_params() == PUBLISHED_PARAMETERS[name]
+    assert (
+        f"{PUBLISHED_PARAMETERS[name]:,} parameters"
+        in (recipes.reading.FOLDER / f"{name}.toml").read_text().splitlines()[0]
+    )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
 def test_standardising_is_allowed_where_it_can_be_folded(name: str) -> None:
-    """Guards the list of networks that take `standardise`: those whose first layer with weights has no padding."""
+    """Guards the list of networks that allow `standardise`: those whose first layer with weights has no padding."""
     core = build_core(Network(name=name), size=48, classes=3)  # type: ignore[arg-type]
     first = next(layer for layer in core.layers if layer.weights)
     assert (getattr(first, "padding", "valid") == "valid") == (name in UNPADDED)
@@ -69,19 +74,19 @@ def test_standardising_is_allowed_where_it_can_be_folded(name: str) -> None:
         ("course-cnn", 2, 0.4, 0.3),
     ],
 )
-def test_folding_gives_the_same_answers(name: str, repeat: int, mean: float, deviation: float) -> None:
-    """Guards the file that is shipped: plain gray in, and the answers that the network was trained to give."""
+def test_folding_gives_the_same_outputs(name: str, repeat: int, mean: float, deviation: float) -> None:
+    """Guards the exported network: it takes plain gray, and has the outputs of the trained one."""
     core = _trained(name, repeat)
-    gray = np.random.default_rng(0).random((5, SIZE, SIZE, 1), np.float32)
+    gray = np.random.default_rng(0).random((5, IMAGE_SIZE, IMAGE_SIZE, 1), np.float32)
     expected = core(np.repeat((gray - mean) / deviation, repeat, axis=3)).numpy()
-    folded = build_core(Network(name=name), size=SIZE, classes=3)  # type: ignore[arg-type]
+    folded = build_core(Network(name=name), size=IMAGE_SIZE, classes=3)  # type: ignore[arg-type]
     folded.set_weights(fold_input(core.get_weights(), repeat=repeat, mean=mean, deviation=deviation))
     # Logits reach some tens here, and float32 sums of thousands of products in another order differ in the sixth digit.
     np.testing.assert_allclose(folded(gray), expected, atol=1e-4)
 
 
 def test_too_small_images() -> None:
-    """Guards the error for pictures that poolings leave nothing of: one line, and the size in it."""
+    """Guards the error for images too small for the pooling layers: one line, with the size."""
     with pytest.raises(RecipeError, match="large enough for course-cnn, found 12x12") as caught:
         build_core(Network(name="course-cnn"), size=12, classes=3)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Training end to end: what a run folder holds, what `kill -9` costs, and what bad input says."""
+"""Training end to end: the files of a run folder, resuming after `kill -9`, and errors for bad input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from feredge.run import RunFolder
 from feredge.train import load_model, train, training
 
 # The child dies by SIGKILL: in the steps of epoch 2, then half way through writing epoch 3's checkpoint.
-CHILD = """
+CHILD_SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 import numpy
@@ -44,14 +44,17 @@ train(RECIPE, stripes(), Path(sys.argv[1]), progress=progress)
 
 
 def _child(run: Path, moment: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(run), moment], cwd=Path(__file__).parents[1], capture_output=True, text=True
+    process = subprocess.run(
+        [sys.executable, "-c", CHILD_SCRIPT, str(run), moment],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
     )
-    return done.returncode
+    return process.returncode
 
 
-def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
-    """Guards `kill -9` at any time: at most one epoch is lost, and the weights come out bit for bit the same.
+def test_a_killed_run_is_resumed_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    """Guards `kill -9` at any time: at most one epoch is lost, and the weights are bit-equal.
 
     The uninterrupted run has a process of its own too: other tests may have given this one's TensorFlow another
     number of threads, and with it another order of sums.
@@ -69,8 +72,8 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     assert sorted(path.name for path in run.path.iterdir()) == sorted(path.name for path in finished.path.iterdir())
 
 
-def test_a_finished_run_says_what_it_is(finished: RunFolder) -> None:
-    """Guards the files other steps read, and that the tiny network learnt its task at all."""
+def test_the_files_of_a_finished_run(finished: RunFolder) -> None:
+    """Guards the files that later steps read, and that the tiny network learns its task."""
     result, data = finished.figures(), finished.data()
     assert result["test"]["images"] == 84 and result["test"]["accuracy"] == result["test"]["correct"] / 84
     assert result["test"]["accuracy"] > 0.8  # chance is 0.14; a broken average or label order falls far below
@@ -82,15 +85,15 @@ def test_a_finished_run_says_what_it_is(finished: RunFolder) -> None:
     assert not finished.checkpoint.exists()
 
 
-def test_load_model_gives_the_network_that_was_tested(finished: RunFolder) -> None:
+def test_load_model_gives_the_evaluated_network(finished: RunFolder) -> None:
     """Guards float.keras against training.json: the file must reproduce the figure beside it."""
     test = stripes().take(stripes().usage == "PrivateTest")
     named = load_model(finished).predict(test.batch, verbose=0).argmax(axis=1)
     assert int((named == test.labels).sum()) == finished.figures()["test"]["correct"]
 
 
-def test_a_finished_run_is_left_alone(finished: RunFolder) -> None:
-    """Guards skipping: the same command again neither trains nor rewrites."""
+def test_a_finished_run_is_unchanged(finished: RunFolder) -> None:
+    """Guards repeated commands: they neither train nor write files."""
     before = finished.training.stat().st_mtime_ns
     calls: list[float] = []
     train(RECIPE, stripes(), finished.path, progress=lambda task, done, total, note="": calls.append(done))
@@ -99,7 +102,7 @@ def test_a_finished_run_is_left_alone(finished: RunFolder) -> None:
 
 @pytest.mark.parametrize("damage", ["other weights", "cut", "missing"])
 def test_load_model_refuses_a_damaged_file(finished: RunFolder, tmp_path: Path, damage: str) -> None:
-    """Guards exports and figures against a float.keras that is not the trained one."""
+    """Guards later steps against a float.keras that is not the trained one."""
     run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))
     if damage == "other weights":
         run.training.write_text(json.dumps({**run.figures(), "weights": "0" * 64}))
@@ -112,16 +115,16 @@ def test_load_model_refuses_a_damaged_file(finished: RunFolder, tmp_path: Path, 
     assert "\n" not in str(caught.value)
 
 
-def test_what_another_finished_meanwhile_is_left_alone(
+def test_a_run_that_another_process_finished_is_unchanged(
     finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards two trainings started at once: one that waited on its data begins nothing anew, and hides no teacher."""
+    """Guards two trainings started at once: the second leaves the finished run unchanged."""
     run = RunFolder(tmp_path / "run")
     build = training.build_core
 
-    def slow(*args: Any, **how: Any) -> Any:
+    def slow(*args: Any, **kwargs: Any) -> Any:
         shutil.copytree(finished.path, run.path)
-        return build(*args, **how)
+        return build(*args, **kwargs)
 
     monkeypatch.setattr(training, "build_core", slow)
     train(RECIPE, stripes(), run.path)
@@ -129,8 +132,8 @@ def test_what_another_finished_meanwhile_is_left_alone(
     assert {path.name: path.read_bytes() for path in run.path.iterdir()} == files
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    """Guards against silently starting over: days of training may stand behind a checkpoint that a disk damaged."""
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    """Guards against silently starting over: a damaged checkpoint may stand for days of training."""
     run = RunFolder.claim(tmp_path / "run", RECIPE, stripes())
     run.checkpoint.write_bytes(b"PK\x03\x04 something")
     with pytest.raises(RunError, match=r"checkpoint\.npz: expected a checkpoint.*remove it to start over"):
@@ -138,8 +141,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [16, 1000])
-def test_a_ruined_network_is_not_kept(tmp_path: Path, batch: int) -> None:
-    """Guards hours of training on NaN, and the last good checkpoint: also where an epoch's last step did the damage."""
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, batch: int) -> None:
+    """Guards the last good checkpoint: also where the loss diverges in an epoch's last step."""
     recipe = with_training(RECIPE, rate=1e30, warmup=0.0, batch=batch, precision="float32")
     with pytest.raises(RunError, match=r"expected a finite loss, found none in epoch 1 at rate .*nothing was kept"):
         train(recipe, stripes(), tmp_path / "run")
@@ -147,7 +150,7 @@ def test_a_ruined_network_is_not_kept(tmp_path: Path, batch: int) -> None:
 
 
 def test_no_validation_images(tmp_path: Path) -> None:
-    """Guards `holdout = 0` without a natural split: empty fields, a null figure, pictures all the same."""
+    """Guards `holdout = 0` without a validation split: empty fields, null metrics, and plots all the same."""
     dataset = stripes(140)
     dataset = dataclasses.replace(dataset, usage=np.where(dataset.usage == "Training", "train", "test"))
     recipe = dataclasses.replace(with_training(RECIPE, epochs=1), data=DataView(size=16, holdout=0.0))
@@ -158,26 +161,26 @@ def test_no_validation_images(tmp_path: Path) -> None:
 
 
 def test_a_class_without_training_images(tmp_path: Path) -> None:
-    """Guards data sets that lack a class: it works, and data.json shows the zero."""
+    """Guards data sets that lack a class: training works, and data.json has the zero."""
     dataset = stripes(140)
     dataset = dataset.take(~((dataset.labels == 1) & (dataset.usage == "Training")))
     run = train(with_training(RECIPE, epochs=1), dataset, tmp_path / "run")
     assert run.data()["splits"]["train"]["disgust"] == 0
 
 
-@pytest.mark.parametrize("kept", [0, 3])
-def test_nothing_to_learn_from(tmp_path: Path, kept: int) -> None:
-    """Guards an empty or one-class training split: one clear line instead of a network that knows one answer."""
+@pytest.mark.parametrize("count", [0, 3])
+def test_training_needs_two_classes(tmp_path: Path, count: int) -> None:
+    """Guards an empty or one-class training split: an error in one line."""
     dataset = stripes(140)
-    training = np.flatnonzero((dataset.usage == "Training") & (dataset.labels == 0))[:kept]
+    training = np.flatnonzero((dataset.usage == "Training") & (dataset.labels == 0))[:count]
     dataset = dataset.take(np.concatenate([training, np.flatnonzero(dataset.usage != "Training")]))
-    with pytest.raises(DataError, match=f"at least two classes, found {kept} images"):
+    with pytest.raises(DataError, match=f"at least two classes, found {count} images"):
         train(RECIPE, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_training_split_that_is_the_test_split(tmp_path: Path) -> None:
-    """Guards train/ copied to test/: why no image is left is said."""
+    """Guards train/ copied to test/: the error gives the reason."""
     test = stripes(140)
     test = test.take(test.usage != "Training")
     both = test.take(np.tile(np.arange(len(test)), 2))
@@ -188,7 +191,7 @@ def test_a_training_split_that_is_the_test_split(tmp_path: Path) -> None:
 
 
 def test_images_of_another_size(tmp_path: Path) -> None:
-    """Guards against training on pictures that the recipe's network does not take; no folder is made."""
+    """Guards the error for another image size; no run folder is made."""
     dataset: Dataset = stripes(size=20)
     with pytest.raises(DataError, match="expected 16x16 images, found 20x20"):
         train(RECIPE, dataset, tmp_path / "run")
@@ -196,22 +199,22 @@ def test_images_of_another_size(tmp_path: Path) -> None:
 
 
 def test_the_float_model_as_a_runner(finished: RunFolder) -> None:
-    """Guards the benchmark's float row: the runner gives the model's probabilities and says what it is."""
+    """Guards the benchmark's float row: the runner's probabilities and card."""
     from feredge.train.runner import KerasRunner
 
     runner = KerasRunner(finished.model, threads=None)
     batch = stripes().batch[:9]
-    found = runner.predict(batch)
-    assert found.dtype == np.float32 and found.shape == (9, 7)
-    np.testing.assert_array_equal(found, runner.predict(batch))
-    # One image takes other kernels than nine do, so the last bits of float32 may differ.
-    np.testing.assert_allclose(runner.predict(batch[:1]), found[:1], atol=1e-5)
+    probabilities = runner.predict(batch)
+    assert probabilities.dtype == np.float32 and probabilities.shape == (9, 7)
+    np.testing.assert_array_equal(probabilities, runner.predict(batch))
+    # A batch of one uses other kernels than one of nine: the last bits of float32 may differ.
+    np.testing.assert_allclose(runner.predict(batch[:1]), probabilities[:1], atol=1e-5)
     assert runner.card.source == {"weights": finished.figures()["weights"], "data": "stripes-0"}
     assert runner.card.contract.shape == (16, 16, 1) and runner.card.classes == stripes().classes
 
 
-def test_a_runner_does_not_ignore_its_threads(finished: RunFolder) -> None:
-    """Guards latency figures: where TensorFlow runs already, one thread can no longer be had, and that is said."""
+def test_a_runner_refuses_threads_that_it_cannot_set(finished: RunFolder) -> None:
+    """Guards latencies: once TensorFlow has started, its number of threads cannot be set."""
     from feredge.errors import ArtifactError
     from feredge.train.runner import KerasRunner
 

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from feredge.compress.rounding import Rounding, keep_sums
+from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, round_preserving_sums
 from feredge.inference.artifact import CARD_KEY, Card
 from feredge.inspection.weights import ONNX_WEIGHTED, SMALL_KERNEL
 
@@ -41,7 +41,7 @@ def core_graph(core: Any, *, opset: int) -> Any:
     return model
 
 
-def at_precision(graph: Any, precision: str, *, rounding: Rounding = "kept-sums") -> Any:
+def at_precision(graph: Any, precision: str, *, weight_quantization: WeightQuantization = SUM_PRESERVING) -> Any:
     """Return a model that takes `uint8` images, its kernels stored as `precision`. For static int8 see int8.py.
 
     `float16` stores kernels in half precision and casts them to float32 at loading, as TFLite does: CPUs have no
@@ -53,12 +53,12 @@ def at_precision(graph: Any, precision: str, *, rounding: Rounding = "kept-sums"
     Args:
         graph: the result of `core_graph`, which is not changed.
         precision: `float32`, `float16` or `dynamic-int8`.
-        rounding: of rounding.py.
+        weight_quantization: rounding and granularity of int8 kernels.
     """
     model = onnx.ModelProto()
     model.CopyFrom(graph)
     if precision == "dynamic-int8":
-        _store_kernels_as_integers(model, rounding)
+        _store_kernels_as_integers(model, weight_quantization)
     elif precision == "float16":
         _store_kernels_as_float16(model)
     return add_pixel_scaling(model)
@@ -117,8 +117,8 @@ def add_pixel_scaling(model: Any) -> Any:
     return model
 
 
-def keeps_sums(node: Any) -> bool:
-    """Tell whether a node is a convolution whose kernel `keep_sums` may round: one that is not depthwise."""
+def is_ungrouped_conv(node: Any) -> bool:
+    """Return whether a node is a convolution without groups: sum-preserving rounding is for no depthwise kernels."""
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     return bool(node.op_type == "Conv" and groups == 1)
 
@@ -129,7 +129,7 @@ def set_uint8_input(graph: Any) -> None:
     graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
 
 
-def _store_kernels_as_integers(model: Any, rounding: Rounding) -> None:
+def _store_kernels_as_integers(model: Any, weight_quantization: WeightQuantization) -> None:
     """Replace each kernel by int8 values and a scale, multiplied by Cast and Mul.
 
     onnxruntime folds these constants at loading. It does not fold DequantizeLinear, which would run for each image
@@ -146,9 +146,9 @@ def _store_kernels_as_integers(model: Any, rounding: Rounding) -> None:
         if kernel.size < SMALL_KERNEL:
             continue
         axis = 0 if node.op_type == "Conv" else kernel.ndim - 1
-        if rounding == "kept-sums" and keeps_sums(node):
-            kernel = keep_sums(kernel, axis=axis)
-        values, scale = _symmetric(kernel, None if rounding == "one-scale" else axis)
+        if weight_quantization.rounding == "sum_preserving" and is_ungrouped_conv(node):
+            kernel = round_preserving_sums(kernel, axis=axis)
+        values, scale = _symmetric(kernel, axis if weight_quantization.granularity == "per_channel" else None)
         graph.initializer.remove(initializers.pop(name))
         graph.initializer.append(numpy_helper.from_array(values, f"{name}_int8"))
         graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))

@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from feredge.compress import ranges
-from feredge.compress.rounding import LEVELS, REDUCED_LEVELS, Rounding, keep_sums
+from feredge.compress.rounding import (
+    INT8_LEVELS,
+    REDUCED_LEVELS,
+    SUM_PRESERVING,
+    WeightQuantization,
+    round_preserving_sums,
+)
 from feredge.errors import ArtifactError
-from feredge.export.onnx.converter import CORE_INPUT, FILE_INPUT, add_pixel_scaling, keeps_sums, set_uint8_input
+from feredge.export.onnx.converter import CORE_INPUT, FILE_INPUT, add_pixel_scaling, is_ungrouped_conv, set_uint8_input
 from feredge.inference.contract import Images
 from feredge.inspection.weights import LAYOUT, ONNX_WEIGHTED, consumer, scale_and_zero
 
@@ -42,7 +48,7 @@ class Int8Onnx:
         *,
         method: str = "min-max",
         full_range: bool = False,
-        rounding: Rounding = "kept-sums",
+        weight_quantization: WeightQuantization = SUM_PRESERVING,
     ) -> None:
         """Calibrate.
 
@@ -51,17 +57,19 @@ class Int8Onnx:
             calibration: `uint8 (N, H, W, C)`.
             method: of ranges.py.
             full_range: kernels of 8 bits instead of 7.
-            rounding: of rounding.py.
+            weight_quantization: rounding and granularity of the kernels.
         """
         self._prepared = _prepared(graph)
-        self._reduce_range, self._per_channel = not full_range, rounding != "one-scale"
-        self._ranges = ranges.find(lambda: _activations(self._prepared, calibration), method)
+        self._reduce_range = not full_range
+        self._per_channel = weight_quantization.granularity == "per_channel"
+        self._ranges = ranges.calibrate_ranges(lambda: _activations(self._prepared, calibration), method)
         for name in _pixel_tensors(self._prepared.graph):  # of any image: raw pixels are the quantized input
             self._ranges[name] = 0.0, 1.0
         nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_WEIGHTED]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
-        levels = LEVELS if full_range else REDUCED_LEVELS
-        self._rounded = _rounded_kernels(self._prepared.graph, levels) if rounding == "kept-sums" else {}
+        levels = INT8_LEVELS if full_range else REDUCED_LEVELS
+        sum_preserving = weight_quantization.rounding == "sum_preserving"
+        self._rounded = _rounded_kernels(self._prepared.graph, levels) if sum_preserving else {}
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:
         """Return the int8 model, `uint8 (N, H, W, C)` to probabilities, with the layers `keep_float` in float32.
@@ -144,8 +152,8 @@ def _rounded_kernels(graph: Any, levels: int) -> dict[str, tuple[str, Any]]:
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     rounded = {}
     for node in graph.node:
-        if keeps_sums(node) and node.input[1] in initializers:
-            kernel = keep_sums(numpy_helper.to_array(initializers[node.input[1]]), axis=0, levels=levels)
+        if is_ungrouped_conv(node) and node.input[1] in initializers:
+            kernel = round_preserving_sums(numpy_helper.to_array(initializers[node.input[1]]), axis=0, levels=levels)
             rounded[node.input[1]] = node.name.split("/")[0], numpy_helper.from_array(kernel, node.input[1])
     return rounded
 

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from feredge.compress.rounding import Rounding, with_kept_sums
-from feredge.export.tflite.per_tensor import with_one_scale
+from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, with_rounded_kernels
+from feredge.export.tflite.per_tensor import requantize_per_tensor
 from feredge.export.tflite.weighted_pool import replace_weighted_pool
 from feredge.inference.contract import Images
 from feredge.inspection.weights import SMALL_KERNEL
@@ -16,7 +16,9 @@ from feredge.keras import tf
 from feredge.train.networks import with_contract
 
 
-def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Rounding = "kept-sums") -> bytes:
+def to_tflite(
+    core: Any, precision: str, *, calibration: Images, weight_quantization: WeightQuantization = SUM_PRESERVING
+) -> bytes:
     """Return a flatbuffer that takes `uint8 (N, H, W, C)` images, for any N after `resize_tensor_input`.
 
     For static int8 see int8.py, and `trained_to_tflite`. `dynamic-int8` stores kernels of at least SMALL_KERNEL
@@ -27,7 +29,7 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Round
         core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
         precision: `float32`, `float16`, `dynamic-int8` or `int16x8`.
         calibration: `uint8 (N, H, W, C)`, used for `int16x8` only.
-        rounding: of rounding.py.
+        weight_quantization: rounding and granularity of int8 kernels.
     """
 
     def representative_dataset() -> Iterator[list[Any]]:
@@ -49,11 +51,11 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, rounding: Round
     integers = precision in ("dynamic-int8", "int16x8")
     if not integers:  # `dynamic-int8` quantizes the kernels of convolutions, but no constant of a MUL
         core = replace_weighted_pool(core)
-    if integers and rounding == "kept-sums":
-        core = with_kept_sums(core, smallest=SMALL_KERNEL if precision == "dynamic-int8" else 0)
+    if integers and weight_quantization.rounding == "sum_preserving":
+        core = with_rounded_kernels(core, min_size=SMALL_KERNEL if precision == "dynamic-int8" else 0)
     model = run_converter(with_contract(core), set_options)
-    if integers and rounding == "one-scale":
-        return with_one_scale(model, run_converter(with_contract(core), lambda converter: None))
+    if integers and weight_quantization.granularity == "per_tensor":
+        return requantize_per_tensor(model, run_converter(with_contract(core), lambda converter: None))
     return model
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.compress import ranges
-from feredge.compress.rounding import Rounding, keep_sums
+from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, round_preserving_sums
 from feredge.export.tflite.converter import run_converter, set_int8_options
 from feredge.export.tflite.integer_elu import convert_elus_to_int8
 from feredge.export.tflite.weighted_pool import replace_weighted_pool
@@ -32,7 +32,12 @@ class Int8TFLite:
     """
 
     def __init__(
-        self, core: Any, calibration: Images, *, method: str = "min-max", rounding: Rounding = "kept-sums"
+        self,
+        core: Any,
+        calibration: Images,
+        *,
+        method: str = "min-max",
+        weight_quantization: WeightQuantization = SUM_PRESERVING,
     ) -> None:
         """Calibrate.
 
@@ -40,13 +45,13 @@ class Int8TFLite:
             core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
             calibration: `uint8 (N, H, W, C)`, the first of which must hold the values 0 and 255.
             method: of ranges.py.
-            rounding: of rounding.py.
+            weight_quantization: rounding and granularity of the kernels.
         """
-        self._rounding = rounding
+        self._weight_quantization = weight_quantization
         # One image suffices, as the converter's ranges are replaced. They would be wrong for inputs of a sum or a
         # product that share its result's memory: they are read after the operator (tensorflow/tensorflow#127842).
         calibrated = _converter_calibrated(replace_weighted_pool(core), calibration[:1])
-        tensor_ranges = ranges.find(lambda: _activations(calibrated, calibration), method)
+        tensor_ranges = ranges.calibrate_ranges(lambda: _activations(calibrated, calibration), method)
         self._calibrated = _set_ranges(calibrated, tensor_ranges)
         self._outputs = flatbuffer.kernel_outputs(self._calibrated)
         self.layers = tuple(self._outputs)
@@ -55,9 +60,10 @@ class Int8TFLite:
         """Return the int8 flatbuffer, `uint8` in and out, with the layers `keep_float` in float32."""
         from tensorflow.lite.python.convert import mlir_quantize  # noqa: TID251
 
+        sum_preserving = self._weight_quantization.rounding == "sum_preserving"
         quantized = mlir_quantize(
-            _rounded(self._calibrated, keep_float) if self._rounding == "kept-sums" else self._calibrated,
-            disable_per_channel=self._rounding == "one-scale",
+            _rounded(self._calibrated, keep_float) if sum_preserving else self._calibrated,
+            disable_per_channel=self._weight_quantization.granularity == "per_tensor",
             disable_per_channel_for_dense_layers=True,
             input_data_type=tf.uint8,
             output_data_type=tf.uint8,
@@ -117,7 +123,7 @@ def _rounded(model: bytes, keep_float: Collection[str]) -> bytes:
     for name, operator in zip(flatbuffer.operator_names(parsed), parsed.subgraphs[0].operators, strict=True):
         if name == "CONV_2D" and flatbuffer.layer_of(flatbuffer.output_name(parsed, operator)) not in keep_float:
             kernel = flatbuffer.constant(parsed, operator.inputs[1])
-            flatbuffer.store(parsed, operator.inputs[1], keep_sums(kernel, axis=0))
+            flatbuffer.store(parsed, operator.inputs[1], round_preserving_sums(kernel, axis=0))
     return flatbuffer.pack(parsed)
 
 

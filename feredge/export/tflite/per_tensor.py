@@ -16,7 +16,7 @@ from feredge.inspection import flatbuffer
 INT8_MAX = 127
 
 
-def with_one_scale(model: bytes, original: bytes) -> bytes:
+def requantize_per_tensor(model: bytes, original: bytes) -> bytes:
     """Return `model` with its int8 kernels quantized again, per tensor, from those of `original`.
 
     Args:

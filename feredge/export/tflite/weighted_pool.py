@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from feredge.keras import keras
-from feredge.train.networks import PLACES, POOL
+from feredge.train.networks import POOL_LAYER, WEIGHTED_POOL_LAYER
 
 
 @keras.utils.register_keras_serializable("feredge")
@@ -29,21 +29,21 @@ class PositionWeights(keras.layers.Layer):  # type: ignore[misc]
 
 def replace_weighted_pool(core: Any) -> Any:
     """Return `core` with its global depthwise convolution as a multiplication; outputs are equal up to rounding."""
-    if PLACES not in [layer.name for layer in core.layers]:
+    if WEIGHTED_POOL_LAYER not in [layer.name for layer in core.layers]:
         return core
-    places = core.get_layer(PLACES)
+    pool = core.get_layer(WEIGHTED_POOL_LAYER)
 
-    def cloned(layer: Any) -> Any:
-        if layer is places:
-            return PositionWeights(name=PLACES)
-        if layer.name == POOL:
-            return keras.layers.GlobalAveragePooling2D(name=POOL)
+    def clone_layer(layer: Any) -> Any:
+        if layer is pool:
+            return PositionWeights(name=WEIGHTED_POOL_LAYER)
+        if layer.name == POOL_LAYER:
+            return keras.layers.GlobalAveragePooling2D(name=POOL_LAYER)
         return type(layer).from_config(layer.get_config())
 
-    clone = keras.models.clone_model(core, clone_function=cloned)
+    clone = keras.models.clone_model(core, clone_function=clone_layer)
     for layer in core.layers:
         weights = layer.get_weights()
-        if layer is places:
+        if layer is pool:
             (kernel,) = weights  # (H, W, C, 1)
             weights = [kernel[None, ..., 0] * math.prod(kernel.shape[:2])]
         clone.get_layer(layer.name).set_weights(weights)
