@@ -106,14 +106,8 @@ def export(
             ConversionJob(run.path, folder, recipe.export, group, *calibration_sets, images, validation)
             for group in _job_groups(cards)
         ]
-        note = _calibration_note(cards, calibration_sets[0])
         try:
-            result = _convert_all(run, jobs, len(cards), progress, note)
-            manifest = _manifest(result, cards)
-            _write_operators(folder, manifest)
-            _write_runtimes(folder, manifest, result.parity, min(PARITY_IMAGES, len(images)))
-            replacement.copy_other_files(run.artifacts)
-            manifest = add_probes(folder, manifest)
+            manifest = _write_files(run, jobs, cards, progress)
         except BaseException:
             replacement.discard(run.artifacts)
             raise
@@ -227,6 +221,17 @@ def _job_groups(cards: dict[str, Card]) -> list[dict[str, Card]]:
         groups.setdefault((name.endswith(".tflite"), card.variant), {})[name] = card
     # TFLite takes longer than ONNX: with the long jobs first, no worker is idle at the end.
     return [group for _, group in sorted(groups.items(), key=lambda item: not item[0][0])]
+
+
+def _write_files(run: RunFolder, jobs: list[ConversionJob], cards: dict[str, Card], progress: Progress) -> Manifest:
+    """Write all files of the new folder, the manifest last, and return it."""
+    folder, note = jobs[0].folder, _calibration_note(cards, jobs[0].calibration_images)
+    result = _convert_all(run, jobs, len(cards), progress, note)
+    manifest = _manifest(result, cards)
+    _write_operators(folder, manifest)
+    _write_runtimes(folder, manifest, result.parity, min(PARITY_IMAGES, len(jobs[0].verification_images)))
+    replacement.copy_other_files(run.artifacts)
+    return add_probes(folder, manifest)
 
 
 def _convert_all(

@@ -39,15 +39,15 @@ def test_int8_kernels_are_the_nearest(kernel: NDArray[np.float32]) -> None:
 @given(arrays.arrays(np.float32, (9, 4), elements=WEIGHTS))
 def test_rounding_keeps_sums(kernel: NDArray[np.float32]) -> None:
     """Guards the answer to even brightness, the zeros of pruned networks, and the scale that the converters find."""
-    kept = rounding.round_preserving_sums(kernel)
+    rounded = rounding.round_preserving_sums(kernel)
     largest = np.abs(kernel).max(axis=0)
     step = np.where(largest == 0, 1, largest / 127)
     # a thousandth more than the bound: both are rounded to float32
-    assert (np.abs((kept - kernel).sum(axis=0)) <= step * 0.51).all()
-    assert (np.abs(kept - kernel) <= step * 1.001).all()
-    assert not kept[kernel == 0].any()
-    np.testing.assert_allclose(np.abs(kept).max(axis=0), largest, rtol=1e-6)
-    np.testing.assert_allclose(kept / step, np.rint(kept / step), atol=1e-3)
+    assert (np.abs((rounded - kernel).sum(axis=0)) <= step * 0.51).all()
+    assert (np.abs(rounded - kernel) <= step * 1.001).all()
+    assert not rounded[kernel == 0].any()
+    np.testing.assert_allclose(np.abs(rounded).max(axis=0), largest, rtol=1e-6)
+    np.testing.assert_allclose(rounded / step, np.rint(rounded / step), atol=1e-3)
 
 
 def test_calibration_spans_all_pixels_and_stays_in_the_training_split() -> None:
@@ -132,16 +132,16 @@ def test_calibration_methods_treat_an_outlier_each_in_its_way() -> None:
 def test_ranges_hold_zero(method: str) -> None:
     """Guards padding, which is exactly zero: a range without it would shift every border pixel."""
     batches = [{"x": np.linspace(2, 3, 512, dtype=np.float32), "flat": np.zeros(9, np.float32)}]
-    found = ranges.calibrate_ranges(lambda: batches, method)
-    assert found["x"][0] == 0 and 2.5 < found["x"][1] <= 3.001 and found["flat"] == (0, 0)
+    tensor_ranges = ranges.calibrate_ranges(lambda: batches, method)
+    assert tensor_ranges["x"][0] == 0 and 2.5 < tensor_ranges["x"][1] <= 3.001 and tensor_ranges["flat"] == (0, 0)
 
 
 @given(st.floats(0, 1e30), st.floats(0, 1e30))
 def test_ranges_end_on_coarse_numbers(below: float, above: float) -> None:
     """Guards files from the last bits of what they were calibrated on, and its extremes from being cut off."""
-    found = ranges.calibrate_ranges(lambda: [{"x": np.array([-below, above])}], "min-max")["x"]
-    for end, seen in zip(found, (-below, above), strict=True):
-        assert abs(seen) <= abs(end) <= abs(seen) * (1 + 1 / 128) and end * seen >= 0
+    bounds = ranges.calibrate_ranges(lambda: [{"x": np.array([-below, above])}], "min-max")["x"]
+    for end, extreme in zip(bounds, (-below, above), strict=True):
+        assert abs(extreme) <= abs(end) <= abs(extreme) * (1 + 1 / 128) and end * extreme >= 0
         assert np.frexp(end)[0] * 256 % 1 == 0
 
 

@@ -62,7 +62,7 @@ def _killed(run: RunFolder, tmp_path: Path) -> list[int]:
         text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    return [int(word) for word in done.stdout.split()]
+    return [int(text) for text in done.stdout.split()]
 
 
 def _names(run: RunFolder) -> list[str]:
@@ -85,15 +85,15 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
         time.sleep(0.1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert Manifest.read(run.artifacts) == old
-    kept = sorted(run.variants.iterdir())
-    assert [path.name for path in kept] == ["pruned-30.npz", "pruned-60.npz"]
-    before = [path.stat().st_mtime_ns for path in kept]
+    paths = sorted(run.variants.iterdir())
+    assert [path.name for path in paths] == ["pruned-30.npz", "pruned-60.npz"]
+    before = [path.stat().st_mtime_ns for path in paths]
 
     manifest = export(run, stripes())
     assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "pruned-30.float32.onnx"]
     written = ["manifest.json", "probes.npz", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
     assert _names(run) == written
-    assert [path.stat().st_mtime_ns for path in kept] == before
+    assert [path.stat().st_mtime_ns for path in paths] == before
 
 
 def _without_card(path: Path) -> bytes:
@@ -120,8 +120,8 @@ def test_a_finished_export_is_left_alone(trained: RunFolder, tmp_path: Path, her
     """Guards the skip, and that another recipe or a changed file makes the export run again."""
     run = with_recipe(trained, tmp_path / "run", ONE)
     first = export(run, stripes())
-    seen = []
-    assert export(run, stripes(), progress=lambda *step: seen.append(step)) == first and not seen
+    steps = []
+    assert export(run, stripes(), progress=lambda *step: steps.append(step)) == first and not steps
     (run.artifacts / "dense.int8.onnx").write_bytes(b"not a model")
     assert export(run, stripes()) == first
     files.write_text(run.recipe_file, run.recipe_file.read_text().replace("opset = 17", "opset = 16"))
@@ -279,8 +279,8 @@ def test_a_setting_is_changed_for_good_or_refused(
     monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
     refused = CliRunner().invoke(main, ["export", str(run.path), "--set", "training.epochs=99"])
     assert refused.exit_code == 2 and "belongs to another recipe" in refused.stderr and run.recipe() == ONE
-    words = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
-    command = ["export", str(run.path), *words]
+    arguments = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
+    command = ["export", str(run.path), *arguments]
     with run.alone():
         refused = CliRunner().invoke(main, command)
     assert "another process is at work" in refused.stderr and run.recipe() == ONE

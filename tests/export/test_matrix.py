@@ -102,10 +102,10 @@ def test_kernels_are_stored_as_the_precision_says(matrix: tuple[RunFolder, Manif
 
 def test_runtimes_are_compared(matrix: tuple[RunFolder, Manifest]) -> None:
     """Guards the matrix of runtimes: each that can run a file answers as its float network does."""
-    found = json.loads((matrix[0].artifacts / "runtimes.json").read_text())["artifacts"]
-    assert set(found["dense.float16.onnx"]) == {"onnxruntime", "onnxruntime-unoptimised", "opencv-dnn"}
-    assert set(found["dense.int8.tflite"]) == {"litert", "litert-without-xnnpack", "tensorflow"}
-    for file, answers in found.items():
+    files_parity = json.loads((matrix[0].artifacts / "runtimes.json").read_text())["artifacts"]
+    assert set(files_parity["dense.float16.onnx"]) == {"onnxruntime", "onnxruntime-unoptimised", "opencv-dnn"}
+    assert set(files_parity["dense.int8.tflite"]) == {"litert", "litert-without-xnnpack", "tensorflow"}
+    for file, answers in files_parity.items():
         for runtime, figures in answers.items():
             assert figures.get("agreement", 0.0) > 0.8, (file, runtime, figures)
     operators = (matrix[0].artifacts / "operators.config").read_text()
@@ -115,8 +115,8 @@ def test_runtimes_are_compared(matrix: tuple[RunFolder, Manifest]) -> None:
 def test_a_runtime_that_cannot_run_a_file_says_why(tmp_path: Path) -> None:
     """Guards the export against a runtime's own error: it is a finding there, and the other runtimes are asked too."""
     files.write_bytes(tmp_path / "x.onnx", b"nothing of the kind")
-    found = parity.compare(tmp_path / "x.onnx", IMAGES, np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels])
-    assert len(found) == 3 and all(list(figures) == ["failed"] and figures["failed"] for figures in found.values())
+    results = parity.compare(tmp_path / "x.onnx", IMAGES, np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels])
+    assert len(results) == 3 and all(list(figures) == ["failed"] and figures["failed"] for figures in results.values())
 
 
 def _read_metadata(model: bytes) -> dict[str, Any]:
@@ -157,9 +157,9 @@ def _read_metadata(model: bytes) -> dict[str, Any]:
 def test_android_finds_the_labels(matrix: tuple[RunFolder, Manifest]) -> None:
     """Guards TensorFlow Lite's metadata: name, licence, and the label file of the output's axis."""
     model = (matrix[0].artifacts / "dense.int8.tflite").read_bytes()
-    found = _read_metadata(model)
-    assert found["labels"] == "labels.txt" and found["labels_of_axis"] and found["name"] == "tiny dense int8"
-    assert "MIT" in found["licence"] and _read_metadata(flatbuffer.pack(flatbuffer.parse(model))) == found
+    metadata = _read_metadata(model)
+    assert metadata["labels"] == "labels.txt" and metadata["labels_of_axis"] and metadata["name"] == "tiny dense int8"
+    assert "MIT" in metadata["licence"] and _read_metadata(flatbuffer.pack(flatbuffer.parse(model))) == metadata
 
 
 def test_ort_files_are_the_same_in_every_process(matrix: tuple[RunFolder, Manifest], tmp_path: Path) -> None:
@@ -247,12 +247,12 @@ def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -
 def test_each_method_makes_files_that_agree(core: Any, graph: Any, networks: Networks, method: str) -> None:
     """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
     exact = make_predict_function(core)(IMAGES[..., 0])
-    others = {
+    calibrated = {
         "onnx": Int8Onnx(graph, CALIBRATION, method=method),
         "tflite": Int8TFLite(core, CALIBRATION, method=method),
     }
-    for kind, other in others.items():
-        rows = quantizer.predict(other.quantize(), IMAGES)
+    for kind, network in calibrated.items():
+        rows = quantizer.predict(network.quantize(), IMAGES)
         assert (rows != quantizer.predict(networks[kind].quantize(), IMAGES)).any()
         assert (rows.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.9
 
@@ -290,9 +290,9 @@ def test_layers_in_float_keep_their_own_weights(networks: Networks, core: Any, t
     exact = core.get_layer("stem_conv").kernel.numpy().reshape(-1, core.get_layer("stem_conv").filters).T
     scale = variants.fold_batchnorms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
     for kind, network in networks.items():
-        kept = _of_stem(_kernels(tmp_path / f"kept.{kind}", network.quantize(["stem_conv"])))
+        stored = _of_stem(_kernels(tmp_path / f"kept.{kind}", network.quantize(["stem_conv"])))
         # Normalization is folded into the kernel, by the converters in another order than here.
-        np.testing.assert_allclose(kept, exact * scale, rtol=1e-5)
+        np.testing.assert_allclose(stored, exact * scale, rtol=1e-5)
 
 
 def test_small_kernels_of_dynamic_files_keep_their_own_weights(core: Any, graph: Any, tmp_path: Path) -> None:

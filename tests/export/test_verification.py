@@ -155,8 +155,8 @@ def test_ties_are_counted() -> None:
     assert verification._count_ties(np.float32([[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.25, 0.25, 0.5]])) == 1
 
 
-@pytest.mark.parametrize(("moved", "refused"), [(0.09, False), (0.12, True)])
-def test_the_mean_difference_is_judged_by_the_number_of_classes(moved: float, refused: bool) -> None:
+@pytest.mark.parametrize(("shift", "refused"), [(0.09, False), (0.12, True)])
+def test_the_mean_difference_is_bounded_by_the_number_of_classes(shift: float, refused: bool) -> None:
     """Guards files of three classes: what moves from one class to another is more a class where there are few."""
     reference = np.tile(np.float32([0.6, 0.3, 0.1]), (70, 1))
 
@@ -164,12 +164,12 @@ def test_the_mean_difference_is_judged_by_the_number_of_classes(moved: float, re
         card = Card("dense", "int8", tuple("abc"), None)  # type: ignore[arg-type]
 
         def predict(self, batch: Any) -> Any:
-            return reference[: len(batch)] + np.float32([-moved, moved, 0])
+            return reference[: len(batch)] + np.float32([-shift, shift, 0])
 
-    # 0.03 of each of seven classes is 0.105 moved, 0.07 of each of three
+    # 0.03 of each of seven classes is a shift of 0.105, 0.07 of each of three
     if refused:
         with pytest.raises(VerificationError, match=r"probabilities on average within 0\.07 of the float network's"):
             verification._check_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
     else:
         metrics = verification._check_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
-        assert metrics["mean"] == pytest.approx(2 * moved / 3)
+        assert metrics["mean"] == pytest.approx(2 * shift / 3)

@@ -67,8 +67,8 @@ def test_files_come_out_the_same(shipped: Path, tmp_path: Path) -> None:
     assert figures["test"] == pytest.approx(
         json.loads((shipped.parent / "training.json").read_text())["test"], abs=1e-4
     )
-    again = import_exported(once.artifacts, stripes(), tmp_path / "again")
-    second = export(again, stripes())
+    twice = import_exported(once.artifacts, stripes(), tmp_path / "again")
+    second = export(twice, stripes())
     assert [entry.file for entry in first.entries] == [f"dense.{name}" for name in EXPORTED_FILES]
     assert first == second
     card = first.entries[0].card
@@ -83,8 +83,9 @@ def test_files_and_their_run_start_a_training_alike(
     from_run, from_files = load_trained(exported_once.path), load_trained(shipped)
     assert from_run.classes == from_files.classes and from_run.weights.keys() == from_files.weights.keys()
     for name, weights in from_run.weights.items():
-        for ours, theirs in zip(weights, from_files.weights[name], strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)  # the converter folds in float32, we in 64
+        for run_weights, file_weights in zip(weights, from_files.weights[name], strict=True):
+            # The converter folds in float32, fold_batchnorms in float64.
+            np.testing.assert_allclose(run_weights, file_weights, rtol=1e-5, atol=1e-6)
     monkeypatch.setenv("FEREDGE_MODELS", str(shipped.parent))
     assert load_trained(Path(shipped.name)).digest == from_files.digest
 

@@ -150,8 +150,8 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     network.save(tmp_path / "net.h5")
     order = tuple(reversed(CLASSES))
     run = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
-    again = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
-    assert again == run
+    second = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
+    assert second == run
     settings = {"precisions": (), "formats": (), "also": ("float32.onnx",), "calibration": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     assert entry.card.classes == order and entry.card.recipe["foreign"]["file"] == "net.h5"
