@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from feredge import files
-from feredge.compress.rounding import WeightQuantization
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.export.accuracy_bound import ConvertedModel
 from feredge.export.conversion_job import ConversionJob, ConversionResult
+from feredge.export.passes import FileFormat
 from feredge.inference import artifact
 from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
 from feredge.inference.parallel import end_with_parent
 from feredge.inference.runtimes import Probabilities
-from feredge.recipes.variant import parse
+from feredge.recipes.variant import Variant, parse
 from feredge.run import RunFolder
 
 CALIBRATED_PRECISIONS = ("int8", "int16x8")
@@ -120,20 +120,19 @@ def _add_card(model: bytes, card: Card, suffix: str) -> bytes:
 
 def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[Any, Callable[[Card], ConvertedModel]]:
     """Return the variant's float network, and its conversion to the precision of a card; the card is added later."""
-    from feredge.compress import rounding, variants
+    from feredge.compress import variants
 
     name, first = next(iter(job.cards.items()))
-    weights = first.source["weights"]
+    weights, variant = first.source["weights"], parse(first.variant)
     core = variants.open_core(folder, first.variant, weights=weights)
-    weight_quantization = rounding.for_variant(parse(first.variant))
     if not name.endswith(".tflite"):
-        return core, _onnx_converter(job, core, weight_quantization)
+        return core, _onnx_converter(job, core, variant)
     quantized = variants.open_quantized(folder, first.variant, weights=weights)
-    return core, _tflite_converter(job, core, quantized, weight_quantization)
+    return core, _tflite_converter(job, core, quantized, variant)
 
 
 def _tflite_converter(
-    job: ConversionJob, core: Any, quantized: Any | None, weight_quantization: WeightQuantization
+    job: ConversionJob, core: Any, quantized: Any | None, variant: Variant
 ) -> Callable[[Card], ConvertedModel]:
     from feredge.export.accuracy_bound import check_trained_int8
     from feredge.export.tflite.converter import to_tflite, trained_to_tflite
@@ -142,42 +141,33 @@ def _tflite_converter(
         if card.precision == "int8" and quantized is not None:
             return check_trained_int8(trained_to_tflite(quantized), job, core)
         if card.precision == "int8":
-            return _quantize(job, core, "tflite", weight_quantization)
-        return ConvertedModel(
-            to_tflite(core, card.precision, calibration=job.calibration_images, weight_quantization=weight_quantization)
-        )
+            return _quantize(job, core, "tflite", variant)
+        return ConvertedModel(to_tflite(core, card.precision, calibration=job.calibration_images, variant=variant))
 
     return convert_to
 
 
-def _onnx_converter(
-    job: ConversionJob, core: Any, weight_quantization: WeightQuantization
-) -> Callable[[Card], ConvertedModel]:
-    from feredge.export.onnx import converter as to_onnx
+def _onnx_converter(job: ConversionJob, core: Any, variant: Variant) -> Callable[[Card], ConvertedModel]:
+    from feredge.export.onnx.converter import to_onnx
 
     models: dict[str, ConvertedModel] = {}  # by precision: .onnx and .ort hold the same graph
 
     def convert_to(card: Card) -> ConvertedModel:
-        if card.precision not in models:
-            if card.precision == "int8":
-                models[card.precision] = _quantize(job, core, "onnx", weight_quantization)
-            else:
-                graph = to_onnx.core_graph(core, opset=job.settings.opset)
-                model = to_onnx.at_precision(graph, card.precision, weight_quantization=weight_quantization)
-                models[card.precision] = ConvertedModel(bytes(model.SerializeToString(deterministic=True)))
+        if card.precision not in models and card.precision == "int8":
+            models[card.precision] = _quantize(job, core, "onnx", variant)
+        elif card.precision not in models:
+            opset, images = job.settings.opset, job.calibration_images
+            model = to_onnx(core, card.precision, opset=opset, calibration=images, variant=variant)
+            models[card.precision] = ConvertedModel(model)
         return models[card.precision]
 
     return convert_to
 
 
-def _quantize(
-    job: ConversionJob, core: Any, kind: Literal["onnx", "tflite"], weight_quantization: WeightQuantization
-) -> ConvertedModel:
+def _quantize(job: ConversionJob, core: Any, kind: FileFormat, variant: Variant) -> ConvertedModel:
     from feredge.export.accuracy_bound import quantize_within_bound
     from feredge.export.quantizer import calibrate
 
     return quantize_within_bound(
-        lambda images: calibrate(core, images, kind, settings=job.settings, weight_quantization=weight_quantization),
-        job,
-        core,
+        lambda images: calibrate(core, images, kind, settings=job.settings, variant=variant), job, core
     )

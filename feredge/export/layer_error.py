@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from feredge import data
-from feredge.compress import rounding
 from feredge.data.dataset import Dataset
 from feredge.errors import RecipeError, RunError
 from feredge.export import calibration
+from feredge.export.passes import FileFormat
 from feredge.export.quantizer import CalibratedModel, calibrate, predict
 from feredge.inference.contract import Images
 from feredge.recipes.variant import parse
@@ -73,7 +73,7 @@ def quantization_noise(exact: Any, rounded: Any) -> tuple[float, float]:
 
 
 def layer_error_table(
-    run: RunFolder, dataset: Dataset, *, variant: str = "dense", kind: Literal["onnx", "tflite"] = "onnx"
+    run: RunFolder, dataset: Dataset, *, variant: str = "dense", kind: FileFormat = "onnx"
 ) -> list[dict[str, Any]]:
     """Return `layer_error_rows` of a variant of a trained run, on validation images.
 
@@ -102,7 +102,5 @@ def layer_error_table(
     calibration_images, _ = calibration.calibration_sets(splits, settings.calibration, seed=view.seed)
     core = variants.open_core(run, variant, weights=run.figures()["weights"])
     with suppressed_stderr():  # TFLite's converter prints its modes
-        network = calibrate(
-            core, calibration_images, kind, settings=settings, weight_quantization=rounding.for_variant(spec)
-        )
+        network = calibrate(core, calibration_images, kind, settings=settings, variant=spec)
         return layer_error_rows(network, images)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from feredge.compress.rounding import WeightQuantization
+from feredge.export.passes import DENSE_VARIANT, FileFormat, Target, run_network_passes, weight_quantization_of
 from feredge.inference.contract import Images
 from feredge.inference.runtimes import Probabilities, onnx_session
 from feredge.inference.tflite import TFLiteGraph, litert_interpreter
 from feredge.recipes.schema import Export
+from feredge.recipes.variant import Variant
 
 PREDICTION_BATCH = 64
 
@@ -31,17 +32,20 @@ class CalibratedModel(Protocol):
 
 
 def calibrate(
-    core: Any,
-    images: Images,
-    kind: Literal["onnx", "tflite"],
-    *,
-    settings: Export,
-    weight_quantization: WeightQuantization,
+    core: Any, images: Images, kind: FileFormat, *, settings: Export, variant: Variant = DENSE_VARIANT
 ) -> CalibratedModel:
-    """Return a float network calibrated on a representative dataset, `uint8 (N, H, W, C)`."""
-    from feredge.compress.batch_norms import freeze_dead_channels
+    """Run the passes for int8 on a core, and calibrate it on a representative dataset.
 
-    core = freeze_dead_channels(core, images)
+    Args:
+        core: the network of `variant`.
+        images: calibration images, `uint8 (N, H, W, C)`.
+        kind: `onnx` or `tflite`.
+        settings: the recipe's `[export]`.
+        variant: of the network.
+    """
+    target = Target(variant, "int8", kind)
+    core = run_network_passes(core, target, images)
+    weight_quantization = weight_quantization_of(target)
     if kind == "tflite":
         from feredge.export.tflite.int8 import Int8TFLite
 

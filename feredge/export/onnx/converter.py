@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -12,14 +13,40 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, round_preserving_sums
+from feredge.export.passes import (
+    DENSE_VARIANT,
+    ROUND_GRAPH_KERNELS,
+    Target,
+    check_pass,
+    run_network_passes,
+    weight_quantization_of,
+)
 from feredge.inference.artifact import CARD_KEY, Card
+from feredge.inference.contract import Images
 from feredge.inspection.weights import ONNX_WEIGHTED, SMALL_KERNEL
+from feredge.recipes.variant import Variant
 
 # onnxruntime sends telemetry by default; it reads this variable at its first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CORE_INPUT = "pixels"  # float32 in [0, 1]
 FILE_INPUT = "image"  # uint8
+
+
+def to_onnx(core: Any, precision: str, *, opset: int, calibration: Images, variant: Variant = DENSE_VARIANT) -> bytes:
+    """Return an ONNX model that takes `uint8 (N, H, W, C)` images, after the passes for `precision`; no static int8.
+
+    Args:
+        core: the network of `variant`, `float32 (N, H, W, C)` in [0, 1] to probabilities.
+        precision: `float32`, `float16` or `dynamic-int8`.
+        opset: of the ONNX operators.
+        calibration: `uint8 (N, H, W, C)`, used to check passes in debug runs.
+        variant: of the network.
+    """
+    target = Target(variant, precision, "onnx")
+    graph = core_graph(run_network_passes(core, target, calibration), opset=opset)
+    model = at_precision(graph, precision, weight_quantization=weight_quantization_of(target), calibration=calibration)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def core_graph(core: Any, *, opset: int) -> Any:
@@ -41,7 +68,13 @@ def core_graph(core: Any, *, opset: int) -> Any:
     return model
 
 
-def at_precision(graph: Any, precision: str, *, weight_quantization: WeightQuantization = SUM_PRESERVING) -> Any:
+def at_precision(
+    graph: Any,
+    precision: str,
+    *,
+    weight_quantization: WeightQuantization = SUM_PRESERVING,
+    calibration: Images | None = None,
+) -> Any:
     """Return a model that takes `uint8` images, its kernels stored as `precision`. For static int8 see int8.py.
 
     `float16` stores kernels in half precision and casts them to float32 at loading, as TFLite does: CPUs have no
@@ -54,10 +87,15 @@ def at_precision(graph: Any, precision: str, *, weight_quantization: WeightQuant
         graph: the result of `core_graph`, which is not changed.
         precision: `float32`, `float16` or `dynamic-int8`.
         weight_quantization: rounding and granularity of int8 kernels.
+        calibration: `uint8 (N, H, W, C)`, used to check the rounding in debug runs.
     """
     model = onnx.ModelProto()
     model.CopyFrom(graph)
     if precision == "dynamic-int8":
+        if weight_quantization.rounding == "sum_preserving":
+            _round_kernels(model.graph, min_size=SMALL_KERNEL)
+            if calibration is not None:
+                check_pass(ROUND_GRAPH_KERNELS, graph, model, calibration)
         _store_kernels_as_integers(model, weight_quantization)
     elif precision == "float16":
         _store_kernels_as_float16(model)
@@ -129,6 +167,16 @@ def set_uint8_input(graph: Any) -> None:
     graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
 
 
+def _round_kernels(graph: Any, *, min_size: int) -> None:
+    """Replace the kernels of convolutions without groups by their sum-preserving rounding to int8."""
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        tensor = initializers.get(node.input[1]) if is_ungrouped_conv(node) else None
+        if tensor is not None and math.prod(tensor.dims) >= min_size:
+            kernel = round_preserving_sums(numpy_helper.to_array(tensor), axis=0)
+            tensor.CopyFrom(numpy_helper.from_array(kernel, tensor.name))
+
+
 def _store_kernels_as_integers(model: Any, weight_quantization: WeightQuantization) -> None:
     """Replace each kernel by int8 values and a scale, multiplied by Cast and Mul.
 
@@ -146,8 +194,6 @@ def _store_kernels_as_integers(model: Any, weight_quantization: WeightQuantizati
         if kernel.size < SMALL_KERNEL:
             continue
         axis = 0 if node.op_type == "Conv" else kernel.ndim - 1
-        if weight_quantization.rounding == "sum_preserving" and is_ungrouped_conv(node):
-            kernel = round_preserving_sums(kernel, axis=axis)
         values, scale = _symmetric(kernel, axis if weight_quantization.granularity == "per_channel" else None)
         graph.initializer.remove(initializers.pop(name))
         graph.initializer.append(numpy_helper.from_array(values, f"{name}_int8"))

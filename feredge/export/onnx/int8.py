@@ -22,6 +22,7 @@ from feredge.compress.rounding import (
 )
 from feredge.errors import ArtifactError
 from feredge.export.onnx.converter import CORE_INPUT, FILE_INPUT, add_pixel_scaling, is_ungrouped_conv, set_uint8_input
+from feredge.export.passes import CHECKED_IMAGES, REPLACE_UNIT_GAIN_BATCHNORMS, ROUND_GRAPH_KERNELS, check_pass
 from feredge.inference.contract import Images
 from feredge.inspection.weights import LAYOUT, ONNX_WEIGHTED, consumer, scale_and_zero
 
@@ -59,7 +60,8 @@ class Int8Onnx:
             full_range: kernels of 8 bits instead of 7.
             weight_quantization: rounding and granularity of the kernels.
         """
-        self._prepared = _prepared(graph)
+        self._prepared = _prepared(graph, calibration)
+        self._check_images = calibration[:CHECKED_IMAGES]
         self._reduce_range = not full_range
         self._per_channel = weight_quantization.granularity == "per_channel"
         self._ranges = ranges.calibrate_ranges(lambda: _activations(self._prepared, calibration), method)
@@ -87,10 +89,8 @@ class Int8Onnx:
         excluded = [
             node.name for node in model.graph.node if node.op_type == "Softmax" or node.name.split("/")[0] in keep_float
         ]
-        for tensor in model.graph.initializer:
-            layer, rounded = self._rounded.get(tensor.name, ("", None))
-            if rounded is not None and layer not in keep_float:
-                tensor.CopyFrom(rounded)
+        if self._rounded:
+            self._round_kernels(model, keep_float)
         bounds = {
             name: (np.array(np.float32(low)), np.array(np.float32(high))) for name, (low, high) in self._ranges.items()
         }
@@ -104,6 +104,13 @@ class Int8Onnx:
         model = _accept_uint8_input(_shorten_names(_keep_logits_in_float(quantizer.model.model)))
         return bytes(model.SerializeToString(deterministic=True))
 
+    def _round_kernels(self, model: Any, keep_float: Collection[str]) -> None:
+        for tensor in model.graph.initializer:
+            layer, rounded = self._rounded.get(tensor.name, ("", None))
+            if rounded is not None and layer not in keep_float:
+                tensor.CopyFrom(rounded)
+        check_pass(ROUND_GRAPH_KERNELS, self._prepared, model, self._check_images)
+
     def layer_outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
         """Return the output of each layer of a model that `quantize` returned, before it is quantized."""
         from feredge.inference.runtimes import onnx_session
@@ -116,7 +123,7 @@ class Int8Onnx:
         return dict(zip(layers.values(), session.run(list(layers), {FILE_INPUT: images}), strict=True))
 
 
-def _prepared(graph: Any) -> Any:
+def _prepared(graph: Any, calibration: Images) -> Any:
     """Return `graph` with constants folded and shapes inferred."""
     from onnxruntime.quantization import quant_pre_process
     from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
@@ -127,8 +134,11 @@ def _prepared(graph: Any) -> Any:
         # Symbolic shape inference needs sympy, and adds nothing for networks of fixed shape.
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         model = load_model_with_shape_infer(prepared)
-    _replace_unit_gain_batchnorms(model.graph)
-    return model
+    replaced = onnx.ModelProto()
+    replaced.CopyFrom(model)
+    _replace_unit_gain_batchnorms(replaced.graph)
+    check_pass(REPLACE_UNIT_GAIN_BATCHNORMS, model, replaced, calibration)
+    return replaced
 
 
 def _replace_unit_gain_batchnorms(graph: Any) -> None:

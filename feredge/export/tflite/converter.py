@@ -7,18 +7,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, with_rounded_kernels
+from feredge.export.passes import DENSE_VARIANT, Target, run_network_passes, weight_quantization_of
 from feredge.export.tflite.per_tensor import requantize_per_tensor
-from feredge.export.tflite.weighted_pool import replace_weighted_pool
 from feredge.inference.contract import Images
-from feredge.inspection.weights import SMALL_KERNEL
 from feredge.keras import tf
+from feredge.recipes.variant import Variant
 from feredge.train.networks import with_contract
 
 
-def to_tflite(
-    core: Any, precision: str, *, calibration: Images, weight_quantization: WeightQuantization = SUM_PRESERVING
-) -> bytes:
+def to_tflite(core: Any, precision: str, *, calibration: Images, variant: Variant = DENSE_VARIANT) -> bytes:
     """Return a flatbuffer that takes `uint8 (N, H, W, C)` images, for any N after `resize_tensor_input`.
 
     For static int8 see int8.py, and `trained_to_tflite`. `dynamic-int8` stores kernels of at least SMALL_KERNEL
@@ -26,10 +23,10 @@ def to_tflite(
     activations; its probabilities are float32.
 
     Args:
-        core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
+        core: the network of `variant`, `float32 (N, H, W, C)` in [0, 1] to probabilities.
         precision: `float32`, `float16`, `dynamic-int8` or `int16x8`.
-        calibration: `uint8 (N, H, W, C)`, used for `int16x8` only.
-        weight_quantization: rounding and granularity of int8 kernels.
+        calibration: `uint8 (N, H, W, C)`, used for `int16x8`, and to check passes in debug runs.
+        variant: of the network.
     """
 
     def representative_dataset() -> Iterator[list[Any]]:
@@ -48,13 +45,11 @@ def to_tflite(
                 tf.lite.OpsSet.TFLITE_BUILTINS,  # Cast from uint8
             ]
 
-    integers = precision in ("dynamic-int8", "int16x8")
-    if not integers:  # `dynamic-int8` quantizes the kernels of convolutions, but no constant of a MUL
-        core = replace_weighted_pool(core)
-    if integers and weight_quantization.rounding == "sum_preserving":
-        core = with_rounded_kernels(core, min_size=SMALL_KERNEL if precision == "dynamic-int8" else 0)
+    target = Target(variant, precision, "tflite")
+    core = run_network_passes(core, target, calibration)
     model = run_converter(with_contract(core), set_options)
-    if integers and weight_quantization.granularity == "per_tensor":
+    integers = precision in ("dynamic-int8", "int16x8")
+    if integers and weight_quantization_of(target).granularity == "per_tensor":
         return requantize_per_tensor(model, run_converter(with_contract(core), lambda converter: None))
     return model
 

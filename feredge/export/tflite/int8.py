@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from feredge.compress import ranges
 from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, round_preserving_sums
+from feredge.export.passes import CHECKED_IMAGES, ROUND_GRAPH_KERNELS, check_pass
 from feredge.export.tflite.converter import run_converter, set_int8_options
 from feredge.export.tflite.integer_elu import convert_elus_to_int8
-from feredge.export.tflite.weighted_pool import replace_weighted_pool
 from feredge.inference.contract import Images
 from feredge.inspection import flatbuffer
 from feredge.keras import tf
@@ -42,15 +42,16 @@ class Int8TFLite:
         """Calibrate.
 
         Args:
-            core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
+            core: `float32 (N, H, W, C)` in [0, 1] to probabilities, after the passes for int8.
             calibration: `uint8 (N, H, W, C)`, the first of which must hold the values 0 and 255.
             method: of ranges.py.
             weight_quantization: rounding and granularity of the kernels.
         """
         self._weight_quantization = weight_quantization
+        self._check_images = calibration[:CHECKED_IMAGES]
         # One image suffices, as the converter's ranges are replaced. They would be wrong for inputs of a sum or a
         # product that share its result's memory: they are read after the operator (tensorflow/tensorflow#127842).
-        calibrated = _converter_calibrated(replace_weighted_pool(core), calibration[:1])
+        calibrated = _converter_calibrated(core, calibration[:1])
         tensor_ranges = ranges.calibrate_ranges(lambda: _activations(calibrated, calibration), method)
         self._calibrated = _set_ranges(calibrated, tensor_ranges)
         self._outputs = flatbuffer.kernel_outputs(self._calibrated)
@@ -60,9 +61,12 @@ class Int8TFLite:
         """Return the int8 flatbuffer, `uint8` in and out, with the layers `keep_float` in float32."""
         from tensorflow.lite.python.convert import mlir_quantize  # noqa: TID251
 
-        sum_preserving = self._weight_quantization.rounding == "sum_preserving"
+        model = self._calibrated
+        if self._weight_quantization.rounding == "sum_preserving":
+            model = _rounded(model, keep_float)
+            check_pass(ROUND_GRAPH_KERNELS, self._calibrated, model, self._check_images)
         quantized = mlir_quantize(
-            _rounded(self._calibrated, keep_float) if sum_preserving else self._calibrated,
+            model,
             disable_per_channel=self._weight_quantization.granularity == "per_tensor",
             disable_per_channel_for_dense_layers=True,
             input_data_type=tf.uint8,
