@@ -1,1 +1,1 @@
-"""Compression: pruning, clustering, channels, quantization-aware training; and the batch norms and ranges of each."""
+"""Compression: pruning of weights and channels, clustering, quantization-aware training; calibration and rounding."""

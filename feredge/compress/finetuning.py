@@ -42,8 +42,8 @@ def finetune(
 ) -> NDArray[np.float64]:
     """Train `model`, in place, with a learning rate that decays to zero along a cosine.
 
-    Unlike training it has no warm-up, because the initial weights are good, and no averaging, because the rate ends
-    at zero. Shuffling and augmentation continue with the epochs after training's.
+    There is no warm-up, because the initial weights are good, and no averaging, because the rate ends at zero.
+    Shuffling and augmentation continue with the epochs after training's.
 
     Args:
         model: `float32 (N, H, W, 1)` in [0, 1] to probabilities.
@@ -52,13 +52,11 @@ def finetune(
         epochs: passes over the images.
         rate: initial learning rate.
         report: called after each step.
-        teacher: the dense network; the distillation loss to its outputs for the same augmented images has the weight
-            `recipe.compression.distillation` (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+        teacher: the dense network, for online distillation with the weight `recipe.compression.distillation`.
         constrain: projects the weights to those that the compression allows, as part of each step.
         before_step: called before each step with the share of steps done.
         state: variables that `constrain` and `before_step` change.
-        checkpoint_path: checkpoint of an unfinished fine-tuning, which is resumed; written after each epoch but the
-            last. The caller removes it.
+        checkpoint_path: resumed if it exists; written after each epoch but the last. The caller removes it.
         identity: digest of what is fine-tuned; a checkpoint of another identity is ignored.
 
     Returns:

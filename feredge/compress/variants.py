@@ -189,7 +189,9 @@ def _check_activations(core: KerasModel, name: str) -> None:
     """Raise an error, before any slow work, for activations that the converter would leave in float32."""
     for layer in core.layers:
         if type(layer) is keras.layers.ELU:
-            raise RecipeError(f"{name}: expected activations that integers are trained for, found ELU ({layer.name})")
+            raise RecipeError(
+                f"{name}: expected activations that quantization-aware training supports, found ELU ({layer.name})"
+            )
 
 
 def _initialize_ranges(quantized: KerasModel, core: KerasModel, batches: Batches) -> None:

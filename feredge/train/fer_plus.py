@@ -37,7 +37,7 @@ def label_log_probabilities(dataset: Dataset) -> NDArray[np.float32]:
     present = len(np.unique(dataset.labels))
     if dataset.votes is None or present < len(dataset.classes):
         actual = "none" if dataset.votes is None else f"{present} of {len(dataset.classes)} classes"
-        raise DataError(f"{dataset.source}: expected votes on pictures of every class, found {actual}")
+        raise DataError(f"{dataset.source}: expected votes on images of every class, found {actual}")
     shares = dataset.votes / VOTERS
     features = np.concatenate([shares, np.sqrt(shares)], axis=1)
     model = LogisticRegression(max_iter=MAX_ITERATIONS).fit(features, dataset.labels)

@@ -69,8 +69,8 @@ def train(
             labels are of other data.
     """
     if dataset.images.shape[1:] != (recipe.data.size, recipe.data.size):
-        found = "x".join(map(str, dataset.images.shape[1:]))
-        raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {found}")
+        actual = "x".join(map(str, dataset.images.shape[1:]))
+        raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {actual}")
     run = RunFolder(Path(out))
     sources = _TransferSources(None if soft_labels is None else read_soft_labels(soft_labels), start, tuple(teachers))
     if run.training.is_file():
@@ -144,10 +144,10 @@ def _train_once(
 
     splits = data.split(dataset, recipe.data)
     if len(np.unique(splits.train.labels)) < 2:
-        found = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
+        actual = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
         if splits.dropped:
-            found += f"; {splits.dropped:,} were left out as duplicates of test or validation images"
-        raise DataError(f"{dataset.source}: expected training images of at least two classes, found {found}")
+            actual += f"; {splits.dropped:,} were left out as duplicates of test or validation images"
+        raise DataError(f"{dataset.source}: expected training images of at least two classes, found {actual}")
     if recipe.schedule.validates and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
     soft_labels = None if sources.soft_labels is None else sources.soft_labels.select(splits.train)

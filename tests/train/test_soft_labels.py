@@ -154,7 +154,7 @@ def test_votes_predict_the_probability_of_a_label(finished: RunFolder) -> None:
 
 def test_soft_labels_need_a_teacher() -> None:
     """Guards the error without runs and votes."""
-    with pytest.raises(DataError, match="expected votes on pictures of every class, found none"):
+    with pytest.raises(DataError, match="expected votes on images of every class, found none"):
         soft_labels.make_soft_labels([], stripes())
 
 
