@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feredge import dataclass_io
 from feredge.errors import RecipeError, VerificationError
@@ -12,6 +12,9 @@ from feredge.export.conversion_job import ConversionJob
 from feredge.export.layer_error import RANKING_IMAGES, rank_layers
 from feredge.export.quantizer import CalibratedModel, predict
 from feredge.inference.contract import Images
+
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class ConvertedModel:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def check_trained_int8(model: bytes, job: ConversionJob, core: Any) -> ConvertedModel:
+def check_trained_int8(model: bytes, job: ConversionJob, core: KerasModel) -> ConvertedModel:
     """Return the int8 model of a quantization-aware training, its accuracy drop checked; no layer can go to float32.
 
     Raises:
@@ -36,7 +39,7 @@ def check_trained_int8(model: bytes, job: ConversionJob, core: Any) -> Converted
 
 
 def quantize_within_bound(
-    calibrate: Callable[[Images], CalibratedModel], job: ConversionJob, core: Any
+    calibrate: Callable[[Images], CalibratedModel], job: ConversionJob, core: KerasModel
 ) -> ConvertedModel:
     """Return an int8 model with the layers `keep_float` in float32, and as many more as `max_drop` requires.
 
@@ -92,7 +95,7 @@ def _check_drop(drop: float | None, job: ConversionJob) -> dict[str, float]:
     return {"validation_drop": drop}
 
 
-def _validation_drop(job: ConversionJob, core: Any) -> Callable[[bytes], float | None]:
+def _validation_drop(job: ConversionJob, core: KerasModel) -> Callable[[bytes], float | None]:
     """Return a function from a model to its accuracy drop from the float network, in pp; to None without a bound."""
     if job.validation is None:
         return lambda model: None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feredge import files
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
@@ -18,6 +18,9 @@ from feredge.inference.parallel import end_with_parent
 from feredge.inference.runtimes import Probabilities
 from feredge.recipes.variant import Variant, parse
 from feredge.run import RunFolder
+
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
 
 CALIBRATED_PRECISIONS = ("int8", "int16x8")
 """Precisions with integer activations, whose ranges come from calibration."""
@@ -60,7 +63,7 @@ def _write_file(
     name: str,
     card: Card,
     converter: Callable[[Card], ConvertedModel],
-    core: Any,
+    core: KerasModel,
     reference: Probabilities,
 ) -> tuple[Entry, Any]:
     """Convert and verify one file. Return its manifest entry and its parity in every runtime.
@@ -96,7 +99,7 @@ def _write_file(
     return artifact.entry(path, card, metrics | converted.metrics, facts), runtime_parity
 
 
-def _network_size(core: Any) -> dict[str, int]:
+def _network_size(core: KerasModel) -> dict[str, int]:
     from feredge.train.networks import multiply_adds
 
     return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
@@ -118,7 +121,7 @@ def _add_card(model: bytes, card: Card, suffix: str) -> bytes:
     return to_ort(onnx_file) if suffix == ".ort" else onnx_file
 
 
-def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[Any, Callable[[Card], ConvertedModel]]:
+def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[KerasModel, Callable[[Card], ConvertedModel]]:
     """Return the variant's float network, and its conversion to the precision of a card; the card is added later."""
     from feredge.compress import variants
 
@@ -132,7 +135,7 @@ def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[Any, Callabl
 
 
 def _tflite_converter(
-    job: ConversionJob, core: Any, quantized: Any | None, variant: Variant
+    job: ConversionJob, core: KerasModel, quantized: KerasModel | None, variant: Variant
 ) -> Callable[[Card], ConvertedModel]:
     from feredge.export.accuracy_bound import check_trained_int8
     from feredge.export.tflite.converter import to_tflite, trained_to_tflite
@@ -147,7 +150,7 @@ def _tflite_converter(
     return convert_to
 
 
-def _onnx_converter(job: ConversionJob, core: Any, variant: Variant) -> Callable[[Card], ConvertedModel]:
+def _onnx_converter(job: ConversionJob, core: KerasModel, variant: Variant) -> Callable[[Card], ConvertedModel]:
     from feredge.export.onnx.converter import to_onnx
 
     models: dict[str, ConvertedModel] = {}  # by precision: .onnx and .ort hold the same graph
@@ -164,7 +167,7 @@ def _onnx_converter(job: ConversionJob, core: Any, variant: Variant) -> Callable
     return convert_to
 
 
-def _quantize(job: ConversionJob, core: Any, kind: FileFormat, variant: Variant) -> ConvertedModel:
+def _quantize(job: ConversionJob, core: KerasModel, kind: FileFormat, variant: Variant) -> ConvertedModel:
     from feredge.export.accuracy_bound import quantize_within_bound
     from feredge.export.quantizer import calibrate
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from feredge.inference.runtimes import Probabilities, onnx_session
 from feredge.inference.tflite import TFLiteGraph, litert_interpreter
 from feredge.recipes.schema import Export
 from feredge.recipes.variant import Variant
+
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
 
 PREDICTION_BATCH = 64
 
@@ -32,7 +35,7 @@ class CalibratedModel(Protocol):
 
 
 def calibrate(
-    core: Any, images: Images, kind: FileFormat, *, settings: Export, variant: Variant = DENSE_VARIANT
+    core: KerasModel, images: Images, kind: FileFormat, *, settings: Export, variant: Variant = DENSE_VARIANT
 ) -> CalibratedModel:
     """Run the passes for int8 on a core, and calibrate it on a representative dataset.
 

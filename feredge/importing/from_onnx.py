@@ -22,6 +22,7 @@ from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
+    from feredge.keras import KerasModel
     from feredge.train.warm_start import TrainedNetwork
 
 SOURCE_FILE = "dense.float32.onnx"
@@ -110,7 +111,7 @@ def load_trained(path: Path) -> TrainedNetwork:
     return TrainedNetwork(core, classes, weights_digest(core))
 
 
-def _read_core(folder: Path, recipe: Recipe, *, classes: int) -> Any:
+def _read_core(folder: Path, recipe: Recipe, *, classes: int) -> KerasModel:
     """Return the core in SOURCE_FILE, without batch normalizations."""
     from feredge.compress.batch_norms import fold_batchnorms
     from feredge.train.networks import build_core

@@ -9,7 +9,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from feredge.keras import keras
+from feredge.keras import KerasModel, keras
 
 TRAINING_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 """Of settings that are used in training only."""
@@ -22,7 +22,7 @@ def is_keras3(config: Any) -> bool:
     return isinstance(config, list) and any(is_keras3(item) for item in config)
 
 
-def open_keras3(path: Path) -> Any:
+def open_keras3(path: Path) -> KerasModel:
     """Return the network in a `.keras` or `.h5` file of Keras 3, which must have passed the audit.
 
     Raises:

@@ -16,10 +16,10 @@ from feredge.importing.audit import CONFIG_BYTES, audit_config, parse_config
 from feredge.importing.containers import audit_hdf5, unpack_keras
 from feredge.importing.keras3 import is_keras3, open_keras3
 from feredge.importing.saved_model import rebuild_saved_model
-from feredge.keras import keras
+from feredge.keras import KerasModel, keras
 
 
-def open_network(path: Path) -> Any:
+def open_network(path: Path) -> KerasModel:
     """Return the network in a `.h5`, `.hdf5` or `.keras` file, or in the folder of a SavedModel, not compiled.
 
     Raises:
@@ -47,7 +47,7 @@ def open_network(path: Path) -> Any:
         ) from error
 
 
-def _open_keras_archive(path: Path) -> Any:
+def _open_keras_archive(path: Path) -> KerasModel:
     """Return the network of a `.keras` file, loaded from an archive of the audited configuration and weights only."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -64,7 +64,7 @@ def _open_keras_archive(path: Path) -> Any:
             raise ValueError(str(error).replace(str(audited), path.name)) from error
 
 
-def _open_hdf5(path: Path) -> Any:
+def _open_hdf5(path: Path) -> KerasModel:
     import h5py  # type: ignore[import-untyped]
 
     audit_hdf5(path)
@@ -75,5 +75,5 @@ def _open_hdf5(path: Path) -> Any:
     return _load(path, audit_config(parse_config(text), path))
 
 
-def _load(path: Path, config: Any) -> Any:
+def _load(path: Path, config: Any) -> KerasModel:
     return open_keras3(path) if is_keras3(config) else keras.models.load_model(path, compile=False)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from feredge.keras import keras
+from feredge.keras import KerasModel, keras
 
 LayerConfig = dict[str, Any]
 SHARED_SETTINGS = ("name", "trainable", "dtype", "data_format", "dilation_rate")
 
 
-def as_core(network: Any, *, size: int, low: float, high: float) -> Any:
+def as_core(network: KerasModel, *, size: int, low: float, high: float) -> KerasModel:
     """Return the same function with an input of `float32 (N, size, size, 1)` in [0, 1].
 
     The network's input range is `low` (black) to `high` (white). The scaling is folded into its first layer if that

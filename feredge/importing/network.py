@@ -6,7 +6,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from feredge.inspection.child import run
 from feredge.inspection.limits import TENSORFLOW
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
+
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
 
 MODEL_SUFFIXES = (".h5", ".hdf5", ".keras")
 PROBED_IMAGES = 64  # to tell probabilities from logits
@@ -100,7 +103,7 @@ def _try_open(path: str) -> None:
     open_network(Path(path))
 
 
-def _check_shapes(network: Any, network_input: NetworkInput, classes: tuple[str, ...], path: Path) -> None:
+def _check_shapes(network: KerasModel, network_input: NetworkInput, classes: tuple[str, ...], path: Path) -> None:
     input_shape, output_shape = network.input_shape, network.output_shape
     if not isinstance(input_shape, tuple) or len(input_shape) != 4 or input_shape[-1] not in (1, 3):
         raise ArtifactError(f"{path}: expected one input (N, H, W, 1 or 3), found {input_shape}")
@@ -119,7 +122,7 @@ def _check_shapes(network: Any, network_input: NetworkInput, classes: tuple[str,
         )
 
 
-def _with_probabilities(core: Any, images: Images) -> Any:
+def _with_probabilities(core: KerasModel, images: Images) -> KerasModel:
     """Return `core`, with a softmax appended if its outputs are logits."""
     from feredge.keras import keras
     from feredge.train.networks import make_predict_function

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feredge import data
 from feredge.data.dataset import Dataset
@@ -13,8 +13,11 @@ from feredge.run import RunFolder
 from feredge.train.networks import make_predict_function, weights_digest
 from feredge.train.record import save_trained_run
 
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
 
-def create_run(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **provenance: Any) -> RunFolder:
+
+def create_run(core: KerasModel, recipe: Recipe, dataset: Dataset, out: Path, **provenance: Any) -> RunFolder:
     """Create the run folder `out` with the float model of `core` and its metrics on validation and test images.
 
     A folder that already holds the same weights is not changed.

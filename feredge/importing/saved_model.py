@@ -9,13 +9,13 @@ from typing import Any
 
 from feredge.importing.audit import CONFIG_BYTES, audit_config, parse_config
 from feredge.importing.containers import WEIGHTS_BYTES
-from feredge.keras import keras, tf
+from feredge.keras import KerasModel, keras, tf
 
 GRAPH_BYTES = 256 << 20
 MODEL_IDENTIFIERS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 
 
-def rebuild_saved_model(folder: Path) -> Any:
+def rebuild_saved_model(folder: Path) -> KerasModel:
     """Return the Keras 2 network of a SavedModel, not compiled, without loading its graph.
 
     Raises:

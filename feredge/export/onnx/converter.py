@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -26,6 +26,9 @@ from feredge.inference.contract import Images
 from feredge.inspection.weights import ONNX_WEIGHTED, SMALL_KERNEL
 from feredge.recipes.variant import Variant
 
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
+
 # onnxruntime sends telemetry by default; it reads this variable at its first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -33,7 +36,9 @@ CORE_INPUT = "pixels"  # float32 in [0, 1]
 FILE_INPUT = "image"  # uint8
 
 
-def to_onnx(core: Any, precision: str, *, opset: int, calibration: Images, variant: Variant = DENSE_VARIANT) -> bytes:
+def to_onnx(
+    core: KerasModel, precision: str, *, opset: int, calibration: Images, variant: Variant = DENSE_VARIANT
+) -> bytes:
     """Return an ONNX model that takes `uint8 (N, H, W, C)` images, after the passes for `precision`; no static int8.
 
     Args:
@@ -49,7 +54,7 @@ def to_onnx(core: Any, precision: str, *, opset: int, calibration: Images, varia
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def core_graph(core: Any, *, opset: int) -> Any:
+def core_graph(core: KerasModel, *, opset: int) -> Any:
     """Return a core as an ONNX model: `pixels` float32 NHWC in [0, 1], any batch size, to probabilities.
 
     Nodes and tensors are named after their layers. tf2onnx's names hold numbers from a counter of the process and

@@ -10,12 +10,12 @@ from typing import Any
 from feredge.export.passes import DENSE_VARIANT, Target, run_network_passes, weight_quantization_of
 from feredge.export.tflite.per_tensor import requantize_per_tensor
 from feredge.inference.contract import Images
-from feredge.keras import tf
+from feredge.keras import KerasModel, tf
 from feredge.recipes.variant import Variant
 from feredge.train.networks import with_contract
 
 
-def to_tflite(core: Any, precision: str, *, calibration: Images, variant: Variant = DENSE_VARIANT) -> bytes:
+def to_tflite(core: KerasModel, precision: str, *, calibration: Images, variant: Variant = DENSE_VARIANT) -> bytes:
     """Return a flatbuffer that takes `uint8 (N, H, W, C)` images, for any N after `resize_tensor_input`.
 
     For static int8 see int8.py, and `trained_to_tflite`. `dynamic-int8` stores kernels of at least SMALL_KERNEL
@@ -54,7 +54,7 @@ def to_tflite(core: Any, precision: str, *, calibration: Images, variant: Varian
     return model
 
 
-def trained_to_tflite(quantized: Any) -> bytes:
+def trained_to_tflite(quantized: KerasModel) -> bytes:
     """Return the int8 flatbuffer of a core after quantization-aware training, with its trained ranges."""
     return run_converter(quantized, set_int8_options)
 

@@ -19,7 +19,7 @@ from feredge.export.tflite.converter import run_converter, set_int8_options
 from feredge.export.tflite.integer_elu import convert_elus_to_int8
 from feredge.inference.contract import Images
 from feredge.inspection import flatbuffer
-from feredge.keras import tf
+from feredge.keras import KerasModel, tf
 
 CALIBRATION_BATCH = 32  # images of one step of a moving average
 
@@ -33,7 +33,7 @@ class Int8TFLite:
 
     def __init__(
         self,
-        core: Any,
+        core: KerasModel,
         calibration: Images,
         *,
         method: str = "min-max",
@@ -89,7 +89,7 @@ class Int8TFLite:
         return {layer: np.concatenate(values) for layer, values in outputs.items()}
 
 
-def _converter_calibrated(core: Any, calibration: Images) -> bytes:
+def _converter_calibrated(core: KerasModel, calibration: Images) -> bytes:
     """Return the float flatbuffer of `core` with the converter's min-max ranges."""
 
     def representative_dataset() -> Iterator[list[Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from feredge.keras import keras
+from feredge.keras import KerasModel, keras
 from feredge.train.networks import POOL_LAYER, WEIGHTED_POOL_LAYER
 
 
@@ -27,7 +27,7 @@ class PositionWeights(keras.layers.Layer):  # type: ignore[misc]
         return inputs * self.kernel
 
 
-def replace_weighted_pool(core: Any) -> Any:
+def replace_weighted_pool(core: KerasModel) -> KerasModel:
     """Return `core` with its global depthwise convolution as a multiplication; outputs are equal up to rounding."""
     if WEIGHTED_POOL_LAYER not in [layer.name for layer in core.layers]:
         return core
