@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tiny_training import stripes
 
 from feredge.inference.artifact import Manifest
 from feredge.run import RunFolder
+
+os.environ.setdefault("FEREDGE_DEBUG_PASSES", "1")  # also of the worker processes
 
 
 @pytest.fixture(scope="session")

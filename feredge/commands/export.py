@@ -55,16 +55,16 @@ def command(run: Path, data: str | None, changes: tuple[str, ...], calibrate_on:
     """
     from feredge import recipes
     from feredge.data import load
-    from feredge.importing.from_onnx import is_exported
-    from feredge.importing.network import is_foreign
+    from feredge.importing.from_onnx import is_export_folder
+    from feredge.importing.network import is_keras_model
     from feredge.run import RunFolder
 
     given, classes, out = (asked.pop(key) for key in ("given", "classes", "out"))
-    if is_foreign(run):
+    if is_keras_model(run):
         folder = _take_in(run, data, asked["licence"], given=given, classes=classes, out=out)
     elif given or classes:
         raise RecipeError(f"--input and --classes are for a foreign network's file, found {run}")
-    elif is_exported(run):
+    elif is_export_folder(run):
         folder = _reopen(run, data, out)
     elif out:
         raise RecipeError(f"--out is for what is no run folder yet, found {run}")
@@ -102,9 +102,9 @@ def say_exported(run: RunFolder, manifest: Manifest) -> None:
     for failure in manifest.failures:
         echo(f"error: {failure.file}: {failure.reason}", err=True)
     echo(f"exported: {len(manifest.entries)} verified files, {run.artifacts}")
-    from feredge.export.replacement import remaining
+    from feredge.export.replacement import previous_exports
 
-    for folder, names in remaining(run.artifacts):
+    for folder, names in previous_exports(run.artifacts):
         echo(f"{folder}: holds files of earlier exports that this one has not: {', '.join(names)}")
 
 
@@ -126,24 +126,24 @@ def _settings(settings: Export, **asked: Any) -> Export | None:
 
 def _reopen(path: Path, data: str | None, out: Path | None) -> RunFolder:
     from feredge.data import load
-    from feredge.importing.from_onnx import recipe_of, reopen
+    from feredge.importing.from_onnx import import_exported, read_recipe
 
-    recipe = recipe_of(path)
+    recipe = read_recipe(path)
     if not data:
         raise RecipeError(f"{path}: a folder of exported files needs --data")
-    return reopen(path, load(data, size=recipe.data.size), out or Path("runs") / path.name, recipe=recipe)
+    return import_exported(path, load(data, size=recipe.data.size), out or Path("runs") / path.name, recipe=recipe)
 
 
 def _take_in(
     path: Path, data: str | None, licence: str | None, *, given: str | None, classes: str | None, out: Path | None
 ) -> RunFolder:
     from feredge.data import load
-    from feredge.importing.network import Input, take_in
+    from feredge.importing.network import NetworkInput, import_network
 
     for value, option in ((given, "--input"), (classes, "--classes"), (data, "--data")):
         if not value:
             raise RecipeError(f"{path}: a foreign network needs {option}")
-    takes = Input.parse(str(given))
+    takes = NetworkInput.parse(str(given))
     names = tuple(name.strip() for name in str(classes).split(","))
     dataset = load(str(data), size=takes.height)
-    return take_in(path, takes, names, dataset, out or Path("runs") / path.stem, licence=licence or "")
+    return import_network(path, takes, names, dataset, out or Path("runs") / path.stem, licence=licence or "")

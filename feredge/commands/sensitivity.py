@@ -35,9 +35,9 @@ def command(run: Path, data: str | None, variant: str, kind: Literal["onnx", "tf
     path = folder.artifacts / LAYERS_FILE
     before = _known(path)
     with heartbeat("layers: opening TensorFlow, then running each layer in int8"):
-        from feredge.export.layer_error import layer_table
+        from feredge.export.layer_error import layer_error_table
 
-        rows = layer_table(folder, folder.load_data(data), variant=variant, kind=kind)
+        rows = layer_error_table(folder, folder.load_data(data), variant=variant, kind=kind)
     files.write_json(path, {**before, f"{variant}.int8.{kind}": rows})
     if as_json:
         echo_json(rows, indent=2)

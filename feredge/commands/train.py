@@ -83,8 +83,8 @@ def trained(
         from feredge.importing import from_onnx
         from feredge.train import train
 
-        start = None if start_from is None else from_onnx.trained(start_from)
-        asked = [from_onnx.trained(teacher) for teacher in teachers]
+        start = None if start_from is None else from_onnx.load_trained(start_from)
+        asked = [from_onnx.load_trained(teacher) for teacher in teachers]
         run = train(resolved, dataset, out, soft_labels=soft_labels, start=start, teachers=asked, progress=progress)
     test = run.training_record().get("test")  # of a handful of images none are left to test on
     found = f"{test['accuracy']:.2%} of {test['images']} test images" if test else "no test images"

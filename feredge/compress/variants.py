@@ -70,7 +70,7 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, report: 
     job = _CompressionJob(recipe, train, dense, report=report, checkpoint_path=unfinished, identity=identity)
     try:
         if spec.quantized:
-            variables, history = job.quantize(open_core(run, spec.base, weights=weights))
+            variables, history = job.quantize(equalize_scales(open_core(run, spec.base, weights=weights)))
         else:
             variables, history = job.compress(spec)
     except RecipeError as error:
@@ -149,10 +149,10 @@ class _CompressionJob:
 
 
 def open_core(run: RunFolder, name: str, *, weights: str) -> KerasModel:
-    """Return a variant's network for conversion: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)`."""
+    """Return the float network of a variant: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)`."""
     core = clone_core(load_model(run).get_layer("core"))
     if name == "dense":
-        return equalize_scales(core)
+        return core
     spec, arrays = variant.parse(name), _arrays(run, name, weights)
     if spec.quantized:
         core = convert_unfused_batchnorms(core)
@@ -164,7 +164,7 @@ def open_core(run: RunFolder, name: str, *, weights: str) -> KerasModel:
         core = with_widths(core, {layer: kernel.shape[-1] for layer, kernel in kernels.items()})
     checkpoint.restore(_path(run, name), arrays, {"core": core.weights})
     # Quantization-aware training has learnt its ranges, and clusters would get different values.
-    return core if spec.quantized or spec.kind == "clustered" else equalize_scales(core)
+    return core
 
 
 def open_quantized(run: RunFolder, name: str, *, weights: str) -> KerasModel | None:

@@ -1,4 +1,4 @@
-"""The exporters. `export` takes a trained run to a folder of verified files. TensorFlow comes in on use."""
+"""Export of a trained run to verified TFLite and ONNX files: `export`. TensorFlow is imported when it is used."""
 
 from __future__ import annotations
 

@@ -1,97 +1,106 @@
-"""The int8 file of a job, with as many layers left in float as keep its drop within the recipe's bound."""
+"""Mixed precision within an accuracy bound: layers of an int8 model go back to float32 until the drop is allowed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feredge import dataclass_io
 from feredge.errors import RecipeError, VerificationError
-from feredge.export.job import Job
-from feredge.export.layer_error import LOOKED_AT, ranked
-from feredge.export.quantizer import Integer, answers
+from feredge.export.conversion_job import ConversionJob
+from feredge.export.layer_error import RANKING_IMAGES, rank_layers
+from feredge.export.quantizer import CalibratedModel, predict
 from feredge.inference.contract import Images
+
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
 
 
 @dataclass(frozen=True)
-class Made:
-    """A file's bytes, the layers that were left in float, and what was measured on the way."""
+class ConvertedModel:
+    """The bytes of a converted model, its float32 layers if it is int8, and the metrics of its conversion."""
 
     model: bytes
     float_layers: tuple[str, ...] = ()
-    figures: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def as_trained(model: bytes, job: Job, core: Any) -> Made:
-    """Return a file that was trained in int8: it has no layers to choose from, but its drop is bounded too.
+def check_trained_int8(model: bytes, job: ConversionJob, core: KerasModel) -> ConvertedModel:
+    """Return the int8 model of a quantization-aware training, its accuracy drop checked; no layer can go to float32.
 
     Raises:
         RecipeError: the job's `keep_float` names layers.
-        VerificationError: more is lost than `max_drop`.
+        VerificationError: the drop is above `max_drop`.
     """
     if job.settings.keep_float:
         raise RecipeError("export.keep_float: the TFLite file of a qat variant was trained in int8, layer by layer")
-    return Made(model, (), _checked(_drop_on_validation(job, core)(model), job))
+    return ConvertedModel(model, (), _check_drop(_validation_drop(job, core)(model), job))
 
 
-def within_bound(calibrated: Callable[[Images], Integer], job: Job, core: Any) -> Made:
-    """Return the int8 file of a job: with `keep_float` in float, and as many more layers as `max_drop` asks for.
+def quantize_within_bound(
+    calibrate: Callable[[Images], CalibratedModel], job: ConversionJob, core: KerasModel
+) -> ConvertedModel:
+    """Return an int8 model with the layers `keep_float` in float32, and as many more as `max_drop` requires.
+
+    Layers are added in the order of their quantization error, the largest first.
 
     Args:
-        calibrated: from calibration images to a network that can be quantized.
-        job: says how.
+        calibrate: from calibration images to a model that can be quantized.
+        job: the conversion.
         core: the float network.
 
     Raises:
         RecipeError: `keep_float` names no layer of the network.
-        VerificationError: more is lost than `max_drop`, even with all layers in float; or two calibration sets
-            give files that disagree.
+        VerificationError: the drop is above `max_drop` even with all layers in float32; or two calibration sets
+            give models that disagree.
     """
     from feredge.export.verification import check_calibration
 
-    wanted, drop_of = job.settings.keep_float, _drop_on_validation(job, core)
-    network = calibrated(job.calibration)
-    for layer in wanted:
+    keep_float, drop_of = job.settings.keep_float, _validation_drop(job, core)
+    network = calibrate(job.calibration_images)
+    for layer in keep_float:
         if layer not in network.layers:
             raise RecipeError(
                 f"export.keep_float: unknown layer {layer!r}{dataclass_io.nearest(layer, network.layers)}"
             )
-    model, kept = network.quantize(wanted), list(wanted)
-    figures: dict[str, Any] = {"method": job.settings.method}
-    if len(job.others):
-        other = calibrated(job.others).quantize(wanted)
-        figures |= check_calibration(answers(model, job.images), answers(other, job.images))
+    model, float_layers = network.quantize(keep_float), list(keep_float)
+    metrics: dict[str, Any] = {"method": job.settings.method}
+    images = job.verification_images
+    if len(job.second_calibration_images):
+        second = calibrate(job.second_calibration_images).quantize(keep_float)
+        metrics |= check_calibration(predict(model, images), predict(second, images))
     drop = drop_of(model)
-    worst = [error.layer for error in ranked(network, job.images[:LOOKED_AT])] if _exceeded(drop, job) else []
-    for layer in worst:
-        if layer not in kept and _exceeded(drop, job):
-            kept.append(layer)
-            model = network.quantize(kept)
+    ranking = rank_layers(network, images[:RANKING_IMAGES]) if _exceeds_bound(drop, job) else []
+    for error in ranking:
+        if error.layer not in float_layers and _exceeds_bound(drop, job):
+            float_layers.append(error.layer)
+            model = network.quantize(float_layers)
             drop = drop_of(model)
-    return Made(model, tuple(kept), figures | _checked(drop, job))
+    return ConvertedModel(model, tuple(float_layers), metrics | _check_drop(drop, job))
 
 
-def _exceeded(drop: float | None, job: Job) -> bool:
+def _exceeds_bound(drop: float | None, job: ConversionJob) -> bool:
     return drop is not None and drop > job.settings.max_drop
 
 
-def _checked(drop: float | None, job: Job) -> dict[str, float]:
+def _check_drop(drop: float | None, job: ConversionJob) -> dict[str, float]:
+    """Return the drop as a metric, none where it is not bounded; VerificationError above the bound."""
     if drop is None:
         return {}
-    if _exceeded(drop, job):
+    if _exceeds_bound(drop, job):
         raise VerificationError(
             f"expected a drop of at most {job.settings.max_drop:g} pp on the validation images, found {drop:.2f} pp"
         )
     return {"validation_drop": drop}
 
 
-def _drop_on_validation(job: Job, core: Any) -> Callable[[bytes], float | None]:
-    """Return a function from a model to its drop beside the float network, in pp; to None where no bound is set."""
+def _validation_drop(job: ConversionJob, core: KerasModel) -> Callable[[bytes], float | None]:
+    """Return a function from a model to its accuracy drop from the float network, in pp; to None without a bound."""
     if job.validation is None:
         return lambda model: None
     from feredge.train.networks import make_predict_function
 
     images, labels = job.validation
-    hits = float((make_predict_function(core)(images[..., 0]).argmax(axis=1) == labels).mean())
-    return lambda model: 100 * (hits - float((answers(model, images).argmax(axis=1) == labels).mean()))
+    float_accuracy = float((make_predict_function(core)(images[..., 0]).argmax(axis=1) == labels).mean())
+    return lambda model: 100 * (float_accuracy - float((predict(model, images).argmax(axis=1) == labels).mean()))

@@ -1,9 +1,10 @@
-"""Which images an export may look at: those that set the ranges of int8, those that layers are chosen on."""
+"""Images of an export: those that int8 is calibrated on, and those on which layers are chosen for float32."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
-from numpy.typing import NDArray
 
 from feredge import data
 from feredge.data.dataset import Dataset, Splits
@@ -12,55 +13,60 @@ from feredge.errors import DataError, RecipeError, RunError
 from feredge.inference.contract import Images
 from feredge.recipes.schema import DataView
 
-FEWEST = 100  # images that a range should rest on
+MIN_CALIBRATION_IMAGES = 100  # fewer give ranges that depend on the sample
 
 
-def choose(splits: Splits, count: int, *, seed: int, own: Dataset | None = None) -> tuple[Images, Images]:
-    """Return up to `count` images of the training split, class by class, and as many others, `uint8 (N, H, W, 1)`.
+def calibration_sets(
+    splits: Splits, count: int, *, seed: int, calibrate_on: Dataset | None = None
+) -> tuple[Images, Images]:
+    """Return two disjoint stratified samples of up to `count` training images each, `uint8 (N, H, W, 1)`.
 
-    None of them shows a picture that stands in the test split, exactly or nearly. Two corner pixels of the first
-    image are set to 0 and 255, so that the input is calibrated to exactly the range of pixels whatever the images
-    hold. Where the images do not suffice for two sets of FEWEST, there are no others.
+    Neither holds an image that is, exactly or nearly, in the test split. Two corner pixels of the first image are
+    set to 0 and 255, so that the input's range is that of all pixels whatever the images hold. The second sample is
+    empty where fewer than MIN_CALIBRATION_IMAGES are left for it.
 
     Args:
         splits: of the run's data.
-        count: at most so many.
-        seed: of the choice.
-        own: take these in place of the training split.
+        count: most images of a sample.
+        seed: of the samples.
+        calibrate_on: sampled in place of the training split.
 
     Raises:
-        DataError: no images, or images in `own` whose pictures also stand in the test split.
+        DataError: no images, or images in `calibrate_on` that are also in the test split.
     """
-    source = splits.train if own is None else own
+    source = splits.train if calibrate_on is None else calibrate_on
     both = np.concatenate([source.images, splits.test.images])
-    seen = has_duplicate(both, *np.split(np.arange(len(both)), [len(source)]))
-    if own is not None and seen.any():
+    in_test = has_duplicate(both, *np.split(np.arange(len(both)), [len(source)]))
+    if calibrate_on is not None and in_test.any():
         raise DataError(
-            f"{own.source}: expected calibration images that are not in the test split, "
-            f"found {int(seen.sum())} that are, the first in row {int(own.rows[seen][0])}"
+            f"{source.source}: expected calibration images that are not in the test split, "
+            f"found {int(in_test.sum())} that are, the first in row {int(source.rows[in_test][0])}"
         )
-    usable = source.take(~seen)
-    # Images without labels are a class of their own: any will do to calibrate on.
-    whole = usable if (usable.labels >= 0).any() else _labelled(usable)
-    chosen = data.stratified_sample(whole, count, seed=seed)
-    if not len(chosen):
+    usable = source.take(~in_test)
+    if not (usable.labels >= 0).any():  # without labels, all images are one class
+        usable = dataclasses.replace(usable, labels=np.zeros(len(usable), np.int8))
+    first = data.stratified_sample(usable, count, seed=seed)
+    if not len(first):
         raise DataError(f"{source.source}: expected training images to calibrate on, found none")
-    rest = whole.take(~np.isin(whole.rows, chosen.rows))
-    others = data.stratified_sample(rest, len(chosen), seed=seed) if len(rest) >= FEWEST else rest.take(_nothing(rest))
-    return _spanning(mixed(chosen, seed)), _spanning(mixed(others, seed))
+    rest = usable.take(~np.isin(usable.rows, first.rows))
+    if len(rest) >= MIN_CALIBRATION_IMAGES:
+        second = data.stratified_sample(rest, len(first), seed=seed)
+    else:
+        second = rest.take(np.zeros(len(rest), np.bool_))
+    return _with_full_range(shuffled_images(first, seed)), _with_full_range(shuffled_images(second, seed))
 
 
-def mixed(dataset: Dataset, seed: int) -> Images:
-    """Return the images in random order: folders come class by class, and some look at the first ones only."""
+def shuffled_images(dataset: Dataset, seed: int) -> Images:
+    """Return the images in random order: folders are read class by class, and some checks use the first images."""
     return dataset.batch[np.random.default_rng(seed).permutation(len(dataset))]
 
 
-def to_choose_on(splits: Splits, view: DataView) -> Dataset:
-    """Return the images that say which layers of an int8 file stay in float: the validation split.
+def layer_choice_split(splits: Splits, view: DataView) -> Dataset:
+    """Return the split on which layers of an int8 file are chosen for float32: the validation split.
 
     Raises:
         RecipeError: it is the test split.
-        RunError: there are none.
+        RunError: it is empty.
     """
     if view.validation_is_test:
         raise RecipeError("expected images to choose layers on, found data.validation_is_test: the test may not choose")
@@ -69,17 +75,7 @@ def to_choose_on(splits: Splits, view: DataView) -> Dataset:
     return splits.validation
 
 
-def _labelled(dataset: Dataset) -> Dataset:
-    from dataclasses import replace
-
-    return replace(dataset, labels=np.zeros(len(dataset), np.int8))
-
-
-def _nothing(dataset: Dataset) -> NDArray[np.bool_]:
-    return np.zeros(len(dataset), np.bool_)
-
-
-def _spanning(images: Images) -> Images:
+def _with_full_range(images: Images) -> Images:
     images = images.copy()
     if len(images):
         images[0, 0, 0], images[0, 0, 1] = 0, 255

@@ -1,38 +1,41 @@
-"""One conversion job, as a worker process does it: one variant to the formats of one converter, each file verified."""
+"""The conversion of a job in a worker process: a variant to the files of one converter, each verified."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from feredge import files
-from feredge.compress.rounding import WeightQuantization
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
-from feredge.export.accuracy_bound import Made
-from feredge.export.job import Done, Job
+from feredge.export.accuracy_bound import ConvertedModel
+from feredge.export.conversion_job import ConversionJob, ConversionResult
+from feredge.export.passes import FileFormat
 from feredge.inference import artifact
 from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.runtimes import Probabilities
-from feredge.recipes.variant import parse
+from feredge.recipes.variant import Variant, parse
 from feredge.run import RunFolder
 
-INTEGER = ("int8", "int16x8")
-"""Precisions whose ranges come from calibration."""
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
+
+CALIBRATED_PRECISIONS = ("int8", "int16x8")
+"""Precisions with integer activations, whose ranges come from calibration."""
 
 
-def start_worker() -> None:
-    """Make a worker end with its parent, and keep the converters' talk off the terminal."""
+def initialize_worker() -> None:
+    """Let a worker process end with its parent, its standard output and error discarded."""
     exit_with_parent()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)  # they write from C++; what goes wrong comes back as an exception
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, 1)
+    os.dup2(null_device, 2)  # the converters log from C++; errors are returned as exceptions
 
 
-def convert(job: Job) -> Done:
-    """Write and verify the job's files. Each gets its name only after it has passed; one that fails stops no other.
+def convert(job: ConversionJob) -> ConversionResult:
+    """Write and verify the files of a job. A file gets its name after it has passed; a failure stops no other file.
 
     Raises:
         RecipeError: settings that do not fit the network.
@@ -40,29 +43,34 @@ def convert(job: Job) -> Done:
     """
     from feredge.train.networks import make_predict_function
 
-    core, converter = _open(RunFolder(job.run), job)
-    reference = make_predict_function(core)(job.images[..., 0])
-    done = Done()
+    core, converter = _open_converter(RunFolder(job.run), job)
+    reference = make_predict_function(core)(job.verification_images[..., 0])
+    result = ConversionResult()
     for name, card in job.cards.items():
         try:
-            entry, runtimes = _write_file(job, name, card, converter, core, reference)
+            entry, runtime_parity = _write_file(job, name, card, converter, core, reference)
         except (ArtifactError, VerificationError) as error:
             reason = one_line(error, REASON_LENGTH).removeprefix(f"{name}: ")
-            done.failures.append(Failure(name, reason))
+            result.failures.append(Failure(name, reason))
         else:
-            done.entries.append(entry)
-            done.runtimes[name] = runtimes
-    return done
+            result.entries.append(entry)
+            result.parity[name] = runtime_parity
+    return result
 
 
 def _write_file(
-    job: Job, name: str, card: Card, converter: Callable[[Card], Made], core: Any, reference: Probabilities
+    job: ConversionJob,
+    name: str,
+    card: Card,
+    converter: Callable[[Card], ConvertedModel],
+    core: KerasModel,
+    reference: Probabilities,
 ) -> tuple[Entry, Any]:
-    """Convert, verify and describe one file. Return its entry, and what each runtime made of it.
+    """Convert and verify one file. Return its manifest entry and its parity in every runtime.
 
     Raises:
         ArtifactError: the converter failed; its own error is the cause.
-        VerificationError: see verify.py.
+        VerificationError: see `verify`.
     """
     from feredge.compress import pruning
     from feredge.export import parity
@@ -72,32 +80,33 @@ def _write_file(
     path = job.folder / name
     with files.replacing(path) as temporary:
         try:
-            made = converter(card)
-            card = dataclasses.replace(card, float_layers=made.float_layers)
-            temporary.write_bytes(_with_card(made.model, card, path.suffix))
+            converted = converter(card)
+            card = dataclasses.replace(card, float_layers=converted.float_layers)
+            temporary.write_bytes(_add_card(converted.model, card, path.suffix))
         except FeredgeError as error:
             raise type(error)(f"{name}: {error}") from error
         except OSError:
             raise
         except Exception as error:  # the converters raise whatever their libraries do
             raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
-        figures = verify(temporary, card, job.images, reference, name=name)
-        inside = weights.read(temporary)
-        variant_checks.check_size(inside, pruning.weight_count(core), name)
-        compared = parity.compare(temporary, job.images, reference)
-        about = requirements.of_file(temporary, inside) | _about_network(core)
-    if card.precision in INTEGER:
-        figures["calibration_images"] = len(job.calibration)
-    return artifact.manifest_entry(path, card, figures | made.figures, about), compared
+        metrics = verify(temporary, card, job.verification_images, reference, name=name)
+        contents = weights.read(temporary)
+        variant_checks.check_size(contents, pruning.weight_count(core), name)
+        runtime_parity = parity.compare(temporary, job.verification_images, reference)
+        facts = requirements.of_file(temporary, contents) | _network_size(core)
+    if card.precision in CALIBRATED_PRECISIONS:
+        metrics["calibration_images"] = len(job.calibration_images)
+    return artifact.manifest_entry(path, card, metrics | converted.metrics, facts), runtime_parity
 
 
-def _about_network(core: Any) -> dict[str, int]:
+def _network_size(core: KerasModel) -> dict[str, int]:
     from feredge.train.networks import multiply_adds
 
     return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
 
 
-def _with_card(model: bytes, card: Card, suffix: str) -> bytes:
+def _add_card(model: bytes, card: Card, suffix: str) -> bytes:
+    """Return the file's content: the model with its card, in the format of `suffix`."""
     if suffix == ".tflite":
         from feredge.export.tflite.fixed_batch import with_fixed_batch
         from feredge.export.tflite.metadata import with_metadata
@@ -108,66 +117,60 @@ def _with_card(model: bytes, card: Card, suffix: str) -> bytes:
     from feredge.export.onnx.converter import with_card
     from feredge.export.onnx.ort import to_ort
 
-    carded = with_card(onnx.load_from_string(model), card)
-    return to_ort(carded) if suffix == ".ort" else carded
+    onnx_file = with_card(onnx.load_from_string(model), card)
+    return to_ort(onnx_file) if suffix == ".ort" else onnx_file
 
 
-def _open(folder: RunFolder, job: Job) -> tuple[Any, Callable[[Card], Made]]:
-    """Return the variant's float network, and the function from a card to the file, which has no card yet."""
-    from feredge.compress import rounding, variants
+def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[KerasModel, Callable[[Card], ConvertedModel]]:
+    """Return the variant's float network, and its conversion to the precision of a card; the card is added later."""
+    from feredge.compress import variants
 
     name, first = next(iter(job.cards.items()))
-    weights = first.source["weights"]
+    weights, variant = first.source["weights"], parse(first.variant)
     core = variants.open_core(folder, first.variant, weights=weights)
-    weight_quantization = rounding.for_variant(parse(first.variant))
     if not name.endswith(".tflite"):
-        return core, _onnx_maker(job, core, weight_quantization)
+        return core, _onnx_converter(job, core, variant)
     quantized = variants.open_quantized(folder, first.variant, weights=weights)
-    return core, _tflite_maker(job, core, quantized, weight_quantization)
+    return core, _tflite_converter(job, core, quantized, variant)
 
 
-def _tflite_maker(
-    job: Job, core: Any, quantized: Any | None, weight_quantization: WeightQuantization
-) -> Callable[[Card], Made]:
-    from feredge.export.accuracy_bound import as_trained
-    from feredge.export.tflite.converter import to_tflite, trained_int8
+def _tflite_converter(
+    job: ConversionJob, core: KerasModel, quantized: KerasModel | None, variant: Variant
+) -> Callable[[Card], ConvertedModel]:
+    from feredge.export.accuracy_bound import check_trained_int8
+    from feredge.export.tflite.converter import to_tflite, trained_to_tflite
 
-    def make(card: Card) -> Made:
+    def convert_to(card: Card) -> ConvertedModel:
         if card.precision == "int8" and quantized is not None:
-            return as_trained(trained_int8(quantized), job, core)
+            return check_trained_int8(trained_to_tflite(quantized), job, core)
         if card.precision == "int8":
-            return _calibrated(job, core, "tflite", weight_quantization)
-        return Made(
-            to_tflite(core, card.precision, calibration=job.calibration, weight_quantization=weight_quantization)
-        )
+            return _quantize(job, core, "tflite", variant)
+        return ConvertedModel(to_tflite(core, card.precision, calibration=job.calibration_images, variant=variant))
 
-    return make
+    return convert_to
 
 
-def _onnx_maker(job: Job, core: Any, weight_quantization: WeightQuantization) -> Callable[[Card], Made]:
-    from feredge.export.onnx import converter as to_onnx
+def _onnx_converter(job: ConversionJob, core: KerasModel, variant: Variant) -> Callable[[Card], ConvertedModel]:
+    from feredge.export.onnx.converter import to_onnx
 
-    made = dict[str, Made]()
+    models: dict[str, ConvertedModel] = {}  # by precision: .onnx and .ort hold the same graph
 
-    def make(card: Card) -> Made:
-        if card.precision not in made:  # .onnx and .ort hold the same
-            if card.precision == "int8":
-                made[card.precision] = _calibrated(job, core, "onnx", weight_quantization)
-            else:
-                graph = to_onnx.core_graph(core, opset=job.settings.opset)
-                model = to_onnx.at_precision(graph, card.precision, weight_quantization=weight_quantization)
-                made[card.precision] = Made(bytes(model.SerializeToString(deterministic=True)))
-        return made[card.precision]
+    def convert_to(card: Card) -> ConvertedModel:
+        if card.precision not in models and card.precision == "int8":
+            models[card.precision] = _quantize(job, core, "onnx", variant)
+        elif card.precision not in models:
+            opset, images = job.settings.opset, job.calibration_images
+            model = to_onnx(core, card.precision, opset=opset, calibration=images, variant=variant)
+            models[card.precision] = ConvertedModel(model)
+        return models[card.precision]
 
-    return make
+    return convert_to
 
 
-def _calibrated(job: Job, core: Any, kind: Literal["onnx", "tflite"], weight_quantization: WeightQuantization) -> Made:
-    from feredge.export.accuracy_bound import within_bound
-    from feredge.export.quantizer import calibrated
+def _quantize(job: ConversionJob, core: KerasModel, kind: FileFormat, variant: Variant) -> ConvertedModel:
+    from feredge.export.accuracy_bound import quantize_within_bound
+    from feredge.export.quantizer import calibrate
 
-    return within_bound(
-        lambda images: calibrated(core, images, kind, settings=job.settings, weight_quantization=weight_quantization),
-        job,
-        core,
+    return quantize_within_bound(
+        lambda images: calibrate(core, images, kind, settings=job.settings, variant=variant), job, core
     )

@@ -1,4 +1,4 @@
-"""Export: a trained run in, a folder of verified files and their manifest out."""
+"""Export: the variants of a trained run as verified model files, with a manifest."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from feredge.data.dataset import Dataset, Splits
 from feredge.dataclass_io import nearest
 from feredge.errors import ArtifactError, RecipeError, VerificationError
 from feredge.export import calibration, replacement
-from feredge.export.conversion import INTEGER, convert, start_worker
-from feredge.export.job import Done, Job
+from feredge.export.conversion import CALIBRATED_PRECISIONS, convert, initialize_worker
+from feredge.export.conversion_job import ConversionJob, ConversionResult
 from feredge.export.onnx.ort import required_operators
-from feredge.export.parity import IMAGES as RUNTIME_IMAGES
+from feredge.export.parity import PARITY_IMAGES
 from feredge.inference.artifact import OPERATORS_FILE, RUNTIMES_FILE, Card, Manifest
 from feredge.inference.contract import Images, InputContract
 from feredge.inference.parallel import process_pool
@@ -29,11 +29,19 @@ from feredge.progress import Progress, quiet
 from feredge.recipes.schema import Export, Recipe
 from feredge.run import RunFolder
 
-PACKAGES = ("feredge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "onnxruntime")
-WORKERS = 2  # each takes 1 GB and imports TensorFlow; a third gains little on the machines this runs on
-CHECKED = 1024  # most images a file is verified on
-FEWEST_CHECKED = 256
-LICENCE = "Weights trained with feredge (MIT); the terms of the data that they were trained on apply to them too."
+PACKAGE_NAMES = (
+    "feredge",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "tf2onnx",
+    "onnx",
+    "onnxruntime",
+)
+MAX_WORKERS = 2  # each imports TensorFlow and takes 1 GB; more gain little on 2 to 4 cores
+MAX_VERIFICATION_IMAGES = 1024
+MIN_VERIFICATION_IMAGES = 256
+LICENCE_NOTE = "Weights trained with feredge (MIT); the terms of the data that they were trained on apply to them too."
 
 
 def export(
@@ -48,70 +56,66 @@ def export(
 ) -> Manifest:
     """Write every variant in every precision and format of the run's recipe, each verified, then the manifest.
 
-    The files are written beside the folder that stands, and take its place when all is done. A file that fails is
-    named in the manifest's `failures`, and stops no other. Whatever ends the export leaves what stood before, and an
-    old file that the new export has not remains in `artifacts.previous`.
+    The files are written to a new folder, which replaces the old one when all are verified. A file that fails
+    stops no other; it is listed in the manifest's `failures`. An export that ends with an error leaves the old
+    folder unchanged. Old files that the new export does not write again remain in `artifacts.previous`.
 
-    An export whose manifest stands, fits its files, and was made of the same weights by the same recipe is left
-    as it is. One that was stopped goes on after its last fine-tuned variant. Beside the manifest stand
-    `runtimes.json`, what every runtime made of every file; `operators.config`, what `.ort` files need; and
-    `probes.npz`, every file's answers on fixed pictures.
+    A complete export of the same weights by the same recipe is not repeated. An interrupted one continues after the
+    last fine-tuned variant. Next to the manifest are `runtimes.json`, each file's parity in every runtime;
+    `operators.config`, the operators that `.ort` files need; and `probes.npz`, each file's outputs for fixed images.
 
     Args:
         run: a trained run.
-        dataset: what it was trained on.
-        recipe: takes the place of the folder's, once nothing of what is asked for was refused.
+        dataset: the data that it was trained on.
+        recipe: replaces the run folder's once it has passed all checks.
         settings: in place of the recipe's `[export]`.
         variants: in place of the recipe's.
         calibrate_on: images to calibrate on, in place of the training split's.
-        progress: told what is done.
+        progress: called with the files that are done.
 
     Raises:
-        DataError: calibration images that stand in the test split.
-        RecipeError: a precision or format that cannot be written, or a drop to be bounded on the test images.
+        DataError: calibration images that are in the test split.
+        RecipeError: a precision or format that cannot be written, or an accuracy drop bounded on the test images.
         RunError: not trained, other data than it was trained on, a recipe that trains in another way, a worker that
-            died, or another process at work there; or no validation images to bound a drop on.
-        VerificationError: not one file passed. What stood before stands.
+            died, or another process at work in the folder; or no validation images to bound a drop on.
+        VerificationError: no file passed. The old folder is unchanged.
     """
     run = RunFolder.open(run.path, trained=True)
-    known = run.recipe()
-    adopted = recipe or known
-    recipe = _changed(adopted, settings, variants)
+    stored_recipe = run.recipe()
+    adopted = recipe or stored_recipe
+    recipe = _with_settings(adopted, settings, variants)
     cards = _cards(run, recipe, calibrate_on)
-    standing = _standing(run, cards)
-    if standing is not None and adopted == known:
-        return standing if standing.probes else add_probes(run.artifacts, standing)
+    existing = _existing_manifest(run, cards)
+    if existing is not None and adopted == stored_recipe:
+        return existing if existing.probes else add_probes(run.artifacts, existing)
     run.check_data(dataset)
     _check_layers(run, recipe.export.keep_float)
     splits = data.split(dataset, recipe.data)
-    chosen, others = calibration.choose(splits, recipe.export.calibration, seed=recipe.data.seed, own=calibrate_on)
-    bounded = calibration.to_choose_on(splits, recipe.data) if recipe.export.max_drop else None
+    calibration_sets = calibration.calibration_sets(
+        splits, recipe.export.calibration, seed=recipe.data.seed, calibrate_on=calibrate_on
+    )
+    bounded_on = calibration.layer_choice_split(splits, recipe.data) if recipe.export.max_drop else None
+    validation = None if bounded_on is None else (bounded_on.batch, bounded_on.labels)
     with run.lock():
-        if adopted != known:
+        if adopted != stored_recipe:
             run.replace_recipe(adopted)
         _prepare_variants(run, recipe, splits, cards, progress)
-        few = any(card.precision in INTEGER for card in cards.values()) and len(chosen) < calibration.FEWEST
-        note = f"calibrated on only {len(chosen)} images" if few else ""
-        images = _real_images(splits, recipe)
-        labelled = None if bounded is None else (bounded.batch, bounded.labels)
-        new = replacement.begin(run.artifacts)
-        groups = _groups(cards)
-        jobs = [Job(run.path, new, recipe.export, group, chosen, others, images, labelled) for group in groups]
+        images = _verification_images(splits, recipe)
+        folder = replacement.new_folder(run.artifacts)
+        jobs = [
+            ConversionJob(run.path, folder, recipe.export, group, *calibration_sets, images, validation)
+            for group in _job_groups(cards)
+        ]
         try:
-            done = _convert_all(run, jobs, len(cards), progress, note)
-            manifest = _manifest(done, cards)
-            _write_operators(new, manifest)
-            _write_runtimes(new, manifest, done.runtimes, min(RUNTIME_IMAGES, len(images)))
-            replacement.carry_over(run.artifacts)
-            manifest = add_probes(new, manifest)
+            manifest = _write_files(run, jobs, cards, progress)
         except BaseException:
-            replacement.abandon(run.artifacts)
+            replacement.discard(run.artifacts)
             raise
         replacement.swap(run.artifacts)
         return manifest
 
 
-def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...]) -> Recipe:
+def _with_settings(recipe: Recipe, settings: Export | None, variants: tuple[str, ...]) -> Recipe:
     if settings is not None:
         recipe = dataclasses.replace(recipe, export=settings)
     if variants:
@@ -121,58 +125,59 @@ def _changed(recipe: Recipe, settings: Export | None, variants: tuple[str, ...])
 
 
 def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict[str, Card]:
-    """Return the card of every file to write, by its name, in the manifest's order."""
-    about, trained = run.data(), run.training_record()
-    source = {"weights": trained["weights"], "data": trained.get("data", about["digest"])}
-    if source["data"] != about["digest"]:  # read back from files, on other images than it was trained on
-        source["calibration"] = about["digest"]
+    """Return the card of each file to write, by its name, in the manifest's order."""
+    dataset, training = run.data(), run.training_record()
+    source = {"weights": training["weights"], "data": training.get("data", dataset["digest"])}
+    if source["data"] != dataset["digest"]:  # imported from exported files, with other data than it was trained on
+        source["calibration"] = dataset["digest"]
     if calibrate_on is not None:
         source["calibration"] = calibrate_on.digest
-    told = recipe.to_json()
-    if "foreign" in trained:  # how it was trained is not known; the fine-tuning of variants is
-        told = {key: value for key, value in told.items() if key not in ("schedule", "distillation")}
+    recipe_table = recipe.to_json()
+    if "foreign" in training:  # the training of an imported network is unknown; the fine-tuning of variants is not
+        unknown = {"schedule", "distillation"}
         if recipe.compression.variants == ("dense",):
-            told = {key: value for key, value in told.items() if key not in ("training", "augmentation")}
-        told["foreign"] = trained["foreign"]
-    versions = {package: version(package) for package in PACKAGES}
+            unknown |= {"training", "augmentation"}
+        recipe_table = {key: value for key, value in recipe_table.items() if key not in unknown}
+        recipe_table["foreign"] = training["foreign"]
+    versions = {package: version(package) for package in PACKAGE_NAMES}
     contract = InputContract(recipe.data.size, recipe.data.size, 1)
     cards = {}
-    licence = recipe.export.licence or LICENCE
+    licence = recipe.export.licence or LICENCE_NOTE
     for variant in recipe.compression.variants:
         for file in recipe.export.files:
             precision = file.rpartition(".")[0]
             cards[f"{variant}.{file}"] = Card(
-                variant, precision, tuple(about["classes"]), contract, told, source, versions, licence
+                variant, precision, tuple(dataset["classes"]), contract, recipe_table, source, versions, licence
             )
     return cards
 
 
-def _check_layers(run: RunFolder, wanted: Collection[str]) -> None:
+def _check_layers(run: RunFolder, keep_float: Collection[str]) -> None:
     """Raise RecipeError for a name that no layer has."""
-    known = run.layers() if wanted else {}
-    for layer in wanted:
-        if layer not in known:
-            raise RecipeError(f"export.keep_float: unknown layer {layer!r}{nearest(layer, known)}")
+    layers = run.layers() if keep_float else {}
+    for layer in keep_float:
+        if layer not in layers:
+            raise RecipeError(f"export.keep_float: unknown layer {layer!r}{nearest(layer, layers)}")
 
 
-def _standing(run: RunFolder, cards: dict[str, Card]) -> Manifest | None:
-    """Return the manifest of an export that is what this one would be."""
+def _existing_manifest(run: RunFolder, cards: dict[str, Card]) -> Manifest | None:
+    """Return the manifest of a complete export with the same sources and recipe as `cards`; None without one."""
     try:
         manifest = Manifest.read(run.artifacts)
     except ArtifactError:
         return None
-    same = {entry.file: (entry.card.source, entry.card.recipe) for entry in manifest.entries}
-    return manifest if same == {name: (card.source, card.recipe) for name, card in cards.items()} else None
+    exported = {entry.file: (entry.card.source, entry.card.recipe) for entry in manifest.entries}
+    return manifest if exported == {name: (card.source, card.recipe) for name, card in cards.items()} else None
 
 
-def _manifest(done: Done, cards: dict[str, Card]) -> Manifest:
-    """Return what was written and what failed, in the order of `cards`; VerificationError where nothing passed."""
+def _manifest(result: ConversionResult, cards: dict[str, Card]) -> Manifest:
+    """Return the entries and failures in the order of `cards`; VerificationError if every file failed."""
     order = list(cards)
-    entries = sorted(done.entries, key=lambda entry: order.index(entry.file))
-    failures = sorted(done.failures, key=lambda failure: order.index(failure.file))
+    entries = sorted(result.entries, key=lambda entry: order.index(entry.file))
+    failures = sorted(result.failures, key=lambda failure: order.index(failure.file))
     if not entries:
-        others = f" (and {len(failures) - 1} other files failed)" if len(failures) > 1 else ""
-        raise VerificationError(f"{failures[0].file}: {failures[0].reason}{others}")
+        rest = f" (and {len(failures) - 1} other files failed)" if len(failures) > 1 else ""
+        raise VerificationError(f"{failures[0].file}: {failures[0].reason}{rest}")
     return Manifest(tuple(entries), failures=tuple(failures))
 
 
@@ -183,46 +188,67 @@ def _prepare_variants(
     for name in recipe.compression.variants:
         if name == "dense":
             continue
-        from feredge.compress import variants  # late: TensorFlow is wanted here only where there is something to train
+        from feredge.compress import variants  # late: imports TensorFlow, which is needed only to fine-tune
 
-        def tell(share: float, note: str, name: str = name) -> None:
+        def report(share: float, note: str, name: str = name) -> None:
             progress(name, round(100 * share), 100, note)
 
-        variants.prepare(run, name, splits.train, weights=weights, report=tell)
+        variants.prepare(run, name, splits.train, weights=weights, report=report)
 
 
-def _real_images(splits: Splits, recipe: Recipe) -> Images:
-    """Return the images that files are verified on: of the validation split, with training ones where it is small."""
+def _verification_images(splits: Splits, recipe: Recipe) -> Images:
+    """Return validation images, and training images where the validation split is small."""
     seed = recipe.data.seed
-    chosen = calibration.mixed(data.stratified_sample(splits.validation, CHECKED, seed=seed), seed)
-    if len(chosen) < FEWEST_CHECKED:
-        more = data.stratified_sample(splits.train, FEWEST_CHECKED - len(chosen), seed=seed + 1)
-        chosen = np.concatenate([chosen, calibration.mixed(more, seed)])
-    return chosen
+    sample = data.stratified_sample(splits.validation, MAX_VERIFICATION_IMAGES, seed=seed)
+    images = calibration.shuffled_images(sample, seed)
+    if len(images) < MIN_VERIFICATION_IMAGES:
+        more = data.stratified_sample(splits.train, MIN_VERIFICATION_IMAGES - len(images), seed=seed + 1)
+        images = np.concatenate([images, calibration.shuffled_images(more, seed)])
+    return images
 
 
-def _groups(cards: dict[str, Card]) -> list[dict[str, Card]]:
+def _calibration_note(cards: dict[str, Card], images: Images) -> str:
+    """Return a warning if files are calibrated on few images, else an empty text."""
+    calibrated = any(card.precision in CALIBRATED_PRECISIONS for card in cards.values())
+    few = calibrated and len(images) < calibration.MIN_CALIBRATION_IMAGES
+    return f"calibrated on only {len(images)} images" if few else ""
+
+
+def _job_groups(cards: dict[str, Card]) -> list[dict[str, Card]]:
     """Return the cards of each job: a variant's files of one converter."""
     groups: dict[tuple[bool, str], dict[str, Card]] = {}
     for name, card in cards.items():
         groups.setdefault((name.endswith(".tflite"), card.variant), {})[name] = card
-    # TFLite takes longer than ONNX: the long jobs first leave no worker idle at the end.
+    # TFLite takes longer than ONNX: with the long jobs first, no worker is idle at the end.
     return [group for _, group in sorted(groups.items(), key=lambda item: not item[0][0])]
 
 
-def _convert_all(run: RunFolder, jobs: list[Job], count: int, progress: Progress, note: str) -> Done:
-    """Convert and verify in worker processes, and return what all of them sent back."""
-    every = Done()
+def _write_files(run: RunFolder, jobs: list[ConversionJob], cards: dict[str, Card], progress: Progress) -> Manifest:
+    """Write all files of the new folder, the manifest last, and return it."""
+    folder, note = jobs[0].folder, _calibration_note(cards, jobs[0].calibration_images)
+    result = _convert_all(run, jobs, len(cards), progress, note)
+    manifest = _manifest(result, cards)
+    _write_operators(folder, manifest)
+    _write_runtimes(folder, manifest, result.parity, min(PARITY_IMAGES, len(jobs[0].verification_images)))
+    replacement.copy_other_files(run.artifacts)
+    return add_probes(folder, manifest)
+
+
+def _convert_all(
+    run: RunFolder, jobs: list[ConversionJob], count: int, progress: Progress, note: str
+) -> ConversionResult:
+    """Convert and verify in worker processes, and return the results of all jobs together."""
+    total = ConversionResult()
     progress("export", 0, count, note)
-    workers = max(1, min(WORKERS, len(jobs), os.cpu_count() or 1))
-    with process_pool(workers, initializer=start_worker, task=f"{run.path}: a conversion") as pool:
+    workers = max(1, min(MAX_WORKERS, len(jobs), os.cpu_count() or 1))
+    with process_pool(workers, initializer=initialize_worker, task=f"{run.path}: a conversion") as pool:
         for future in as_completed([pool.submit(convert, job) for job in jobs]):
-            done = future.result()
-            every.entries.extend(done.entries)
-            every.failures.extend(done.failures)
-            every.runtimes.update(done.runtimes)
-            progress("export", len(every.entries) + len(every.failures), count, note)
-    return every
+            result = future.result()
+            total.entries.extend(result.entries)
+            total.failures.extend(result.failures)
+            total.parity.update(result.parity)
+            progress("export", len(total.entries) + len(total.failures), count, note)
+    return total
 
 
 def _write_operators(folder: Path, manifest: Manifest) -> None:
@@ -231,7 +257,7 @@ def _write_operators(folder: Path, manifest: Manifest) -> None:
         files.write_text(folder / OPERATORS_FILE, required_operators(paths))
 
 
-def _write_runtimes(folder: Path, manifest: Manifest, found: dict[str, Any], images: int) -> None:
-    value = {"schema": 1, "reference": "the variant's float network in TensorFlow", "images": images}
-    compared = {entry.file: found[entry.file] for entry in manifest.entries}
-    files.write_json(folder / RUNTIMES_FILE, {**value, "artifacts": compared})
+def _write_runtimes(folder: Path, manifest: Manifest, parity: dict[str, Any], images: int) -> None:
+    table = {"schema": 1, "reference": "the variant's float network in TensorFlow", "images": images}
+    artifacts = {entry.file: parity[entry.file] for entry in manifest.entries}
+    files.write_json(folder / RUNTIMES_FILE, {**table, "artifacts": artifacts})

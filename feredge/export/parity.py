@@ -1,4 +1,4 @@
-"""One file in every runtime that may run it, beside the float network: do they agree?"""
+"""Runtime parity: a file's outputs in every runtime for its format, compared with the float network's."""
 
 from __future__ import annotations
 
@@ -13,48 +13,49 @@ from feredge.inference.contract import Images
 from feredge.inference.runtimes import LiteRTRunner, OnnxRunner, OpenCVRunner, Probabilities
 from feredge.inference.tflite import TFLiteGraph
 
-Run = Callable[[Images], Probabilities]
+PredictFunction = Callable[[Images], Probabilities]
 
-IMAGES = 96  # some of these kernels are slow
-BATCH = 32
+PARITY_IMAGES = 96  # the reference kernels of int8 and int16 are slow
+PARITY_BATCH = 32
 
 
 def compare(path: Path, images: Images, reference: Probabilities) -> dict[str, dict[str, Any]]:
-    """Run a file in every runtime for its format.
+    """Run a file in every runtime for its format. A runtime's error is a result, and is not raised.
 
     Args:
         path: the file.
-        images: `uint8 (N, H, W, C)`, of which the first 96 are taken.
-        reference: the float network's probabilities for them, by TensorFlow.
+        images: `uint8 (N, H, W, C)`, of which the first PARITY_IMAGES are used.
+        reference: the float network's probabilities for them, computed by TensorFlow.
 
     Returns:
-        By runtime: `agreement`, the share of images called as the float network does; `max_difference` of a
-        probability from it; or `failed` with the reason.
+        By runtime: `agreement`, the share of images with the class that the float network predicts, and
+        `max_difference` between two probabilities; or `failed` with the reason.
     """
-    images, reference = images[:IMAGES], reference[:IMAGES]
-    found: dict[str, dict[str, Any]] = {}
-    for runtime, opened in _runners(path).items():
+    images, reference = images[:PARITY_IMAGES], reference[:PARITY_IMAGES]
+    batches = [images[start : start + PARITY_BATCH] for start in range(0, len(images), PARITY_BATCH)]
+    results: dict[str, dict[str, Any]] = {}
+    for runtime, open_runner in _runners(path).items():
         try:
-            run = opened()
-            outputs = np.concatenate([run(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
-        except Exception as error:  # whatever a runtime raises is a finding here
-            found[runtime] = {"failed": one_line(error, 160)}
+            run = open_runner()
+            outputs = np.concatenate([run(batch) for batch in batches])
+        except Exception as error:  # runtimes raise errors of any type
+            results[runtime] = {"failed": one_line(error, 160)}
             continue
-        found[runtime] = {
+        results[runtime] = {
             "agreement": float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean()),
             "max_difference": float(np.abs(outputs - reference).max()),
         }
-    return found
+    return results
 
 
-def _runners(path: Path) -> dict[str, Callable[[], Run]]:
+def _runners(path: Path) -> dict[str, Callable[[], PredictFunction]]:
     if path.suffix == ".tflite":
         return {
             "litert": lambda: LiteRTRunner(path).predict,
             "litert-without-xnnpack": lambda: LiteRTRunner(path, xnnpack=False).predict,
             "tensorflow": lambda: _tensorflow(path),
         }
-    runners: dict[str, Callable[[], Run]] = {
+    runners: dict[str, Callable[[], PredictFunction]] = {
         "onnxruntime": lambda: OnnxRunner(path).predict,
         "onnxruntime-unoptimised": lambda: OnnxRunner(path, optimize=False).predict,
     }
@@ -63,13 +64,13 @@ def _runners(path: Path) -> dict[str, Callable[[], Run]]:
     return runners
 
 
-def _tensorflow(path: Path) -> Run:
-    """Open a file in the interpreter that TensorFlow itself brings."""
+def _tensorflow(path: Path) -> PredictFunction:
+    """Open a file in TensorFlow's own TFLite interpreter."""
     import warnings
 
     from feredge.keras import tf
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is deprecated
+        warnings.simplefilter("ignore")  # its deprecation
         interpreter = tf.lite.Interpreter(model_content=path.read_bytes(), num_threads=1)
     return TFLiteGraph(interpreter).run

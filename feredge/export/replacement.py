@@ -1,8 +1,8 @@
-"""A new export takes the place of the old one, whole: by two renames, and nothing verified is lost.
+"""Replacing the folder of an export by a new one with two renames, so that no verified file is lost.
 
-The new folder is written beside the old one, its manifest last. A process that is killed before the first rename
-leaves the old folder as it was; one that is killed between both leaves no folder under that name, until whoever reads
-it next renames the new one (`artifact.finish_swap`).
+The new folder is written next to the old one, its manifest last. A process that is killed before the first rename
+leaves the old folder unchanged. One that is killed between both renames leaves no folder under that name; the next
+reader renames the new one (`artifact.finish_swap`).
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from feredge.inference.artifact import (
     unfinished_folder,
 )
 
-REMOVED = ".removed"  # suffix of a folder on its way out
-REWRITTEN = (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE, PROBES_FILE)
+REMOVAL_SUFFIX = ".removed"  # of a folder that is being deleted
+METADATA_FILES = (MANIFEST_FILE, RUNTIMES_FILE, OPERATORS_FILE, PROBES_FILE)
 
 
-def begin(folder: Path) -> Path:
-    """Return an empty folder in which to write what will take the place of `folder`.
+def new_folder(folder: Path) -> Path:
+    """Return an empty folder that `swap` will put in the place of `folder`.
 
-    What a killed export left is removed. The caller keeps other exports away.
+    Leftovers of a killed export are removed. The caller holds the lock against other exports.
     """
     finish_swap(folder)
     new = unfinished_folder(folder)
-    for leftover in (new, folder.with_name(folder.name + REMOVED)):
+    for leftover in (new, folder.with_name(folder.name + REMOVAL_SUFFIX)):
         _delete(leftover)
     new.mkdir(parents=True)
     return new
 
 
-def abandon(folder: Path) -> None:
-    """Remove what was written to take the place of `folder`, which stays as it is."""
+def discard(folder: Path) -> None:
+    """Remove the new folder; `folder` stays as it is."""
     _delete(unfinished_folder(folder))
 
 
-def carry_over(folder: Path) -> None:
-    """Copy into the new folder what no export writes: tables of layers, and what users put beside the files."""
+def copy_other_files(folder: Path) -> None:
+    """Copy the files that no export writes into the new folder: tables of layers, and users' own files."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
         target = unfinished_folder(folder) / path.name
-        if path.name in REWRITTEN or path.suffix[1:] in FORMAT_PRECISIONS:
+        if path.name in METADATA_FILES or path.suffix[1:] in FORMAT_PRECISIONS:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, target, symlinks=True)
@@ -58,34 +58,33 @@ def carry_over(folder: Path) -> None:
 
 
 def swap(folder: Path) -> None:
-    """Let the complete new folder take the place of `folder`.
+    """Replace `folder` by the complete new folder.
 
-    Of the folders of earlier exports those remain that hold a file whose name neither the new one nor a later one has:
-    `artifacts.previous`, and with a number behind it where several do. The others are removed.
+    Folders of earlier exports are kept while they hold a file name that no later export has:
+    `artifacts.previous`, further ones with a number appended. The others are removed.
     """
     if folder.exists() or folder.is_symlink():
-        folder.rename(_free_name(folder))
+        folder.rename(_unused_previous_name(folder))
     finish_swap(folder)
-    known = _models(folder)
-    for old in reversed(_previous(folder)):
-        models = _models(old)
-        if models <= known:
-            _remove(old, folder)
-        known |= models
+    later_names = _model_names(folder)
+    for previous in reversed(_previous_folders(folder)):
+        names = _model_names(previous)
+        if names <= later_names:
+            _remove(previous, folder)
+        later_names |= names
 
 
-def remaining(folder: Path) -> list[tuple[Path, list[str]]]:
-    """Return the folders of earlier exports, and in alphabetical order the files of each that `folder` has not."""
-    return [(old, sorted(_models(old) - _models(folder))) for old in _previous(folder)]
+def previous_exports(folder: Path) -> list[tuple[Path, list[str]]]:
+    """Return the folders of earlier exports, each with the sorted names of its files that `folder` does not have."""
+    return [(old, sorted(_model_names(old) - _model_names(folder))) for old in _previous_folders(folder)]
 
 
-def _models(folder: Path) -> set[str]:
-    return {
-        path.name for kind in FORMAT_PRECISIONS for path in folder.glob(f"*.{kind}") if not path.name.startswith(".")
-    }  # hidden ones are unfinished
+def _model_names(folder: Path) -> set[str]:
+    paths = [path for suffix in FORMAT_PRECISIONS for path in folder.glob(f"*.{suffix}")]
+    return {path.name for path in paths if not path.name.startswith(".")}  # hidden files are incomplete
 
 
-def _previous(folder: Path) -> list[Path]:
+def _previous_folders(folder: Path) -> list[Path]:
     """Return the folders of earlier exports, the oldest first."""
     first = folder.with_name(folder.name + PREVIOUS_SUFFIX)
     numbers = [
@@ -96,22 +95,22 @@ def _previous(folder: Path) -> list[Path]:
     return ([first] if first.exists() else []) + [path for _, path in sorted(numbers)]
 
 
-def _free_name(folder: Path) -> Path:
-    """Return PREVIOUS_SUFFIX, or the number after the last that is taken: the order tells which is older."""
-    standing = _previous(folder)
+def _unused_previous_name(folder: Path) -> Path:
+    """Return the path of PREVIOUS_SUFFIX, numbered one above the last that exists: numbers order the folders by age."""
+    existing = _previous_folders(folder)
     first = folder.with_name(folder.name + PREVIOUS_SUFFIX)
-    if not standing:
+    if not existing:
         return first
-    last = standing[-1].name.removeprefix(first.name).lstrip("-")
+    last = existing[-1].name.removeprefix(first.name).lstrip("-")
     return first.with_name(f"{first.name}-{int(last or 1) + 1}")
 
 
 def _remove(old: Path, folder: Path) -> None:
-    """Remove a folder under another name: half of one must not pass for an export."""
-    leaving = folder.with_name(folder.name + REMOVED)
-    _delete(leaving)
-    old.rename(leaving)
-    _delete(leaving)
+    """Rename a folder, then remove it: a partly removed folder must not be read as an export."""
+    renamed = folder.with_name(folder.name + REMOVAL_SUFFIX)
+    _delete(renamed)
+    old.rename(renamed)
+    _delete(renamed)
 
 
 def _delete(path: Path) -> None:

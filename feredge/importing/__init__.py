@@ -1,1 +1,1 @@
-"""Networks from elsewhere: audited before any loader opens them, so that nothing of a foreign file runs."""
+"""Import of networks from Keras files and exported files. A file is audited before it is loaded; no code in it runs."""

@@ -1,4 +1,4 @@
-"""The audit of the files around a network: HDF5 that refers to nothing outside of itself, zip of bounded size."""
+"""Audit of HDF5 files and zip archives: HDF5 without references to other files, archives of bounded size."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from feredge.importing.audit import CONFIG_BYTES
 WEIGHTS_BYTES = 1 << 30
 HDF5_OBJECTS = 20_000
 HDF5_DEPTH = 32
-DEFLATE_RATIO = 1100  # deflate packs at most 1032 to one
-FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-NOT_LOADED_GROUPS = ("optimizer_weights", "optimizer")
+DEFLATE_RATIO = 1100  # deflate compresses by at most 1032
+ALLOWED_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+UNLOADED_GROUPS = ("optimizer_weights", "optimizer")
 KERAS_MEMBERS = {"config.json": CONFIG_BYTES, "metadata.json": 1 << 20, "model.weights.h5": WEIGHTS_BYTES}
 
 
@@ -23,7 +23,7 @@ def unpack_keras(path: Path, folder: Path) -> bytes:
     """Write the weights of a `.keras` file to `folder`/model.weights.h5 and return its config.json.
 
     Raises:
-        ValueError, zipfile.BadZipFile: members that are doubled, unknown, missing or too large.
+        ValueError, zipfile.BadZipFile: duplicate, unknown, missing or too large members.
     """
     with zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if not info.is_dir()]
@@ -38,22 +38,24 @@ def unpack_keras(path: Path, folder: Path) -> bytes:
                 raise ValueError(f"expected at most {KERAS_MEMBERS[info.filename]} bytes of {info.filename}")
         if not {"config.json", "model.weights.h5"} <= set(names):
             raise ValueError("expected config.json and model.weights.h5 in the archive")
-        with archive.open("model.weights.h5") as packed, (folder / "model.weights.h5").open("wb") as unpacked:
-            while block := packed.read(1 << 20):  # zipfile ends at the size that was checked
-                unpacked.write(block)
+        with archive.open("model.weights.h5") as source, (folder / "model.weights.h5").open("wb") as target:
+            while block := source.read(1 << 20):  # zipfile stops at the size that was checked
+                target.write(block)
         return archive.read("config.json")
 
 
 def audit_hdf5(path: Path) -> None:
-    """Raise ValueError unless all that is loaded of an HDF5 file is stored in it, as plain numbers of bounded size."""
+    """Raise ValueError unless all loaded data of an HDF5 file are in the file itself, numeric and of bounded size."""
     with h5py.File(path, "r") as file:
         if file.userblock_size:
             raise ValueError("expected HDF5 from the first byte on, found a user block before it")
         remaining = [WEIGHTS_BYTES]
-        _audit_group(file, 0, set(), remaining, skipped=NOT_LOADED_GROUPS)
+        _audit_group(file, 0, set(), remaining, skipped=UNLOADED_GROUPS)
 
 
-def _audit_group(group: Any, depth: int, seen: set[int], remaining: list[int], skipped: tuple[str, ...] = ()) -> None:
+def _audit_group(
+    group: Any, depth: int, addresses: set[int], remaining: list[int], skipped: tuple[str, ...] = ()
+) -> None:
     _audit_attributes(group)
     for name in group:
         if name in skipped:
@@ -62,13 +64,13 @@ def _audit_group(group: Any, depth: int, seen: set[int], remaining: list[int], s
             raise ValueError(f"expected no links, found {group.name}/{name}")
         item = group[name]
         address = h5py.h5o.get_info(item.id).addr
-        if address in seen:
+        if address in addresses:
             raise ValueError(f"expected each object of the file once, found {item.name} twice")
-        seen.add(address)
-        if depth >= HDF5_DEPTH or len(seen) > HDF5_OBJECTS:
+        addresses.add(address)
+        if depth >= HDF5_DEPTH or len(addresses) > HDF5_OBJECTS:
             raise ValueError(f"expected at most {HDF5_OBJECTS} objects, nested at most {HDF5_DEPTH} deep")
         if isinstance(item, h5py.Group):
-            _audit_group(item, depth + 1, seen, remaining)
+            _audit_group(item, depth + 1, addresses, remaining)
         elif isinstance(item, h5py.Dataset):
             _audit_dataset(item, remaining)
         else:
@@ -82,7 +84,7 @@ def _audit_dataset(dataset: Any, remaining: list[int]) -> None:
         raise ValueError(f"expected arrays in the file itself, found {dataset.name} in another")
     if dataset.dtype.kind not in "fiub":
         raise ValueError(f"expected numbers, found {dataset.name} of {dataset.dtype}")
-    if any(settings.get_filter(index)[0] not in FILTERS for index in range(settings.get_nfilters())):
+    if any(settings.get_filter(index)[0] not in ALLOWED_FILTERS for index in range(settings.get_nfilters())):
         raise ValueError(f"expected deflate at most, found another filter on {dataset.name}")
     ratio = DEFLATE_RATIO if settings.get_nfilters() else 1
     if dataset.nbytes > dataset.id.get_storage_size() * ratio:
@@ -95,9 +97,9 @@ def _audit_dataset(dataset: Any, remaining: list[int]) -> None:
 def _audit_attributes(item: Any) -> None:
     for name in item.attrs:
         attribute = item.attrs.get_id(name)
-        text = h5py.check_string_dtype(attribute.dtype) is not None
-        if not text and attribute.dtype.kind not in "fiub":
+        is_text = h5py.check_string_dtype(attribute.dtype) is not None
+        if not is_text and attribute.dtype.kind not in "fiub":
             raise ValueError(f"expected text or numbers, found the attribute {name[:60]!r} of {attribute.dtype}")
-        # HDF5 reports an empty attribute's size as an error
+        # HDF5 raises an error for the size of an empty attribute
         if 0 not in attribute.shape and attribute.get_storage_size() > CONFIG_BYTES:
             raise ValueError(f"expected attributes of at most {CONFIG_BYTES} bytes, found {name[:60]!r}")

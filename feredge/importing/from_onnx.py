@@ -1,7 +1,7 @@
-"""A network read back from what was exported of it, to be exported again: in other precisions, on other images.
+"""Import of a network from its exported float32 ONNX file, to export it again with other settings or data.
 
-The float32 file's kernels hold their batch normalizations. A network that is read back has none, so its own float32
-file holds the same numbers, and what is exported of one and of the other is the same, byte for byte.
+Batch normalizations are folded into the kernels of that file. An imported network has none, and its own float32 file
+holds the same numbers; so all its exports are byte-identical to those of the original network.
 """
 
 from __future__ import annotations
@@ -22,124 +22,129 @@ from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
+    from feredge.keras import KerasModel
     from feredge.train.warm_start import TrainedNetwork
 
-SOURCE = "dense.float32.onnx"
-"""The file that weights are read from. Its tensors are named after the layers: see `to_onnx.core_graph`."""
-STORED = {
+SOURCE_FILE = "dense.float32.onnx"
+"""The file that weights are read from. Its tensors are named after the layers: see `core_graph`."""
+ONNX_WEIGHTS = {
     "Conv2D": (("Conv/1", (2, 3, 1, 0)), ("Conv/2", (0,))),
     "DepthwiseConv2D": (("Conv/1", (2, 3, 0, 1)),),
     "Dense": (("MatMul/1", (0, 1)), ("Add/1", (0,))),
 }
-"""How the names of a layer's weights end in ONNX, and their axes there, in Keras's order."""
+"""Suffixes of the ONNX names of a layer's weights, and the transposition of each to Keras's axes."""
 
 
-def is_exported(path: Path) -> bool:
-    """Say whether a path names a folder of exported files, and no run."""
+def is_export_folder(path: Path) -> bool:
+    """Return whether a path is a folder of exported files, and no run folder."""
     return (path / MANIFEST_FILE).is_file()
 
 
-def recipe_of(folder: Path) -> Recipe:
-    """Return the recipe in the card of a folder's SOURCE, with no variants: how to make those is not in the file.
+def read_recipe(folder: Path) -> Recipe:
+    """Return the recipe in the card of a folder's SOURCE_FILE, with the dense variant only.
 
     Raises:
-        ArtifactError: a folder without it, damaged, or of a network that was not trained here.
+        ArtifactError: the file is missing or damaged, or the network was not trained by feredge.
     """
-    table = {**_source(folder).card.recipe}
+    table = {**_source_entry(folder).card.recipe}
     if "foreign" in table:
-        raise ArtifactError(f"{folder}: expected a network trained here, found one from {table['foreign']['file']}")
+        raise ArtifactError(
+            f"{folder}: expected a network trained by feredge, found one imported from {table['foreign']['file']}"
+        )
     try:
-        recipe: Recipe = dataclass_io.read(Recipe, table, SOURCE)
-        recipes.check(recipe, SOURCE)
+        recipe: Recipe = dataclass_io.read(Recipe, table, SOURCE_FILE)
+        recipes.check(recipe, SOURCE_FILE)
     except RecipeError as error:
         raise ArtifactError(f"{folder}: {error} in its card") from error
     return dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=("dense",)))
 
 
-def reopen(folder: Path, dataset: Dataset, out: Path, *, recipe: Recipe | None = None) -> RunFolder:
-    """Make the run folder `out` of the network whose exported files stand in `folder`.
+def import_exported(folder: Path, dataset: Dataset, out: Path, *, recipe: Recipe | None = None) -> RunFolder:
+    """Create the run folder `out` from a folder of exported files.
 
     Args:
-        folder: holds SOURCE, and a manifest that fits.
-        dataset: to calibrate on, to verify on and to test on.
-        out: the folder; one that holds the same network already is left as it is.
-        recipe: `recipe_of(folder)`, perhaps with other settings for the export.
+        folder: holds SOURCE_FILE and its manifest.
+        dataset: for calibration, verification and test.
+        out: the run folder; one that already holds the same network is not changed.
+        recipe: `read_recipe(folder)`, perhaps with other settings for the export.
 
     Raises:
-        ArtifactError: see `recipe_of`; or a layer whose weights are not in the file.
+        ArtifactError: see `read_recipe`; or a layer whose weights are not in the file.
         RecipeError: data without the network's classes.
-        RunError: `out` belongs to something else.
+        RunError: `out` holds another run.
     """
-    from feredge.importing.run_from_weights import settle
+    from feredge.importing.run_from_weights import create_run
 
-    source, recipe = _source(folder), recipe or recipe_of(folder)
+    source, recipe = _source_entry(folder), recipe or read_recipe(folder)
     names = tuple(recipe.data.groups or dataset.classes)
     if names != source.card.classes:
         raise RecipeError(f"{folder}: expected data of {', '.join(source.card.classes)}, found {', '.join(names)}")
-    core = _read_back(folder, recipe, classes=len(names))
-    read_from = {"file": SOURCE, "sha256": source.sha256}
-    return settle(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
+    core = _read_core(folder, recipe, classes=len(names))
+    read_from = {"file": SOURCE_FILE, "sha256": source.sha256}
+    return create_run(core, recipe, dataset, out, read_from=read_from, data=source.card.source["data"])
 
 
-def trained(place: Path) -> TrainedNetwork:
-    """Return a trained network for another training to start from, or to learn from.
+def load_trained(path: Path) -> TrainedNetwork:
+    """Return a trained network, for a warm start or as a teacher.
 
     Args:
-        place: a run folder, a folder of exported files, or the name of a reference model.
+        path: a run folder, a folder of exported files, or the name of a reference model.
 
     Raises:
-        ArtifactError: see `reopen`.
+        ArtifactError: see `import_exported`.
         RunError: no trained run.
     """
-    folder = place if place.exists() else model_zoo.models().get(str(place), place)
-    run = None if is_exported(folder) else RunFolder.open(folder, trained=True)
-    from feredge.compress.batch_norms import fold_batchnorms  # late: what is not there is told before TensorFlow opens
+    folder = path if path.exists() else model_zoo.models().get(str(path), path)
+    run = None if is_export_folder(folder) else RunFolder.open(folder, trained=True)
+    from feredge.compress.batch_norms import (
+        fold_batchnorms,  # late: a missing run is reported before TensorFlow is imported
+    )
     from feredge.train.networks import weights_digest
     from feredge.train.record import load_model
     from feredge.train.warm_start import TrainedNetwork
 
     if run is None:
-        classes = _source(folder).card.classes
-        core = _read_back(folder, recipe_of(folder), classes=len(classes))
+        classes = _source_entry(folder).card.classes
+        core = _read_core(folder, read_recipe(folder), classes=len(classes))
     else:
         core, classes = fold_batchnorms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
     return TrainedNetwork(core, classes, weights_digest(core))
 
 
-def _read_back(folder: Path, recipe: Recipe, *, classes: int) -> Any:
-    """Return the core in SOURCE, without batch normalizations."""
+def _read_core(folder: Path, recipe: Recipe, *, classes: int) -> KerasModel:
+    """Return the core in SOURCE_FILE, without batch normalizations."""
     from feredge.compress.batch_norms import fold_batchnorms
     from feredge.train.networks import build_core
 
     core = fold_batchnorms(build_core(recipe.network, size=recipe.data.size, classes=classes))
-    tensors = _tensors(folder / SOURCE)
+    tensors = _read_tensors(folder / SOURCE_FILE)
     for layer in core.layers:
         if layer.weights:
-            layer.set_weights(_weights(layer, tensors))
+            layer.set_weights(_layer_weights(layer, tensors))
     return core
 
 
-def _source(folder: Path) -> Entry:
-    found = next((entry for entry in Manifest.read(folder).entries if entry.file == SOURCE), None)
-    if found is None:
-        raise ArtifactError(f"{folder}: expected {SOURCE} among its files, found none")
-    return found
+def _source_entry(folder: Path) -> Entry:
+    entry = next((entry for entry in Manifest.read(folder).entries if entry.file == SOURCE_FILE), None)
+    if entry is None:
+        raise ArtifactError(f"{folder}: expected {SOURCE_FILE} among its files, found none")
+    return entry
 
 
-def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+def _read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     import onnx
 
-    read_card(path)  # refuses weights in other files, which onnx would follow
+    read_card(path)  # refuses external data, which onnx.load would read
     graph = onnx.load(path).graph
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
-def _weights(layer: Any, tensors: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Return the weights of `layer`, as Keras has them."""
-    found = []
-    for weight, (end, axes) in zip(layer.weights, STORED[type(layer).__name__], strict=True):
-        values = tensors.get(f"{layer.name}/{end}")
+def _layer_weights(layer: Any, tensors: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return the weights of `layer` in Keras's order and axes."""
+    arrays = []
+    for weight, (suffix, axes) in zip(layer.weights, ONNX_WEIGHTS[type(layer).__name__], strict=True):
+        values = tensors.get(f"{layer.name}/{suffix}")
         if values is None or values.ndim != len(axes) or values.transpose(axes).shape != tuple(weight.shape):
-            raise ArtifactError(f"expected {weight.name} in {SOURCE}, found none of its shape")
-        found.append(values.transpose(axes))
-    return found
+            raise ArtifactError(f"expected {weight.name} in {SOURCE_FILE}, found none of its shape")
+        arrays.append(values.transpose(axes))
+    return arrays

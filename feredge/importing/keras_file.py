@@ -1,6 +1,6 @@
-"""Reading a Keras file that someone else wrote, without running anything that is in it.
+"""Loading of an untrusted Keras file, without running code from it.
 
-The file is audited first (feredge.importing); what Keras then reads holds names of Keras's own objects and numbers.
+The file is audited first; what Keras then loads holds names of Keras's own classes, and numbers.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from feredge.importing.audit import CONFIG_BYTES, audit_config, parse_config
 from feredge.importing.containers import audit_hdf5, unpack_keras
 from feredge.importing.keras3 import is_keras3, open_keras3
 from feredge.importing.saved_model import rebuild_saved_model
-from feredge.keras import keras
+from feredge.keras import KerasModel, keras
 
 
-def open_network(path: Path) -> Any:
+def open_network(path: Path) -> KerasModel:
     """Return the network in a `.h5`, `.hdf5` or `.keras` file, or in the folder of a SavedModel, not compiled.
 
     Raises:
-        ArtifactError: missing, damaged or of another kind; Lambda layers or custom objects, which are never run.
+        ArtifactError: missing, damaged or of another type; Lambda layers or custom objects, which are never run.
     """
     if not path.exists():
         raise ArtifactError(f"{path}: expected a Keras file, found none")
@@ -41,16 +41,16 @@ def open_network(path: Path) -> Any:
         )
     except FeredgeError:
         raise
-    except Exception as error:  # Keras, h5py and zipfile raise whatever their readers raise
+    except Exception as error:  # Keras, h5py and zipfile raise errors of any type
         raise ArtifactError(
             f"{path}: expected a Keras model, cannot be read as one ({one_line(error, 120)})"
         ) from error
 
 
-def _open_keras_archive(path: Path) -> Any:
-    """Return the network of a `.keras` file: Keras reads an archive of the audited description and weights only."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+def _open_keras_archive(path: Path) -> KerasModel:
+    """Return the network of a `.keras` file, loaded from an archive of the audited configuration and weights only."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         config = audit_config(parse_config(unpack_keras(path, folder)), path)
         audit_hdf5(folder / "model.weights.h5")
         audited = folder / "audited.keras"
@@ -60,20 +60,20 @@ def _open_keras_archive(path: Path) -> Any:
             archive.write(folder / "model.weights.h5", "model.weights.h5")
         try:
             return _load(audited, config)
-        except Exception as error:  # Keras names the file that it read
+        except Exception as error:  # its message has the temporary path
             raise ValueError(str(error).replace(str(audited), path.name)) from error
 
 
-def _open_hdf5(path: Path) -> Any:
+def _open_hdf5(path: Path) -> KerasModel:
     import h5py  # type: ignore[import-untyped]
 
     audit_hdf5(path)
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config")
     if not isinstance(text, str | bytes):
-        raise ValueError(f"a file of weights only, without a description of at most {CONFIG_BYTES} bytes")
+        raise ValueError(f"a file of weights only, without a configuration of at most {CONFIG_BYTES} bytes")
     return _load(path, audit_config(parse_config(text), path))
 
 
-def _load(path: Path, config: Any) -> Any:
+def _load(path: Path, config: Any) -> KerasModel:
     return open_keras3(path) if is_keras3(config) else keras.models.load_model(path, compile=False)

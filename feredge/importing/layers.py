@@ -1,4 +1,4 @@
-"""A foreign Keras network as a core: gray pixels in [0, 1] in, layers that every converter and compression knows."""
+"""Conversion of any Keras network to a core: gray pixels in [0, 1], and layers that can be compressed and converted."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from feredge.keras import keras
+from feredge.keras import KerasModel, keras
 
-Layer = dict[str, Any]
-KEPT = ("name", "trainable", "dtype", "data_format", "dilation_rate")
+LayerConfig = dict[str, Any]
+SHARED_SETTINGS = ("name", "trainable", "dtype", "data_format", "dilation_rate")
 
 
-def as_core(network: Any, *, size: int, low: float, high: float) -> Any:
-    """Return `network` as `float32 (N, size, size, 1)` in [0, 1] to what it answers, exactly the same function.
+def as_core(network: KerasModel, *, size: int, low: float, high: float) -> KerasModel:
+    """Return the same function with an input of `float32 (N, size, size, 1)` in [0, 1].
 
-    Black and white are `low` and `high` to the network. That is folded into its first layer where this changes
-    nothing at the border; a 1x1 convolution before it does it otherwise. A network of three channels gets the gray in
-    each, as the sum of its first kernel's channels. Separable convolutions become a depthwise and a pointwise one:
-    quantization-aware training gets their padding wrong, and rounding and pruning treat the two apart.
+    The network's input range is `low` (black) to `high` (white). The scaling is folded into its first layer if that
+    is exact at the border; otherwise a 1x1 convolution is prepended. A network of three channels gets gray in each:
+    the channels of its first kernel are summed. Separable convolutions become a depthwise and a pointwise one:
+    quantization-aware training pads them wrongly, and rounding and pruning need the two kernels.
     """
     if type(network) is keras.Sequential:
         network = keras.Model(network.inputs, network.outputs)
     config = copy.deepcopy(network.get_config())
     config["name"] = "core"
     weights = {layer.name: layer.get_weights() for layer in network.layers}
-    layers: list[Layer] = []
+    layers: list[LayerConfig] = []
     for layer in config["layers"]:
-        layers += _split(layer, weights) if layer["class_name"] == "SeparableConv2D" else [layer]
-    (given,) = [layer for layer in layers if layer["class_name"] == "InputLayer"]
+        layers += _split_separable(layer, weights) if layer["class_name"] == "SeparableConv2D" else [layer]
+    (input_layer,) = [layer for layer in layers if layer["class_name"] == "InputLayer"]
     channels = network.input_shape[-1]
-    given["config"]["batch_input_shape"] = [None, size, size, 1]
-    _scale(layers, weights, given["name"], gain=high - low, offset=low, channels=channels)
+    input_layer["config"]["batch_input_shape"] = [None, size, size, 1]
+    _scale_input(layers, weights, input_layer["name"], gain=high - low, offset=low, channels=channels)
     config["layers"] = layers
     core = keras.Model.from_config(config)
     for layer in core.layers:
@@ -40,20 +40,20 @@ def as_core(network: Any, *, size: int, low: float, high: float) -> Any:
     return core
 
 
-def _split(layer: Layer, weights: dict[str, list[Any]]) -> list[Layer]:
-    """Return the two convolutions of a separable one; the second has its name, so that the rest still finds it."""
+def _split_separable(layer: LayerConfig, weights: dict[str, list[Any]]) -> list[LayerConfig]:
+    """Return the depthwise and pointwise convolution of a separable one; the latter has its name and its consumers."""
     config, name = layer["config"], layer["name"]
-    first = f"{name}_depthwise"
+    depthwise_name = f"{name}_depthwise"
     depthwise, pointwise, *bias = weights[name]
-    weights[first], weights[name] = [depthwise], [pointwise, *bias]
-    shared = {key: config[key] for key in KEPT if key in config}
+    weights[depthwise_name], weights[name] = [depthwise], [pointwise, *bias]
+    shared = {key: config[key] for key in SHARED_SETTINGS if key in config}
     spatial = {key: config[key] for key in ("kernel_size", "strides", "padding", "depth_multiplier")}
     return [
         {
             **layer,
             "class_name": "DepthwiseConv2D",
-            "name": first,
-            "config": {**shared, **spatial, "name": first, "use_bias": False},
+            "name": depthwise_name,
+            "config": {**shared, **spatial, "name": depthwise_name, "use_bias": False},
         },
         {
             **layer,
@@ -66,39 +66,45 @@ def _split(layer: Layer, weights: dict[str, list[Any]]) -> list[Layer]:
                 "use_bias": config["use_bias"],
                 "activation": config["activation"],
             },
-            "inbound_nodes": [[[first, 0, 0, {}]]],
+            "inbound_nodes": [[[depthwise_name, 0, 0, {}]]],
         },
     ]
 
 
-def _scale(
-    layers: list[Layer], weights: dict[str, list[Any]], given: str, *, gain: float, offset: float, channels: int
+def _scale_input(
+    layers: list[LayerConfig],
+    weights: dict[str, list[Any]],
+    input_name: str,
+    *,
+    gain: float,
+    offset: float,
+    channels: int,
 ) -> None:
-    """Let the first layers take gray in [0, 1] where they took `channels` of gain * gray + offset."""
-    takers = [layer for layer in layers if _takes(layer, given)]
-    first = takers[0]
-    foldable = len(takers) == 1 and first["class_name"] == "Conv2D" and first["config"].get("groups", 1) == 1
+    """Change the first layers from an input of `channels` times gain * gray + offset to gray in [0, 1]."""
+    consumers = [layer for layer in layers if _consumes(layer, input_name)]
+    first = consumers[0]
+    foldable = len(consumers) == 1 and first["class_name"] == "Conv2D" and first["config"].get("groups", 1) == 1
     if foldable and (offset == 0.0 or first["config"]["padding"] == "valid"):
         kernel, *bias = weights[first["name"]]
         summed = kernel.astype(np.float64).sum(axis=2, keepdims=True)
         weights[first["name"]] = [(gain * summed).astype(np.float32), *bias]
         if offset:
-            before = bias[0] if bias else np.zeros(kernel.shape[-1])
+            old_bias = bias[0] if bias else np.zeros(kernel.shape[-1])
             first["config"]["use_bias"] = True
-            weights[first["name"]][1:] = [(before + offset * summed.sum(axis=(0, 1, 2))).astype(np.float32)]
+            weights[first["name"]][1:] = [(old_bias + offset * summed.sum(axis=(0, 1, 2))).astype(np.float32)]
         return
     if (gain, offset, channels) == (1.0, 0.0, 1):
         return
     scale = {"filters": channels, "kernel_size": [1, 1], "name": "input_scale"}
-    node = [[[given, 0, 0, {}]]]
+    node = [[[input_name, 0, 0, {}]]]
     layers.append({"class_name": "Conv2D", "config": scale, "name": "input_scale", "inbound_nodes": node})
     weights["input_scale"] = [np.full((1, 1, 1, channels), gain, np.float32), np.full(channels, offset, np.float32)]
-    for layer in takers:
-        for place in layer["inbound_nodes"]:
-            for source in place:
-                if source[0] == given:
+    for layer in consumers:
+        for inbound in layer["inbound_nodes"]:
+            for source in inbound:
+                if source[0] == input_name:
                     source[0] = "input_scale"
 
 
-def _takes(layer: Layer, given: str) -> bool:
-    return any(source[0] == given for node in layer["inbound_nodes"] for source in node)
+def _consumes(layer: LayerConfig, input_name: str) -> bool:
+    return any(source[0] == input_name for node in layer["inbound_nodes"] for source in node)

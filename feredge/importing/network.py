@@ -1,4 +1,4 @@
-"""A network that was not trained here, as a run that export, bench and report take like any other."""
+"""Import of a Keras network trained elsewhere as a run folder, for export, benchmark and report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,13 +19,16 @@ from feredge.inspection.limits import TENSORFLOW_LIMITS
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
 
-SUFFIXES = (".h5", ".hdf5", ".keras")
-CHECKED = 64  # images on which the answers are looked at
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
+
+MODEL_SUFFIXES = (".h5", ".hdf5", ".keras")
+PROBED_IMAGES = 64  # to tell probabilities from logits
 
 
 @dataclass(frozen=True)
-class Input:
-    """What a foreign network takes: its size, and what black and white are to it."""
+class NetworkInput:
+    """Input of an imported network: height, width, and the values of black (`low`) and white (`high`)."""
 
     height: int
     width: int
@@ -33,52 +36,52 @@ class Input:
     high: float
 
     @classmethod
-    def parse(cls, text: str) -> Input:
-        """Read `64x64 -1..1`. RecipeError for anything else."""
+    def parse(cls, text: str) -> NetworkInput:
+        """Parse `64x64 -1..1`. RecipeError for anything else."""
         number = r"(-?\d+(?:\.\d+)?)"
         match = re.fullmatch(rf"\s*(\d+)x(\d+)\s+{number}\.\.{number}\s*", text)
         if not match:
             raise RecipeError(f"--input: expected HEIGHTxWIDTH LOW..HIGH, as in '64x64 -1..1', found {text!r}")
-        found = cls(int(match[1]), int(match[2]), float(match[3]), float(match[4]))
-        if found.height != found.width or not 8 <= found.height <= 512 or found.low >= found.high:
+        size = cls(int(match[1]), int(match[2]), float(match[3]), float(match[4]))
+        if size.height != size.width or not 8 <= size.height <= 512 or size.low >= size.high:
             raise RecipeError(f"--input: expected a square of 8 to 512 pixels and LOW under HIGH, found {text!r}")
-        return found
+        return size
 
 
-def is_foreign(path: Path) -> bool:
-    """Say whether a path names a network's file, or a SavedModel's folder, and not a run."""
-    return path.suffix in SUFFIXES or (path / "saved_model.pb").is_file()
+def is_keras_model(path: Path) -> bool:
+    """Return whether a path is a Keras file or the folder of a SavedModel, and no run folder."""
+    return path.suffix in MODEL_SUFFIXES or (path / "saved_model.pb").is_file()
 
 
-def take_in(
-    path: Path, given: Input, classes: tuple[str, ...], dataset: Dataset, out: Path, *, licence: str = ""
+def import_network(
+    path: Path, network_input: NetworkInput, classes: tuple[str, ...], dataset: Dataset, out: Path, *, licence: str = ""
 ) -> RunFolder:
-    """Make the run folder `out` of a foreign network: its float model in the input contract, and its test figures.
+    """Create the run folder `out` from a Keras network that was trained elsewhere.
 
-    A folder that is the same network's already is left as it is.
+    A folder that already holds the same network is not changed.
 
     Args:
-        path: the file; see foreign_file.py.
-        given: what it takes.
-        classes: what it answers, in its outputs' order; the data's classes are put in the same order.
-        dataset: to calibrate on, to verify on and to test on, of the network's size.
-        out: the folder.
+        path: the file; see keras_file.py.
+        network_input: its input.
+        classes: of its outputs, in their order; the data's classes are put in the same order.
+        dataset: for calibration, verification and test, of the network's input size.
+        out: the run folder.
         licence: note for its files.
 
     Raises:
-        ArtifactError: not a Keras network that can be read safely, or one that takes or answers something else.
+        ArtifactError: not a Keras network that can be read safely, or one of another input or output.
         RecipeError: classes that do not match its outputs.
-        RunError: `out` belongs to something else.
+        RunError: `out` holds another run.
     """
     from feredge.importing.keras_file import open_network
     from feredge.importing.layers import as_core
-    from feredge.importing.run_from_weights import settle
+    from feredge.importing.run_from_weights import create_run
 
     run_in_child(_try_open, path, limits=TENSORFLOW_LIMITS, path=path)
     network = open_network(path)
-    _check_shapes(network, given, classes, path)
-    core = as_core(network, size=given.height, low=given.low, high=given.high)
-    view = DataView(size=given.height, classes=() if classes == dataset.classes else classes)
+    _check_shapes(network, network_input, classes, path)
+    core = as_core(network, size=network_input.height, low=network_input.low, high=network_input.high)
+    view = DataView(size=network_input.height, classes=() if classes == dataset.classes else classes)
     note = licence or f"Converted by feredge from {path.name}, which its makers' licence still governs."
     recipe = Recipe(
         name=re.sub(r"[^a-z0-9-]+", "-", path.stem.lower()).strip("-") or "network",
@@ -87,37 +90,40 @@ def take_in(
         compression=Compression(variants=("dense",)),
         export=Export(licence=note),
     )
-    core = _with_probabilities(core, data.split(dataset, view).test.images[:CHECKED])
+    core = _with_probabilities(core, data.split(dataset, view).test.images[:PROBED_IMAGES])
     source = path if path.is_file() else path / "saved_model.pb"
-    origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(given)}
-    return settle(core, recipe, dataset, out, foreign=origin)
+    origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(network_input)}
+    return create_run(core, recipe, dataset, out, foreign=origin)
 
 
 def _try_open(path: str) -> None:
-    """Open a file in a child process: what crashes or hangs its readers does it there."""
+    """Open a file, in a child process, so that a crash or endless loop of its readers stays there."""
     from feredge.importing.keras_file import open_network
 
     open_network(Path(path))
 
 
-def _check_shapes(network: Any, given: Input, classes: tuple[str, ...], path: Path) -> None:
-    takes, gives = network.input_shape, network.output_shape
-    if not isinstance(takes, tuple) or len(takes) != 4 or takes[-1] not in (1, 3):
-        raise ArtifactError(f"{path}: expected one input (N, H, W, 1 or 3), found {takes}")
-    if any(side not in (None, asked) for side, asked in zip(takes[1:3], (given.height, given.width), strict=True)):
+def _check_shapes(network: KerasModel, network_input: NetworkInput, classes: tuple[str, ...], path: Path) -> None:
+    input_shape, output_shape = network.input_shape, network.output_shape
+    if not isinstance(input_shape, tuple) or len(input_shape) != 4 or input_shape[-1] not in (1, 3):
+        raise ArtifactError(f"{path}: expected one input (N, H, W, 1 or 3), found {input_shape}")
+    _, height, width, _ = input_shape
+    if height not in (None, network_input.height) or width not in (None, network_input.width):
         raise ArtifactError(
-            f"{path}: expected an input of {given.height}x{given.width} as --input says, found {takes[1]}x{takes[2]}"
+            f"{path}: expected the input {network_input.height}x{network_input.width} of --input, "
+            f"found {height}x{width}"
         )
-    if not isinstance(gives, tuple) or len(gives) != 2:
-        raise ArtifactError(f"{path}: expected one output (N, classes), found {gives}")
-    if len(classes) != gives[1] or len(set(classes)) != len(classes) or not all(classes):
+    if not isinstance(output_shape, tuple) or len(output_shape) != 2:
+        raise ArtifactError(f"{path}: expected one output (N, classes), found {output_shape}")
+    if len(classes) != output_shape[1] or len(set(classes)) != len(classes) or not all(classes):
         raise RecipeError(
-            f"--classes: expected {gives[1]} different names, as {path.name} answers, found {', '.join(classes)}"
+            f"--classes: expected {output_shape[1]} different names, one for each output of {path.name}, "
+            f"found {', '.join(classes)}"
         )
 
 
-def _with_probabilities(core: Any, images: Images) -> Any:
-    """Return `core`, with a softmax behind it where its answers are no probabilities."""
+def _with_probabilities(core: KerasModel, images: Images) -> KerasModel:
+    """Return `core`, with a softmax appended if its outputs are logits."""
     from feredge.keras import keras
     from feredge.train.networks import make_predict_function
 

@@ -1,9 +1,9 @@
-"""A run folder of a network whose weights are given: nothing was trained there, all else is as after a training."""
+"""Creation of a run folder from existing weights, as a training would leave it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feredge import data
 from feredge.data.dataset import Dataset
@@ -13,21 +13,24 @@ from feredge.run import RunFolder
 from feredge.train.networks import make_predict_function, weights_digest
 from feredge.train.record import save_trained_run
 
+if TYPE_CHECKING:
+    from feredge.keras import KerasModel
 
-def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any) -> RunFolder:
-    """Make the run folder `out` of `core`: its float model in the input contract, and its validation and test figures.
 
-    A folder that holds the same weights already is left as it is.
+def create_run(core: KerasModel, recipe: Recipe, dataset: Dataset, out: Path, **provenance: Any) -> RunFolder:
+    """Create the run folder `out` with the float model of `core` and its metrics on validation and test images.
+
+    A folder that already holds the same weights is not changed.
 
     Args:
         core: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
-        recipe: what export and benchmark go by.
-        dataset: to calibrate on, to verify on and to test on, of the network's size.
-        out: the folder.
-        about: further keys of training.json: where the weights come from.
+        recipe: for export and benchmark.
+        dataset: for calibration, verification and test, of the network's input size.
+        out: the run folder.
+        provenance: further keys of training.json: the origin of the weights.
 
     Raises:
-        RunError: `out` belongs to something else, or another process is at work there.
+        RunError: `out` holds another run, or another process is at work there.
     """
     splits = data.split(dataset, recipe.data)
     run = RunFolder.claim(out, recipe, dataset)
@@ -36,7 +39,7 @@ def settle(core: Any, recipe: Recipe, dataset: Dataset, out: Path, **about: Any)
             if run.training_record()["weights"] != weights_digest(core):
                 raise RunError(f"{out}: holds another network of the same name; choose another folder")
             return run
-        say = make_predict_function(core)
-        validation, test = say(splits.validation.images), say(splits.test.images)
-        save_trained_run(run, core, splits, validation=validation, test=test, **about)
+        predict = make_predict_function(core)
+        validation, test = predict(splits.validation.images), predict(splits.test.images)
+        save_trained_run(run, core, splits, validation=validation, test=test, **provenance)
     return run

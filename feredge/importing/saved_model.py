@@ -1,5 +1,5 @@
-"""A SavedModel rebuilt from its Keras description and its weights: its graph is neither loaded nor run."""
-# ruff: noqa: TID251 - protocol buffers, which are parsed and run nothing
+"""Rebuilding a SavedModel from its Keras configuration and weights: its graph is neither loaded nor run."""
+# ruff: noqa: TID251 - protocol buffers, which are only parsed
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import Any
 
 from feredge.importing.audit import CONFIG_BYTES, audit_config, parse_config
 from feredge.importing.containers import WEIGHTS_BYTES
-from feredge.keras import keras, tf
+from feredge.keras import KerasModel, keras, tf
 
 GRAPH_BYTES = 256 << 20
 MODEL_IDENTIFIERS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 
 
-def rebuild_saved_model(folder: Path) -> Any:
+def rebuild_saved_model(folder: Path) -> KerasModel:
     """Return the Keras 2 network of a SavedModel, not compiled, without loading its graph.
 
     Raises:
-        ValueError: links, no Keras description, or weights that do not belong to it.
-        ArtifactError: names in the description that are not on the list.
+        ValueError: links, no Keras configuration, or weights that do not match it.
+        ArtifactError: names in the configuration that are not on the allowlist.
     """
     links = [item for item in (folder, *folder.rglob("*")) if item.is_symlink()]
     if links:
         raise ValueError(f"expected a folder without links, found {links[0].name}")
     metadata = parse_config(_root_metadata(folder))
     if not isinstance(metadata, dict):
-        raise ValueError("a SavedModel whose Keras description is damaged")
-    # the rest of it (signatures, losses) is not loaded
+        raise ValueError("a SavedModel whose Keras configuration is damaged")
+    # its signatures and losses are not loaded
     config = audit_config({key: metadata.get(key) for key in ("class_name", "config")}, folder)
     prefix = str(folder / "variables" / "variables")
     _check_checkpoint(folder)
     network = keras.models.model_from_config(_with_tuples(config))
-    # matched by the object graph of the checkpoint, into variables that exist already
+    # by the object graph of the checkpoint, into the existing variables
     status = tf.train.Checkpoint(root=network).read(prefix)
     status.assert_existing_objects_matched().expect_partial()
     for layer in network._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # its constants are computed from the weights
+            layer.finalize_state()  # computes its constants from the weights
     return network
 
 
 def _with_tuples(value: Any) -> Any:
-    """Return `value` with tuples where SavedModels write `{"class_name": "__tuple__", "items": [...]}`."""
+    """Return `value` with tuples in place of `{"class_name": "__tuple__", "items": [...]}`."""
     if isinstance(value, dict):
         if value.get("class_name") == "__tuple__" and isinstance(value.get("items"), list):
             return tuple(_with_tuples(item) for item in value["items"])
@@ -52,17 +52,17 @@ def _with_tuples(value: Any) -> Any:
 
 
 def _root_metadata(folder: Path) -> str:
-    """Return the JSON text that describes the whole network: in a file of its own since TensorFlow 2.5."""
+    """Return the JSON configuration of the whole network, which is in a separate file since TensorFlow 2.5."""
     metadata = folder / "keras_metadata.pb"
     if metadata.is_file():
         from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
 
-        nodes = SavedMetadata.FromString(_bounded(metadata, 4 * CONFIG_BYTES)).nodes
+        nodes = SavedMetadata.FromString(_read_bounded(metadata, 4 * CONFIG_BYTES)).nodes
         roots = [node for node in nodes if node.node_path == "root"]
     else:
         from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-        graphs = SavedModel.FromString(_bounded(folder / "saved_model.pb", GRAPH_BYTES)).meta_graphs
+        graphs = SavedModel.FromString(_read_bounded(folder / "saved_model.pb", GRAPH_BYTES)).meta_graphs
         roots = [graph.object_graph_def.nodes[0].user_object for graph in graphs if graph.object_graph_def.nodes]
     models = [node.metadata for node in roots if node.identifier in MODEL_IDENTIFIERS and node.metadata]
     if not models:
@@ -80,9 +80,9 @@ def _check_checkpoint(folder: Path) -> None:
         raise ValueError(f"expected at most {WEIGHTS_BYTES} bytes of weights, found {size}")
 
 
-def _bounded(path: Path, most: int) -> bytes:
+def _read_bounded(path: Path, limit: int) -> bytes:
     with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"expected at most {most} bytes of {path.name}, found more")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"expected at most {limit} bytes of {path.name}, found more")
     return content

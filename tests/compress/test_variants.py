@@ -12,18 +12,18 @@ from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge.compress import pruning, variants
-from feredge.compress.rounding import PER_TENSOR, SUM_PRESERVING
 from feredge.errors import VerificationError
 from feredge.export import export, exporter
-from feredge.export.onnx import converter as onnx_converter
-from feredge.export.tflite import converter as tflite_converter
-from feredge.importing.run_from_weights import settle
+from feredge.export.onnx.converter import to_onnx
+from feredge.export.tflite.converter import to_tflite
+from feredge.importing.run_from_weights import create_run
 from feredge.inference.artifact import Manifest
 from feredge.inference.tflite import TFLiteGraph, litert_interpreter
 from feredge.inspection import variant_checks
 from feredge.inspection import weights as contents
 from feredge.keras import keras
 from feredge.recipes.schema import Compression, Export, Network
+from feredge.recipes.variant import Variant
 from feredge.run import RunFolder
 from feredge.train.networks import multiply_adds
 
@@ -94,13 +94,12 @@ def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path:
     """Guards weight-only int8: scales per channel would multiply the number of values."""
     core = variants.open_core(compressed[0], "clustered-12", weights=_weights(compressed))
     path = tmp_path / f"x.{suffix}"
-    for weight_quantization, clustered in ((PER_TENSOR, True), (SUM_PRESERVING, False)):
-        options = {"weight_quantization": weight_quantization}
+    images = stripes(8).batch
+    for variant, clustered in ((Variant("clustered", 12), True), (Variant("dense"), False)):
         if suffix == "tflite":
-            model = tflite_converter.to_tflite(core, "dynamic-int8", calibration=stripes(8).batch, **options)
+            model = to_tflite(core, "dynamic-int8", calibration=images, variant=variant)
         else:
-            graph = onnx_converter.core_graph(core, opset=17)
-            model = onnx_converter.at_precision(graph, "dynamic-int8", **options).SerializeToString()
+            model = to_onnx(core, "dynamic-int8", opset=17, calibration=images, variant=variant)
         path.write_bytes(model)
         kernels = contents.read(path).kernels.values()
         assert any(kernel.dtype == np.int8 for kernel in kernels)
@@ -115,7 +114,7 @@ def test_depthwise_kernels_can_have_one_scale(precision: str) -> None:
     x = keras.layers.DepthwiseConv2D(3, bias_initializer="random_normal")(x)
     x = keras.layers.Dense(7, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
     core, images = keras.Model(pixels, x), stripes(32, size=6).batch
-    model = tflite_converter.to_tflite(core, precision, calibration=images, weight_quantization=PER_TENSOR)
+    model = to_tflite(core, precision, calibration=images, variant=Variant("clustered", 12))
     details = litert_interpreter(model).get_tensor_details()
     (kernel,) = (item for item in details if item["dtype"] == np.int8 and item["shape"].tolist() == [1, 3, 3, 128])
     scales = kernel["quantization_parameters"]["scales"]
@@ -207,7 +206,7 @@ def with_dropout(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     core = keras.Model(pixels, keras.layers.Dense(7, "softmax", name="logits")(x), name="core")
     compression = Compression(("pruned-60", "qat"), epochs=2, rate=0.02)
     recipe = dataclasses.replace(SMALL, network=Network(name="foreign"), compression=compression)
-    return settle(core, recipe, stripes(), tmp_path_factory.mktemp("dropout") / "run")
+    return create_run(core, recipe, stripes(), tmp_path_factory.mktemp("dropout") / "run")
 
 
 @pytest.mark.parametrize("name", ["pruned-60", "qat"])

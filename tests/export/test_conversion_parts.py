@@ -39,28 +39,28 @@ def test_int8_kernels_are_the_nearest(kernel: NDArray[np.float32]) -> None:
 @given(arrays.arrays(np.float32, (9, 4), elements=WEIGHTS))
 def test_rounding_keeps_sums(kernel: NDArray[np.float32]) -> None:
     """Guards the answer to even brightness, the zeros of pruned networks, and the scale that the converters find."""
-    kept = rounding.round_preserving_sums(kernel)
+    rounded = rounding.round_preserving_sums(kernel)
     largest = np.abs(kernel).max(axis=0)
     step = np.where(largest == 0, 1, largest / 127)
     # a thousandth more than the bound: both are rounded to float32
-    assert (np.abs((kept - kernel).sum(axis=0)) <= step * 0.51).all()
-    assert (np.abs(kept - kernel) <= step * 1.001).all()
-    assert not kept[kernel == 0].any()
-    np.testing.assert_allclose(np.abs(kept).max(axis=0), largest, rtol=1e-6)
-    np.testing.assert_allclose(kept / step, np.rint(kept / step), atol=1e-3)
+    assert (np.abs((rounded - kernel).sum(axis=0)) <= step * 0.51).all()
+    assert (np.abs(rounded - kernel) <= step * 1.001).all()
+    assert not rounded[kernel == 0].any()
+    np.testing.assert_allclose(np.abs(rounded).max(axis=0), largest, rtol=1e-6)
+    np.testing.assert_allclose(rounded / step, np.rint(rounded / step), atol=1e-3)
 
 
 def test_calibration_spans_all_pixels_and_stays_in_the_training_split() -> None:
     """Guards the exact [0, 1] range, idea 5, two sets that share nothing, and that the caller's images stay."""
     splits = data.split(stripes(), DataView(size=16))
     before = splits.train.images.copy()
-    chosen, others = calibration.choose(splits, 100, seed=1)
-    assert chosen.shape == others.shape == (100, 16, 16, 1) and chosen.min() == 0 and chosen.max() == 255
-    own = {image.tobytes() for image in splits.train.images}
-    assert all(image.tobytes() in own for image in (*chosen[1:], *others[1:]))
-    assert not {image.tobytes() for image in chosen} & {image.tobytes() for image in others}
+    first, second = calibration.calibration_sets(splits, 100, seed=1)
+    assert first.shape == second.shape == (100, 16, 16, 1) and first.min() == 0 and first.max() == 255
+    training_images = {image.tobytes() for image in splits.train.images}
+    assert all(image.tobytes() in training_images for image in (*first[1:], *second[1:]))
+    assert not {image.tobytes() for image in first} & {image.tobytes() for image in second}
     assert (splits.train.images == before).all()
-    assert (calibration.choose(splits, 100, seed=1)[0] == chosen).all()
+    assert (calibration.calibration_sets(splits, 100, seed=1)[0] == first).all()
 
 
 def test_images_come_mixed_from_folders() -> None:
@@ -69,10 +69,10 @@ def test_images_come_mixed_from_folders() -> None:
     ordered = whole.take(np.argsort(whole.labels, kind="stable"))
     assert len(set(ordered.labels[:40])) == 1
     label = {image.tobytes(): int(name) for image, name in zip(ordered.batch, ordered.labels, strict=True)}
-    found = [label[image.tobytes()] for image in calibration.mixed(ordered, seed=1)]
-    assert len(found) == len(whole) and len(set(found[:40])) == 7
-    chosen, others = calibration.choose(data.split(ordered, DataView(size=16)), 100, seed=1)
-    for images in (chosen, others):  # but the first, two pixels of which are set
+    order = [label[image.tobytes()] for image in calibration.shuffled_images(ordered, seed=1)]
+    assert len(order) == len(whole) and len(set(order[:40])) == 7
+    first, second = calibration.calibration_sets(data.split(ordered, DataView(size=16)), 100, seed=1)
+    for images in (first, second):  # except the first image, two pixels of which are set
         assert len({label[image.tobytes()] for image in images[1:40]}) == 7
 
 
@@ -80,36 +80,36 @@ def test_calibration_images_of_the_test_split_are_refused_or_left_out() -> None:
     """Guards idea 5 where the user brings the images, and where the training split holds copies of test images."""
     splits = data.split(stripes(), DataView(size=16))
     with pytest.raises(DataError, match=r"not in the test split, found 84 that are, the first in row"):
-        calibration.choose(splits, 100, seed=1, own=splits.test)
+        calibration.calibration_sets(splits, 100, seed=1, calibrate_on=splits.test)
     near = dataclasses.replace(splits.test, images=np.clip(splits.test.images, 3, 252) + np.uint8(1))
     assert not (near.images == splits.test.images).all(axis=(1, 2)).any()
     with pytest.raises(DataError, match=r"not in the test split, found 84 that are, the first in row"):
-        calibration.choose(splits, 100, seed=1, own=near)
+        calibration.calibration_sets(splits, 100, seed=1, calibrate_on=near)
     for copies in (splits.test, near):
         shared = dataclasses.replace(splits, train=copies.take(np.arange(84) < 80))
         with pytest.raises(DataError, match="to calibrate on, found none"):
-            calibration.choose(shared, 100, seed=1)
-    assert len(calibration.choose(splits, 50, seed=1, own=splits.validation)[0]) == 50
+            calibration.calibration_sets(shared, 100, seed=1)
+    assert len(calibration.calibration_sets(splits, 50, seed=1, calibrate_on=splits.validation)[0]) == 50
 
 
 def test_layers_are_not_chosen_on_the_test() -> None:
     """Guards idea 5 where the test images are the validation's too, and against a choice by no image at all."""
     view = DataView(size=16)
-    assert len(calibration.to_choose_on(data.split(stripes(), view), view)) == 84
+    assert len(calibration.layer_choice_split(data.split(stripes(), view), view)) == 84
     flattering = DataView(size=16, validation_is_test=True)
     with pytest.raises(RecipeError, match=r"found data\.validation_is_test"):
-        calibration.to_choose_on(data.split(stripes(), flattering), flattering)
+        calibration.layer_choice_split(data.split(stripes(), flattering), flattering)
     none, whole = DataView(size=16, holdout=0.0), stripes()
     dataset = whole.take(whole.usage != "PrivateTest")
     with pytest.raises(RunError, match="expected validation images to choose layers on, found none"):
-        calibration.to_choose_on(data.split(dataset, none), none)
+        calibration.layer_choice_split(data.split(dataset, none), none)
 
 
 def test_no_training_images_is_an_error() -> None:
     """Guards a data set that is a test split only."""
     nothing = stripes().take(np.zeros(420, bool))
     with pytest.raises(DataError, match="to calibrate on"):
-        calibration.choose(Splits(nothing, nothing, stripes(), 0), 100, seed=1)
+        calibration.calibration_sets(Splits(nothing, nothing, stripes(), 0), 100, seed=1)
 
 
 def _seen() -> list[dict[str, NDArray[np.float32]]]:
@@ -132,16 +132,16 @@ def test_calibration_methods_treat_an_outlier_each_in_its_way() -> None:
 def test_ranges_hold_zero(method: str) -> None:
     """Guards padding, which is exactly zero: a range without it would shift every border pixel."""
     batches = [{"x": np.linspace(2, 3, 512, dtype=np.float32), "flat": np.zeros(9, np.float32)}]
-    found = ranges.calibrate_ranges(lambda: batches, method)
-    assert found["x"][0] == 0 and 2.5 < found["x"][1] <= 3.001 and found["flat"] == (0, 0)
+    tensor_ranges = ranges.calibrate_ranges(lambda: batches, method)
+    assert tensor_ranges["x"][0] == 0 and 2.5 < tensor_ranges["x"][1] <= 3.001 and tensor_ranges["flat"] == (0, 0)
 
 
 @given(st.floats(0, 1e30), st.floats(0, 1e30))
 def test_ranges_end_on_coarse_numbers(below: float, above: float) -> None:
     """Guards files from the last bits of what they were calibrated on, and its extremes from being cut off."""
-    found = ranges.calibrate_ranges(lambda: [{"x": np.array([-below, above])}], "min-max")["x"]
-    for end, seen in zip(found, (-below, above), strict=True):
-        assert abs(seen) <= abs(end) <= abs(seen) * (1 + 1 / 128) and end * seen >= 0
+    bounds = ranges.calibrate_ranges(lambda: [{"x": np.array([-below, above])}], "min-max")["x"]
+    for end, extreme in zip(bounds, (-below, above), strict=True):
+        assert abs(extreme) <= abs(end) <= abs(extreme) * (1 + 1 / 128) and end * extreme >= 0
         assert np.frexp(end)[0] * 256 % 1 == 0
 
 

@@ -25,7 +25,7 @@ from feredge.benchmark.candidates import run_candidates
 from feredge.cli import main
 from feredge.errors import DataError, RecipeError, RunError, VerificationError
 from feredge.export import export, exporter
-from feredge.export.layer_error import layer_table
+from feredge.export.layer_error import layer_error_table
 from feredge.inference.artifact import Manifest
 from feredge.recipes.schema import Compression, DataView, Export
 from feredge.run import RunFolder
@@ -62,7 +62,7 @@ def _killed(run: RunFolder, tmp_path: Path) -> list[int]:
         text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    return [int(word) for word in done.stdout.split()]
+    return [int(text) for text in done.stdout.split()]
 
 
 def _names(run: RunFolder) -> list[str]:
@@ -85,15 +85,15 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
         time.sleep(0.1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert Manifest.read(run.artifacts) == old
-    kept = sorted(run.variants.iterdir())
-    assert [path.name for path in kept] == ["pruned-30.npz", "pruned-60.npz"]
-    before = [path.stat().st_mtime_ns for path in kept]
+    paths = sorted(run.variants.iterdir())
+    assert [path.name for path in paths] == ["pruned-30.npz", "pruned-60.npz"]
+    before = [path.stat().st_mtime_ns for path in paths]
 
     manifest = export(run, stripes())
     assert [entry.file for entry in manifest.entries] == ["pruned-60.float32.onnx", "pruned-30.float32.onnx"]
     written = ["manifest.json", "probes.npz", "pruned-30.float32.onnx", "pruned-60.float32.onnx", "runtimes.json"]
     assert _names(run) == written
-    assert [path.stat().st_mtime_ns for path in kept] == before
+    assert [path.stat().st_mtime_ns for path in paths] == before
 
 
 def _without_card(path: Path) -> bytes:
@@ -120,8 +120,8 @@ def test_a_finished_export_is_left_alone(trained: RunFolder, tmp_path: Path, her
     """Guards the skip, and that another recipe or a changed file makes the export run again."""
     run = with_recipe(trained, tmp_path / "run", ONE)
     first = export(run, stripes())
-    seen = []
-    assert export(run, stripes(), progress=lambda *step: seen.append(step)) == first and not seen
+    steps = []
+    assert export(run, stripes(), progress=lambda *step: steps.append(step)) == first and not steps
     (run.artifacts / "dense.int8.onnx").write_bytes(b"not a model")
     assert export(run, stripes()) == first
     files.write_text(run.recipe_file, run.recipe_file.read_text().replace("opset = 17", "opset = 16"))
@@ -142,7 +142,7 @@ def test_a_failed_file_stops_no_other_and_loses_none(
     old = export(run, stripes())
     before = (run.artifacts / "dense.int8.onnx").read_bytes()
     files.write_text(run.recipe_file, run.recipe_file.read_text().replace("opset = 17", "opset = 16"))
-    monkeypatch.setitem(verification.TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
+    monkeypatch.setitem(verification.PRECISION_TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
     done = CliRunner().invoke(main, ["export", str(run.path)])
     assert done.exit_code == 1, done.output
     assert "error: dense.int8.onnx: expected probabilities within 1e-09" in done.stderr
@@ -174,7 +174,7 @@ def test_an_export_of_which_nothing_passes_changes_nothing(
 
     run = with_recipe(trained, tmp_path / "run", ONE)
     old = export(run, stripes())
-    monkeypatch.setitem(verification.TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
+    monkeypatch.setitem(verification.PRECISION_TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
     with pytest.raises(VerificationError, match=r"^dense\.int8\.onnx: expected probabilities within 1e-09") as caught:
         export(run, stripes(), settings=Export(("int8",), ("onnx",)))
     assert caught.value.exit_code == 1
@@ -258,7 +258,7 @@ def test_no_layer_is_chosen_on_test_images(trained: RunFolder, tmp_path: Path) -
     with pytest.raises(RecipeError, match="the test may not choose"):
         export(run, stripes(), settings=dataclasses.replace(ONE.export, max_drop=1.0))
     with pytest.raises(RecipeError, match="the test may not choose"):
-        layer_table(run, stripes())
+        layer_error_table(run, stripes())
     assert not run.artifacts.exists()
 
 
@@ -279,8 +279,8 @@ def test_a_setting_is_changed_for_good_or_refused(
     monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
     refused = CliRunner().invoke(main, ["export", str(run.path), "--set", "training.epochs=99"])
     assert refused.exit_code == 2 and "belongs to another recipe" in refused.stderr and run.recipe() == ONE
-    words = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
-    command = ["export", str(run.path), *words]
+    arguments = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
+    command = ["export", str(run.path), *arguments]
     with run.lock():
         refused = CliRunner().invoke(main, command)
     assert "another process is at work" in refused.stderr and run.recipe() == ONE

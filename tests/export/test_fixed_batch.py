@@ -61,8 +61,8 @@ def test_shapes_are_constants(reshaping: bytes) -> None:
         shape = flatbuffer.constant(model, operator.inputs[1])
         assert shape[0] == -1
         flatbuffer.store(model, operator.inputs[1], np.array([1, *shape[1:]], np.int32))
-    again = flatbuffer.parse(with_fixed_batch(flatbuffer.pack(model)))
-    assert [flatbuffer.constant(again, operator.inputs[1])[0] for operator in _reshapes(again)] == [-1, -1]
+    converted = flatbuffer.parse(with_fixed_batch(flatbuffer.pack(model)))
+    assert [flatbuffer.constant(converted, operator.inputs[1])[0] for operator in _reshapes(converted)] == [-1, -1]
 
 
 def _reshapes(model: Any) -> list[Any]:

@@ -19,15 +19,16 @@ from tiny_training import stripes
 from feredge import data, files
 from feredge.compress import variants
 from feredge.errors import ArtifactError, RecipeError, VerificationError
-from feredge.export import accuracy_bound, exporter, parity, quantizer
-from feredge.export import layer_error as layers
+from feredge.export import accuracy_bound, exporter, layer_error, parity, quantizer
+from feredge.export.accuracy_bound import quantize_within_bound
+from feredge.export.layer_error import quantization_noise
 from feredge.export.onnx import converter
 from feredge.export.onnx.int8 import Int8Onnx
 from feredge.export.onnx.ort import to_ort
 from feredge.export.tflite import int8
 from feredge.export.tflite.converter import to_tflite
 from feredge.export.tflite.int8 import Int8TFLite
-from feredge.export.tflite.metadata import ENTRY, FIELDS, IDENTIFIER, LABELS_OF_AXIS
+from feredge.export.tflite.metadata import FILE_IDENTIFIER, METADATA_ENTRY, TABLE_FIELDS, TENSOR_AXIS_LABELS
 from feredge.inference.artifact import Manifest
 from feredge.inference.runtimes import open_artifact
 from feredge.inspection import flatbuffer, weights
@@ -37,16 +38,18 @@ from feredge.train import networks as float_networks
 from feredge.train.networks import make_predict_function
 
 IMAGES = stripes(70, seed=5).batch
-CHOSEN = stripes().batch[:96].copy()
-CHOSEN[0, 0, 0], CHOSEN[0, 0, 1] = 0, 255
-NEW = ("float16.onnx", "int16x8.tflite", "float32.ort", "int8.ort", "int8.tflite")
+CALIBRATION = stripes().batch[:96].copy()
+CALIBRATION[0, 0, 0], CALIBRATION[0, 0, 1] = 0, 255
+Networks = dict[str, quantizer.CalibratedModel]
+
+EXTRA_FILES = ("float16.onnx", "int16x8.tflite", "float32.ort", "int8.ort", "int8.tflite")
 
 
 @pytest.fixture(scope="module")
 def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
     """Give the files that no recipe writes by default, and a TFLite file with a layer in float."""
     run = with_recipe(trained, tmp_path_factory.mktemp("matrix") / "run", SMALL)
-    settings = Export((), (), also=NEW, calibration=64, keep_float=("stem_conv",), method="percentile")
+    settings = Export((), (), also=EXTRA_FILES, calibration=64, keep_float=("stem_conv",), method="percentile")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "processes", one_thread)
         return run, exporter.export(run, stripes(), settings=settings, variants=("dense",))
@@ -65,15 +68,15 @@ def graph(core: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def networks(core: Any, graph: Any) -> dict[str, quantizer.Integer]:
+def networks(core: Any, graph: Any) -> Networks:
     """Give the same calibrated for both formats."""
-    return {"onnx": Int8Onnx(graph, CHOSEN), "tflite": Int8TFLite(core, CHOSEN)}
+    return {"onnx": Int8Onnx(graph, CALIBRATION), "tflite": Int8TFLite(core, CALIBRATION)}
 
 
 def test_every_file_stands_with_its_facts(matrix: tuple[RunFolder, Manifest]) -> None:
     """Guards the whole matrix: each file runs, says what it is, and can be asked what loads it."""
     run, manifest = matrix
-    assert [entry.file for entry in manifest.entries] == [f"dense.{name}" for name in NEW]
+    assert [entry.file for entry in manifest.entries] == [f"dense.{name}" for name in EXTRA_FILES]
     for entry in manifest.entries:
         runner = open_artifact(run.artifacts / entry.file)
         assert runner.card == entry.card and runner.predict(IMAGES).shape == (70, 7)
@@ -89,7 +92,7 @@ def test_every_file_stands_with_its_facts(matrix: tuple[RunFolder, Manifest]) ->
 
 def test_kernels_are_stored_as_the_precision_says(matrix: tuple[RunFolder, Manifest]) -> None:
     """Guards half-precision and int16x8 files that are not, and the one layer that was to stay in float."""
-    kinds = {name: weights.read(matrix[0].artifacts / f"dense.{name}").kernels for name in NEW}
+    kinds = {name: weights.read(matrix[0].artifacts / f"dense.{name}").kernels for name in EXTRA_FILES}
     assert {kernel.dtype for kernel in kinds["float16.onnx"].values()} == {np.dtype(np.float16)}
     assert {kernel.dtype for kernel in kinds["int16x8.tflite"].values()} == {np.dtype(np.int8)}
     for name in ("int8.ort", "int8.tflite"):
@@ -99,10 +102,10 @@ def test_kernels_are_stored_as_the_precision_says(matrix: tuple[RunFolder, Manif
 
 def test_runtimes_are_compared(matrix: tuple[RunFolder, Manifest]) -> None:
     """Guards the matrix of runtimes: each that can run a file answers as its float network does."""
-    found = json.loads((matrix[0].artifacts / "runtimes.json").read_text())["artifacts"]
-    assert set(found["dense.float16.onnx"]) == {"onnxruntime", "onnxruntime-unoptimised", "opencv-dnn"}
-    assert set(found["dense.int8.tflite"]) == {"litert", "litert-without-xnnpack", "tensorflow"}
-    for file, answers in found.items():
+    files_parity = json.loads((matrix[0].artifacts / "runtimes.json").read_text())["artifacts"]
+    assert set(files_parity["dense.float16.onnx"]) == {"onnxruntime", "onnxruntime-unoptimised", "opencv-dnn"}
+    assert set(files_parity["dense.int8.tflite"]) == {"litert", "litert-without-xnnpack", "tensorflow"}
+    for file, answers in files_parity.items():
         for runtime, figures in answers.items():
             assert figures.get("agreement", 0.0) > 0.8, (file, runtime, figures)
     operators = (matrix[0].artifacts / "operators.config").read_text()
@@ -112,8 +115,8 @@ def test_runtimes_are_compared(matrix: tuple[RunFolder, Manifest]) -> None:
 def test_a_runtime_that_cannot_run_a_file_says_why(tmp_path: Path) -> None:
     """Guards the export against a runtime's own error: it is a finding there, and the other runtimes are asked too."""
     files.write_bytes(tmp_path / "x.onnx", b"nothing of the kind")
-    found = parity.compare(tmp_path / "x.onnx", IMAGES, np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels])
-    assert len(found) == 3 and all(list(figures) == ["failed"] and figures["failed"] for figures in found.values())
+    results = parity.compare(tmp_path / "x.onnx", IMAGES, np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels])
+    assert len(results) == 3 and all(list(figures) == ["failed"] and figures["failed"] for figures in results.values())
 
 
 def _read_metadata(model: bytes) -> dict[str, Any]:
@@ -123,12 +126,12 @@ def _read_metadata(model: bytes) -> dict[str, Any]:
     from flatbuffers.table import Table
 
     parsed = flatbuffer.parse(model)
-    (entry,) = [item for item in parsed.metadata if item.name == ENTRY]
+    (entry,) = [item for item in parsed.metadata if item.name == METADATA_ENTRY]
     data = bytes(bytearray(parsed.buffers[entry.buffer].data))
-    assert flatbuffers.util.BufferHasIdentifier(data, 0, IDENTIFIER)
+    assert flatbuffers.util.BufferHasIdentifier(data, 0, FILE_IDENTIFIER)
 
     def field(table: Any, kind: str, name: str) -> int:
-        return int(table.Offset(4 + 2 * FIELDS[kind].index(name)))
+        return int(table.Offset(4 + 2 * TABLE_FIELDS[kind].index(name)))
 
     def text(table: Any, kind: str, name: str) -> str:
         at = field(table, kind, name)
@@ -147,16 +150,16 @@ def _read_metadata(model: bytes) -> dict[str, Any]:
         "description": text(root, "model", "description"),
         "licence": text(root, "model", "license"),
         "labels": text(labels, "file", "name"),
-        "labels_of_axis": bool(kind) and labels.Get(numbers.Int8Flags, kind + labels.Pos) == LABELS_OF_AXIS,
+        "labels_of_axis": bool(kind) and labels.Get(numbers.Int8Flags, kind + labels.Pos) == TENSOR_AXIS_LABELS,
     }
 
 
 def test_android_finds_the_labels(matrix: tuple[RunFolder, Manifest]) -> None:
     """Guards TensorFlow Lite's metadata: name, licence, and the label file of the output's axis."""
     model = (matrix[0].artifacts / "dense.int8.tflite").read_bytes()
-    found = _read_metadata(model)
-    assert found["labels"] == "labels.txt" and found["labels_of_axis"] and found["name"] == "tiny dense int8"
-    assert "MIT" in found["licence"] and _read_metadata(flatbuffer.pack(flatbuffer.parse(model))) == found
+    metadata = _read_metadata(model)
+    assert metadata["labels"] == "labels.txt" and metadata["labels_of_axis"] and metadata["name"] == "tiny dense int8"
+    assert "MIT" in metadata["licence"] and _read_metadata(flatbuffer.pack(flatbuffer.parse(model))) == metadata
 
 
 def test_ort_files_are_the_same_in_every_process(matrix: tuple[RunFolder, Manifest], tmp_path: Path) -> None:
@@ -169,27 +172,29 @@ def test_ort_files_are_the_same_in_every_process(matrix: tuple[RunFolder, Manife
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
-def test_layers_are_ranked_and_float_ones_lose_nothing(networks: dict[str, quantizer.Integer], kind: str) -> None:
+def test_layers_are_ranked_and_float_ones_lose_nothing(networks: Networks, kind: str) -> None:
     """Guards the table, worst first, and that a layer left in float takes its error out of the file."""
     network = networks[kind]
-    rows = layers.table(network, IMAGES[:16])
+    rows = layer_error.layer_error_rows(network, IMAGES[:16])
     assert {row["layer"] for row in rows} == set(network.layers) and "stem_conv" in network.layers
     assert [row["alone_mse"] for row in rows] == sorted((row["alone_mse"] for row in rows), reverse=True)
-    exact = quantizer.answers(network.quantize(network.layers), IMAGES)
-    whole = layers.noise(exact, quantizer.answers(network.quantize(), IMAGES))[0]
-    eased = layers.noise(exact, quantizer.answers(network.quantize([row["layer"] for row in rows[:4]]), IMAGES))[0]
+    exact = quantizer.predict(network.quantize(network.layers), IMAGES)
+    whole = quantization_noise(exact, quantizer.predict(network.quantize(), IMAGES))[0]
+    eased = quantization_noise(exact, quantizer.predict(network.quantize([row["layer"] for row in rows[:4]]), IMAGES))[
+        0
+    ]
     assert eased < whole
 
 
 def _job(**settings: Any) -> Any:
-    labelled = stripes(70, seed=5)
-    chosen = data.split(stripes(), SMALL.data).train.batch[:64]
+    validation = stripes(70, seed=5)
+    images = data.split(stripes(), SMALL.data).train.batch[:64]
     return SimpleNamespace(
         settings=Export(**settings),
-        calibration=chosen,
-        others=chosen[:0],
-        images=IMAGES,
-        validation=(labelled.batch, labelled.labels),
+        calibration_images=images,
+        second_calibration_images=images[:0],
+        verification_images=IMAGES,
+        validation=(validation.batch, validation.labels),
     )
 
 
@@ -208,52 +213,53 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let answers be wrong on as many images as a model of Worse says."""
     rows = np.eye(7, dtype=np.float32)[stripes(70, seed=5).labels]
 
-    def answers(model: bytes, images: Any) -> Any:
-        found = rows[: len(images)].copy()
-        found[: model[0]] = np.roll(found[: model[0]], 1, axis=1)
-        return found
+    def predict(model: bytes, images: Any) -> Any:
+        outputs = rows[: len(images)].copy()
+        outputs[: model[0]] = np.roll(outputs[: model[0]], 1, axis=1)
+        return outputs
 
-    monkeypatch.setattr(accuracy_bound, "answers", answers)
-    monkeypatch.setattr(layers, "answers", answers)
+    monkeypatch.setattr(accuracy_bound, "predict", predict)
+    monkeypatch.setattr(layer_error, "predict", predict)
     monkeypatch.setattr(float_networks, "make_predict_function", lambda core: lambda images: rows[: len(images)])
 
 
 def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:
     """Guards --max-drop: in the order of the damage, no more layers than needed, and it says which."""
-    made = accuracy_bound.within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]
-    assert made.float_layers == ("c", "b") and made.figures["validation_drop"] == pytest.approx(100 / 70)
-    made = accuracy_bound.within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]
-    assert made.float_layers == ()
-    made = accuracy_bound.within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]
-    assert made.float_layers == ("b",)
+    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]
+    assert converted.float_layers == ("c", "b") and converted.metrics["validation_drop"] == pytest.approx(100 / 70)
+    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    assert converted.float_layers == ()
+    converted = quantize_within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    assert converted.float_layers == ("b",)
 
 
 def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -> None:
     """Guards a gate that gives way: a file that was trained in int8 has no layer to put back."""
     with pytest.raises(VerificationError, match=r"at most 2 pp on the validation images, found 18\.57 pp"):
-        accuracy_bound.as_trained(bytes([13]), _job(max_drop=2.0), None)
+        accuracy_bound.check_trained_int8(bytes([13]), _job(max_drop=2.0), None)
     with pytest.raises(RecipeError, match="keep_float: the TFLite file of a qat variant was trained in int8"):
-        accuracy_bound.as_trained(bytes([1]), _job(keep_float=("a",)), None)
+        accuracy_bound.check_trained_int8(bytes([1]), _job(keep_float=("a",)), None)
     with pytest.raises(RecipeError, match="unknown layer 'd'; known are a, b, c"):
-        accuracy_bound.within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
+        quantize_within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize("method", ["moving-average", "percentile", "entropy"])
-def test_each_method_makes_files_that_agree(
-    core: Any, graph: Any, networks: dict[str, quantizer.Integer], method: str
-) -> None:
+def test_each_method_makes_files_that_agree(core: Any, graph: Any, networks: Networks, method: str) -> None:
     """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
     exact = make_predict_function(core)(IMAGES[..., 0])
-    others = {"onnx": Int8Onnx(graph, CHOSEN, method=method), "tflite": Int8TFLite(core, CHOSEN, method=method)}
-    for kind, other in others.items():
-        rows = quantizer.answers(other.quantize(), IMAGES)
-        assert (rows != quantizer.answers(networks[kind].quantize(), IMAGES)).any()
+    calibrated = {
+        "onnx": Int8Onnx(graph, CALIBRATION, method=method),
+        "tflite": Int8TFLite(core, CALIBRATION, method=method),
+    }
+    for kind, network in calibrated.items():
+        rows = quantizer.predict(network.quantize(), IMAGES)
+        assert (rows != quantizer.predict(networks[kind].quantize(), IMAGES)).any()
         assert (rows.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.9
 
 
 def test_fewer_bits_for_kernels(graph: Any) -> None:
     """Guards against overflow on x86 CPUs without VNNI: two products fit in 16 bits with their sign; sums are kept."""
-    reduced = onnx.load_from_string(Int8Onnx(graph, CHOSEN[:8]).quantize()).graph
+    reduced = onnx.load_from_string(Int8Onnx(graph, CALIBRATION[:8]).quantize()).graph
     kernels = {
         tensor.name: numpy_helper.to_array(tensor) for tensor in reduced.initializer if tensor.name.endswith("_i")
     }
@@ -279,22 +285,20 @@ def _of_stem(kernels: dict[str, Any]) -> Any:
     return kernel.reshape(len(kernel), -1)
 
 
-def test_layers_in_float_keep_their_own_weights(
-    networks: dict[str, quantizer.Integer], core: Any, tmp_path: Path
-) -> None:
+def test_layers_in_float_keep_their_own_weights(networks: Networks, core: Any, tmp_path: Path) -> None:
     """Guards keep_float against weights in float32 that are those of int8 all the same."""
     exact = core.get_layer("stem_conv").kernel.numpy().reshape(-1, core.get_layer("stem_conv").filters).T
     scale = variants.fold_batchnorms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
     for kind, network in networks.items():
-        kept = _of_stem(_kernels(tmp_path / f"kept.{kind}", network.quantize(["stem_conv"])))
+        stored = _of_stem(_kernels(tmp_path / f"kept.{kind}", network.quantize(["stem_conv"])))
         # Normalization is folded into the kernel, by the converters in another order than here.
-        np.testing.assert_allclose(kept, exact * scale, rtol=1e-5)
+        np.testing.assert_allclose(stored, exact * scale, rtol=1e-5)
 
 
 def test_small_kernels_of_dynamic_files_keep_their_own_weights(core: Any, graph: Any, tmp_path: Path) -> None:
     """Guards what is stored in float32 against being rounded to int8 first, and that large kernels are rounded."""
     onnx_file = converter.at_precision(graph, "dynamic-int8").SerializeToString()
-    tflite_file = to_tflite(core, "dynamic-int8", calibration=CHOSEN)
+    tflite_file = to_tflite(core, "dynamic-int8", calibration=CALIBRATION)
     exact = _of_stem(_kernels(tmp_path / "x.onnx", graph.SerializeToString()))
     # TFLite's converter folds the pixels' scale into the first kernel.
     for name, model, scale in (("d.onnx", onnx_file, 1), ("d.tflite", tflite_file, 255)):
@@ -303,7 +307,9 @@ def test_small_kernels_of_dynamic_files_keep_their_own_weights(core: Any, graph:
         assert {values.dtype for values in kernels.values()} == {np.dtype(np.int8), np.dtype(np.float32)}
 
 
-def test_the_softmax_of_an_int8_file_reads_what_the_last_layer_computed(networks: dict[str, quantizer.Integer]) -> None:
+def test_the_softmax_of_an_int8_file_reads_what_the_last_layer_computed(
+    networks: Networks,
+) -> None:
     """Guards against ties: logits in 256 steps gave two classes the same probability on one image in forty."""
     graph = onnx.load_from_string(networks["onnx"].quantize()).graph
     (softmax,) = (node for node in graph.node if node.op_type == "Softmax")
@@ -315,8 +321,8 @@ def test_the_softmax_of_an_int8_file_reads_what_the_last_layer_computed(networks
 
 def test_a_moving_average_goes_by_batches(core: Any) -> None:
     """Guards the method's meaning in both formats: single images' extremes are narrower than a batch's."""
-    calibrated = int8._calibrated(core, CHOSEN[:8])
-    sizes = [{len(values) for values in batch.values()} for batch in int8._activations(calibrated, CHOSEN[:40])]
+    calibrated = int8._converter_calibrated(core, CALIBRATION[:8])
+    sizes = [{len(values) for values in batch.values()} for batch in int8._activations(calibrated, CALIBRATION[:40])]
     assert sizes == [{32}, {8}]
 
 

@@ -1,4 +1,4 @@
-"""The gate: each way in which an exported file can be wrong is an error that names the file."""
+"""Verification: each way in which an exported file can be wrong is an error that names the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from tiny_training import stripes
 
 from feredge.errors import VerificationError
-from feredge.export import verification as gate
+from feredge.export import verification
 from feredge.inference.artifact import CARD_KEY, Card, Manifest, parse_card
 from feredge.inference.runtimes import open_artifact
 from feredge.run import RunFolder
@@ -90,7 +90,7 @@ def test_a_wrong_file_is_refused(
         reference = open_artifact(_rewrite(good, tmp_path / "same.onnx", change)[0]).predict(IMAGES)
     path, card = _rewrite(good, tmp_path / "bad.onnx", change)
     with pytest.raises(VerificationError, match=message) as caught:
-        gate.verify(path, card, IMAGES, reference, name="dense.float32.onnx")
+        verification.verify(path, card, IMAGES, reference, name="dense.float32.onnx")
     assert str(caught.value).startswith("dense.float32.onnx: expected")
 
 
@@ -119,7 +119,7 @@ def test_a_file_must_be_what_its_card_says(
 
         path, _ = _rewrite(source, tmp_path / file, claimed)
     with pytest.raises(VerificationError, match=message):
-        gate.verify(path, card, IMAGES, runner.predict(IMAGES), name=file)
+        verification.verify(path, card, IMAGES, runner.predict(IMAGES), name=file)
 
 
 def test_int8_takes_raw_pixels(exported: tuple[RunFolder, Manifest], tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_int8_takes_raw_pixels(exported: tuple[RunFolder, Manifest], tmp_path: P
 
     path, card = _rewrite(exported[0].artifacts / "dense.int8.onnx", tmp_path / "x.onnx", darker)
     with pytest.raises(VerificationError, match="raw pixels of scale 1/255 and zero 0, found"):
-        gate.verify(path, card, IMAGES, open_artifact(path).predict(IMAGES), name="dense.int8.onnx")
+        verification.verify(path, card, IMAGES, open_artifact(path).predict(IMAGES), name="dense.int8.onnx")
 
 
 def test_an_answer_that_depends_on_the_batch_is_refused() -> None:
@@ -147,16 +147,16 @@ def test_an_answer_that_depends_on_the_batch_is_refused() -> None:
 
     reference = np.tile(np.float32([0.5, 0.3, 0.2]), (70, 1))
     with pytest.raises(VerificationError, match="alone and in a batch"):
-        gate._measure_outputs(Neighbours(), Neighbours.card, IMAGES, reference, "x.onnx")
+        verification._check_outputs(Neighbours(), Neighbours.card, IMAGES, reference, "x.onnx")
 
 
 def test_ties_are_counted() -> None:
     """Guards the count of images that an integer output leaves undecided."""
-    assert gate._ties(np.float32([[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.25, 0.25, 0.5]])) == 1
+    assert verification._count_ties(np.float32([[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.25, 0.25, 0.5]])) == 1
 
 
-@pytest.mark.parametrize(("moved", "refused"), [(0.09, False), (0.12, True)])
-def test_the_mean_difference_is_judged_by_the_number_of_classes(moved: float, refused: bool) -> None:
+@pytest.mark.parametrize(("shift", "refused"), [(0.09, False), (0.12, True)])
+def test_the_mean_difference_is_bounded_by_the_number_of_classes(shift: float, refused: bool) -> None:
     """Guards files of three classes: what moves from one class to another is more a class where there are few."""
     reference = np.tile(np.float32([0.6, 0.3, 0.1]), (70, 1))
 
@@ -164,12 +164,12 @@ def test_the_mean_difference_is_judged_by_the_number_of_classes(moved: float, re
         card = Card("dense", "int8", tuple("abc"), None)  # type: ignore[arg-type]
 
         def predict(self, batch: Any) -> Any:
-            return reference[: len(batch)] + np.float32([-moved, moved, 0])
+            return reference[: len(batch)] + np.float32([-shift, shift, 0])
 
-    # 0.03 of each of seven classes is 0.105 moved, 0.07 of each of three
+    # 0.03 of each of seven classes is a shift of 0.105, 0.07 of each of three
     if refused:
         with pytest.raises(VerificationError, match=r"probabilities on average within 0\.07 of the float network's"):
-            gate._measure_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
+            verification._check_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
     else:
-        found = gate._measure_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
-        assert found["mean"] == pytest.approx(2 * moved / 3)
+        metrics = verification._check_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
+        assert metrics["mean"] == pytest.approx(2 * shift / 3)

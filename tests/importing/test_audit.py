@@ -1,4 +1,4 @@
-"""The audit of foreign networks: only names on the list, nothing imported, nothing outside of the file read."""
+"""Audit of Keras files: only names on the allowlist, nothing imported, nothing outside of the file read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feredge.errors import ArtifactError
-from feredge.importing.audit import CLASSES, audit_config, parse_config
+from feredge.importing.audit import ALLOWED_CLASSES, audit_config, parse_config
 from feredge.importing.containers import audit_hdf5
 from feredge.importing.keras_file import open_network
 from feredge.keras import keras, tf
@@ -30,50 +30,50 @@ def _network() -> Any:
     return keras.Model(pixels, layers.Dense(7, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
 
 
-def _places(value: Any) -> list[dict[str, Any]]:
-    """Return each object's description inside `value`."""
+def _object_configs(value: Any) -> list[dict[str, Any]]:
+    """Return the configuration of each object in `value`."""
     if isinstance(value, list):
-        return [place for item in value for place in _places(item)]
+        return [config for item in value for config in _object_configs(item)]
     if not isinstance(value, dict):
         return []
-    return [value] * ("class_name" in value) + _places(list(value.values()))
+    return [value] * ("class_name" in value) + _object_configs(list(value.values()))
 
 
-CONFIG = json.loads(_network().to_json())
+MODEL_CONFIG = json.loads(_network().to_json())
 
 
-@given(st.text(min_size=1).filter(lambda name: name not in CLASSES), st.integers(0, 10_000))
+@given(st.text(min_size=1).filter(lambda name: name not in ALLOWED_CLASSES), st.integers(0, 10_000))
 def test_a_class_outside_the_list_is_refused_wherever_it_stands(name: str, position: int) -> None:
-    """Guards against a place of the description that the audit passes over."""
-    config = json.loads(json.dumps(CONFIG))
-    places = _places(config)
-    places[position % len(places)]["class_name"] = name
+    """Guards against a part of the configuration that the audit skips."""
+    config = json.loads(json.dumps(MODEL_CONFIG))
+    objects = _object_configs(config)
+    objects[position % len(objects)]["class_name"] = name
     with pytest.raises(ArtifactError, match="not run"):
         audit_config(config, "file")
 
 
 @given(st.sampled_from(["module", "registered_name"]), st.integers(0, 10_000))
 def test_a_module_outside_the_list_is_refused_wherever_it_stands(key: str, position: int) -> None:
-    """Guards against an import: Keras imports the module that a description names."""
-    config = json.loads(json.dumps(CONFIG))
-    places = _places(config)
-    places[position % len(places)][key] = "os"
+    """Guards against an import: Keras imports the module that a configuration names."""
+    config = json.loads(json.dumps(MODEL_CONFIG))
+    objects = _object_configs(config)
+    objects[position % len(objects)][key] = "os"
     with pytest.raises(ArtifactError, match=r"not imported|not run"):
         audit_config(config, "file")
 
 
 def test_optimizers_and_losses_are_not_judged() -> None:
     """Guards compiled networks, whose custom losses are never opened."""
-    assert "compile_config" not in audit_config({**CONFIG, "compile_config": {"class_name": "Mine"}}, "file")
+    assert "compile_config" not in audit_config({**MODEL_CONFIG, "compile_config": {"class_name": "Mine"}}, "file")
 
 
 def test_only_sizes_are_bounded() -> None:
     """Guards memory from a layer of endless units, and networks whose other numbers are large."""
-    assert audit_config({**CONFIG, "shared_object_id": 1 << 47, "max_value": 1e30}, "file")
-    config = json.loads(json.dumps(CONFIG))
-    for place in _places(config):
-        if place["class_name"] == "Dense":
-            place["config"]["units"] = 1 << 40
+    assert audit_config({**MODEL_CONFIG, "shared_object_id": 1 << 47, "max_value": 1e30}, "file")
+    config = json.loads(json.dumps(MODEL_CONFIG))
+    for item in _object_configs(config):
+        if item["class_name"] == "Dense":
+            item["config"]["units"] = 1 << 40
     with pytest.raises(ArtifactError, match="units = 1099511627776"):
         audit_config(config, "file")
 
@@ -135,7 +135,7 @@ def test_hdf5_refers_to_nothing_outside(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("extra", ["../x", "/x", "assets/vocabulary.txt", "config.json"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_other_members_of_an_archive_are_refused(tmp_path: Path, extra: str) -> None:
-    """Guards names that leave the archive, files that layers read, and two descriptions of one network."""
+    """Guards names that leave the archive, files that layers read, and two configurations of one network."""
     _network().save(tmp_path / "a.keras")
     with zipfile.ZipFile(tmp_path / "a.keras", "a") as archive:
         archive.writestr(extra, "{}")

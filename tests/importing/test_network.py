@@ -1,4 +1,4 @@
-"""Networks from elsewhere: the same function behind the input contract, and nothing in their files is run."""
+"""Import of Keras networks: the same function behind the input contract, and no code of their files is run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from feredge.errors import ArtifactError, FeredgeError, RecipeError
 from feredge.export import export
 from feredge.importing.keras_file import open_network
 from feredge.importing.layers import as_core
-from feredge.importing.network import Input, take_in
+from feredge.importing.network import NetworkInput, import_network
 from feredge.inference.contract import CLASSES
 from feredge.keras import keras
 from feredge.train.networks import make_predict_function
 from feredge.train.runner import KerasRunner
 
 layers = keras.layers
-RAN: list[str] = []
+CALLS: list[str] = []
 
 
 def _network(*, padding: str = "valid", channels: int = 1, last: str = "softmax") -> Any:
@@ -45,19 +45,19 @@ def test_a_core_is_the_same_function(padding: str, channels: int) -> None:
     network = _network(padding=padding, channels=channels)
     core = as_core(network, size=16, low=-1.0, high=1.0)
     images = stripes(20).images
-    given = np.repeat(images[..., None].astype(np.float32) / 127.5 - 1, channels, axis=3)
+    pixels = np.repeat(images[..., None].astype(np.float32) / 127.5 - 1, channels, axis=3)
     # the scaling is folded into float32 weights
-    np.testing.assert_allclose(make_predict_function(core)(images), network.predict(given, verbose=0), atol=2e-5)
+    np.testing.assert_allclose(make_predict_function(core)(images), network.predict(pixels, verbose=0), atol=2e-5)
     assert not any(isinstance(layer, layers.SeparableConv2D) for layer in core.layers)
     assert len(core.layers) == len(network.layers) + 1 + (padding == "same")  # one more for the scale at the border
 
 
 def _lambda(path: Path) -> None:
-    mischief = layers.Lambda(lambda x: RAN.append("ran") or x)
-    keras.Sequential([keras.Input((16, 16, 1)), mischief, layers.Flatten(), layers.Dense(7)]).save(path)
+    recording = layers.Lambda(lambda x: CALLS.append("ran") or x)
+    keras.Sequential([keras.Input((16, 16, 1)), recording, layers.Flatten(), layers.Dense(7)]).save(path)
 
 
-class Mine(layers.Layer):
+class CustomLayer(layers.Layer):
     """A custom layer, whose code a file would ask for."""
 
     def call(self, inputs: Any) -> Any:
@@ -66,7 +66,7 @@ class Mine(layers.Layer):
 
 
 def _custom(path: Path) -> None:
-    keras.Sequential([keras.Input((16, 16, 1)), Mine(), layers.Flatten(), layers.Dense(7)]).save(path)
+    keras.Sequential([keras.Input((16, 16, 1)), CustomLayer(), layers.Flatten(), layers.Dense(7)]).save(path)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -74,31 +74,31 @@ def _custom(path: Path) -> None:
 def test_what_a_file_brings_is_not_run(tmp_path: Path, name: str) -> None:
     """Guards against code in a model file: refused before Keras sees it, in each format."""
     _lambda(tmp_path / name)
-    RAN.clear()
+    CALLS.clear()
     with pytest.raises(ArtifactError, match="Lambda layer, whose code is not run"):
         open_network(tmp_path / name)
-    assert not RAN
+    assert not CALLS
     _custom(tmp_path / f"custom-{name}")
-    with pytest.raises(ArtifactError, match=r"custom object '.*Mine', which is not run"):
+    with pytest.raises(ArtifactError, match=r"custom object '.*CustomLayer', which is not run"):
         open_network(tmp_path / f"custom-{name}")
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_files_of_keras_3_are_the_same_function(tmp_path: Path, suffix: str) -> None:
     """Guards what is saved today: other settings and nodes, the same weights in the same order; and no code."""
-    import keras as current  # noqa: TID251
+    import keras as keras3  # noqa: TID251
 
-    pixels = current.Input((16, 16, 1))
-    x = current.layers.Conv2D(6, 3, use_bias=False)(pixels)
-    x = current.layers.ReLU()(current.layers.BatchNormalization()(x))
-    x = current.layers.Add()([x, current.layers.SeparableConv2D(6, 3, padding="same")(x)])
-    x = current.layers.Dense(7, activation="softmax")(current.layers.GlobalAveragePooling2D()(x))
-    network = current.Model(pixels, x)
+    pixels = keras3.Input((16, 16, 1))
+    x = keras3.layers.Conv2D(6, 3, use_bias=False)(pixels)
+    x = keras3.layers.ReLU()(keras3.layers.BatchNormalization()(x))
+    x = keras3.layers.Add()([x, keras3.layers.SeparableConv2D(6, 3, padding="same")(x)])
+    x = keras3.layers.Dense(7, activation="softmax")(keras3.layers.GlobalAveragePooling2D()(x))
+    network = keras3.Model(pixels, x)
     network.save(tmp_path / f"x.{suffix}")
-    given = stripes(8).batch.astype(np.float32) / 255
-    expected = np.asarray(network(given))
-    np.testing.assert_allclose(open_network(tmp_path / f"x.{suffix}").predict(given, verbose=0), expected, atol=1e-5)
-    lying = current.Model(pixels, current.layers.Lambda(lambda y: y)(x))
+    images = stripes(8).batch.astype(np.float32) / 255
+    expected = np.asarray(network(images))
+    np.testing.assert_allclose(open_network(tmp_path / f"x.{suffix}").predict(images, verbose=0), expected, atol=1e-5)
+    lying = keras3.Model(pixels, keras3.layers.Lambda(lambda y: y)(x))
     lying.save(tmp_path / f"lambda.{suffix}")
     with pytest.raises(ArtifactError, match="Lambda layer, whose code is not run"):
         open_network(tmp_path / f"lambda.{suffix}")
@@ -122,25 +122,25 @@ def test_damaged_and_other_files_are_refused(tmp_path: Path) -> None:
 def test_an_input_is_a_size_and_a_range(text: str) -> None:
     """Guards a scale that is guessed: what does not parse is refused."""
     with pytest.raises(RecipeError, match="--input"):
-        Input.parse(text)
-    assert Input.parse("64x64 -1..1") == Input(64, 64, -1.0, 1.0)
+        NetworkInput.parse(text)
+    assert NetworkInput.parse("64x64 -1..1") == NetworkInput(64, 64, -1.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("classes", "given", "message"),
+    ("classes", "network_input", "message"),
     [
-        (CLASSES[:6], Input(16, 16, 0, 1), "expected 7 different names"),
-        ((*CLASSES[:6], "angry"), Input(16, 16, 0, 1), "expected 7 different names"),
-        (CLASSES, Input(24, 24, 0, 1), "expected an input of 24x24 as --input says, found 16x16"),
+        (CLASSES[:6], NetworkInput(16, 16, 0, 1), "expected 7 different names"),
+        ((*CLASSES[:6], "angry"), NetworkInput(16, 16, 0, 1), "expected 7 different names"),
+        (CLASSES, NetworkInput(24, 24, 0, 1), "expected the input 24x24 of --input, found 16x16"),
     ],
 )
 def test_what_does_not_match_leaves_nothing(
-    tmp_path: Path, classes: tuple[str, ...], given: Input, message: str
+    tmp_path: Path, classes: tuple[str, ...], network_input: NetworkInput, message: str
 ) -> None:
     """Guards labels in another order or number than the outputs, and half a run folder."""
     _network().save(tmp_path / "x.h5")
     with pytest.raises(FeredgeError, match=message):
-        take_in(tmp_path / "x.h5", given, classes, stripes(), tmp_path / "run")
+        import_network(tmp_path / "x.h5", network_input, classes, stripes(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -149,20 +149,21 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     network = _network(last="linear")
     network.save(tmp_path / "net.h5")
     order = tuple(reversed(CLASSES))
-    run = take_in(tmp_path / "net.h5", Input.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
-    again = take_in(tmp_path / "net.h5", Input.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
-    assert again == run
-    one = {"precisions": (), "formats": (), "also": ("float32.onnx",), "calibration": 64}
-    settings = dataclasses.replace(run.recipe().export, **one)
-    (entry,) = export(run, stripes(), settings=settings).entries
+    run = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
+    second = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
+    assert second == run
+    settings = {"precisions": (), "formats": (), "also": ("float32.onnx",), "calibration": 64}
+    (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     assert entry.card.classes == order and entry.card.recipe["foreign"]["file"] == "net.h5"
     assert "training" not in entry.card.recipe and "net.h5" in entry.card.licence
     figures = run.training_record()
     splits = data.split(stripes(), run.recipe().data)
     rows = network.predict(splits.test.batch.astype(np.float32) / 127.5 - 1, verbose=0)
     assert figures["test"]["correct"] == int((rows.argmax(axis=1) == splits.test.labels).sum())
-    named = KerasRunner(run.model, threads=None).predict(splits.test.batch).argmax(axis=1)  # the benchmark's float row
-    np.testing.assert_array_equal(named, rows.argmax(axis=1))
+    predicted = (
+        KerasRunner(run.model, threads=None).predict(splits.test.batch).argmax(axis=1)
+    )  # the benchmark's float row
+    np.testing.assert_array_equal(predicted, rows.argmax(axis=1))
 
 
 def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: Path, here: None) -> None:
@@ -174,13 +175,13 @@ def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: 
         flat = layer(flat)
     network = keras.Model(pixels, flat)
     network.save(tmp_path / "net.h5")
-    run = take_in(tmp_path / "net.h5", Input.parse("16x16 0..1"), CLASSES, stripes(), tmp_path / "run")
-    one = {"precisions": (), "formats": (), "also": ("int8.onnx",), "calibration": 64}
-    (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **one)).entries
+    run = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 0..1"), CLASSES, stripes(), tmp_path / "run")
+    settings = {"precisions": (), "formats": (), "also": ("int8.onnx",), "calibration": 64}
+    (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     batch = stripes().batch[:32]
     with Predictor(run.artifacts / entry.file) as predictor:
-        answers = predictor.predict(batch)
-    assert np.abs(answers - network.predict(batch.astype(np.float32) / 255, verbose=0)).max() < 0.1
+        outputs = predictor.predict(batch)
+    assert np.abs(outputs - network.predict(batch.astype(np.float32) / 255, verbose=0)).max() < 0.1
 
 
 @pytest.mark.parametrize("missing", ["--input", "--classes", "--data"])
@@ -189,6 +190,6 @@ def test_the_command_asks_for_what_a_file_does_not_say(tmp_path: Path, missing: 
     (tmp_path / "x.h5").write_bytes(b"x")
     options = {"--input": "16x16 0..1", "--classes": ",".join(CLASSES), "--data": "drawn:70"}
     del options[missing]
-    words = [word for pair in options.items() for word in pair]
-    done = CliRunner().invoke(main, ["export", str(tmp_path / "x.h5"), *words, "--out", str(tmp_path / "run")])
+    arguments = [text for option in options.items() for text in option]
+    done = CliRunner().invoke(main, ["export", str(tmp_path / "x.h5"), *arguments, "--out", str(tmp_path / "run")])
     assert done.exit_code == 2 and f"needs {missing}" in done.stderr and not (tmp_path / "run").exists()

@@ -15,7 +15,6 @@ from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
 from feredge.compress import batch_norms, clustering, pruning, ranges, variants
-from feredge.compress.rounding import SUM_PRESERVING
 from feredge.errors import RecipeError
 from feredge.export import quantizer
 from feredge.export.tflite.converter import to_tflite
@@ -25,6 +24,7 @@ from feredge.inspection import weights as contents
 from feredge.inspection.macs import Macs
 from feredge.keras import keras
 from feredge.recipes.schema import Export, Network
+from feredge.recipes.variant import Variant
 from feredge.train.networks import build_core, multiply_adds
 
 KERNELS = st.dictionaries(
@@ -129,14 +129,14 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
     expected, path = core(images / np.float32(255)).numpy(), tmp_path / "model.tflite"
     for precision, step in (("float32", 1e-6), ("float16", 2e-3), ("int8", 0.02)):  # 1/256 is a step of the last
         if precision == "int8":
-            calibrated = Int8TFLite(core, calibration)
+            calibrated = quantizer.calibrate(core, calibration, "tflite", settings=Export())
             assert "places" in calibrated.layers
             model = calibrated.quantize()
         else:
             model = to_tflite(core, precision, calibration=calibration)
         kinds = flatbuffer.operator_names(flatbuffer.parse(model))
         assert "MUL" in kinds and "DEPTHWISE_CONV_2D" not in kinds
-        np.testing.assert_allclose(quantizer.answers(model, images), expected, atol=step)
+        np.testing.assert_allclose(quantizer.predict(model, images), expected, atol=step)
         path.write_bytes(model)
         kernels = contents.read(path).kernels.values()
         assert sum(values.size for values in kernels) == sum(
@@ -154,7 +154,7 @@ def test_what_goes_into_a_product_keeps_its_own_range() -> None:
     places, calibration = core.get_layer("places"), stripes(64).batch
     places.set_weights([np.linspace(-10, 10, 8 * 8 * 16, dtype=np.float32).reshape(8, 8, 16, 1)])
     features = keras.Model(core.input, places.input)(calibration / np.float32(255)).numpy()
-    parsed = flatbuffer.parse(Int8TFLite(core, calibration).quantize())
+    parsed = flatbuffer.parse(quantizer.calibrate(core, calibration, "tflite", settings=Export()).quantize())
     (at,) = np.flatnonzero([kind == "MUL" for kind in flatbuffer.operator_names(parsed)])
     graph = parsed.subgraphs[0]
     taken = graph.tensors[graph.operators[at].inputs[0]].quantization
@@ -239,12 +239,10 @@ def test_a_rare_channel_costs_the_others_nothing_in_int8() -> None:
     images[0, 0, 0], images[0, 0, 1] = 0, 255
     exact = core(images / np.float32(255)).numpy()
     kinds: dict[Literal["tflite", "onnx"], float] = {"tflite": 0.5, "onnx": 1.1}  # there, normalizations were in float
+    qat = Variant("dense", quantized=True)  # its scales are not equalized
     for kind, share in kinds.items():
-        found = [
-            quantizer.calibrated(each, images, kind, settings=Export(), weight_quantization=SUM_PRESERVING)
-            for each in (core, moved)
-        ]
-        before, after = (float(np.abs(quantizer.answers(each.quantize(), images) - exact).mean()) for each in found)
+        found = [quantizer.calibrate(each, images, kind, settings=Export(), variant=qat) for each in (core, moved)]
+        before, after = (float(np.abs(quantizer.predict(each.quantize(), images) - exact).mean()) for each in found)
         assert after < share * before, kind
     graph = onnx.load_from_string(found[1].quantize()).graph
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
@@ -270,11 +268,9 @@ def test_channels_that_int8_cannot_tell_from_constants_become_constants() -> Non
     assert (changed.get_layer("norm").get_weights()[0] == 0).tolist() == [place == 3 for place in range(8)]
     exact = core(images / np.float32(255)).numpy()
     np.testing.assert_allclose(changed(images / np.float32(255)).numpy(), exact, atol=1e-5)  # sums in another order
-    model = quantizer.calibrated(
-        core, images, "tflite", settings=Export(), weight_quantization=SUM_PRESERVING
-    ).quantize()
+    model = quantizer.calibrate(core, images, "tflite", settings=Export()).quantize()
     plain = Int8TFLite(core, images).quantize()
-    errors = [float(np.abs(quantizer.answers(each, images) - exact).mean()) for each in (model, plain)]
+    errors = [float(np.abs(quantizer.predict(each, images) - exact).mean()) for each in (model, plain)]
     assert errors[0] < 0.5 * errors[1]
     unchanged = build_core(Network(name="tuned-cnn"), size=16, classes=7)
     assert batch_norms.freeze_dead_channels(unchanged, images) is unchanged  # behind a ReLU, gains move instead

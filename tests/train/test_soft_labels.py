@@ -16,8 +16,8 @@ from tiny_training import RECIPE, epochs_of, stop_in_the_second, stripes, with_t
 from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import DataError, RunError
-from feredge.importing.from_onnx import trained
-from feredge.importing.run_from_weights import settle
+from feredge.importing.from_onnx import load_trained
+from feredge.importing.run_from_weights import create_run
 from feredge.keras import keras
 from feredge.recipes.schema import Network
 from feredge.run import RunFolder
@@ -83,7 +83,7 @@ def test_the_last_epochs_show_full_images(finished: RunFolder, tmp_path: Path) -
         network=dataclasses.replace(RECIPE.network, pool="weighted"),
         augmentation=dataclasses.replace(cropped, whole=1),
     )
-    teacher = trained(finished.path)
+    teacher = load_trained(finished.path)
     whole = train(student, stripes(), tmp_path / "whole", teachers=[teacher])
     with pytest.raises(KeyboardInterrupt):
         train(student, stripes(), tmp_path / "run", teachers=[teacher], progress=stop_in_the_second)
@@ -95,7 +95,7 @@ def test_the_last_epochs_show_full_images(finished: RunFolder, tmp_path: Path) -
 
 def test_online_distillation_changes_the_weights(finished: RunFolder, tmp_path: Path) -> None:
     """Guards online distillation on crops that change size, and resuming with it."""
-    teacher = trained(finished.path)
+    teacher = load_trained(finished.path)
     whole = train(STUDENT_RECIPE, stripes(), tmp_path / "whole", teachers=[teacher, teacher])
     alone = train(STUDENT_RECIPE, stripes(), tmp_path / "alone")
     assert whole.training_record()["teachers"] == [teacher.digest] * 2
@@ -119,7 +119,7 @@ def test_online_distillation_changes_the_weights(finished: RunFolder, tmp_path: 
 )
 def test_another_teacher_is_refused(finished: RunFolder, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     """Guards against teachers of other classes or images."""
-    teacher = dataclasses.replace(trained(finished.path), **change)
+    teacher = dataclasses.replace(load_trained(finished.path), **change)
     with pytest.raises(RunError, match=message) as caught:
         train(STUDENT_RECIPE, stripes(), tmp_path / "run", teachers=[teacher])
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
@@ -204,6 +204,6 @@ def test_a_foreign_network_is_no_teacher(tmp_path: Path) -> None:
     x = pixels = keras.Input((16, 16, 1))
     x = keras.layers.Dense(7, "softmax", name="logits")(keras.layers.Flatten()(x))
     recipe = dataclasses.replace(RECIPE, network=Network(name="foreign"))
-    run = settle(keras.Model(pixels, x, name="core"), recipe, stripes(), tmp_path / "run")
+    run = create_run(keras.Model(pixels, x, name="core"), recipe, stripes(), tmp_path / "run")
     with pytest.raises(RunError, match=r"expected a network trained here, .* found a foreign one"):
         soft_labels.make_soft_labels([run], stripes())

@@ -12,7 +12,7 @@ from tiny_training import RECIPE, epochs_of, stop_in_the_second, stripes, with_t
 from feredge import data
 from feredge.compress.batch_norms import fold_batchnorms
 from feredge.errors import RunError
-from feredge.importing.from_onnx import trained
+from feredge.importing.from_onnx import load_trained
 from feredge.recipes.schema import Network
 from feredge.run import RunFolder
 from feredge.train import channels, load_model, train
@@ -26,7 +26,7 @@ def test_initial_outputs_are_those_of_the_start(finished: RunFolder) -> None:
     """Guards the inserted batch normalization: an identity, whatever images its statistics are estimated on."""
     images = data.split(stripes(), RECIPE.data).train.images
     core = build_core(RECIPE.network, size=16, classes=7)
-    start = trained(finished.path)
+    start = load_trained(finished.path)
     initialize(core, start, start.classes, images[:40])
     expected = load_model(finished).predict(images[..., None], verbose=0)
     # Each batch normalization divides and multiplies by the same deviation, in float32.
@@ -37,7 +37,7 @@ def test_for_other_classes_the_last_layer_keeps_its_weights(finished: RunFolder)
     """Guards a network for other classes: all layers but the last are initialized."""
     core = build_core(RECIPE.network, size=16, classes=3)
     fresh = core.get_layer("logits").get_weights()
-    start = trained(finished.path)
+    start = load_trained(finished.path)
     initialize(core, start, ("a", "b", "c"), stripes().images[:40])
     np.testing.assert_array_equal(core.get_layer("logits").get_weights()[0], fresh[0])
     np.testing.assert_array_equal(core.get_layer("stem_conv").get_weights()[0], start.weights["stem_conv"][0])
@@ -47,7 +47,7 @@ def test_average_pooling_initializes_weighted_pooling(finished: RunFolder) -> No
     """Guards weighted pooling: an average initializes it, and it does not initialize an average."""
     images = stripes().images[:40]
     weighted = dataclasses.replace(RECIPE.network, pool="weighted")
-    start, core = trained(finished.path), build_core(weighted, size=16, classes=7)
+    start, core = load_trained(finished.path), build_core(weighted, size=16, classes=7)
     check_start(core, start)
     initialize(core, start, start.classes, images)
     expected = load_model(finished).predict(images[..., None], verbose=0)
@@ -65,7 +65,7 @@ def test_average_pooling_initializes_weighted_pooling(finished: RunFolder) -> No
 
 def test_a_further_round_starts_from_the_first(finished: RunFolder, tmp_path: Path) -> None:
     """Guards fine-tuning: a lower loss than without a start, resuming, and the recorded digest."""
-    start = trained(finished.path)
+    start = load_trained(finished.path)
     whole = train(FURTHER_ROUND, stripes(), tmp_path / "whole", start=start)
     first, fresh = (float(epochs_of(run)[0][2]) for run in (whole, finished))
     assert first < fresh and whole.training_record()["started_from"] == start.digest
@@ -90,7 +90,7 @@ def test_a_wider_network_initializes_a_narrower_one(finished: RunFolder, tmp_pat
         gain, shift, *statistics = norm.get_weights()
         nonzero = np.arange(len(gain)) % 2
         norm.set_weights([gain * nonzero, shift * nonzero, *statistics])
-    start = dataclasses.replace(trained(finished.path), core=fold_batchnorms(wide))
+    start = dataclasses.replace(load_trained(finished.path), core=fold_batchnorms(wide))
     faces = data.split(stripes(), RECIPE.data).train
     target = fold_batchnorms(build_core(RECIPE.network, size=16, classes=3))
     inner = {"stage1_block1_1_conv": 4, "stage2_block1_1_conv": 8}
@@ -114,7 +114,7 @@ def test_a_wider_network_initializes_a_narrower_one(finished: RunFolder, tmp_pat
 def test_extra_blocks_are_initialized_as_identity(finished: RunFolder) -> None:
     """Guards a deeper network: the same outputs, extra blocks with gradients, and back without them."""
     images = stripes().images[:40]
-    start, deeper = trained(finished.path), dataclasses.replace(RECIPE.network, blocks=(2, 3))
+    start, deeper = load_trained(finished.path), dataclasses.replace(RECIPE.network, blocks=(2, 3))
     core = build_core(deeper, size=16, classes=7)
     check_start(core, start)
     initialize(core, start, start.classes, images)
@@ -161,5 +161,5 @@ def test_a_start_of_other_layers_is_refused(
     """Guards against partly initialized networks; no run folder is made."""
     recipe = dataclasses.replace(FURTHER_ROUND, network=network)
     with pytest.raises(RunError, match=message):
-        train(recipe, stripes(), tmp_path / "run", start=trained(finished.path))
+        train(recipe, stripes(), tmp_path / "run", start=load_trained(finished.path))
     assert not (tmp_path / "run").exists()

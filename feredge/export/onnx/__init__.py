@@ -1,1 +1,1 @@
-"""ONNX and onnxruntime's own format: conversion and int8."""
+"""Conversion to ONNX and to ORT format, and static int8 for both."""

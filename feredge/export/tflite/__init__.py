@@ -1,1 +1,1 @@
-"""TensorFlow Lite: conversion, int8 and metadata."""
+"""Conversion to TensorFlow Lite, static int8 and metadata."""

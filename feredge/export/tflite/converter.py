@@ -1,4 +1,4 @@
-"""A network to TensorFlow Lite, by TensorFlow's converter."""
+"""Conversion of a core to TensorFlow Lite by TensorFlow's converter."""
 
 from __future__ import annotations
 
@@ -7,40 +7,33 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from feredge.compress.rounding import SUM_PRESERVING, WeightQuantization, with_rounded_kernels
-from feredge.export.tflite.per_tensor import with_one_scale
-from feredge.export.tflite.weighted_pool import with_products
+from feredge.export.passes import DENSE_VARIANT, Target, run_network_passes, weight_quantization_of
+from feredge.export.tflite.per_tensor import requantize_per_tensor
 from feredge.inference.contract import Images
-from feredge.inspection.weights import SMALL_KERNEL
-from feredge.keras import tf
+from feredge.keras import KerasModel, tf
+from feredge.recipes.variant import Variant
 from feredge.train.networks import with_contract
 
 
-def to_tflite(
-    core: Any,
-    precision: str,
-    *,
-    calibration: Images,
-    weight_quantization: WeightQuantization = SUM_PRESERVING,
-) -> bytes:
-    """Return a flatbuffer that takes `uint8 (N, H, W, C)` pixels, for any N after `resize_tensor_input`.
+def to_tflite(core: KerasModel, precision: str, *, calibration: Images, variant: Variant = DENSE_VARIANT) -> bytes:
+    """Return a flatbuffer that takes `uint8 (N, H, W, C)` images, for any N after `resize_tensor_input`.
 
-    For int8 see int8_tflite.py, and `trained_int8`. `dynamic-int8` keeps kernels of at least 1,024 values in int8 and
-    leaves activations to the runtime: LiteRT quantizes them image by image as it goes. `int16x8` has int8 kernels
-    and int16 activations; probabilities come out in float32.
+    For static int8 see int8.py, and `trained_to_tflite`. `dynamic-int8` stores kernels of at least SMALL_KERNEL
+    values in int8; LiteRT quantizes the activations of each image at run time. `int16x8` has int8 kernels and int16
+    activations; its probabilities are float32.
 
     Args:
-        core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
+        core: the network of `variant`, `float32 (N, H, W, C)` in [0, 1] to probabilities.
         precision: `float32`, `float16`, `dynamic-int8` or `int16x8`.
-        calibration: `uint8 (N, H, W, C)`, read for `int16x8` only.
-        weight_quantization: rounding and granularity of int8 kernels.
+        calibration: `uint8 (N, H, W, C)`, used for `int16x8`, and to check passes in debug runs.
+        variant: of the network.
     """
 
     def representative_dataset() -> Iterator[list[Any]]:
         for image in calibration:
             yield [image[None]]
 
-    def options(converter: Any) -> None:
+    def set_options(converter: Any) -> None:
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
@@ -49,48 +42,46 @@ def to_tflite(
             converter.representative_dataset = representative_dataset
             converter.target_spec.supported_ops = [
                 tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-                tf.lite.OpsSet.TFLITE_BUILTINS,  # the pixels' way to int16 is a Cast
+                tf.lite.OpsSet.TFLITE_BUILTINS,  # Cast from uint8
             ]
 
+    target = Target(variant, precision, "tflite")
+    core = run_network_passes(core, target, calibration)
+    model = run_converter(with_contract(core), set_options)
     integers = precision in ("dynamic-int8", "int16x8")
-    if not integers:  # `dynamic-int8` keeps every large kernel in int8, and a product has none
-        core = with_products(core)
-    if integers and weight_quantization.rounding == "sum_preserving":
-        core = with_rounded_kernels(core, min_size=SMALL_KERNEL if precision == "dynamic-int8" else 0)
-    model = converted(with_contract(core), options)
-    if integers and weight_quantization.granularity == "per_tensor":
-        return with_one_scale(model, converted(with_contract(core), lambda converter: None))
+    if integers and weight_quantization_of(target).granularity == "per_tensor":
+        return requantize_per_tensor(model, run_converter(with_contract(core), lambda converter: None))
     return model
 
 
-def trained_int8(quantized: Any) -> bytes:
-    """Return the int8 flatbuffer of a core after quantization-aware training, with the ranges learnt there."""
-    return converted(quantized, set_integer)
+def trained_to_tflite(quantized: KerasModel) -> bytes:
+    """Return the int8 flatbuffer of a core after quantization-aware training, with its trained ranges."""
+    return run_converter(quantized, set_int8_options)
 
 
-def set_integer(converter: Any) -> None:
-    """Ask for int8.
+def set_int8_options(converter: Any) -> None:
+    """Set a converter to int8 with `uint8` input and output.
 
-    A core's input is calibrated to exactly [0, 1]: its scale is then 1/255 and its zero point 0, so that raw pixels
-    are the integer tensor and scaling costs no operation. Every tensor is an integer, the output too.
+    The input of a core is calibrated to exactly [0, 1]: scale 1/255 and zero point 0. So the quantized input is the
+    image itself, and no operator scales it.
     """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
 
 
-def converted(model: Any, options: Callable[[Any], None]) -> bytes:
-    """Convert by way of a SavedModel with one signature; `from_keras_model` saves every layer and takes far longer."""
+def run_converter(model: Any, set_options: Callable[[Any], None]) -> bytes:
+    """Convert a SavedModel of one signature; `from_keras_model` saves every layer and takes far longer."""
     (pixels,) = model.inputs
     signature = tf.TensorSpec(pixels.shape, pixels.dtype, name="image")
     holder = tf.Module()
-    holder.weights = model.weights  # not the model: a SavedModel would hold a function of every layer, and take seconds
+    holder.weights = model.weights  # not the model, or a function of every layer would be saved, which takes seconds
     serve = tf.function(lambda image: {"probabilities": model(image, training=False)}, input_signature=[signature])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         tf.saved_model.save(holder, folder, signatures=serve.get_concrete_function())
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        # Up to 2.9, TensorFlow Lite reads the first scale of a dense kernel only, and answers at chance.
+        # TensorFlow Lite up to 2.9 reads the first scale of a dense kernel only, and its accuracy is at chance.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-        options(converter)
-        # It misses "statistics for quantized inputs", an option of TensorFlow 1; ranges come from calibration.
+        set_options(converter)
+        # It warns that "statistics for quantized inputs", an option of TensorFlow 1, are not set.
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
         return bytes(converter.convert())

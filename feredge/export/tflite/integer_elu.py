@@ -1,7 +1,7 @@
-"""ELUs of int8 flatbuffers in integers.
+"""ELU operators of int8 flatbuffers in int8.
 
-TensorFlow's quantizer leaves each one in float, between a dequantization and a quantization. LiteRT has a kernel for
-int8, which is a table of 256 values.
+TensorFlow's quantizer leaves each one in float32 between DEQUANTIZE and QUANTIZE. LiteRT's int8 kernel is a table of
+256 values.
 """
 
 from __future__ import annotations
@@ -12,42 +12,44 @@ from typing import Any
 from feredge.inspection import flatbuffer
 
 
-def with_integer_elus(model: bytes) -> bytes:
-    """Return `model` with ELUs in int8 where what they take and what they give are quantized anyway."""
+def convert_elus_to_int8(model: bytes) -> bytes:
+    """Return `model` with each ELU in int8 whose input comes from DEQUANTIZE and whose output goes to QUANTIZE only."""
     parsed = flatbuffer.parse(model)
     graph = parsed.subgraphs[0]
-    kinds = dict(zip(map(id, graph.operators), flatbuffer.operator_names(parsed), strict=True))
-    if "ELU" not in kinds.values():
+    names = dict(zip(map(id, graph.operators), flatbuffer.operator_names(parsed), strict=True))
+    if "ELU" not in names.values():
         return model
-    makers = {int(operator.outputs[0]): operator for operator in graph.operators}
-    readers = Counter(int(index) for operator in graph.operators for index in operator.inputs)
-    after = {int(operator.inputs[0]): operator for operator in graph.operators if kinds[id(operator)] == "QUANTIZE"}
-    for elu in [operator for operator in graph.operators if kinds[id(operator)] == "ELU"]:
-        given, made = int(elu.inputs[0]), int(elu.outputs[0])
-        before, then = makers.get(given), after.get(made)
-        if before is None or kinds[id(before)] != "DEQUANTIZE" or then is None or readers[made] > 1:
+    producers = {int(operator.outputs[0]): operator for operator in graph.operators}
+    reader_counts = Counter(int(index) for operator in graph.operators for index in operator.inputs)
+    quantizes = {int(operator.inputs[0]): operator for operator in graph.operators if names[id(operator)] == "QUANTIZE"}
+    for elu in [operator for operator in graph.operators if names[id(operator)] == "ELU"]:
+        float_input, float_output = int(elu.inputs[0]), int(elu.outputs[0])
+        dequantize, quantize = producers.get(float_input), quantizes.get(float_output)
+        if dequantize is None or names[id(dequantize)] != "DEQUANTIZE":
             continue
-        graph.tensors[then.outputs[0]].name = graph.tensors[made].name
-        elu.inputs, elu.outputs = before.inputs, then.outputs
-        graph.operators.remove(then)
-        readers[given] -= 1
-        if not readers[given]:
-            graph.operators.remove(before)
-    _drop_unused(parsed)
+        if quantize is None or reader_counts[float_output] > 1:
+            continue
+        graph.tensors[quantize.outputs[0]].name = graph.tensors[float_output].name
+        elu.inputs, elu.outputs = dequantize.inputs, quantize.outputs
+        graph.operators.remove(quantize)
+        reader_counts[float_input] -= 1
+        if not reader_counts[float_input]:
+            graph.operators.remove(dequantize)
+    _remove_unused_tensors(parsed)
     return flatbuffer.pack(parsed)
 
 
-def _drop_unused(model: Any) -> None:
-    """Take the tensors out that no operator reads or writes; all others move up."""
+def _remove_unused_tensors(model: Any) -> None:
+    """Remove the tensors that no operator reads or writes, and renumber the others."""
     graph = model.subgraphs[0]
     used = {int(index) for operator in graph.operators for index in (*operator.inputs, *operator.outputs)}
     used |= {int(index) for index in (*graph.inputs, *graph.outputs)}
-    kept = sorted(used - {-1})  # an input that is left out
-    moved = {old: new for new, old in enumerate(kept)} | {-1: -1}
-    graph.tensors = [graph.tensors[old] for old in kept]
-    for place in (graph, *graph.operators):
-        place.inputs = [moved[int(index)] for index in place.inputs]
-        place.outputs = [moved[int(index)] for index in place.outputs]
+    indices = sorted(used - {-1})  # -1 is an optional input that is absent
+    new_index = {old: new for new, old in enumerate(indices)} | {-1: -1}
+    graph.tensors = [graph.tensors[index] for index in indices]
+    for node in (graph, *graph.operators):
+        node.inputs = [new_index[int(index)] for index in node.inputs]
+        node.outputs = [new_index[int(index)] for index in node.outputs]
     for signature in model.signatureDefs or ():
-        for end in (*signature.inputs, *signature.outputs):
-            end.tensorIndex = moved[int(end.tensorIndex)]
+        for tensor in (*signature.inputs, *signature.outputs):
+            tensor.tensorIndex = new_index[int(tensor.tensorIndex)]

@@ -1,7 +1,7 @@
-"""TensorFlow Lite's own metadata: what Android's readers show and need, and where they find the labels.
+"""TensorFlow Lite metadata, as Android's libraries read it: description, input normalization, label file.
 
-The format is `metadata_schema.fbs` of the TensorFlow Lite Support library. It has no Python package for current
-Pythons, so its tables are written here by their field numbers.
+The format is `metadata_schema.fbs` of the TensorFlow Lite Support library, which has no package for current Python
+versions. So its tables are written here by field numbers.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 from feredge.inference.artifact import LABELS_FILE, Card
 from feredge.inspection import flatbuffer
 
-ENTRY = b"TFLITE_METADATA"
-IDENTIFIER = b"M001"
-LABELS_OF_AXIS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
+METADATA_ENTRY = b"TFLITE_METADATA"
+FILE_IDENTIFIER = b"M001"
+TENSOR_AXIS_LABELS = 2  # of the enumeration AssociatedFileType
 IMAGE_PROPERTIES, FEATURE_PROPERTIES = 2, 1  # of the union ContentProperties
-NORMALIZATION = 1  # of the union ProcessUnitOptions
-RGB, GRAYSCALE = 1, 2
-PARSER = "1.0.0"  # the oldest that knows all that is used here
-FIELDS = {
+NORMALIZATION_OPTIONS = 1  # of the union ProcessUnitOptions
+RGB_COLOR, GRAYSCALE_COLOR = 1, 2  # of the enumeration ColorSpaceType
+MIN_PARSER_VERSION = "1.0.0"
+TABLE_FIELDS = {
     "model": ("name", "description", "version", "subgraphs", "author", "license", "files", "parser"),
     "subgraph": ("name", "description", "inputs", "outputs"),
     "tensor": ("name", "description", "dimensions", "content", "units", "stats", "files"),
@@ -30,20 +30,20 @@ FIELDS = {
     "normalization": ("mean", "std"),
     "stats": ("max", "min"),
 }
-"""Fields of the tables used, in the schema's order, which is their numbers'."""
+"""Field names by table, in the schema's order: a field's index is its number."""
 
 
 def with_metadata(model: bytes, card: Card) -> bytes:
-    """Return a flatbuffer with the card's metadata in it. The zip archive with the labels comes behind it."""
+    """Return a flatbuffer with metadata from the card; the zip archive with the labels is appended later."""
     from ai_edge_litert import schema_py_generated as schema
 
     parsed = flatbuffer.parse(model)
     buffer = schema.BufferT()
     buffer.data = list(_metadata(card))
     entry = schema.MetadataT()
-    entry.name, entry.buffer = ENTRY, len(parsed.buffers)
+    entry.name, entry.buffer = METADATA_ENTRY, len(parsed.buffers)
     parsed.buffers.append(buffer)
-    parsed.metadata = [*(item for item in parsed.metadata or [] if item.name != ENTRY), entry]
+    parsed.metadata = [*(item for item in parsed.metadata or [] if item.name != METADATA_ENTRY), entry]
     return flatbuffer.pack(parsed)
 
 
@@ -53,21 +53,24 @@ def _metadata(card: Card) -> bytes:
     writer = _Writer(flatbuffers.Builder(1024))
     height, width, channels = card.contract.shape
     labels = writer.table(
-        "file", name=LABELS_FILE, description="Class names in the order of the probabilities", type=(LABELS_OF_AXIS, 1)
+        "file",
+        name=LABELS_FILE,
+        description="Class names in the order of the probabilities",
+        type=(TENSOR_AXIS_LABELS, 1),
     )
     color = "gray" if channels == 1 else "RGB"
     size = writer.table("size", width=(width, 4), height=(height, 4))
-    image = writer.table("image", color=(GRAYSCALE if channels == 1 else RGB, 1), size=size)
-    nothing = writer.table("normalization", mean=[0.0], std=[1.0])
+    image = writer.table("image", color=(GRAYSCALE_COLOR if channels == 1 else RGB_COLOR, 1), size=size)
+    identity = writer.table("normalization", mean=[0.0], std=[1.0])
     pixels = writer.table(
         "tensor",
         name="image",
         description=f"Raw {color} pixels of a face, 0 to 255, {height} x {width}",
         content=writer.table("content", content=(IMAGE_PROPERTIES, 1), properties=image),
-        units=writer.vector([writer.table("unit", unit=(NORMALIZATION, 1), options=nothing)]),
+        units=writer.vector([writer.table("unit", unit=(NORMALIZATION_OPTIONS, 1), options=identity)]),
         stats=writer.table("stats", max=[255.0], min=[0.0]),
     )
-    features = writer.table("image")  # FeatureProperties has no fields either
+    features = writer.table("image")  # an empty table, as FeatureProperties has no fields
     probabilities = writer.table(
         "tensor",
         name="probabilities",
@@ -85,31 +88,31 @@ def _metadata(card: Card) -> bytes:
         subgraphs=writer.vector([subgraph]),
         author="feredge",
         license=card.licence,
-        parser=PARSER,
+        parser=MIN_PARSER_VERSION,
     )
     return writer.finish(root)
 
 
 class _Reference(int):
-    """Where a table or vector stands in the buffer."""
+    """Offset of a table or vector in the buffer."""
 
 
 class _Writer:
-    """A flatbuffer builder that takes tables by their field names."""
+    """A flatbuffer builder with field names."""
 
     def __init__(self, builder: Any) -> None:
         self._builder = builder
 
     def table(self, kind: str, **fields: Any) -> _Reference:
-        """Write a table: strings, lists of floats, references, and integers as (value, bytes)."""
+        """Write a table of strings, lists of floats, references, and integers as (value, size in bytes)."""
         builder = self._builder
-        ready = {name: self._ready(value) for name, value in fields.items() if value != ""}
-        builder.StartObject(len(FIELDS[kind]))
-        for name, value in ready.items():
-            slot = FIELDS[kind].index(name)
+        stored = {name: self._store(value) for name, value in fields.items() if value != ""}
+        builder.StartObject(len(TABLE_FIELDS[kind]))
+        for name, value in stored.items():
+            slot = TABLE_FIELDS[kind].index(name)
             if isinstance(value, tuple):
-                number, width = value
-                (builder.PrependInt8Slot if width == 1 else builder.PrependUint32Slot)(slot, number, 0)
+                number, size_bytes = value
+                (builder.PrependInt8Slot if size_bytes == 1 else builder.PrependUint32Slot)(slot, number, 0)
             else:
                 builder.PrependUOffsetTRelativeSlot(slot, value, 0)
         return _Reference(builder.EndObject())
@@ -122,10 +125,12 @@ class _Writer:
         return _Reference(self._builder.EndVector())
 
     def finish(self, root: _Reference) -> bytes:
-        self._builder.Finish(root, IDENTIFIER)
+        """Return the buffer, with `root` as its root table."""
+        self._builder.Finish(root, FILE_IDENTIFIER)
         return bytes(self._builder.Output())
 
-    def _ready(self, value: Any) -> Any:
+    def _store(self, value: Any) -> Any:
+        """Write a string or list and return its reference; return any other value as it is."""
         if isinstance(value, str):
             return _Reference(self._builder.CreateString(value))
         if isinstance(value, list):

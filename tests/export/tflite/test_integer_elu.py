@@ -26,15 +26,15 @@ def test_elus_are_integers_where_their_neighbours_are() -> None:
     images[0, 0, 0], images[0, 0, 1] = 0, 255
     exact = core(images / np.float32(255)).numpy()
     network = Int8TFLite(core, images)
-    for kept in ((), ("conv3",)):
-        model = network.quantize(kept)
+    for keep_float in ((), ("conv3",)):
+        model = network.quantize(keep_float)
         parsed = flatbuffer.parse(model)
         kinds = flatbuffer.operator_names(parsed)
         assert kinds.count("ELU") == 2
-        elus = [each for kind, each in zip(kinds, parsed.subgraphs[0].operators, strict=True) if kind == "ELU"]
-        types = [flatbuffer.type_name(parsed.subgraphs[0].tensors[each.outputs[0]]) for each in elus]
-        assert types == ["INT8", "FLOAT32" if kept else "INT8"]
-        assert [flatbuffer.output_name(parsed, each).split("/")[1] for each in elus] == ["elu1", "elu2"]
-        assert bool(flatbuffer.float_activations(model)) == bool(kept)
+        elus = [operator for kind, operator in zip(kinds, parsed.subgraphs[0].operators, strict=True) if kind == "ELU"]
+        types = [flatbuffer.type_name(parsed.subgraphs[0].tensors[elu.outputs[0]]) for elu in elus]
+        assert types == ["INT8", "FLOAT32" if keep_float else "INT8"]
+        assert [flatbuffer.output_name(parsed, elu).split("/")[1] for elu in elus] == ["elu1", "elu2"]
+        assert bool(flatbuffer.float_activations(model)) == bool(keep_float)
         # Seven probabilities of untrained weights lie near 1/7; a step of the output is 1/256.
-        np.testing.assert_allclose(quantizer.answers(model, images), exact, atol=0.02)
+        np.testing.assert_allclose(quantizer.predict(model, images), exact, atol=0.02)

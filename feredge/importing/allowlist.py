@@ -1,4 +1,4 @@
-"""The names that a foreign Keras file may use; Keras resolves a name by importing it, so any other is refused."""
+"""Allowlist of the names in a Keras file. Keras resolves a name by importing it, so all others are refused."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ LAYER_CLASSES = frozenset(
     ]
 )
 
-INITIALIZERS = frozenset(
+INITIALIZER_NAMES = frozenset(
     [
         "Constant",
         "GlorotNormal",
@@ -147,13 +147,13 @@ INITIALIZERS = frozenset(
         "zeros",
     ]
 )
-REGULARIZERS = frozenset(
+REGULARIZER_NAMES = frozenset(
     ["L1", "L2", "L1L2", "OrthogonalRegularizer", "l1", "l2", "l1_l2", "l1l2", "orthogonal_regularizer"]
 )
-CONSTRAINTS = frozenset(
+CONSTRAINT_NAMES = frozenset(
     ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "max_norm", "min_max_norm", "non_neg", "unit_norm"]
 )
-ACTIVATIONS = frozenset(
+ACTIVATION_NAMES = frozenset(
     [
         "elu",
         "exponential",
@@ -178,12 +178,12 @@ ACTIVATIONS = frozenset(
     ]
 )
 DTYPE_POLICIES = frozenset({"DTypePolicy", "Policy", "FloatDTypePolicy"})
-DTYPES = frozenset(
+DTYPE_NAMES = frozenset(
     ["float16", "float32", "float64", "bfloat16", "uint8", "int32", "int64", "mixed_float16", "mixed_bfloat16"]
 )
-MARKERS = frozenset({"__keras_tensor__", "__tuple__"})
+MARKER_CLASSES = frozenset({"__keras_tensor__", "__tuple__"})
 
-MODULES = frozenset(
+MODULE_NAMES = frozenset(
     {"keras"}
     | {
         f"{package}.{name}"
@@ -202,7 +202,7 @@ MODULES = frozenset(
             "src.engine.sequential",
             "src.models.functional",
             "src.models.sequential",
-            "src.ops.nn",  # what Keras 3 records of `x + y` and the like, of the same names as layers
+            "src.ops.nn",  # Keras 3 operations such as `x + y`, with the same names as layers
             "src.ops.numpy",
         )
     }

@@ -1,4 +1,4 @@
-"""A new export takes the place of the old one: what kills leave, and what is lost."""
+"""Replacement of an export's folder: nothing is lost, also when the process is killed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from feredge.inference.runtimes import find_model
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from feredge.export import swapping
+from feredge.export import replacement
 
-left = int(sys.argv[2])
+remaining = int(sys.argv[2])
 def count(event, arguments):
-    global left
+    global remaining
     if event in ("os.rename", "os.remove", "os.rmdir"):
-        left -= 1
-        if left == 0:
+        remaining -= 1
+        if remaining == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(count)
-swapping.swap(Path(sys.argv[1]))
+replacement.swap(Path(sys.argv[1]))
 """
 
 
@@ -46,15 +46,16 @@ def _write(folder: Path, text: str, *names: str) -> None:
 
 
 def _export(folder: Path, text: str, *names: str) -> None:
-    _write(replacement.begin(folder), text, *names)
-    replacement.carry_over(folder)
+    _write(replacement.new_folder(folder), text, *names)
+    replacement.copy_other_files(folder)
     replacement.swap(folder)
 
 
-def _places(folder: Path) -> dict[str, list[str]]:
+def _model_names(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the models in each folder next to `folder`, and in it."""
     return {
-        place.name: sorted(path.name for path in place.iterdir() if path.suffix == ".onnx")
-        for place in folder.parent.iterdir()
+        sibling.name: sorted(path.name for path in sibling.iterdir() if path.suffix == ".onnx")
+        for sibling in folder.parent.iterdir()
     }
 
 
@@ -64,36 +65,36 @@ A, B, C = "dense.float32.onnx", "dense.int8.onnx", "dense.float16.onnx"
 @pytest.mark.parametrize("names", [(A, B), (A,)])
 def test_no_kill_loses_anything(tmp_path: Path, names: tuple[str, ...]) -> None:
     """Guards `kill -9` at every rename and removal: the old folder or the new one, whole; no old file is lost."""
-    ended = []
+    return_codes = []
     for moment in range(1, 30):
         folder = tmp_path / str(moment) / "artifacts"
         _write(folder, "old", A, B)
-        _write(replacement.begin(folder), "new", *names)
+        _write(replacement.new_folder(folder), "new", *names)
         done = subprocess.run([sys.executable, "-c", CHILD, str(folder), str(moment)], capture_output=True, text=True)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         finish_swap(folder)
         manifest = Manifest.read(folder)  # hashes every file
-        texts = {(folder / one.file).read_text().split()[0] for one in manifest.entries}
+        texts = {(folder / entry.file).read_text().split()[0] for entry in manifest.entries}
         assert texts in ({"old"}, {"new"})
-        lost = {A, B} - {one.file for one in manifest.entries}
+        lost = {A, B} - {entry.file for entry in manifest.entries}
         previous = folder.with_name("artifacts.previous")
         assert all((previous / name).read_text() == f"old {name}" for name in lost)
         _export(folder, "next", *names)
         expected = {"artifacts": sorted(names)}
         if names == (A,):
             expected["artifacts.previous"] = sorted((A, B))
-        assert _places(folder) == expected
-        ended.append(done.returncode)
+        assert _model_names(folder) == expected
+        return_codes.append(done.returncode)
         if done.returncode == 0:
             break
-    assert ended[-1] == 0 and len(ended) > 2
+    assert return_codes[-1] == 0 and len(return_codes) > 2
 
 
 def test_who_reads_finishes_the_swap(tmp_path: Path) -> None:
     """Guards a reader that comes between both renames: it finds the new files."""
     folder = tmp_path / "artifacts"
     _write(folder, "old", A, B)
-    _write(replacement.begin(folder), "new", A)
+    _write(replacement.new_folder(folder), "new", A)
     folder.rename(tmp_path / "artifacts.previous")
     assert find_model(tmp_path).read_text() == f"new {A}"
     assert not unfinished_folder(folder).exists()
@@ -102,11 +103,11 @@ def test_who_reads_finishes_the_swap(tmp_path: Path) -> None:
 def test_half_an_export_is_never_taken(tmp_path: Path) -> None:
     """Guards a killed first export, whose manifest is not there yet: the next begins anew."""
     folder = tmp_path / "artifacts"
-    (replacement.begin(folder) / B).write_text("half")
+    (replacement.new_folder(folder) / B).write_text("half")
     finish_swap(folder)
     assert not folder.exists()
     _export(folder, "new", A)
-    assert _places(folder) == {"artifacts": [A]}
+    assert _model_names(folder) == {"artifacts": [A]}
 
 
 def test_lost_files_remain_until_they_are_written_again(tmp_path: Path) -> None:
@@ -115,16 +116,16 @@ def test_lost_files_remain_until_they_are_written_again(tmp_path: Path) -> None:
     _export(folder, "one", A, B)
     (folder / "layers.json").write_text("{}")
     _export(folder, "two", A)
-    assert _places(folder) == {"artifacts": [A], "artifacts.previous": sorted((A, B))}
-    assert replacement.remaining(folder) == [(tmp_path / "artifacts.previous", [B])]
+    assert _model_names(folder) == {"artifacts": [A], "artifacts.previous": sorted((A, B))}
+    assert replacement.previous_exports(folder) == [(tmp_path / "artifacts.previous", [B])]
     _export(folder, "three", C)
-    assert _places(folder) == {
+    assert _model_names(folder) == {
         "artifacts": [C],
         "artifacts.previous": sorted((A, B)),
         "artifacts.previous-2": [A],
     }
     _export(folder, "four", A, B, C)
-    assert _places(folder) == {"artifacts": sorted((A, B, C))}
+    assert _model_names(folder) == {"artifacts": sorted((A, B, C))}
     assert (folder / "layers.json").read_text() == "{}"
 
 
