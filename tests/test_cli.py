@@ -85,7 +85,10 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
         ),
         (["train", "nano", "--data", "drawn:70", "--start-from", "nowhere"], ["nowhere", "run folder"]),
         (["soft-labels", "nowhere", "--out", "soft.npz"], ["nowhere", "run folder"]),
-        (["soft-labels", "--votes", "no.csv", "--data", "drawn:70", "--out", "soft.npz"], ["drawn:70", "expected a csv"]),
+        (
+            ["soft-labels", "--votes", "no.csv", "--data", "drawn:70", "--out", "soft.npz"],
+            ["drawn:70", "expected a csv"],
+        ),
         (["soft-labels", "--votes", "no.csv", "--out", "soft.npz"], ["expected a RUN, or --votes and --data"]),
         (["export", "nowhere"], ["nowhere", "run folder"]),
         (["bench", "nowhere"], ["nowhere", "run folder"]),
