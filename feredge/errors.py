@@ -50,6 +50,12 @@ class DeviceError(FeredgeError):
     """Another machine that cannot be reached, refuses, or lacks what a measurement needs."""
 
 
+class Cancelled(FeredgeError):
+    """Work that its caller stopped between two steps."""
+
+    exit_code = 130
+
+
 def one_line(error: BaseException, most: int = 200) -> str:
     """Return what another library's error says, as one line of at most `most` characters; of an empty one, its kind."""
     return " ".join(str(error).split())[:most] or type(error).__name__

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feredge import files, recipes
+import feredge.recipes as recipes
+from feredge import files
+from feredge.callable_module import make_callable
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
 from feredge.inference.artifact import MANIFEST_FILE, finish_swap
@@ -295,3 +297,6 @@ def _told(path: Path, **needed: type) -> dict[str, Any]:
 
 def _held_back(dataset: Dataset) -> list[int]:
     return [] if dataset.held_back is None else dataset.held_back.tolist()
+
+
+make_callable(__name__, "feredge.api.pipeline:run")

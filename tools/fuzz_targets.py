@@ -209,7 +209,7 @@ def open_models(_: Path) -> Run:
 
     def inspect(path: Path) -> None:
         limits = dataclasses.asdict(Limits())
-        call = {"function": "feredge.commands.inspect:_read", "arguments": {"model": str(path)}, "limits": limits}
+        call = {"function": "feredge.api.inspecting:read_model", "arguments": {"model": str(path)}, "limits": limits}
         found = answer(call)
         json.dumps(found)
         if "error" in found:  # of any kind: the parent makes one line of it
@@ -544,7 +544,7 @@ def probes() -> bytes:
 
 IMPORTS = {
     "keras": ("feredge.importing.keras_file", "keras", "h5py"),
-    "models": ("onnx", "onnxruntime", "ai_edge_litert.interpreter", "cv2", "feredge.commands.inspect", "h5py"),
+    "models": ("onnx", "onnxruntime", "ai_edge_litert.interpreter", "cv2", "feredge.api.inspecting", "h5py"),
     "pictures": ("onnxruntime", "cv2", "PIL.Image", "feredge.serve.app"),
     "tables": ("cv2", "tomli_w", "feredge.report", "feredge.benchmark", "feredge.train.soft_labels", "feredge.data"),
 }

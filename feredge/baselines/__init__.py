@@ -8,6 +8,7 @@ from feredge.baselines.fitting import Fitted, fit
 from feredge.baselines.reproducing import Reproduction, reproduce
 from feredge.baselines.runner import open_baseline
 from feredge.baselines.systems import DEFAULT, SYSTEMS, System, system
+from feredge.callable_module import make_callable
 
 __all__ = [
     "DEFAULT",
@@ -20,3 +21,5 @@ __all__ = [
     "reproduce",
     "system",
 ]
+
+make_callable(__name__, "feredge.api.classical:baselines")

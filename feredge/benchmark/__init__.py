@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from feredge.callable_module import make_callable
+
 if TYPE_CHECKING:
     from feredge.benchmark.candidates import Group, Subject
     from feredge.benchmark.harness import compare, standing, write
@@ -52,3 +54,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"feredge.benchmark.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+make_callable(__name__, "feredge.api.benchmarking:benchmark")

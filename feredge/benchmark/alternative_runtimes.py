@@ -61,7 +61,7 @@ ALSO = {
         needs=("tflite_micro", "tflite-micro"),
     ),
 }
-"""What `feredge bench --also` takes."""
+"""What `feredge bench --runtimes` takes."""
 
 
 def open_reference(path: Path, *, threads: int = 1) -> LiteRTRunner:

@@ -110,7 +110,7 @@ def _failed(failure: Failure, card: Card, folder: Path) -> Subject:
 
 def baseline_subjects(run: RunFolder, splits: Splits, progress: Progress) -> list[Subject]:
     """Fit the baselines to a run's training images, or take those that are kept with it."""
-    from feredge import baselines
+    import feredge.baselines as baselines
 
     return [
         Subject.of(fitted.entry.card, fitted.path, kind="baseline", opener=BASELINE_RUNNER, name=fitted.id)

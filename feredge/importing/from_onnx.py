@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import dataclass_io, recipes
+import feredge.recipes as recipes
+from feredge import dataclass_io
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
 from feredge.inference import model_zoo

@@ -32,18 +32,6 @@ class Input:
     low: float
     high: float
 
-    @classmethod
-    def parse(cls, text: str) -> Input:
-        """Read `64x64 -1..1`. RecipeError for anything else."""
-        number = r"(-?\d+(?:\.\d+)?)"
-        match = re.fullmatch(rf"\s*(\d+)x(\d+)\s+{number}\.\.{number}\s*", text)
-        if not match:
-            raise RecipeError(f"--input: expected HEIGHTxWIDTH LOW..HIGH, as in '64x64 -1..1', found {text!r}")
-        found = cls(int(match[1]), int(match[2]), float(match[3]), float(match[4]))
-        if found.height != found.width or not 8 <= found.height <= 512 or found.low >= found.high:
-            raise RecipeError(f"--input: expected a square of 8 to 512 pixels and LOW under HIGH, found {text!r}")
-        return found
-
 
 def is_foreign(path: Path) -> bool:
     """Say whether a path names a network's file, or a SavedModel's folder, and not a run."""
@@ -106,7 +94,8 @@ def _check_shapes(network: Any, given: Input, classes: tuple[str, ...], path: Pa
         raise ArtifactError(f"{path}: expected one input (N, H, W, 1 or 3), found {takes}")
     if any(side not in (None, asked) for side, asked in zip(takes[1:3], (given.height, given.width), strict=True)):
         raise ArtifactError(
-            f"{path}: expected an input of {given.height}x{given.width} as --input says, found {takes[1]}x{takes[2]}"
+            f"{path}: expected an input of {given.height}x{given.width} as --input-size says, "
+            f"found {takes[1]}x{takes[2]}"
         )
     if not isinstance(gives, tuple) or len(gives) != 2:
         raise ArtifactError(f"{path}: expected one output (N, classes), found {gives}")

@@ -4,7 +4,10 @@ An unknown key is an error that names the nearest known one. The recipes that co
 `load` takes their names, or the path of your own.
 """
 
+from feredge.callable_module import make_callable
 from feredge.recipes.reading import dump, load, names
 from feredge.recipes.rules import check
 
 __all__ = ["check", "dump", "load", "names"]
+
+make_callable(__name__, "feredge.api.inspecting:recipes")

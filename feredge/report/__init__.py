@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from feredge.callable_module import make_callable
 from feredge.report.comparison import to_comparison
 from feredge.report.faces import faces
 from feredge.report.page import write_html
@@ -21,3 +22,5 @@ __all__ = [
     "write_comparison",
     "write_html",
 ]
+
+make_callable(__name__, "feredge.api.reporting:report")

@@ -209,7 +209,7 @@ def test_weights_in_another_file_are_counted(tmp_path: Path, folder: Path, works
 
 
 def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards `--also`: the same file in OpenCV agrees with onnxruntime; a package that is not there is one line."""
+    """Guards `--runtimes`: the same file in OpenCV agrees with onnxruntime; a package that is not there is one line."""
     monkeypatch.setitem(
         alternative_runtimes.ALSO,
         "tflite-micro",
@@ -240,7 +240,7 @@ def test_a_tflite_file_without_xnnpack_and_as_a_foreign_one(tmp_path: Path) -> N
 
 
 def test_integers_of_a_foreign_onnx_file_are_pixels_as_they_are(workshop: Workshop) -> None:
-    """Guards accuracy that is garbage without a word, where `--pixels` is said of a file that takes bytes."""
+    """Guards accuracy that is garbage without a word, where `--input-range` is said of a file that takes bytes."""
     path, batch = workshop.folder / "dense.float32.onnx", workshop.splits.test.batch[:16]
     other = foreign.ForeignRunner(path, low=-1, high=1)
     np.testing.assert_array_equal(other.predict(batch), open_artifact(path).predict(batch))

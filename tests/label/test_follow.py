@@ -98,7 +98,7 @@ def test_a_video_cut_short_is_an_error(small_onnx: Path, clip: Path, tmp_path: P
 
 
 def test_the_source_is_not_replaced(small_onnx: Path, clip: Path, tmp_path: Path) -> None:
-    """Guards `--video same.avi --out same.avi`, by another name too."""
+    """Guards `track same.avi --out same.avi`, by another name too."""
     source = Path(shutil.copy(clip, tmp_path / "same.avi"))
     (tmp_path / "link.avi").symlink_to(source)
     for out in (source, tmp_path / "link.avi"):
