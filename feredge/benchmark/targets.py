@@ -25,13 +25,13 @@ from feredge.benchmark.trial import PATIENCE
 from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import ArtifactError, DataError, NoCardError, RecipeError
-from feredge.inference.artifact import MANIFEST_FILE, Card, Manifest, finish_swap, read_card
+from feredge.inference.artifact import Card, Manifest, read_card
 from feredge.inference.contract import InputContract
+from feredge.paths import ExportPath, ModelFile, RunPath, resolve
 from feredge.progress import Progress, quiet
 from feredge.recipes.schema import DataView
 from feredge.run import RunFolder
 
-SUFFIXES = (".onnx", ".ort", ".tflite")
 EXPECTED = "expected a run folder, a folder of exported files or a model file"
 
 
@@ -181,13 +181,13 @@ def _networks(path: Path, shelf: _Shelf, asked: Asked, notes: list[str], *, alon
         dataset = shelf.dataset(recipe.data.size)
         run.check_data(dataset)
         yield Network(path.name, tuple(run_subjects(run)), recipe.data, run, recipe.to_json(), dataset.digest)
-    elif (path / MANIFEST_FILE).is_file():
+    elif isinstance(resolve(path), ExportPath):
         cards = {entry.file: entry.card for entry in Manifest.read(path).entries}
         subjects = artifact_subjects(path)
         card = cards[subjects[0].name]
         view = _view(card, str(path), shelf, asked)
         yield Network(path.name, tuple(subjects), view, None, card.recipe, card.source.get("data"))
-    elif path.is_file() and path.suffix in SUFFIXES:
+    elif isinstance(resolve(path), ModelFile):
         yield _file(path, shelf, asked, notes)
     elif alone:
         raise ArtifactError(f"{path}: {EXPECTED}, found another {'folder' if path.is_dir() else 'file'}")
@@ -338,7 +338,4 @@ def _named_apart(networks: Sequence[Network]) -> Iterator[Network]:
 
 
 def _is_run(path: Path) -> bool:
-    run = RunFolder(path)
-    finish_swap(path)
-    shipped = (path / MANIFEST_FILE).is_file()  # a model beside its files may keep the recipe and data of its training
-    return run.recipe_file.is_file() and run.data_file.is_file() and not shipped
+    return isinstance(resolve(path), RunPath)

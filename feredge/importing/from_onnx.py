@@ -17,8 +17,8 @@ import feredge.recipes as recipes
 from feredge import dataclass_io
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
-from feredge.inference import model_zoo
-from feredge.inference.artifact import MANIFEST_FILE, Entry, Manifest, read_card
+from feredge.inference.artifact import Entry, Manifest, read_card
+from feredge.paths import ExportPath, RunPath, require
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
@@ -33,11 +33,6 @@ STORED = {
     "Dense": (("MatMul/1", (0, 1)), ("Add/1", (0,))),
 }
 """How the names of a layer's weights end in ONNX, and their axes there, in Keras's order."""
-
-
-def is_exported(path: Path) -> bool:
-    """Say whether a path names a folder of exported files, and no run."""
-    return (path / MANIFEST_FILE).is_file()
 
 
 def recipe_of(folder: Path) -> Recipe:
@@ -92,16 +87,16 @@ def trained(place: Path) -> Trained:
         ArtifactError: see `reopen`.
         RunError: no trained run.
     """
-    folder = place if place.exists() else model_zoo.models().get(str(place), place)
-    run = None if is_exported(folder) else RunFolder.open(folder, trained=True)
+    known = require(place, RunPath, ExportPath)
+    run = RunFolder.open(known.path, trained=True) if isinstance(known, RunPath) else None
     from feredge.compress.batch_norms import fold_norms  # late: what is not there is told before TensorFlow opens
     from feredge.train.networks import weights_digest
     from feredge.train.record import load_model
     from feredge.train.warm_start import Trained
 
     if run is None:
-        classes = _source(folder).card.classes
-        core = _read_back(folder, recipe_of(folder), classes=len(classes))
+        classes = _source(known.path).card.classes
+        core = _read_back(known.path, recipe_of(known.path), classes=len(classes))
     else:
         core, classes = fold_norms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
     return Trained(core, classes, weights_digest(core))

@@ -19,7 +19,6 @@ from feredge.inspection.limits import TENSORFLOW
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
 
-SUFFIXES = (".h5", ".hdf5", ".keras")
 CHECKED = 64  # images on which the answers are looked at
 
 
@@ -31,11 +30,6 @@ class Input:
     width: int
     low: float
     high: float
-
-
-def is_foreign(path: Path) -> bool:
-    """Say whether a path names a network's file, or a SavedModel's folder, and not a run."""
-    return path.suffix in SUFFIXES or (path / "saved_model.pb").is_file()
 
 
 def take_in(
