@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = {
+_NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
     "Baseline": "feredge.api.benchmarking",
     "Cancelled": "feredge.errors",
@@ -102,9 +102,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _CALLABLE_MODULES:
         return importlib.import_module(f"feredge.{name}")
-    if name not in _MODULES:
+    if name not in _NAME_MODULES:
         raise AttributeError(f"module 'feredge' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
+    value = getattr(importlib.import_module(_NAME_MODULES[name]), name)
     globals()[name] = value
     return value
 

@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-_TARGET = "_call_target"
+_CALL_TARGET = "_call_target"
 """Attribute of a callable package: `module:function`, imported by the first call."""
 
 
@@ -29,7 +29,7 @@ class CallableModule(ModuleType):
 
     @property
     def _function(self) -> Any:
-        module, _, name = self.__dict__[_TARGET].partition(":")
+        module, _, name = self.__dict__[_CALL_TARGET].partition(":")
         return getattr(importlib.import_module(module), name)
 
 
@@ -40,5 +40,5 @@ def make_callable(module: str, target: str) -> None:
         module: its name in `sys.modules`.
         target: the function, `module:function`; imported by the first call.
     """
-    sys.modules[module].__dict__[_TARGET] = target
+    sys.modules[module].__dict__[_CALL_TARGET] = target
     sys.modules[module].__class__ = CallableModule

@@ -134,8 +134,8 @@ def require(target: str | os.PathLike[str], *kinds: type[Kind]) -> Kind:
     located = resolved.location if isinstance(resolved, NamedModel) and NamedModel not in kinds else resolved
     if isinstance(located, kinds):
         return located
-    *others, last = [kind.description for kind in kinds]
-    expected = f"{', '.join(others)} or {last}" if others else last
+    *first, last = [kind.description for kind in kinds]
+    expected = f"{', '.join(first)} or {last}" if first else last
     error = RunError if RunPath in kinds else ArtifactError
     raise error(f"{Path(target)}: expected {expected}, found {_describe(Path(target), resolved)}")
 

@@ -210,7 +210,7 @@ def _measure_here(
     from feredge.report import faces, write_html
 
     hard = effort(settings.effort, threads=settings.threads, batches=settings.batches)
-    asked = Asked(
+    target_options = Asked(
         settings.runtimes,
         settings.classes,
         *settings.input_range,
@@ -220,7 +220,7 @@ def _measure_here(
     paths = list(_target_paths(targets))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is an error before hours of measuring
-    plan = gather(paths, data, asked, progress=progress)
+    plan = gather(paths, data, target_options, progress=progress)
     check_digest(plan.groups[0].splits.test.digest)
     results, evidence = compare(
         plan.groups,

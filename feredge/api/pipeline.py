@@ -76,7 +76,7 @@ def run(
     notify(trained)
     exported = export(trained.run.path, data=trained.dataset, progress=progress, cancel=cancel)
     notify(exported)
-    benchmarked = _standing(trained, effort) or benchmark(
+    benchmarked = _current_results(trained, effort) or benchmark(
         trained.run.path,
         data=data if isinstance(data, str | PathLike) else None,
         effort=effort,
@@ -89,7 +89,7 @@ def run(
     return RunResult(trained, exported, benchmarked)
 
 
-def _standing(trained: TrainResult, effort: EffortName) -> BenchmarkResult | None:
+def _current_results(trained: TrainResult, effort: EffortName) -> BenchmarkResult | None:
     """Return the run's results where they are those of its files, on its data, and their page is there."""
     from feredge.benchmark import standing
 

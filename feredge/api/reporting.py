@@ -104,12 +104,12 @@ class SelectResult:
 
     Attributes:
         winner: its row in the results; None where nothing fits.
-        others: every other file's row, and why it was not taken.
+        rejected: every other file's row, and why it was not taken.
         all_throttled: no latency is valid, because the clock was held down in every round.
     """
 
     winner: Row | None
-    others: tuple[tuple[Row, str], ...]
+    rejected: tuple[tuple[Row, str], ...]
     all_throttled: bool = False
 
     def to_dataframe(self) -> pandas.DataFrame:
@@ -118,7 +118,7 @@ class SelectResult:
         return to_dataframe(
             (
                 {"name": row.name, "size_bytes": row.bytes, "selected": row is self.winner, "reason": reason}
-                for row, reason in [*rows, *self.others]
+                for row, reason in [*rows, *self.rejected]
             ),
             ("name", "size_bytes", "selected", "reason"),
         )

@@ -100,21 +100,21 @@ def track(
 
     if isinstance(source, int) and source < 0:
         raise PictureError(f"{source}: expected a camera's number from 0")
-    how = tracking or TrackOptions()
+    settings = tracking or TrackOptions()
     with options.open() as predictor:
         video = Video(
             source if isinstance(source, int) else str(source),
-            reconnect=how.reconnect_seconds,
+            reconnect=settings.reconnect_seconds,
             notice=lambda line: logger.warning("%s", line),
         )
-        realtime = how.realtime or (video.live and not how.skip)
+        realtime = settings.realtime or (video.live and not settings.skip)
         followed = follow(
             predictor,
             video,
             find=not options.cropped,
             margin=options.margin,
-            tracker=Tracker() if how.smooth_seconds is None else Tracker(smoothing=how.smooth_seconds),
-            pace=HoldRate() if realtime else Every(how.skip + 1),
+            tracker=Tracker() if settings.smooth_seconds is None else Tracker(smoothing=settings.smooth_seconds),
+            pace=HoldRate() if realtime else Every(settings.skip + 1),
             table=None if table is None else Path(table),
             out=None if out is None else Path(out),
             show=show,
@@ -141,10 +141,10 @@ def _stoppable(
         return on_frame
 
     def checked(frame: Frame) -> object:
-        if cancel() and not video.live:
-            raise Cancelled(f"{video.source}: cancelled at {frame.time:.1f} s")
-        if cancel():
+        if not cancel():
+            return None if on_frame is None else on_frame(frame)
+        if video.live:
             return False
-        return None if on_frame is None else on_frame(frame)
+        raise Cancelled(f"{video.source}: cancelled at {frame.time:.1f} s")
 
     return checked

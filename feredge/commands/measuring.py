@@ -126,11 +126,11 @@ def command_line() -> str:
     return shlex.join(["feredge", *map(_without_folder, sys.argv[1:])])
 
 
-def _without_folder(word: str) -> str:
-    option, equals, text = word.rpartition("=")
+def _without_folder(argument: str) -> str:
+    option, equals, text = argument.rpartition("=")
     path = Path(text)
     if not text or not (path.is_absolute() or path.exists()):
-        return word
+        return argument
     full = path.absolute()
     if full.is_relative_to(Path.cwd()):
         short = full.relative_to(Path.cwd())

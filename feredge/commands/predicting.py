@@ -50,10 +50,10 @@ def with_predictor_options(function: Callable[..., Any]) -> Any:
         cropped: bool,
         margin: float,
         yunet: Path | None,
-        **others: Any,
+        **command_options: Any,
     ) -> Any:
         predictor = PredictorOptions(model, threads, cropped, margin / 100, yunet)
-        return function(*arguments, options=predictor, **others)
+        return function(*arguments, options=predictor, **command_options)
 
     return command
 

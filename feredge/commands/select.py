@@ -36,8 +36,8 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
         row = result.winner
         drop = f", drop {row.drop.pp:+.2f} pp" if row.drop else ""
         echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}")
-    width = max((len(visible(row.name)) for row, _ in result.others), default=0)
-    for row, reason in result.others:
+    width = max((len(visible(row.name)) for row, _ in result.rejected), default=0)
+    for row, reason in result.rejected:
         echo(f"  {visible(row.name):{width}}  {reason}")
     if result.winner is None:
         sys.exit(1)

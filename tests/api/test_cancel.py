@@ -57,14 +57,14 @@ def test_a_training_goes_on_after_it(tmp_path: Path) -> None:
     """Guards the checkpoint: epochs before the cancelled one are kept, and the same call trains the others."""
     pytest.importorskip("tensorflow")
     epochs: list[float] = []
-    overrides = {"network.stem": 4, "network.channels": [4], "network.blocks": [1], "training.epochs": 3}
+    (tmp_path / "tiny.toml").write_text("[network]\nstem = 4\nstem_stride = 2\nchannels = [4]\nblocks = [1]\n")
 
     def train(cancel: bool) -> feredge.api.training.TrainResult:
         return feredge.train(
-            "nano",
+            tmp_path / "tiny.toml",
             "drawn:140",
             out=tmp_path / "run",
-            overrides=overrides,
+            overrides={"training.epochs": 3, "training.batch": 16, "training.warmup": 0.0},
             progress=lambda task, done, total, note="": epochs.append(done),
             cancel=(lambda: bool(epochs) and epochs[-1] >= 1) if cancel else None,
         )

@@ -10,18 +10,30 @@ import feredge
 
 pytest.importorskip("tensorflow")
 
-TINY = {
-    "network.stem": 8,
-    "network.channels": [8],
-    "network.blocks": [1],
-    "training.epochs": 1,
-    "compression.variants": ["dense"],
-}
+TINY = """
+[network]
+stem = 8
+stem_stride = 2
+channels = [8]
+blocks = [1]
+
+[training]
+warmup = 0.0
+
+[compression]
+variants = ["dense"]
+"""
 
 
 def test_train_export_benchmark_select(tmp_path: Path) -> None:
     """Guards all that a notebook does against needing the command line, and what each function returns."""
-    trained = feredge.train("nano", "drawn:350", out=tmp_path / "run", overrides=TINY)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    trained = feredge.train(
+        tmp_path / "tiny.toml",
+        "drawn:350",
+        out=tmp_path / "run",
+        overrides={"training.epochs": 1, "training.batch": 64},
+    )
     assert trained.test_images == 35 and len(trained.to_dataframe()) == 1
     exported = feredge.export(trained.run.path, files=["float32.onnx", "int8.onnx"], calibration_images=128)
     assert [path.name for path in exported.files] == ["dense.float32.onnx", "dense.int8.onnx"]
