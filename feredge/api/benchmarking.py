@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from feredge.benchmark import Results
     from feredge.benchmark.gate import Verdict
     from feredge.data.dataset import Dataset
-    from feredge.devices.bundle import HowHard
 
 EffortName = Literal["quick", "default", "strict"]
 TIMEOUT_SECONDS = 60.0
@@ -131,42 +130,24 @@ def benchmark(
         DeviceError: a device that cannot be reached, or lacks what is needed.
         Cancelled: `cancel` returned True.
     """
-    from feredge.benchmark import Results
-    from feredge.benchmark.gate import check_data, compare
-
-    limits = baseline if isinstance(baseline, Baseline) or baseline is None else Baseline(Path(baseline))
-    before = None if limits is None else Results.read(limits.results)
-
-    def check_digest(digest: str) -> None:
-        """Refuse a baseline on other data than those that were read, before hours of measuring."""
-        if before is not None and limits is not None:
-            check_data(before.data.digest, digest, str(limits.results))
-
-    source = None if data is None else str(data)
+    gate = None if baseline is None else _read_gate(baseline)
     paths = [targets] if isinstance(targets, str | PathLike) else list(targets)
+    settings = _Settings(
+        effort, tuple(threads), tuple(batches), tuple(runtimes), tuple(classes), input_range, baselines, timeout_seconds
+    )
+    source = None if data is None else str(data)
+    check_digest = _accept if gate is None else gate.check_data
     progress = cancellable(progress, cancel)
     if device is not None:
         if len(paths) > 1 or runtimes or classes or out:
             raise FeredgeError("a device takes one run, and no runtimes, classes or folder for the results")
-        from feredge.devices.bundle import HowHard
-
-        hard = HowHard(effort, tuple(threads), tuple(batches))
         remote = device if isinstance(device, Device) else Device(device)
-        measured = _measure_on_device(paths[0], source, remote, hard, cores, check_digest, progress)
+        measured = _measure_on_device(paths[0], source, remote, settings, cores, check_digest, progress)
     else:
         measured = _measure_here(
             paths,
             source,
-            _Settings(
-                effort,
-                tuple(threads),
-                tuple(batches),
-                tuple(runtimes),
-                tuple(classes),
-                input_range,
-                baselines,
-                timeout_seconds,
-            ),
+            settings,
             cores,
             show_faces=faces,
             out=None if out is None else Path(out),
@@ -174,15 +155,44 @@ def benchmark(
             check_digest=check_digest,
             progress=progress,
         )
-    if before is None or limits is None:
-        return measured
-    verdict = compare(measured.results, before, max_drop=limits.max_drop, max_slower=limits.max_latency_ratio)
-    return BenchmarkResult(measured.results, measured.results_file, measured.page, verdict)
+    return measured if gate is None else replace(measured, verdict=gate.compare(measured.results))
+
+
+@dataclass(frozen=True, eq=False)
+class _Gate:
+    """A baseline that was read."""
+
+    limits: Baseline
+    results: Results
+
+    def check_data(self, digest: str) -> None:
+        """Raise ResultsError where other data were read than the baseline's, before hours of measuring."""
+        from feredge.benchmark.gate import check_data
+
+        check_data(self.results.data.digest, digest, str(self.limits.results))
+
+    def compare(self, results: Results) -> Verdict:
+        """Return what got worse."""
+        from feredge.benchmark.gate import compare
+
+        limits = self.limits
+        return compare(results, self.results, max_drop=limits.max_drop, max_slower=limits.max_latency_ratio)
+
+
+def _read_gate(baseline: Baseline | str | PathLike[str]) -> _Gate:
+    from feredge.benchmark import Results
+
+    limits = baseline if isinstance(baseline, Baseline) else Baseline(Path(baseline))
+    return _Gate(limits, Results.read(limits.results))
+
+
+def _accept(digest: str) -> None:
+    """Take any data: there is no baseline."""
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """How files are measured here; see `benchmark`."""
+    """How files are measured; see `benchmark`."""
 
     effort: EffortName
     threads: tuple[int, ...]
@@ -259,13 +269,14 @@ def _measure_on_device(
     target: str | PathLike[str],
     data: str | None,
     device: Device,
-    hard: HowHard,
+    settings: _Settings,
     cores: Sequence[str],
     check_digest: Callable[[str], None],
     progress: Progress,
 ) -> BenchmarkResult:
     from feredge.benchmark.candidates import artifact_subjects
     from feredge.data import split
+    from feredge.devices.bundle import HowHard
     from feredge.devices.instruction_count import add_counts
     from feredge.devices.remote import ask_needs, bench_on, results_file
     from feredge.devices.ssh import Address
@@ -277,6 +288,7 @@ def _measure_on_device(
     ask_needs(remote)  # before anything is prepared for it
     dataset: Dataset = run.load_data(data)
     check_digest(dataset.digest)
+    hard = HowHard(settings.effort, settings.threads, settings.batches)
     results = bench_on(remote, run, dataset, hard=hard, progress=progress)
     if cores:
         images = split(dataset, run.recipe().data).test.batch

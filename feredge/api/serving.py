@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from feredge.api.predictor_options import DEFAULT_OPTIONS, PredictorOptions
 from feredge.errors import RunError
+
+if TYPE_CHECKING:
+    from feredge.inference.predictor import Predictor
+    from feredge.serve.processes import Plan
 
 logger = logging.getLogger(__name__)
 SERVE_PACKAGES = ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client")
@@ -71,7 +77,7 @@ def serve(
     from feredge.inference.runtimes import cores
     from feredge.inspection.opening import try_open
     from feredge.serve.limits import service_limits
-    from feredge.serve.processes import Plan, listen, run, run_many
+    from feredge.serve.processes import Plan, run_many
 
     wide = options.threads or cores()
     count = processes or max(1, min(wide, queue // max_pictures))
@@ -97,18 +103,11 @@ def serve(
         threads = max(1, wide // count)
         find = not options.cropped
         plan = Plan(predictor.path, yunet, threads, find, options.margin, limits, tuple(origins), address)
-        try:
-            listeners = listen(host, port, count)
-        except OSError as error:
-            raise RunError(f"{host}:{port}: expected an address to serve at ({error.strerror})") from error
+        listeners = _listen(host, port, count)
         url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
         started = partial(logger.info, "serving %s at %s (Ctrl-C ends)", predictor.path.name, url)
         if count == 1:
-            if threading.current_thread() is threading.main_thread():
-                # uvicorn raises either signal again when it is through
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
-            with suppress(KeyboardInterrupt):
-                run(plan, listeners[0], predictor, started=started)
+            _run_here(plan, listeners[0], predictor, started)
             return
     run_many(plan, listeners, predictor.classes, started=started, say=partial(logger.info, "%s"))
 
@@ -118,3 +117,23 @@ def _checked_address(proxy: str | None) -> str | None:
         return proxy and str(ip_address(proxy))
     except ValueError as error:
         raise RunError(f"expected an IP address for --proxy, found {proxy!r}") from error
+
+
+def _listen(host: str, port: int, processes: int) -> list[socket.socket]:
+    from feredge.serve.processes import listen
+
+    try:
+        return listen(host, port, processes)
+    except OSError as error:
+        raise RunError(f"{host}:{port}: expected an address to serve at ({error.strerror})") from error
+
+
+def _run_here(plan: Plan, listener: socket.socket, predictor: Predictor, started: Callable[[], None]) -> None:
+    """Serve in this process, until SIGINT or SIGTERM."""
+    from feredge.serve.processes import run
+
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn raises either signal again when it is through
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        run(plan, listener, predictor, started=started)
