@@ -3,7 +3,7 @@
 
     python benchmarks/serve.py [--model FILE.onnx] [--processes 1 2] [--seconds 5] [--rounds 5] [--clients 16]
 
-The service runs as `feredge serve --face` with each number of processes, on every core; clients are a process of
+The service runs as `feredge serve --cropped` with each number of processes, on every core; clients are a process of
 their own on the same cores, keep their connections and always have one request under way each. They are wrk where it
 is on the PATH (Debian: apt-get install wrk), else Python, which takes about as much of the cores as the service. A
 request is a drawn 48x48 face as PNG. Rounds of load and of the bare session (one picture at a time in one thread, and
@@ -173,7 +173,7 @@ class serving:
     """The command as a process, and its port; ended at the latest when the block ends."""
 
     def __init__(self, model: Path, processes: int) -> None:
-        command = [sys.executable, "-m", "feredge", "serve", "--face", "--model", str(model), "--port", "0"]
+        command = [sys.executable, "-m", "feredge", "serve", "--cropped", "--model", str(model), "--port", "0"]
         command += ["--processes", str(processes)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 

@@ -1,36 +1,111 @@
-"""feredge: facial-expression networks from face crops to the device, with proof of what was lost on the way.
+"""feredge: facial-expression networks from face crops to the device, with the accuracy drop measured on the way.
 
-Public names are loaded on first use, so that `import feredge` costs next to nothing.
+Every command of `feredge` is a function here: `feredge.train(...)`, `feredge.export(...)`, ... Public names are
+imported on first use, so that `import feredge` costs next to nothing.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.errors import FeredgeError
+    from feredge.api.benchmarking import Baseline, Device, benchmark
+    from feredge.api.bundling import bundle
+    from feredge.api.classical import baselines
+    from feredge.api.datasets import data_check, data_info
+    from feredge.api.distillation import soft_labels
+    from feredge.api.exporting import export
+    from feredge.api.inspecting import inspect, models, recipes
+    from feredge.api.labelling import label
+    from feredge.api.layer_sensitivity import sensitivity
+    from feredge.api.pipeline import run
+    from feredge.api.plotting import plots
+    from feredge.api.predicting import predict
+    from feredge.api.predictor_options import PredictorOptions
+    from feredge.api.reporting import report, select
+    from feredge.api.serving import serve
+    from feredge.api.submitting import submit
+    from feredge.api.tracking import TrackOptions, track
+    from feredge.api.training import train
+    from feredge.api.verifying import verify
+    from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
     from feredge.inference.face import Face
     from feredge.inference.predictor import Predictor
 
 __version__ = "0.1.0"
-__all__ = ["CLASSES", "Face", "FeredgeError", "InputContract", "Predictor"]
 
-_HOMES = {
+_NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
-    "Face": "feredge.inference.face",
+    "Baseline": "feredge.api.benchmarking",
+    "Cancelled": "feredge.errors",
+    "Device": "feredge.api.benchmarking",
+    "Face": "feredge.inference.predictor",
     "FeredgeError": "feredge.errors",
     "InputContract": "feredge.inference.contract",
     "Predictor": "feredge.inference.predictor",
+    "PredictorOptions": "feredge.api.predictor_options",
+    "TrackOptions": "feredge.api.tracking",
+    "bundle": "feredge.api.bundling",
+    "data_check": "feredge.api.datasets",
+    "data_info": "feredge.api.datasets",
+    "inspect": "feredge.api.inspecting",
+    "models": "feredge.api.inspecting",
+    "predict": "feredge.api.predicting",
+    "select": "feredge.api.reporting",
+    "sensitivity": "feredge.api.layer_sensitivity",
+    "soft_labels": "feredge.api.distillation",
+    "submit": "feredge.api.submitting",
+    "track": "feredge.api.tracking",
+    "verify": "feredge.api.verifying",
 }
+"""Where each public name is defined."""
+_CALLABLE_MODULES = ("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "serve", "train")
+"""Functions whose names are modules of the package too: see `feredge.callable_module`."""
+
+__all__ = [
+    "CLASSES",
+    "Baseline",
+    "Cancelled",
+    "Device",
+    "Face",
+    "FeredgeError",
+    "InputContract",
+    "Predictor",
+    "PredictorOptions",
+    "TrackOptions",
+    "baselines",
+    "benchmark",
+    "bundle",
+    "data_check",
+    "data_info",
+    "export",
+    "inspect",
+    "label",
+    "models",
+    "plots",
+    "predict",
+    "recipes",
+    "report",
+    "run",
+    "select",
+    "sensitivity",
+    "serve",
+    "soft_labels",
+    "submit",
+    "track",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _CALLABLE_MODULES:
+        return importlib.import_module(f"feredge.{name}")
+    if name not in _NAME_MODULES:
         raise AttributeError(f"module 'feredge' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_NAME_MODULES[name]), name)
     globals()[name] = value
     return value
 

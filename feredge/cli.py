@@ -1,7 +1,7 @@
-"""The command line: one group, whose commands stand in `feredge.commands`, each imported when it is called.
+"""The command line: one group, whose commands are modules of `feredge.commands`, each imported when it is called.
 
-Each parses, calls one library function, and prints. Libraries are imported inside the commands, so that help and
-light commands start at once.
+Each parses, calls one public function of `feredge`, and prints. The functions import their libraries when they are
+called, so that help and light commands start at once.
 """
 
 from __future__ import annotations
@@ -18,33 +18,66 @@ from typing import Any, NoReturn
 import click
 
 import feredge
-from feredge.commands.shared import MARK
+from feredge.commands.shared import RESUMABLE_KEY, log_lines
 from feredge.console import echo, visible
 from feredge.errors import FeredgeError, one_line
 
-GOES_ON = ("export", "run", "train")  # after Ctrl-C, always; of others, where they set MARK in their context
+RESUMABLE_COMMANDS = ("export", "run", "train")  # others say so with RESUMABLE_KEY in their context
 
-COMMANDS = {  # the modules of `feredge.commands`, with one line of help: what they are asked for without an import
+COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does not import
     "baselines": "Fit the published classical systems, and compare.",
     "bench": "Measure every file: accuracy, drop, size, latency.",
     "bundle": "Write one file that measures a run on a device.",
-    "data": "Look at a data set.",
+    "data": "Show what is in a data set.",
     "export": "Prune, quantize, write TFLite and ONNX, verify each file.",
-    "inspect": "Show what a model file says of itself.",
-    "label": "Name the expressions in many pictures, from threads or Ray.",
+    "inspect": "Show what is in a model file.",
+    "label": "Classify the faces in many pictures into a table, also on Ray.",
     "models": "List the reference models that are here.",
     "plots": "Draw every picture of a trained run.",
-    "predict": "Name the expressions in pictures, a video, or before a camera.",
+    "predict": "Classify the faces in pictures.",
     "recipes": "List the recipes that come with feredge.",
     "report": "Show results again, or several side by side.",
     "run": "Train, export and benchmark in one go.",
-    "select": "Choose the file that fits a budget, and say why.",
+    "select": "Choose the file that fits a budget, with reasons.",
     "sensitivity": "Show what int8 costs in each layer.",
     "serve": "Serve predictions over HTTP.",
-    "soft-labels": "Let trained runs label the training images for another.",
+    "soft-labels": "Average trained runs into soft labels for distillation.",
+    "submit": "Classify the faces of a csv into id,emotion.",
+    "track": "Follow the faces in a video, a stream or before a camera.",
     "train": "Train a network.",
     "verify": "Check an exported folder again.",
 }
+
+RENAMED_OPTIONS = {
+    "bench": {
+        "--also": "--runtimes",
+        "--against": "--baseline",
+        "--max-slower": "--max-latency-ratio",
+        "--pixels": "--input-range",
+    },
+    "export": {
+        "--all": "--files all",
+        "--only": "--files",
+        "--input": "--input-size and --input-range",
+        "--calibration": "--calibration-images",
+        "--calibrate-on": "--calibration-data",
+        "--method": "--calibration-method",
+        "--full-range": "--no-reduce-range",
+    },
+    "label": {"--face": "--cropped"},
+    "predict": {
+        "--face": "--cropped",
+        "--data": "`feredge submit CSV --out OUT`",
+        "--submission": "`feredge submit CSV --out OUT`",
+        **dict.fromkeys(
+            ("--video", "--camera", "--out", "--show", "--smooth", "--skip", "--reconnect", "--hold-rate"),
+            "`feredge track SOURCE`",
+        ),
+    },
+    "serve": {"--face": "--cropped"},
+    "track": {"--face": "--cropped", "--hold-rate": "--realtime"},
+}
+"""By command: options that it has no more, and what its error names in their place."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -87,11 +120,11 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every command's name."""
-        return list(COMMANDS)
+        return list(COMMAND_SUMMARIES)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Return a command, importing its module."""
-        if name not in COMMANDS:
+        if name not in COMMAND_SUMMARIES:
             return None
         command: click.Command = importlib.import_module(f"feredge.commands.{name.replace('-', '_')}").command
         return command
@@ -99,14 +132,16 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(COMMAND_SUMMARIES.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            with _sigterm_raises():
+            with _sigterm_raises(), log_lines():
                 return super().invoke(ctx)
         except click.ClickException as error:
+            if isinstance(error, click.NoSuchOption):
+                _name_new_option(error)
             _show_controls(error)
             raise
         except FeredgeError as error:
@@ -118,12 +153,21 @@ class Commands(click.Group):
                 raise
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 _fail(f"the disk is full ({error.filename or error.strerror}); nothing half-written was kept", 2)
-            place = error.filename2 or error.filename or "the system"  # of a replacement, the second is the target
-            _fail(f"{place}: expected a file or folder that can be used ({error.strerror or one_line(error)})", 2)
+            path = error.filename2 or error.filename or "the system"  # of a replacement, the second is the target
+            _fail(f"{path}: expected a file or folder that can be used ({error.strerror or one_line(error)})", 2)
         except KeyboardInterrupt as error:
-            goes_on = ctx.invoked_subcommand in GOES_ON or ctx.meta.get(MARK)
+            resumable = ctx.invoked_subcommand in RESUMABLE_COMMANDS or ctx.meta.get(RESUMABLE_KEY)
             code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
-            _fail("stopped" + "; the same command goes on from here" * bool(goes_on), code)
+            _fail("stopped" + "; the same command goes on from here" * bool(resumable), code)
+
+
+def _name_new_option(error: click.NoSuchOption) -> None:
+    """Let the error of an option that a command has no more name what it has in its place."""
+    command = error.ctx.command.name if error.ctx is not None else None
+    replacement = RENAMED_OPTIONS.get(command or "", {}).get(error.option_name)
+    if replacement is not None:
+        error.message = f"{error.option_name}: expected {replacement}"  # type: ignore[misc]
+        error.possibilities = None  # type: ignore[misc]
 
 
 def _show_controls(error: click.ClickException) -> None:
@@ -139,4 +183,4 @@ def _fail(message: str, code: int) -> NoReturn:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(feredge.__version__, prog_name="feredge")
 def main() -> None:
-    """Take a facial-expression network to a device, and see what was lost on the way."""
+    """Take a facial-expression network to a device, and measure the accuracy drop on the way."""

@@ -28,6 +28,12 @@ class ArtifactError(FeredgeError):
     """A model file or manifest that is missing, damaged or inconsistent with its metadata."""
 
 
+class Cancelled(FeredgeError):
+    """Work that its caller stopped between two steps."""
+
+    exit_code = 130
+
+
 class NoCardError(ArtifactError):
     """A model file without a feredge card."""
 

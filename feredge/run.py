@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feredge import files, recipes
+import feredge.recipes as recipes
+from feredge import files
+from feredge.callable_module import make_callable
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
 from feredge.inference.artifact import MANIFEST_FILE, finish_swap
@@ -297,3 +299,6 @@ def _read_json(path: Path, **required_types: type) -> dict[str, Any]:
 
 def _excluded_rows(dataset: Dataset) -> list[int]:
     return [] if dataset.excluded_rows is None else dataset.excluded_rows.tolist()
+
+
+make_callable(__name__, "feredge.api.pipeline:run")

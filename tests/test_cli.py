@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from feredge.cli import main
+from feredge.cli import RENAMED_OPTIONS, main
 
 FACE = " ".join(["7"] * 2304)
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "nano.json"
@@ -104,10 +106,10 @@ def test_wrong_arguments_say_what_was_expected(arguments: list[str], words: list
     ("arguments", "words"),
     [
         (["label", "--out", "{here}/t.csv", "{here}"], ["t.csv", "found a folder"]),
-        (["predict", "--face", "--annotate", "{here}/a.png", "{here}/a.png"], ["a.png", "found a file"]),
-        (["predict", "--data", "{here}/d.csv", "--submission", "{here}/t.csv"], ["t.csv", "found a folder"]),
-        (["predict", "--data", "{here}/d.csv", "--submission", "{here}/a.png/o.csv"], ["a.png", "File exists"]),
-        (["predict", "--data", "{here}/d.csv", "--submission", "{here}/" + "n" * 300], ["nnn", "File name too long"]),
+        (["predict", "--cropped", "--annotate", "{here}/a.png", "{here}/a.png"], ["a.png", "found a file"]),
+        (["submit", "{here}/d.csv", "--out", "{here}/t.csv"], ["t.csv", "found a folder"]),
+        (["submit", "{here}/d.csv", "--out", "{here}/a.png/o.csv"], ["a.png", "File exists"]),
+        (["submit", "{here}/d.csv", "--out", "{here}/" + "n" * 300], ["nnn", "File name too long"]),
         (["report", str(RESULTS), "--html", "{here}/t.csv"], ["t.csv", "found a folder"]),
         (["inspect", "{here}"], ["manifest.json"]),
     ],
@@ -156,3 +158,32 @@ def test_the_module_runs_as_a_program() -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "replacement"),
+    [
+        (["predict", "--video", "a.mp4"], "--video: expected `feredge track SOURCE`"),
+        (["predict", "--data", "a.csv", "--submission", "b.csv"], "--data: expected `feredge submit CSV --out OUT`"),
+        (["predict", "--face", "a.png"], "--face: expected --cropped"),
+        (["export", "runs/a", "--only", "int8.onnx"], "--only: expected --files"),
+        (["export", "net.h5", "--input", "64x64 -1..1"], "--input: expected --input-size and --input-range"),
+        (["bench", "runs/a", "--pixels=-1..1"], "--pixels: expected --input-range"),
+        (["bench", "runs/a", "--against", "b.json"], "--against: expected --baseline"),
+    ],
+)
+def test_an_option_that_is_no_more_names_another(arguments: list[str], replacement: str) -> None:
+    """Guards scripts: the error says what to write in its place."""
+    done = feredge(*arguments)
+    assert done.exit_code == 2 and done.stderr.splitlines()[-1] == f"Error: {replacement}"
+
+
+def test_a_replacement_is_an_option_or_a_command() -> None:
+    """Guards the table of options that are no more against naming one that never was."""
+    for name, table in RENAMED_OPTIONS.items():
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        options = {option for parameter in command.params for option in parameter.opts}
+        for old, new in table.items():
+            assert old not in options
+            assert new.startswith("`feredge ") or set(re.findall("--[a-z-]+", new)) <= options

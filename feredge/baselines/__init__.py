@@ -8,6 +8,7 @@ from feredge.baselines.catalog import BASELINES, DEFAULT_BASELINES, Baseline, ge
 from feredge.baselines.fitting import FittedBaseline, fit
 from feredge.baselines.reproducing import Reproduction, reproduce
 from feredge.baselines.runner import open_baseline
+from feredge.callable_module import make_callable
 
 __all__ = [
     "BASELINES",
@@ -20,3 +21,5 @@ __all__ = [
     "open_baseline",
     "reproduce",
 ]
+
+make_callable(__name__, "feredge.api.classical:baselines")

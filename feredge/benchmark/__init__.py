@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from feredge.callable_module import make_callable
+
 if TYPE_CHECKING:
     from feredge.benchmark.candidates import Candidate, TestSet
     from feredge.benchmark.config import BenchmarkConfig
@@ -53,3 +55,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"feredge.benchmark.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
+
+
+make_callable(__name__, "feredge.api.benchmarking:benchmark")

@@ -70,7 +70,7 @@ ALTERNATIVE_RUNTIMES = {
         package="tflite-micro",
     ),
 }
-"""By the names that `feredge bench --also` takes."""
+"""By the names that `feredge bench --runtimes` takes."""
 
 
 def open_without_xnnpack(path: Path, *, threads: int = 1) -> LiteRTRunner:

@@ -127,7 +127,7 @@ def _failed_export(failure: Failure, card: Card, folder: Path) -> Candidate:
 
 def baseline_candidates(run: RunFolder, splits: Splits, progress: Progress) -> list[Candidate]:
     """Fit the baselines to a run's training images, or take those that are cached in the run folder."""
-    from feredge import baselines
+    import feredge.baselines as baselines
 
     return [
         Candidate.from_card(fitted.entry.card, fitted.path, kind="baseline", opener=BASELINE_RUNNER, name=fitted.id)

@@ -20,12 +20,12 @@ from feredge.benchmark.dataset_cache import DatasetCache
 from feredge.benchmark.measurement import TIMEOUT_SECONDS
 from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.errors import ArtifactError, NoCardError, RecipeError
-from feredge.inference.artifact import MANIFEST_FILE, Card, Manifest, finish_swap, read_card
+from feredge.inference.artifact import Card, Manifest, read_card
 from feredge.inference.contract import InputContract
+from feredge.paths import ExportPath, ModelFile, RunPath, resolve
 from feredge.recipes.schema import DataView
 from feredge.run import RunFolder
 
-MODEL_SUFFIXES = (".onnx", ".ort", ".tflite")
 EXPECTED_TARGETS = "expected a run folder, a folder of exported files or a model file"
 
 
@@ -92,13 +92,13 @@ def find_targets(
         dataset = data.dataset(recipe.data.size)
         run.check_data(dataset)
         yield Target(path.name, tuple(run_candidates(run)), recipe.data, run, recipe.to_json(), dataset.digest)
-    elif (path / MANIFEST_FILE).is_file():
+    elif isinstance(resolve(path), ExportPath):
         cards = {entry.file: entry.card for entry in Manifest.read(path).entries}
         candidates = artifact_candidates(path)
         card = cards[candidates[0].name]
         view = _view(card, str(path), data, options)
         yield Target(path.name, tuple(candidates), view, None, card.recipe, card.source.get("data"))
-    elif path.is_file() and path.suffix in MODEL_SUFFIXES:
+    elif isinstance(resolve(path), ModelFile):
         yield _file_target(path, data, options, notes)
     elif only_path:
         raise ArtifactError(f"{path}: {EXPECTED_TARGETS}, found another {'folder' if path.is_dir() else 'file'}")
@@ -108,10 +108,7 @@ def find_targets(
 
 def is_run(path: Path) -> bool:
     """Return whether a path is a run folder."""
-    run = RunFolder(path)
-    finish_swap(path)
-    published = (path / MANIFEST_FILE).is_file()  # a folder of files may contain the recipe and data of their training
-    return run.recipe_file.is_file() and run.data_file.is_file() and not published
+    return isinstance(resolve(path), RunPath)
 
 
 def _file_target(path: Path, data: DatasetCache, options: TargetOptions, notes: list[str]) -> Target:

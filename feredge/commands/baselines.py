@@ -2,72 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from feredge.commands.shared import AS_JSON, DATA, PATH, SKIP, bars
+import feredge
+from feredge.commands.shared import DATA_OPTION, JSON_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION, bars
 from feredge.console import echo, echo_json, echo_styled, rendered, visible
 
 if TYPE_CHECKING:
     from feredge.baselines import Reproduction
 
-RESULTS_FILE = "baselines.json"
-FIGURES = {"train": "train", "test": "test", "cv": "folds", "held_out": "held out"}
+FIGURE_LABELS = {"train": "train", "test": "test", "cv": "folds", "held_out": "held out"}
 
 
 @click.command("baselines")
-@DATA
-@click.option("--only", multiple=True, metavar="ID", help="Run this one only; may be given again.")
-@click.option("--out", type=PATH, default="runs/baselines", show_default=True, help="Keep the files here.")
-@AS_JSON
-@SKIP
+@DATA_OPTION
+@click.option("--only", multiple=True, metavar="ID", help="Only this system; may be repeated.")
+@click.option("--out", type=PATH_TYPE, default="runs/baselines", show_default=True, help="Folder for the fitted files.")
+@JSON_OPTION
+@SKIP_BAD_ROWS_OPTION
 def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad_rows: bool) -> None:
     """Fit the published classical systems, and compare with the published figures.
 
     Each follows its study's own protocol. A system that is fitted already is taken from the folder.
     """
-    from feredge import baselines, files
-    from feredge.data import load
-
-    for id in only:
-        baselines.get_baseline(id)  # before the data are read: a typo is told at once
     with bars("reading the data") as progress:
-        dataset = load(data, skip_bad_rows=skip_bad_rows)
-        results = baselines.reproduce(dataset, only or None, cache=out, progress=progress)
-    rows = [result.to_json() for result in results]
-    files.write_json(out / RESULTS_FILE, rows)
+        result = feredge.baselines(data, only=only, out=out, skip_bad_rows=skip_bad_rows, progress=progress)
     if as_json:
-        echo_json(rows, indent=2)
+        echo_json([one.to_json() for one in result.systems], indent=2)
     else:
-        _show(results)
-        echo(f"results: {(out / RESULTS_FILE).absolute()}")
+        _print_table(result.systems)
+        echo(f"results: {result.results_file.absolute()}")
 
 
-def _show(results: list[Reproduction]) -> None:
+def _print_table(systems: Sequence[Reproduction]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table("system", "figure", "published", "here", "fit", "size", box=box.SIMPLE_HEAD, show_edge=False)
-    for result in results:
-        beside = [f"{result.seconds:.0f} s", f"{result.bytes / 1e6:.1f} MB"]
-        for name, label in FIGURES.items():
-            if name in result.measured:
-                ours = f"{result.measured[name]:.2%}"
-                theirs = f"{result.published[name]:.2%}" if name in result.published else "-"
-                table.add_row(Text("" if not beside else visible(result.id)), label, theirs, ours, *beside)
-                beside = []
+    for one in systems:
+        first = True
+        for name, label in FIGURE_LABELS.items():
+            if name not in one.measured:
+                continue
+            published = f"{one.published[name]:.2%}" if name in one.published else "-"
+            figures = label, published, f"{one.measured[name]:.2%}"
+            once = (f"{one.seconds:.0f} s", f"{one.bytes / 1e6:.1f} MB") if first else ()
+            table.add_row(Text(visible(one.id) if first else ""), *figures, *once)
+            first = False
     echo_styled(rendered(table))
-    for note, ids in _notes(results).items():
+    for note, ids in _deviations(systems).items():
         echo(f"{', '.join(ids)}: {note}")
 
 
-def _notes(results: list[Reproduction]) -> dict[str, list[str]]:
-    """Return what was done otherwise than published, and for which systems."""
-    notes: dict[str, list[str]] = {}
-    for result in results:
-        if result.deviation:
-            notes.setdefault(result.deviation, []).append(result.id)
-    return notes
+def _deviations(systems: Sequence[Reproduction]) -> dict[str, list[str]]:
+    """Return how protocols deviate from the published ones, and of which systems."""
+    deviations: dict[str, list[str]] = {}
+    for one in systems:
+        if one.deviation:
+            deviations.setdefault(one.deviation, []).append(one.id)
+    return deviations

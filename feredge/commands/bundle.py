@@ -6,36 +6,34 @@ from pathlib import Path
 
 import click
 
-from feredge.commands.measuring import HOW_HARD, named
-from feredge.commands.shared import DATA_AGAIN, PATH, bars
+import feredge
+from feredge.commands.measuring import EFFORT_OPTIONS, effort_name
+from feredge.commands.shared import MOVED_DATA_OPTION, PATH_TYPE, bars
 from feredge.console import echo
 
 
 @click.command("bundle")
-@click.argument("run", type=PATH)
-@DATA_AGAIN
-@click.option("--out", required=True, type=PATH, metavar="BENCH.ZIP", help="The file to write.")
-@HOW_HARD
+@click.argument("run", type=PATH_TYPE)
+@MOVED_DATA_OPTION
+@click.option("--out", required=True, type=PATH_TYPE, metavar="BENCH.ZIP", help="The file to write.")
+@EFFORT_OPTIONS
 def command(
     run: Path,
     data: str | None,
     out: Path,
     quick: bool,
     strict: bool,
-    threads: tuple[int, ...] | None,
-    batches: tuple[int, ...] | None,
+    threads: tuple[int, ...],
+    batches: tuple[int, ...],
 ) -> None:
     """Write one file that measures a run's files on a device.
 
     There, `python BENCH.ZIP` measures them with numpy and onnxruntime alone, TFLite files where ai-edge-litert is
     installed, and writes results.json, which `feredge report` reads. The test images are in the file.
     """
-    from feredge.devices.bundle import BenchmarkPreset, bundle
-    from feredge.run import RunFolder
-
-    preset = BenchmarkPreset(named(quick, strict), threads or (), batches or ())
-    folder = RunFolder.open(run, trained=True, exported=True)
-    dataset = folder.load_data(data)
+    effort = effort_name(quick, strict)
     with bars() as progress:
-        bundle(folder, dataset, out, preset=preset, progress=progress)
-    echo(f"bundle: {out}, {out.stat().st_size / 1e6:.1f} MB; on the device: python {out.name}")
+        result = feredge.bundle(
+            run, out=out, data=data, effort=effort, threads=threads, batches=batches, progress=progress
+        )
+    echo(f"bundle: {result.path}, {result.size_bytes / 1e6:.1f} MB; on the device: python {result.path.name}")

@@ -1,4 +1,4 @@
-"""`feredge data`: what stands in a data set."""
+"""`feredge data`: what is in a data set."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from feredge.commands.shared import AS_JSON, PATH, SKIP
+import feredge
+from feredge.commands.shared import JSON_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION
 from feredge.console import echo, echo_json, echo_lines
 
 if TYPE_CHECKING:
-    from feredge.data import Dataset
+    from feredge.api.datasets import ClassNames
 
-
-CLASS_NAMES = click.option(
+CLASS_NAMES_OPTION = click.option(
     "--class-names",
     type=click.Choice(["source", "fer2013"]),
     default="source",
@@ -25,49 +25,35 @@ CLASS_NAMES = click.option(
 
 @click.group("data")
 def command() -> None:
-    """Look at a data set."""
+    """Show what is in a data set."""
 
 
 @command.command("info")
 @click.argument("path")
-@click.option("--picture", type=PATH, help="Write one face of each class to this file.")
-@AS_JSON
-@CLASS_NAMES
-@SKIP
-def info(path: str, picture: Path | None, as_json: bool, class_names: str, skip_bad_rows: bool) -> None:
+@click.option("--picture", type=PATH_TYPE, help="Write one face of each class to this file.")
+@JSON_OPTION
+@CLASS_NAMES_OPTION
+@SKIP_BAD_ROWS_OPTION
+def info(path: str, picture: Path | None, as_json: bool, class_names: ClassNames, skip_bad_rows: bool) -> None:
     """Count images by split and class."""
-    from feredge import data as room
-
-    dataset = _load(path, class_names, skip_bad_rows)
-    if picture:  # first, because a name that is no picture's is refused
-        room.write_sample_grid(dataset, picture)
-    found = room.summarize(dataset)
+    summary = feredge.data_info(path, picture=picture, class_names=class_names, skip_bad_rows=skip_bad_rows).summary
     if as_json:
-        echo_json(found.to_json(), indent=2)
+        echo_json(summary.to_json(), indent=2)
     else:
-        echo_lines(found.to_text())
+        echo_lines(summary.to_text())
     if picture:
         echo(f"one face of each class: {picture}", err=as_json)
 
 
 @command.command("check")
 @click.argument("path")
-@AS_JSON
-@CLASS_NAMES
-@SKIP
-def check(path: str, as_json: bool, class_names: str, skip_bad_rows: bool) -> None:
+@JSON_OPTION
+@CLASS_NAMES_OPTION
+@SKIP_BAD_ROWS_OPTION
+def check(path: str, as_json: bool, class_names: ClassNames, skip_bad_rows: bool) -> None:
     """Find duplicates, conflicting labels and constant images."""
-    from feredge import data as room
-
-    findings = room.check(_load(path, class_names, skip_bad_rows))
+    findings = feredge.data_check(path, class_names=class_names, skip_bad_rows=skip_bad_rows)
     if as_json:
         echo_json(findings.to_json(), indent=2)
     else:
         echo_lines(findings.to_text())
-
-
-def _load(path: str, class_names: str, skip_bad_rows: bool) -> Dataset:
-    from feredge import data as room
-
-    dataset = room.load(path, skip_bad_rows=skip_bad_rows)
-    return room.fer2013_classes(dataset) if class_names == "fer2013" else dataset

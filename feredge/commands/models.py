@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.commands.shared import AS_JSON
+import feredge
+from feredge.commands.shared import JSON_OPTION
 from feredge.console import echo, echo_json, visible
+
+if TYPE_CHECKING:
+    from feredge.api.inspecting import ModelInfo
 
 
 @click.command("models")
-@AS_JSON
+@JSON_OPTION
 def command(as_json: bool) -> None:
     """List the reference models that are here, by the names that Predictor and --model take."""
-    from feredge.inference import model_zoo
-
-    rows = [_about(name, place) for name, place in model_zoo.models().items()]
+    models = feredge.models().models
     if as_json:
-        echo_json(rows, indent=2)
+        echo_json([_to_json(model) for model in models], indent=2)
         return
-    for row in rows:
-        right = f"{row['accuracy']:.2%} of {row['images']:,} test images" if "accuracy" in row else ""
-        echo(f"{visible(row['name']):<8} {row['bytes'] / 1e3:7,.0f} KB  {right:<28} {row['file']}")
+    for model in models:
+        correct = "" if model.accuracy is None else f"{model.accuracy:.2%} of {model.test_images:,} test images"
+        echo(f"{visible(model.name):<8} {model.size_bytes / 1e3:7,.0f} KB  {correct:<28} {model.file}")
 
 
-def _about(name: str, place: Path) -> dict[str, Any]:
-    """Return what is known of the file that a name opens; its accuracy where results stand beside it."""
-    from feredge.benchmark.results import Results
-    from feredge.files import sha256
-    from feredge.inference.runtimes import find_model
-    from feredge.run import RunFolder
-
-    file = find_model(place)
-    row: dict[str, Any] = {"name": name, "file": str(file), "bytes": file.stat().st_size}
-    results = RunFolder(place).results
-    if results.is_file():
-        for measured in Results.read(results).rows:
-            if measured.sha256 == sha256(file) and measured.accuracy is not None:
-                row |= {"accuracy": measured.accuracy.accuracy, "images": measured.accuracy.images}
-    return row
+def _to_json(model: ModelInfo) -> dict[str, Any]:
+    value: dict[str, Any] = {"name": model.name, "file": str(model.file), "bytes": model.size_bytes}
+    if model.accuracy is not None:
+        value |= {"accuracy": model.accuracy, "images": model.test_images}
+    return value

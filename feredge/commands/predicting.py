@@ -1,73 +1,78 @@
-"""What the commands that predict share: options, opening the Predictor, a progress bar."""
+"""What the commands that predict share: options of the Predictor, a progress bar, printing a table's outcome."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.commands.shared import MARK, PATH, options
+from feredge.api.predictor_options import PredictorOptions
+from feredge.commands.shared import PATH_TYPE, RESUMABLE_KEY, options
 from feredge.console import echo, progress_bar
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
-    from feredge.inference.predictor import Predictor
+    from feredge.api.labelling import LabelResult
     from feredge.progress import Progress
 
-
-PREDICTOR = options(
-    click.option("--model", type=PATH, help="A file, exported folder or name.  [default: feredge's own]"),
-    click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: every core]"),
-    click.option("--face", is_flag=True, help="Each picture is one face; do not look for faces in it."),
+MODEL_OPTION = click.option(
+    "--model", type=PATH_TYPE, help="A file, exported folder or name.  [default: feredge's own]"
+)
+THREADS_OPTION = click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: every core]")
+_PREDICTOR_OPTIONS = options(
+    MODEL_OPTION,
+    THREADS_OPTION,
+    click.option("--cropped", is_flag=True, help="Each picture is one face; detect none in it."),
     click.option(
         "--margin",
         type=click.FloatRange(-50, 400),
         default=0.0,
         metavar="PERCENT",
-        help="Enlarge the square around each found face.",
+        help="Enlarge the square around each detected face.",
     ),
-    click.option("--yunet", type=PATH, help="Find faces by this YuNet file instead of OpenCV's Haar cascade."),
+    click.option("--yunet", type=PATH_TYPE, help="Detect faces by this YuNet file instead of OpenCV's Haar cascade."),
 )
 
 
-def open_predictor(
-    model: Path | None, threads: int | None, yunet: Path | None, *, reads_pictures: bool = True
-) -> Predictor:
-    """Open the Predictor that the options ask for.
+def with_predictor_options(function: Callable[..., Any]) -> Any:
+    """Give a command the options of a Predictor, as its argument `options`."""
 
-    Raises:
-        PictureError: OpenCV is needed and cannot be imported: better told once than of each picture.
-    """
-    # One damaged picture among many is told in its row; OpenCV and FFmpeg would tell it here as well.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from feredge.inference.pictures import opencv
-    from feredge.inference.predictor import Predictor
+    @_PREDICTOR_OPTIONS
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,
+        model: Path | None,
+        threads: int | None,
+        cropped: bool,
+        margin: float,
+        yunet: Path | None,
+        **command_options: Any,
+    ) -> Any:
+        predictor = PredictorOptions(model, threads, cropped, margin / 100, yunet)
+        return function(*arguments, options=predictor, **command_options)
 
-    if reads_pictures:
-        opencv()
-    return Predictor(model, threads=threads, detector=yunet)
+    return command
 
 
-def write_table(predictor: Predictor, pictures: list[str], table: Path, **options: Any) -> None:
-    """Write pictures' labels into a table, with the options of `predict_pictures`; say what is in it.
+def mark_resumable() -> None:
+    """Say that after Ctrl-C the same command continues this one's work."""
+    click.get_current_context().meta[RESUMABLE_KEY] = True
+
+
+def print_labels(result: LabelResult) -> None:
+    """Print what is in a table of labels.
 
     Raises:
         PictureError: no picture could be used.
     """
-    from feredge.label.predict import predict_pictures
-
-    click.get_current_context().meta[MARK] = True
-    with bar() as progress:
-        state = predict_pictures(predictor, pictures, table, progress=progress, **options)
-    failed = f", {state.failed:,} could not be used" if state.failed else ""
-    echo(f"{state.pictures:,} pictures, {state.faces:,} faces{failed}: {table}")
-    if state.failed == state.pictures:
-        raise PictureError("expected pictures, none could be used; the table says why")
+    failed = f", {result.failed:,} could not be used" if result.failed else ""
+    echo(f"{result.pictures:,} pictures, {result.faces:,} faces{failed}: {result.table}")
+    if result.failed == result.pictures:
+        raise PictureError("expected pictures, none could be used; the table has the reasons")
 
 
 @contextmanager

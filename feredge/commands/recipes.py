@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
+import feredge
 from feredge.console import echo
 
 
 @click.command("recipes")
 def command() -> None:
     """List the recipes that come with feredge."""
-    from feredge import recipes
-
-    for name in recipes.names():
+    for name in feredge.recipes():
         echo(name)

@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from feredge.commands import bench
-from feredge.commands.export import say_exported
-from feredge.commands.shared import NO_FACES, QUICK, bars, show
-from feredge.commands.train import TRAINING, trained
+import feredge
+from feredge.commands.export import print_export
+from feredge.commands.measuring import command_line
+from feredge.commands.shared import NO_FACES_OPTION, QUICK_OPTION, bars, print_results
+from feredge.commands.train import TRAINING_OPTIONS, print_training
+
+if TYPE_CHECKING:
+    from feredge.api.pipeline import StepResult
 
 
 @click.command("run")
 @click.argument("recipe", default="nano")
-@TRAINING
-@QUICK
-@NO_FACES
-@click.pass_context
-def command(context: click.Context, /, recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
+@TRAINING_OPTIONS
+@QUICK_OPTION
+@NO_FACES_OPTION
+def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
     """Train, export and benchmark in one go.
 
     RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped. A file that
     fails its export stops nothing, and the command ends with 1.
     """
-    folder, dataset = trained(recipe, **settings)
-    with bars("opening TensorFlow") as progress:
-        from feredge.export import export
+    with bars("reading the data and opening TensorFlow") as progress:
 
-        manifest = export(folder, dataset, progress=progress)
-    say_exported(folder, manifest)
-    from feredge.benchmark import current_results
+        def print_step(step: StepResult) -> None:
+            progress.finish()
+            _print_step(step)
 
-    results = current_results(folder, dataset, quick=quick)
-    if results is None or not folder.report.is_file():
-        context.invoke(bench.command, targets=(folder.path,), data=settings["data"], quick=quick, no_faces=no_faces)
-    else:
-        show(results, folder.report)
-    if manifest.failures:
+        result = feredge.run(
+            recipe,
+            effort="quick" if quick else "default",
+            faces=not no_faces,
+            command=command_line(),
+            on_result=print_step,
+            progress=progress,
+            **settings,
+        )
+    if result.exported.failures:
         sys.exit(1)
+
+
+def _print_step(step: StepResult) -> None:
+    from feredge.api.exporting import ExportResult
+    from feredge.api.training import TrainResult
+
+    if isinstance(step, TrainResult):
+        print_training(step)
+    elif isinstance(step, ExportResult):
+        print_export(step)
+    else:
+        print_results(step.results, step.page)

@@ -1,9 +1,11 @@
-"""What several commands share: options, bars for progress, what they say in the same words."""
+"""What several commands share: options and their types, progress bars, printed results."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +20,10 @@ from feredge.progress import heartbeat
 
 if TYPE_CHECKING:
     from feredge.benchmark import Results
-    from feredge.progress import Heartbeat, Progress
+    from feredge.progress import Heartbeat
 
-LINE_EVERY = 30.0  # seconds between a task's lines in a log
-MARK = "feredge.goes_on"  # set in the context by a command that goes on where it was after Ctrl-C
+LOG_INTERVAL_SECONDS = 30.0  # between a task's lines in a log
+RESUMABLE_KEY = "feredge.resumable"  # set in the context by a command that the same command continues after Ctrl-C
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -35,83 +37,165 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-PATH = click.Path(path_type=Path)
-DATA = click.option("--data", required=True, help="FER2013 csv, class folder, or `drawn` for built-in faces.")
-DATA_AGAIN = click.option("--data", help="Where the run's data are now, if they have moved.")
-LEAVE_OUT = click.option(
+class PixelRange(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 up
+    """Two different numbers: `-1..1`."""
+
+    name = "BLACK..WHITE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Read the text of an option."""
+        if isinstance(value, tuple):  # a default, converted already
+            return value
+        number = r"[-+]?\d+(?:\.\d+)?"
+        match = re.fullmatch(rf"({number})\.\.({number})", str(value).strip())
+        if not match or float(match[1]) == float(match[2]):
+            self.fail(f"expected the values of black and white, as -1..1, found {value!r}", param, ctx)
+        return float(match[1]), float(match[2])
+
+
+class PixelSize(click.ParamType):  # type: ignore[type-arg]
+    """Height and width: `64x64`."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read the text of an option."""
+        if isinstance(value, tuple):  # a default, converted already
+            return value
+        match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", str(value).strip())
+        if not match:
+            self.fail(f"expected HEIGHTxWIDTH, as 64x64, found {value!r}", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+def split_names(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the names in an option's text, or in those of an option that may be repeated, with commas between."""
+    texts = value if isinstance(value, tuple) else (value or "",)
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
+PATH_TYPE = click.Path(path_type=Path)
+DATA_OPTION = click.option("--data", required=True, help="FER2013 csv, class folder, or `drawn` for built-in faces.")
+MOVED_DATA_OPTION = click.option("--data", help="Where the run's data are, if they have moved.")
+LEAVE_OUT_OPTION = click.option(
     "--leave-out",
-    type=PATH,
-    help="A text of row numbers from 0 that neither train nor choose, as they stand in a test set elsewhere.",
+    type=PATH_TYPE,
+    help="A text file of row numbers from 0 to leave out of training and validation: those of a test set elsewhere.",
 )
-SKIP = click.option("--skip-bad-rows", is_flag=True, help="Count bad csv rows and go on without them.")
-NO_FACES = click.option("--no-faces", is_flag=True, help="Leave the pictures of people out of the page.")
-QUICK = click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+SKIP_BAD_ROWS_OPTION = click.option("--skip-bad-rows", is_flag=True, help="Count bad csv rows and go on without them.")
+NO_FACES_OPTION = click.option("--no-faces", is_flag=True, help="Leave the pictures of people out of the page.")
+QUICK_OPTION = click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+INPUT_RANGE_OPTION = "--input-range"
+CLASSES_OPTION = "--classes"
+
+
+class LogLines(logging.Handler):
+    """Prints what library functions log, one line each, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        echo(record.getMessage(), err=True)
 
 
 @contextmanager
-def bars(activity: str = "preparing") -> Iterator[Progress]:
-    """Give a Progress that shows one bar a task on standard error; where that is no terminal, lines for a log.
+def log_lines() -> Iterator[None]:
+    """Print the log of the functions behind the commands meanwhile."""
+    logger, handler = logging.getLogger("feredge.api"), LogLines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
-    Where nothing is printed for 10 s, a line says what is going on: `activity` before the first task.
+
+class Bars:
+    """A Progress that shows one bar a task on standard error, which is a terminal."""
+
+    def __init__(self, beat: Heartbeat) -> None:
+        self._beat = beat
+        self._display: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, task: str, done: float, total: float, note: str = "") -> None:
+        """Show that `done` of `total` steps of `task` are done."""
+        task, note = visible(task), visible(note)
+        if self._display is None:
+            self._beat.stop()  # the bars' own clocks tick
+            self._display = _new_display()
+            self._display.start()
+        if task not in self._tasks:
+            self._tasks[task] = self._display.add_task(task, total=total, note=note)
+        self._display.update(self._tasks[task], completed=done, total=total, note=note)
+
+    def finish(self) -> None:
+        """Leave the bars as they are, so that lines can be printed; later tasks get new ones."""
+        if self._display is not None:
+            self._display.stop()
+        self._display, self._tasks = None, {}
+
+
+class LogBars:
+    """A Progress that prints a line when a task begins, every half minute, and when it is done."""
+
+    def __init__(self, beat: Heartbeat) -> None:
+        self._beat = beat
+        self._printed: dict[str, tuple[float, bool]] = {}
+
+    def __call__(self, task: str, done: float, total: float, note: str = "") -> None:
+        """Print a line if one is due."""
+        now, (last, finished) = time.monotonic(), self._printed.get(task, (-math.inf, False))
+        if not finished and (done >= total or now - last >= LOG_INTERVAL_SECONDS):
+            self._printed[task] = now, done >= total
+            steps = f"{round(done, 1):.9g}/{total:.9g}"
+            echo(f"{time.strftime('%H:%M:%S')}  {task} {steps}  {note}".rstrip(), err=True)
+            self._beat.printed(task)
+
+    def finish(self) -> None:
+        """Do nothing: lines stay as they are."""
+
+
+@contextmanager
+def bars(activity: str = "preparing") -> Iterator[Bars | LogBars]:
+    """Give a Progress for standard error: bars in a terminal, else lines for a log.
+
+    Where nothing is printed for 10 s, a line names what is going on: `activity` before the first task.
     """
     with heartbeat(activity) as beat:
-        if not sys.stderr.isatty():
-            yield _lines(beat)
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        display = progress_display(*columns)
-        tasks: dict[str, Any] = {}
-
-        def progress(task: str, done: float, total: float, note: str = "") -> None:
-            task, note = visible(task), visible(note)
-            if task not in tasks:
-                beat.stop()  # the bars' own clocks tick
-                display.start()  # not before: a display without bars would leave an empty line above an error
-                tasks[task] = display.add_task(task, total=total, note=note)
-            display.update(tasks[task], completed=done, total=total, note=note)
-
+        progress = Bars(beat) if sys.stderr.isatty() else LogBars(beat)
         try:
             yield progress
         finally:
-            if tasks:
-                display.stop()
+            progress.finish()
 
 
-def _lines(beat: Heartbeat) -> Progress:
-    """Return a Progress that prints a line when a task begins, every half minute, and when it is done."""
-    shown: dict[str, tuple[float, bool]] = {}
+def _new_display() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    def progress(task: str, done: float, total: float, note: str = "") -> None:
-        now, (last, finished) = time.monotonic(), shown.get(task, (-math.inf, False))
-        if not finished and (done >= total or now - last >= LINE_EVERY):
-            shown[task] = now, done >= total
-            steps = f"{round(done, 1):.9g}/{total:.9g}"
-            echo(f"{time.strftime('%H:%M:%S')}  {task} {steps}  {note}".rstrip(), err=True)
-            beat.printed(task)
+    return progress_display(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
 
-    return progress
 
-
-def note_unread() -> None:
-    """Say on standard error that the weights in a file were not looked at, where what reads them is not there."""
+def note_unread_weights() -> None:
+    """Print on standard error that the weights in a file were not read, where the readers are not installed."""
     if importlib.util.find_spec("onnx") is None:
-        echo("the weights were not looked at: that needs pip install 'feredge[workshop]'", err=True)
+        echo("the weights were not read: that needs pip install 'feredge[workshop]'", err=True)
 
 
-def show(results: Results, page: Path) -> None:
+def print_results(results: Results, page: Path | None) -> None:
     """Print the table, and where the page is."""
-    from feredge import report
+    from feredge.report import to_terminal
 
-    echo_styled(report.to_terminal(results))  # leaves the colours out where nobody sees them
-    echo(f"report: {page.absolute()}")
+    echo_styled(to_terminal(results))  # leaves the colours out where the output is no terminal
+    if page is not None:
+        echo(f"report: {page.absolute()}")

@@ -6,37 +6,26 @@ from pathlib import Path
 
 import click
 
-from feredge.commands.shared import LEAVE_OUT, PATH, bars
+import feredge
+from feredge.commands.shared import LEAVE_OUT_OPTION, PATH_TYPE, bars
 from feredge.console import echo
 
 
 @click.command("soft-labels")
-@click.argument("runs", nargs=-1, type=PATH, metavar="[RUN...]")
+@click.argument("runs", nargs=-1, type=PATH_TYPE, metavar="[RUN...]")
 @click.option(
-    "--votes", type=PATH, help="FER+ votes on the csv's pictures, fer2013new.csv: they count as one more RUN."
+    "--votes", type=PATH_TYPE, help="FER+ votes on the csv's pictures, fer2013new.csv: they count as one more RUN."
 )
 @click.option("--data", help="Where the runs' data are now, if they have moved; needed without a RUN.")
-@LEAVE_OUT
-@click.option("--out", required=True, type=PATH, help="The file of soft labels, npz.")
+@LEAVE_OUT_OPTION
+@click.option("--out", required=True, type=PATH_TYPE, help="The file of soft labels, npz.")
 def command(runs: tuple[Path, ...], votes: Path | None, data: str | None, leave_out: Path | None, out: Path) -> None:
-    """Average what trained runs say of the training images, for `feredge train --soft-labels`.
+    """Average the logits of trained runs on the training images, for `feredge train --soft-labels`.
 
-    Each RUN looks at every image and at its mirror image.
+    Each RUN predicts every image and its mirror image.
     """
-    from feredge.data import exclude_rows, load, read_row_numbers
-    from feredge.errors import DataError
-    from feredge.run import RunFolder
-
-    folders = [RunFolder.open(run, trained=True) for run in runs]
-    if not folders and (votes is None or data is None):
-        raise DataError("expected a RUN, or --votes and --data, found neither")
-    dataset = folders[0].load_data(data, votes=votes) if folders else load(str(data), votes=votes)
-    if leave_out is not None:
-        dataset = exclude_rows(dataset, read_row_numbers(leave_out))
     with bars("opening TensorFlow") as progress:
-        from feredge.train import soft_labels
-
-        labels = soft_labels.make_soft_labels(folders, dataset, progress=progress)
-    labels.write(out)
-    speakers = [f"{len(folders)} network{'s' * (len(folders) > 1)}"] * bool(folders) + ["people's votes"] * bool(votes)
-    echo(f"soft labels: {len(labels.rows)} images by {' and '.join(speakers)}, {out}")
+        result = feredge.soft_labels(runs, out=out, votes=votes, data=data, leave_out=leave_out, progress=progress)
+    sources = [f"{result.networks} network{'s' * (result.networks > 1)}"] * bool(result.networks)
+    sources += ["people's votes"] * result.votes
+    echo(f"soft labels: {result.images} images by {' and '.join(sources)}, {result.path}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from feredge.callable_module import make_callable
+
 if TYPE_CHECKING:
     from feredge.export.exporter import export
 
@@ -16,3 +18,6 @@ def __getattr__(name: str) -> Any:
     from feredge.export import exporter
 
     return getattr(exporter, name)
+
+
+make_callable(__name__, "feredge.api.exporting:export")

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from feredge import data, files, recipes
+import feredge.recipes as recipes
+from feredge import data, files
 from feredge.data.dataset import Dataset, Splits
 from feredge.dataclass_io import nearest
 from feredge.errors import ArtifactError, RecipeError, VerificationError

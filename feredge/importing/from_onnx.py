@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge import dataclass_io, recipes
+import feredge.recipes as recipes
+from feredge import dataclass_io
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
-from feredge.inference import model_zoo
-from feredge.inference.artifact import MANIFEST_FILE, Entry, Manifest, read_card
+from feredge.inference.artifact import Entry, Manifest, read_card
+from feredge.paths import ExportPath, RunPath, require
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
@@ -33,11 +34,6 @@ ONNX_WEIGHTS = {
     "Dense": (("MatMul/1", (0, 1)), ("Add/1", (0,))),
 }
 """Suffixes of the ONNX names of a layer's weights, and the transposition of each to Keras's axes."""
-
-
-def is_export_folder(path: Path) -> bool:
-    """Return whether a path is a folder of exported files, and no run folder."""
-    return (path / MANIFEST_FILE).is_file()
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -94,8 +90,8 @@ def load_trained(path: Path) -> TrainedNetwork:
         ArtifactError: see `import_exported`.
         RunError: no trained run.
     """
-    folder = path if path.exists() else model_zoo.models().get(str(path), path)
-    run = None if is_export_folder(folder) else RunFolder.open(folder, trained=True)
+    known = require(path, RunPath, ExportPath)
+    run = RunFolder.open(known.path, trained=True) if isinstance(known, RunPath) else None
     from feredge.compress.batch_norms import (
         fold_batchnorms,  # late: a missing run is reported before TensorFlow is imported
     )
@@ -104,8 +100,8 @@ def load_trained(path: Path) -> TrainedNetwork:
     from feredge.train.warm_start import TrainedNetwork
 
     if run is None:
-        classes = _source_entry(folder).card.classes
-        core = _read_core(folder, read_recipe(folder), classes=len(classes))
+        classes = _source_entry(known.path).card.classes
+        core = _read_core(known.path, read_recipe(known.path), classes=len(classes))
     else:
         core, classes = fold_batchnorms(load_model(run).get_layer("core")), tuple(run.data()["classes"])
     return TrainedNetwork(core, classes, weights_digest(core))

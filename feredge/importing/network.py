@@ -22,7 +22,6 @@ from feredge.run import RunFolder
 if TYPE_CHECKING:
     from feredge.keras import KerasModel
 
-MODEL_SUFFIXES = (".h5", ".hdf5", ".keras")
 PROBED_IMAGES = 64  # to tell probabilities from logits
 
 
@@ -34,23 +33,6 @@ class NetworkInput:
     width: int
     low: float
     high: float
-
-    @classmethod
-    def parse(cls, text: str) -> NetworkInput:
-        """Parse `64x64 -1..1`. RecipeError for anything else."""
-        number = r"(-?\d+(?:\.\d+)?)"
-        match = re.fullmatch(rf"\s*(\d+)x(\d+)\s+{number}\.\.{number}\s*", text)
-        if not match:
-            raise RecipeError(f"--input: expected HEIGHTxWIDTH LOW..HIGH, as in '64x64 -1..1', found {text!r}")
-        size = cls(int(match[1]), int(match[2]), float(match[3]), float(match[4]))
-        if size.height != size.width or not 8 <= size.height <= 512 or size.low >= size.high:
-            raise RecipeError(f"--input: expected a square of 8 to 512 pixels and LOW under HIGH, found {text!r}")
-        return size
-
-
-def is_keras_model(path: Path) -> bool:
-    """Return whether a path is a Keras file or the folder of a SavedModel, and no run folder."""
-    return path.suffix in MODEL_SUFFIXES or (path / "saved_model.pb").is_file()
 
 
 def import_network(
@@ -110,7 +92,7 @@ def _check_shapes(network: KerasModel, network_input: NetworkInput, classes: tup
     _, height, width, _ = input_shape
     if height not in (None, network_input.height) or width not in (None, network_input.width):
         raise ArtifactError(
-            f"{path}: expected the input {network_input.height}x{network_input.width} of --input, "
+            f"{path}: expected the input {network_input.height}x{network_input.width} of --input-size, "
             f"found {height}x{width}"
         )
     if not isinstance(output_shape, tuple) or len(output_shape) != 2:

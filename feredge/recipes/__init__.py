@@ -4,7 +4,10 @@ An unknown key is an error that suggests the nearest valid one. The built-in rec
 `load` takes their names, or the path of another file.
 """
 
+from feredge.callable_module import make_callable
 from feredge.recipes.rules import check
 from feredge.recipes.toml_files import dump, load, names
 
 __all__ = ["check", "dump", "load", "names"]
+
+make_callable(__name__, "feredge.api.inspecting:recipes")

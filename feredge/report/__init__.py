@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from feredge.callable_module import make_callable
 from feredge.report.comparison import comparison_to_markdown
 from feredge.report.comparison_page import write_comparison_html
 from feredge.report.flips import flip_thumbnails
@@ -21,3 +22,5 @@ __all__ = [
     "write_comparison_html",
     "write_html",
 ]
+
+make_callable(__name__, "feredge.api.reporting:report")

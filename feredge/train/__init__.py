@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from feredge.callable_module import make_callable
+
 if TYPE_CHECKING:
     from feredge.train.record import load_model
     from feredge.train.training import train
@@ -17,3 +19,6 @@ def __getattr__(name: str) -> Any:
     from feredge.train import record, training
 
     return getattr({"load_model": record, "train": training}[name], name)
+
+
+make_callable(__name__, "feredge.api.training:train")

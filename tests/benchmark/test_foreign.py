@@ -30,7 +30,7 @@ def test_tflite_without_xnnpack_and_as_a_foreign_file(tmp_path: Path) -> None:
 
 
 def test_integers_of_a_foreign_onnx_file_are_pixels_as_they_are(workshop: Workshop) -> None:
-    """Guards against silently wrong accuracy, where `--pixels` is given for a file that takes integer pixels."""
+    """Guards against silently wrong accuracy, where `--input-range` is given for a file that takes integer pixels."""
     path, batch = workshop.folder / "dense.float32.onnx", workshop.splits.test.batch[:16]
     other = foreign.ForeignRunner(path, black=-1, white=1)
     np.testing.assert_array_equal(other.predict(batch), open_artifact(path).predict(batch))

@@ -198,7 +198,7 @@ def test_weights_in_another_file_are_counted(tmp_path: Path, folder: Path, works
 
 
 def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards `--also`: the same file in OpenCV agrees with onnxruntime; a missing package is one line."""
+    """Guards `--runtimes`: the same file in OpenCV agrees with onnxruntime; a missing package is one line."""
     monkeypatch.setitem(
         ALTERNATIVE_RUNTIMES,
         "tflite-micro",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from feredge.api import benchmarking
 from feredge.benchmark import latency
 from feredge.benchmark.accuracy import accuracy
 from feredge.benchmark.config import BenchmarkConfig
@@ -39,8 +40,10 @@ def results() -> Results:
 
 def held(before: Path, now: Results, monkeypatch: pytest.MonkeyPatch, *more: str) -> Result:
     """Run the command as if it had just measured `now`."""
-    monkeypatch.setattr(bench, "measure_here", lambda *targets, **options: now)
-    return CliRunner().invoke(main, ["bench", "run", "--against", str(before), *more])
+    measured = benchmarking.BenchmarkResult(now, Path("results.json"), Path("report.html"))
+    monkeypatch.setattr(benchmarking, "_measure_here", lambda *targets, **options: measured)
+    monkeypatch.setattr(bench, "print_results", lambda *_: None)
+    return CliRunner().invoke(main, ["bench", "run", "--baseline", str(before), *more])
 
 
 def test_the_gate_ends_with_1_and_names_the_file(
@@ -56,7 +59,10 @@ def test_the_gate_ends_with_1_and_names_the_file(
     done = held(tmp_path / "before.json", slower, monkeypatch)
     assert done.exit_code == 1 and done.output.startswith("a.onnx: 0.250 ms, was 0.200: median 1.25 times what it was")
     assert (
-        held(tmp_path / "before.json", replace(results, rows=(row,)), monkeypatch, "--max-slower", "1.3").exit_code == 0
+        held(
+            tmp_path / "before.json", replace(results, rows=(row,)), monkeypatch, "--max-latency-ratio", "1.3"
+        ).exit_code
+        == 0
     )
 
 
@@ -84,7 +90,7 @@ def test_the_gate_compares_with_the_data_that_were_read(
     monkeypatch.setattr("feredge.benchmark.measure_candidates", stop)
     monkeypatch.chdir(tmp_path)
     path, read = tmp_path / "before.json", load("drawn:70").digest
-    call = ["bench", str(NANO), "--data", "drawn:70", "--no-baselines", "--against", str(path)]
+    call = ["bench", str(NANO), "--data", "drawn:70", "--no-baselines", "--baseline", str(path)]
     replace(results, data=replace(results.data, digest=read)).write(path)
     done = CliRunner().invoke(main, call)
     assert "measuring begins" in done.stderr

@@ -30,9 +30,9 @@ def test_same_table_as_predict(feredge: Any, tmp_path: Path) -> None:
     folder.mkdir()
     for number, picture in enumerate(faces(5)):
         cv2.imwrite(str(folder / f"{number}.png"), picture)
-    done = feredge("label", "--face", "--out", tmp_path / "a.csv", folder)
+    done = feredge("label", "--cropped", "--out", tmp_path / "a.csv", folder)
     assert done.exit_code == 0 and "5 pictures, 5 faces" in done.stdout
-    assert feredge("predict", "--face", "--csv", tmp_path / "b.csv", folder).exit_code == 0
+    assert feredge("predict", "--cropped", "--csv", tmp_path / "b.csv", folder).exit_code == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
@@ -59,6 +59,6 @@ def test_a_broken_opencv_is_told_once(feredge: Any, tmp_path: Path, monkeypatch:
     """Guards a table of nothing but the same error, on a system that lacks OpenCV's libraries."""
     cv2.imwrite(str(tmp_path / "a.png"), faces(1)[0])
     monkeypatch.setitem(sys.modules, "cv2", None)
-    done = feredge("label", "--face", "--out", tmp_path / "t.csv", tmp_path / "a.png")
+    done = feredge("label", "--cropped", "--out", tmp_path / "t.csv", tmp_path / "a.png")
     assert done.exit_code == 2 and done.stderr.startswith("error: OpenCV cannot be imported") and not done.stdout
     assert not (tmp_path / "t.csv").exists()

@@ -53,7 +53,7 @@ def test_the_packaged_model_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_name_as_it_is_typed(places: Path, tmp_path: Path) -> None:
     """Guards `--model tiny`, `inspect tiny` and `inspect FOLDER`: options come as paths, and folders have no digest."""
     cv2.imwrite(str(tmp_path / "face.png"), faces(1)[0])
-    done = CliRunner().invoke(cli.main, ["predict", "--face", "--model", "tiny", str(tmp_path / "face.png")])
+    done = CliRunner().invoke(cli.main, ["predict", "--cropped", "--model", "tiny", str(tmp_path / "face.png")])
     assert done.exit_code == 0, done.output
     for name in ("tiny", str(places / "tiny")):
         done = CliRunner().invoke(cli.main, ["inspect", "--json", name])

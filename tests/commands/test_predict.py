@@ -38,15 +38,9 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_no_face_anywhere(feredge: Any, pictures: Path) -> None:
-    """Whoever gives face crops is told of --face; who gives frames is not."""
-    assert "say so with --face" in feredge(pictures / "face.png").output
-    assert "say so with --face" not in feredge(pictures / "face.png", pictures / "frame.png").output
-
-
-def test_camera_below_zero(feredge: Any) -> None:
-    """OpenCV takes -1 for any camera, and without one crashes."""
-    done = feredge("--camera", "-1")
-    assert done.exit_code == 2 and "not in the range" in done.output
+    """Whoever gives face crops is told of --cropped; who gives frames is not."""
+    assert "say so with --cropped" in feredge(pictures / "face.png").output
+    assert "say so with --cropped" not in feredge(pictures / "face.png", pictures / "frame.png").output
 
 
 def test_lines(feredge: Any, pictures: Path) -> None:
@@ -60,8 +54,8 @@ def test_lines(feredge: Any, pictures: Path) -> None:
 
 
 def test_face(feredge: Any, pictures: Path, small_onnx: Path) -> None:
-    """With --face nothing is looked for."""
-    done = feredge("--face", pictures / "face.png")
+    """With --cropped nothing is looked for."""
+    done = feredge("--cropped", pictures / "face.png")
     with Predictor(small_onnx) as predictor:
         face = predictor(pictures / "face.png")
     assert done.stdout.split()[1:] == [face.label, f"{face.confidence:.1%}"]
@@ -107,14 +101,14 @@ def test_a_name_that_is_no_text(feredge: Any, pictures: Path) -> None:
     """Guards printing: standard output may be strict, and one such name would end the command."""
     odd = Path(os.fsdecode(os.fsencode(pictures / "caf") + b"\xe9.png"))
     odd.write_bytes((pictures / "face.png").read_bytes())
-    done = feredge("--face", odd)
+    done = feredge("--cropped", odd)
     assert done.exit_code == 0 and b"caf\\udce9.png" in done.stdout_bytes
-    table = feredge("--face", odd, "--csv", "-")
+    table = feredge("--cropped", odd, "--csv", "-")
     assert table.exit_code == 0 and b"caf\xe9.png" in table.stdout_bytes, "data for programs keep the name's bytes"
 
 
 def test_ctrl_c_promises_only_what_is_true(feredge: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards the last line: a table goes on, pictures that were only printed and a video do not."""
+    """Guards the last line: a table goes on, pictures that were only printed do not."""
 
     def stop(*arguments: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
@@ -129,44 +123,21 @@ def test_ctrl_c_promises_only_what_is_true(feredge: Any, pictures: Path, monkeyp
 def test_list(feredge: Any, pictures: Path) -> None:
     """A list of pictures in place of arguments."""
     (pictures / "list.txt").write_text("frame.png\nface.png\n")
-    done = feredge("--face", "--list", pictures / "list.txt")
+    done = feredge("--cropped", "--list", pictures / "list.txt")
     assert [line.split()[0].rsplit("/", 1)[1] for line in done.stdout.splitlines()] == ["frame.png", "face.png"]
-
-
-def test_video(feredge: Any, tmp_path: Path) -> None:
-    """A video gives a line when a face appears or changes, or a table and a video."""
-    clip = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (640, 480))
-    for _ in range(5):
-        writer.write(draw_frame()[0])
-    writer.release()
-    done = feredge("--video", clip)
-    assert done.exit_code == 0 and len(done.stdout.splitlines()) == 2 and "face 1" in done.stdout
-    assert "5 frames, 5 analyzed, 2 faces followed" in done.stderr
-    out, table = tmp_path / "out.mp4", tmp_path / "track.csv"
-    done = feredge("--video", clip, "--out", out, "--csv", table, "--skip", 1, "--smooth", 0)
-    assert done.exit_code == 0 and out.exists() and len(table.read_text().splitlines()) == 1 + 3 * 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "expected pictures, --video or --camera"),
-        (["a.png", "--video", "b.mp4"], "one of them only"),
-        (["a.png", "--out", "b.mp4"], "--out does not go with pictures"),
-        (["--video", "b.mp4", "--json"], "--json does not go with --video"),
-        (["--camera", "0", "--list", "a.txt"], "one of them only"),
-        (["--video", "b.mp4", "--skip", "1", "--hold-rate"], "--skip or --hold-rate, found both"),
+        ([], "expected pictures"),
         (["--json", "--csv", "-", "{in}/face.png"], "--json or --csv, found both"),
-        (["--skip-bad-rows", "{in}/face.png"], "--skip-bad-rows does not go with pictures"),
-        (["--data", "a.csv", "--submission", "b.csv", "--json"], "--json does not go with --data"),
-        (["--data", "a.csv", "--submission", "b.csv", "--video", "b.mp4"], "--video does not go with --data"),
+        (["--skip-bad-rows", "{in}/face.png"], "--skip-bad-rows"),
         (["none.png"], "none.png: expected a picture"),
-        (["--video", "none.mp4"], "none.mp4: expected a video"),
         (["--model", "none.onnx", "x.png"], "none.onnx: expected a model"),
         (["--csv", "{in}/face.png", "{in}/face.png"], "ends in .csv or .parquet"),
         (["--annotate", "{in}", "{in}/face.png"], "another folder"),
-        (["--face", "{in}/text.png"], "none could be used"),
+        (["--cropped", "{in}/text.png"], "none could be used"),
         (["--yunet", "none.onnx", "{in}/face.png"], "none.onnx: expected a YuNet file"),
         (["--margin", "900", "{in}/face.png"], "--margin"),
     ],

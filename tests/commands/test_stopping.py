@@ -52,7 +52,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_video_that_was_stopped(small_onnx: Path, clip: Path, tmp_path: Path, how: signal.Signals, code: int) -> None:
     """Guards against hidden half-written files; after SIGKILL they stay until the next run."""
-    arguments = ["predict", "--model", small_onnx, "--video", clip, "--csv", tmp_path / "t.csv"]
+    arguments = ["track", "--model", small_onnx, clip, "--csv", tmp_path / "t.csv"]
     process = start(*arguments, "--out", tmp_path / "t.avi")
     wait_for(tmp_path, ".t.*.avi", process)
     process.send_signal(how)
@@ -60,7 +60,7 @@ def test_a_video_that_was_stopped(small_onnx: Path, clip: Path, tmp_path: Path, 
     assert process.returncode == code, error
     assert bool(list(tmp_path.iterdir())) == (how == signal.SIGKILL)
     if how == signal.SIGKILL:
-        short = start("predict", "--model", small_onnx, "--video", clip, "--face", "--csv", tmp_path / "t.csv")
+        short = start("track", "--model", small_onnx, clip, "--cropped", "--csv", tmp_path / "t.csv")
         assert short.communicate(timeout=120)[1] is not None and short.returncode == 0
         assert [path.name for path in tmp_path.iterdir() if path.suffix == ".csv"] == ["t.csv"]
     else:

@@ -279,7 +279,7 @@ def test_a_setting_is_changed_for_good_or_refused(
     monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
     refused = CliRunner().invoke(main, ["export", str(run.path), "--set", "training.epochs=99"])
     assert refused.exit_code == 2 and "belongs to another recipe" in refused.stderr and run.recipe() == ONE
-    arguments = ["--set", "compression.epochs=9", "--only", "float32.onnx", "--variant", "dense"]
+    arguments = ["--set", "compression.epochs=9", "--files", "float32.onnx", "--variant", "dense"]
     command = ["export", str(run.path), *arguments]
     with run.lock():
         refused = CliRunner().invoke(main, command)

@@ -153,7 +153,8 @@ def test_a_folder_of_another_network_is_left_alone(shipped: Path, tmp_path: Path
     ("arguments", "message"),
     [
         ([], "a folder of exported files needs --data"),
-        (["--input", "16x16 0..1"], "--input and --classes are for a foreign network's file"),
+        (["--input-size", "16x16"], "--input-size, --input-range and --classes are for a network from elsewhere"),
+        (["--classes", "a,b"], "--input-size, --input-range and --classes are for a network from elsewhere"),
     ],
 )
 def test_the_command_says_what_it_needs(shipped: Path, arguments: list[str], message: str) -> None:

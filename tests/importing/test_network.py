@@ -13,7 +13,7 @@ from tiny_training import stripes
 
 from feredge import Predictor, data
 from feredge.cli import main
-from feredge.errors import ArtifactError, FeredgeError, RecipeError
+from feredge.errors import ArtifactError, FeredgeError
 from feredge.export import export
 from feredge.importing.keras_file import open_network
 from feredge.importing.layers import as_core
@@ -118,20 +118,12 @@ def test_damaged_and_other_files_are_refused(tmp_path: Path) -> None:
             open_network(tmp_path / name)
 
 
-@pytest.mark.parametrize("text", ["64x64", "64x48 0..1", "64x64 1..0", "64x64 a..b", "4x4 0..1", "x 0..1", ""])
-def test_an_input_is_a_size_and_a_range(text: str) -> None:
-    """Guards a scale that is guessed: what does not parse is refused."""
-    with pytest.raises(RecipeError, match="--input"):
-        NetworkInput.parse(text)
-    assert NetworkInput.parse("64x64 -1..1") == NetworkInput(64, 64, -1.0, 1.0)
-
-
 @pytest.mark.parametrize(
     ("classes", "network_input", "message"),
     [
         (CLASSES[:6], NetworkInput(16, 16, 0, 1), "expected 7 different names"),
         ((*CLASSES[:6], "angry"), NetworkInput(16, 16, 0, 1), "expected 7 different names"),
-        (CLASSES, NetworkInput(24, 24, 0, 1), "expected the input 24x24 of --input, found 16x16"),
+        (CLASSES, NetworkInput(24, 24, 0, 1), "expected the input 24x24 of --input-size, found 16x16"),
     ],
 )
 def test_what_does_not_match_leaves_nothing(
@@ -149,8 +141,8 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     network = _network(last="linear")
     network.save(tmp_path / "net.h5")
     order = tuple(reversed(CLASSES))
-    run = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
-    second = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 -1..1"), order, stripes(), tmp_path / "run")
+    run = import_network(tmp_path / "net.h5", NetworkInput(16, 16, -1.0, 1.0), order, stripes(), tmp_path / "run")
+    second = import_network(tmp_path / "net.h5", NetworkInput(16, 16, -1.0, 1.0), order, stripes(), tmp_path / "run")
     assert second == run
     settings = {"precisions": (), "formats": (), "also": ("float32.onnx",), "calibration": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
@@ -175,7 +167,7 @@ def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: 
         flat = layer(flat)
     network = keras.Model(pixels, flat)
     network.save(tmp_path / "net.h5")
-    run = import_network(tmp_path / "net.h5", NetworkInput.parse("16x16 0..1"), CLASSES, stripes(), tmp_path / "run")
+    run = import_network(tmp_path / "net.h5", NetworkInput(16, 16, 0.0, 1.0), CLASSES, stripes(), tmp_path / "run")
     settings = {"precisions": (), "formats": (), "also": ("int8.onnx",), "calibration": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     batch = stripes().batch[:32]
@@ -184,11 +176,11 @@ def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: 
     assert np.abs(outputs - network.predict(batch.astype(np.float32) / 255, verbose=0)).max() < 0.1
 
 
-@pytest.mark.parametrize("missing", ["--input", "--classes", "--data"])
+@pytest.mark.parametrize("missing", ["--input-size", "--input-range", "--classes", "--data"])
 def test_the_command_asks_for_what_a_file_does_not_say(tmp_path: Path, missing: str) -> None:
     """Guards a foreign file taken with a guessed range or guessed labels."""
     (tmp_path / "x.h5").write_bytes(b"x")
-    options = {"--input": "16x16 0..1", "--classes": ",".join(CLASSES), "--data": "drawn:70"}
+    options = {"--input-size": "16x16", "--input-range": "0..1", "--classes": ",".join(CLASSES), "--data": "drawn:70"}
     del options[missing]
     arguments = [text for option in options.items() for text in option]
     done = CliRunner().invoke(main, ["export", str(tmp_path / "x.h5"), *arguments, "--out", str(tmp_path / "run")])

@@ -68,7 +68,7 @@ def test_a_network_of_other_classes_is_refused(tmp_path: Path, pixels: list[str]
 
 
 def test_the_csv_is_not_replaced_by_its_answers(tmp_path: Path, pixels: list[str], small_onnx: Path) -> None:
-    """Guards `--data test.csv --submission test.csv`."""
+    """Guards `submit test.csv --out test.csv`."""
     source = write(tmp_path / "test.csv", "pixels", pixels)
     before = source.read_bytes()
     with Predictor(small_onnx) as predictor, pytest.raises(DataError, match="another file than the csv"):
@@ -77,10 +77,10 @@ def test_the_csv_is_not_replaced_by_its_answers(tmp_path: Path, pixels: list[str
 
 
 def test_as_it_is_typed(tmp_path: Path, pixels: list[str], small_onnx: Path) -> None:
-    """Guards the command: the model stands first, and one of the two options alone is a mistake."""
+    """Guards the command: without a place to write to it is a mistake."""
     source, out = write(tmp_path / "test.csv", "pixels", pixels), tmp_path / "out.csv"
-    command = ["predict", str(small_onnx), "--data", str(source)]
-    done = CliRunner().invoke(cli.main, [*command, "--submission", str(out)])
+    command = ["submit", str(source), "--model", str(small_onnx)]
+    done = CliRunner().invoke(cli.main, [*command, "--out", str(out)])
     assert done.exit_code == 0
     assert len(read(out)) == 6
     assert CliRunner().invoke(cli.main, command).exit_code == 2

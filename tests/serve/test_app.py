@@ -297,7 +297,7 @@ def test_command_ends_gracefully(small_onnx: Path, processes: int, end: signal.S
         port = free.getsockname()[1]
     code = (
         "from feredge import cli;"
-        f"cli.main(['serve', '--face', '--model', {str(small_onnx)!r}, '--port', '{port}', "
+        f"cli.main(['serve', '--cropped', '--model', {str(small_onnx)!r}, '--port', '{port}', "
         f"'--processes', '{processes}'])"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)

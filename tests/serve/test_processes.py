@@ -37,7 +37,7 @@ PICTURE = cv2.imencode(".png", faces(1)[0])[1].tobytes()
 def command(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Run `feredge serve` on a free port; give its process and the port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "feredge", "serve", "--face", "--model", str(model), "--port", "0", *options],
+        [sys.executable, "-m", "feredge", "serve", "--cropped", "--model", str(model), "--port", "0", *options],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -48,7 +48,7 @@ def prepare_models(_: Path) -> Run:
 
     def inspect(path: Path) -> None:
         limits = dataclasses.asdict(Limits())
-        request = {"function": "feredge.commands.inspect:_read", "arguments": {"model": str(path)}, "limits": limits}
+        request = {"function": "feredge.api.inspecting:read_model", "arguments": {"model": str(path)}, "limits": limits}
         response = respond(request)
         json.dumps(response)
         if "error" in response:  # of any class: the parent makes one line of it

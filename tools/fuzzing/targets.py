@@ -59,7 +59,7 @@ FUZZ_TARGETS = {
 
 GROUP_IMPORTS = {
     "keras": ("feredge.importing.keras_file", "keras", "h5py"),
-    "models": ("onnx", "onnxruntime", "ai_edge_litert.interpreter", "cv2", "feredge.commands.inspect", "h5py"),
+    "models": ("onnx", "onnxruntime", "ai_edge_litert.interpreter", "cv2", "feredge.api.inspecting", "h5py"),
     "pictures": ("onnxruntime", "cv2", "PIL.Image", "feredge.serve.app"),
     "tables": ("cv2", "tomli_w", "feredge.report", "feredge.benchmark", "feredge.train.soft_labels", "feredge.data"),
 }

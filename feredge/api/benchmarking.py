@@ -1,0 +1,336 @@
+"""Measuring runs and model files, here or on a device, and comparing with earlier results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from feredge.api.cancel import Cancel, cancellable
+from feredge.api.dataframe import to_dataframe
+from feredge.errors import FeredgeError
+from feredge.paths import ExportPath, ModelFile, NamedModel, RunPath, require, resolve
+from feredge.progress import Progress, quiet
+from feredge.run import RunFolder
+
+if TYPE_CHECKING:
+    import pandas
+
+    from feredge.benchmark import Results
+    from feredge.benchmark.regression import RegressionReport
+    from feredge.data.dataset import Dataset
+
+EffortName = Literal["quick", "default", "strict"]
+TIMEOUT_SECONDS = 60.0
+MAX_DROP_PP = 0.5
+MAX_LATENCY_RATIO = 1.10
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that is reached by ssh.
+
+    Attributes:
+        address: `ssh://USER@HOST:PORT`.
+        python: its Python.
+        ssh_options: `KEY=VALUE` for ssh and scp.
+    """
+
+    address: str
+    python: str = "python3"
+    ssh_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Earlier results, and how much worse a file may be.
+
+    Attributes:
+        results: their file.
+        max_drop: percentage points of accuracy that a file may lose.
+        max_latency_ratio: ratio of latency, and of instructions, that a file may grow to.
+    """
+
+    results: Path
+    max_drop: float = MAX_DROP_PP
+    max_latency_ratio: float = MAX_LATENCY_RATIO
+
+
+@dataclass(frozen=True, eq=False)
+class BenchmarkResult:
+    """What a benchmark measured.
+
+    Attributes:
+        results: every figure.
+        results_file: where they are written.
+        page: the same as an HTML page.
+        regression: the comparison with the baseline; None without one.
+    """
+
+    results: Results
+    results_file: Path
+    page: Path
+    regression: RegressionReport | None = None
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a row for each file and runtime: see `results_rows`."""
+        return to_dataframe(results_rows(self.results))
+
+
+def benchmark(
+    targets: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    data: str | PathLike[str] | None = None,
+    effort: EffortName = "default",
+    threads: Sequence[int] = (),
+    batches: Sequence[int] = (),
+    runtimes: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    input_range: tuple[float, float] = (0.0, 1.0),
+    baselines: bool = True,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    faces: bool = True,
+    out: str | PathLike[str] | None = None,
+    device: Device | str | None = None,
+    cores: Sequence[str] = (),
+    baseline: Baseline | str | PathLike[str] | None = None,
+    command: str = "",
+    progress: Progress = quiet,
+    cancel: Cancel | None = None,
+) -> BenchmarkResult:
+    """Measure accuracy, drop, size and latency of every file; write results and a page.
+
+    Args:
+        targets: run folders, folders of exported files, model files (`.onnx`, `.ort`, `.tflite`) or names of
+            `feredge.models()`.
+        data: the data that they are tested on; those of the first run if not given.
+        effort: `quick` times fewer runs, `strict` 600 s a file and corrupted copies of every image.
+        threads: thread counts beside 1; all cores if not given.
+        batches: batch sizes for throughput; 32 if not given.
+        runtimes: other runtimes to measure in too: `xnnpack-off`, `opencv`, `tflite-micro`.
+        classes: of files without a card, in their order: `["happy", "low = sad + fear"]`.
+        input_range: what a black and a white pixel are to such files.
+        baselines: fit and measure the classical baselines of the first run, too.
+        timeout_seconds: within which a file must open and answer.
+        faces: put pictures of people into the page.
+        out: folder for the results; the run's if `targets` is one run, else `bench`.
+        device: measure one run there, by ssh.
+        cores: Arm cores to count the instructions of an inference on, emulated: `cortex-a72`.
+        baseline: earlier results to compare with.
+        command: written into the page as the way to measure again.
+        progress: called between turns.
+        cancel: polled between turns.
+
+    Raises:
+        RunError, ArtifactError: a target that cannot be measured.
+        DataError: no data, or no labelled test images.
+        ResultsError: a baseline on other data.
+        DeviceError: a device that cannot be reached, or lacks what is needed.
+        Cancelled: `cancel` returned True.
+    """
+    gate = None if baseline is None else _read_gate(baseline)
+    paths = [targets] if isinstance(targets, str | PathLike) else list(targets)
+    settings = _Settings(
+        effort, tuple(threads), tuple(batches), tuple(runtimes), tuple(classes), input_range, baselines, timeout_seconds
+    )
+    source = None if data is None else str(data)
+    check_digest = _accept if gate is None else gate.check_data
+    progress = cancellable(progress, cancel)
+    if device is not None:
+        if len(paths) > 1 or runtimes or classes or out:
+            raise FeredgeError("a device takes one run, and no runtimes, classes or folder for the results")
+        remote = device if isinstance(device, Device) else Device(device)
+        measured = _measure_on_device(paths[0], source, remote, settings, cores, check_digest, progress)
+    else:
+        measured = _measure_here(
+            paths,
+            source,
+            settings,
+            cores,
+            show_faces=faces,
+            out=None if out is None else Path(out),
+            command=command,
+            check_digest=check_digest,
+            progress=progress,
+        )
+    return measured if gate is None else replace(measured, regression=gate.compare(measured.results))
+
+
+@dataclass(frozen=True, eq=False)
+class _Gate:
+    """A baseline that was read."""
+
+    limits: Baseline
+    results: Results
+
+    def check_data(self, digest: str) -> None:
+        """Raise ResultsError where other data were read than the baseline's, before hours of measuring."""
+        from feredge.benchmark.regression import check_data
+
+        check_data(self.results.data.digest, digest, str(self.limits.results))
+
+    def compare(self, results: Results) -> RegressionReport:
+        """Return what got worse."""
+        from feredge.benchmark.regression import find_regressions
+
+        limits = self.limits
+        return find_regressions(
+            results, self.results, max_drop_pp=limits.max_drop, max_slowdown=limits.max_latency_ratio
+        )
+
+
+def _read_gate(baseline: Baseline | str | PathLike[str]) -> _Gate:
+    from feredge.benchmark import Results
+
+    limits = baseline if isinstance(baseline, Baseline) else Baseline(Path(baseline))
+    return _Gate(limits, Results.read(limits.results))
+
+
+def _accept(digest: str) -> None:
+    """Take any data: there is no baseline."""
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How files are measured; see `benchmark`."""
+
+    effort: EffortName
+    threads: tuple[int, ...]
+    batches: tuple[int, ...]
+    runtimes: tuple[str, ...]
+    classes: tuple[str, ...]
+    input_range: tuple[float, float]
+    baselines: bool
+    timeout_seconds: float
+
+
+def _measure_here(
+    targets: Sequence[str | PathLike[str]],
+    data: str | None,
+    settings: _Settings,
+    cores: Sequence[str],
+    *,
+    show_faces: bool,
+    out: Path | None,
+    command: str,
+    check_digest: Callable[[str], None],
+    progress: Progress,
+) -> BenchmarkResult:
+    from feredge.benchmark import (
+        BenchmarkConfig,
+        TargetOptions,
+        collect_candidates,
+        measure_candidates,
+        write_results,
+    )
+    from feredge.report import flip_thumbnails, write_html
+
+    config = BenchmarkConfig.preset(settings.effort, threads=settings.threads, batches=settings.batches)
+    target_options = TargetOptions(
+        settings.runtimes,
+        settings.classes,
+        *settings.input_range,
+        baselines=settings.baselines,
+        timeout_seconds=settings.timeout_seconds,
+    )
+    paths = list(_target_paths(targets))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is an error before hours of measuring
+    plan = collect_candidates(paths, data, target_options, progress=progress)
+    check_digest(plan.test_sets[0].splits.test.digest)
+    results, evidence = measure_candidates(
+        plan.test_sets,
+        config,
+        recipe=plan.recipe,
+        notes=plan.notes,
+        command=command,
+        timeout_seconds=settings.timeout_seconds,
+        progress=progress,
+    )
+    if cores:
+        from feredge.devices.instruction_count import add_counts
+
+        for test_set in plan.test_sets:
+            results = add_counts(results, test_set.candidates, test_set.splits.test.batch, cores, progress=progress)
+    folder = RunFolder(out or (paths[0] if plan.is_run else Path("bench")))
+    write_results(results, evidence, folder.results)
+    thumbnails = flip_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets)) if show_faces else {}
+    write_html(results, folder.report, thumbnails=thumbnails)
+    return BenchmarkResult(results, folder.results, folder.report)
+
+
+def _target_paths(targets: Sequence[str | PathLike[str]]) -> Iterable[Path]:
+    """Give the paths to measure: names become paths; among several, other files are left for the results' notes."""
+    for target in targets:
+        place = resolve(target)
+        if isinstance(place, NamedModel):
+            yield place.path
+        elif len(targets) > 1 and Path(target).exists():
+            yield Path(target)
+        else:
+            yield require(target, RunPath, ExportPath, ModelFile).path
+
+
+def _measure_on_device(
+    target: str | PathLike[str],
+    data: str | None,
+    device: Device,
+    settings: _Settings,
+    cores: Sequence[str],
+    check_digest: Callable[[str], None],
+    progress: Progress,
+) -> BenchmarkResult:
+    from feredge.benchmark.candidates import artifact_candidates
+    from feredge.data import split
+    from feredge.devices.bundle import BenchmarkPreset
+    from feredge.devices.instruction_count import add_counts
+    from feredge.devices.remote import bench_on, check_device, results_file
+    from feredge.devices.ssh import Address
+    from feredge.devices.ssh import Device as SSHDevice
+    from feredge.report import write_html
+
+    run = RunFolder.open(require(target, RunPath).path, trained=True, exported=True)
+    remote = SSHDevice(Address.parse(device.address), device.python, device.ssh_options)
+    check_device(remote)  # before anything is prepared for it
+    dataset: Dataset = run.load_data(data)
+    check_digest(dataset.digest)
+    preset = BenchmarkPreset(settings.effort, settings.threads, settings.batches)
+    results = bench_on(remote, run, dataset, preset=preset, progress=progress)
+    if cores:
+        images = split(dataset, run.recipe().data).test.batch
+        results = add_counts(results, artifact_candidates(run.artifacts), images, cores, progress=progress)
+        results.write(results_file(run, remote))
+    page = run.path / f"report-{remote.address.name}.html"
+    write_html(results, page)
+    return BenchmarkResult(results, results_file(run, remote), page)
+
+
+def results_rows(results: Results) -> list[dict[str, Any]]:
+    """Return the main figures of each file and runtime of some results.
+
+    Accuracies are shares, drops percentage points with their 95% interval, times those of one image at one thread.
+    """
+    rows = []
+    for row in results.rows:
+        timing, drop = row.headline, row.drop
+        rows.append(
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "format": row.format,
+                "variant": row.variant,
+                "precision": row.precision,
+                "runtime": row.runtime,
+                "size_bytes": row.bytes,
+                "accuracy": None if row.accuracy is None else row.accuracy.accuracy,
+                "drop_pp": None if drop is None else drop.pp,
+                "drop_low_pp": None if drop is None else drop.low,
+                "drop_high_pp": None if drop is None else drop.high,
+                "median_ms": None if timing is None else timing.median,
+                "p90_ms": None if timing is None else timing.p90,
+                "failure": row.failure,
+            }
+        )
+    return rows

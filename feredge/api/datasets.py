@@ -1,0 +1,146 @@
+"""Data sets: reading them for the other functions, counts, and checks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from feredge.api.dataframe import to_dataframe
+
+if TYPE_CHECKING:
+    import pandas
+
+    from feredge.data import CheckResult, Dataset, Summary
+    from feredge.run import RunFolder
+
+    DataSource = str | PathLike[str] | Dataset
+    """A csv, a class folder or `drawn:N`, or a data set that is read already."""
+
+logger = logging.getLogger(__name__)
+IMAGE_SIZE = 48  # pixels a side, FER2013's
+ClassNames = Literal["source", "fer2013"]
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Counts of a data set; `summary` has them by split and class."""
+
+    summary: Summary
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a row for each split and class: `split`, `class`, `images`."""
+        return to_dataframe(
+            ({"split": split, "class": name, "images": count} for split, name, count in self._counts()),
+            ("split", "class", "images"),
+        )
+
+    def _counts(self) -> list[tuple[str, str, int]]:
+        counts = self.summary.counts
+        return [(split, name, counts[split][name]) for split in counts for name in counts[split]]
+
+
+def data_info(
+    data: DataSource,
+    *,
+    picture: str | PathLike[str] | None = None,
+    class_names: ClassNames = "source",
+    skip_bad_rows: bool = False,
+) -> DataInfo:
+    """Count a data set's images by split and class.
+
+    Args:
+        data: a csv, a class folder or `drawn:N`.
+        picture: file for one face of each class, in the format of its suffix.
+        class_names: `fer2013` names classes called 0 to 6, anger, happiness, ... as FER2013 does.
+        skip_bad_rows: count bad csv rows and go on without them.
+
+    Raises:
+        DataError: not a data set, or a suffix of no picture.
+    """
+    from feredge.data import summarize, write_sample_grid
+
+    dataset = _named(load_dataset(data, skip_bad_rows=skip_bad_rows), class_names)
+    if picture is not None:
+        write_sample_grid(dataset, Path(picture))
+    return DataInfo(summarize(dataset))
+
+
+def data_check(data: DataSource, *, class_names: ClassNames = "source", skip_bad_rows: bool = False) -> CheckResult:
+    """Find duplicates, conflicting labels and constant images; arguments as `data_info` takes them.
+
+    Raises:
+        DataError: not a data set.
+    """
+    from feredge.data import check
+
+    return check(_named(load_dataset(data, skip_bad_rows=skip_bad_rows), class_names))
+
+
+def load_dataset(
+    data: DataSource,
+    *,
+    size: int = IMAGE_SIZE,
+    votes: str | PathLike[str] | None = None,
+    skip_bad_rows: bool = False,
+) -> Dataset:
+    """Return a data set, read if it is not yet, with images of `size` pixels a side.
+
+    Raises:
+        DataError: not a data set.
+    """
+    from feredge.data import Dataset, load
+
+    if isinstance(data, Dataset):
+        return data
+    path = None if votes is None else Path(votes)
+    return load(str(data), size=size, votes=path, skip_bad_rows=skip_bad_rows)
+
+
+def load_training_set(
+    data: DataSource, *, size: int, leave_out: str | PathLike[str] | Sequence[int] | None, skip_bad_rows: bool
+) -> Dataset:
+    """Return a data set to train on, and log what is not learned from it."""
+    from feredge.data import ignored_files_line, summarize, untrained_classes_line
+
+    dataset = load_dataset(data, size=size, skip_bad_rows=skip_bad_rows)
+    if dataset.skipped:
+        logger.warning("%d bad rows skipped", dataset.skipped)
+    counts = summarize(dataset)
+    if counts.left_out:
+        logger.warning("%s", ignored_files_line(counts.left_out))
+    if counts.untrained_classes:
+        logger.warning("%s", untrained_classes_line(counts.untrained_classes))
+    return without_rows(dataset, leave_out)
+
+
+def without_rows(dataset: Dataset, rows: str | PathLike[str] | Sequence[int] | None) -> Dataset:
+    """Return a data set in which `rows`, numbers or a file of them, neither train nor choose."""
+    from feredge.data import exclude_rows, read_row_numbers
+
+    if rows is None:
+        return dataset
+    return exclude_rows(dataset, read_row_numbers(Path(rows)) if isinstance(rows, str | PathLike) else rows)
+
+
+def run_dataset(run: RunFolder, data: DataSource | None, *, votes: str | PathLike[str] | None = None) -> Dataset:
+    """Return the data of a run, from `data` where they have moved.
+
+    Raises:
+        RunError: other data than it was trained on.
+    """
+    from feredge.data import Dataset
+
+    if isinstance(data, Dataset):
+        run.check_data(data)
+        return run.exclude_rows(data)
+    return run.load_data(None if data is None else str(data), votes=None if votes is None else Path(votes))
+
+
+def _named(dataset: Dataset, class_names: ClassNames) -> Dataset:
+    from feredge.data import fer2013_classes
+
+    return fer2013_classes(dataset) if class_names == "fer2013" else dataset

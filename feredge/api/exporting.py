@@ -1,0 +1,274 @@
+"""Exporting a trained run, or a network from elsewhere, to verified files."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from feredge.api.cancel import Cancel, cancellable
+from feredge.api.dataframe import to_dataframe
+from feredge.api.datasets import load_dataset, run_dataset
+from feredge.api.training import Overrides, override_texts
+from feredge.errors import RecipeError
+from feredge.inference.artifact import ARTIFACT_KINDS
+from feredge.paths import ExportPath, ForeignNetwork, RunPath, require
+from feredge.progress import Progress, quiet
+from feredge.run import RunFolder
+
+if TYPE_CHECKING:
+    import pandas
+
+    from feredge.api.datasets import DataSource
+    from feredge.inference.artifact import Failure, Manifest
+    from feredge.recipes.schema import Export
+
+CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
+KerasModel = Any
+"""A model object of Keras 2 or 3."""
+INPUT_SIZES = (8, 512)  # pixels a side, smallest and largest
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network from elsewhere takes and answers.
+
+    Attributes:
+        size: height and width in pixels.
+        range: what a black and a white pixel are to it.
+        classes: what it answers, in order.
+    """
+
+    size: int | tuple[int, int] | None = None
+    range: tuple[float, float] | None = None
+    classes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Say whether anything is specified."""
+        return self != InputSpec()
+
+
+@dataclass(frozen=True, eq=False)
+class ExportResult:
+    """What an export wrote into `run.artifacts`.
+
+    Attributes:
+        run: the run folder.
+        manifest: the verified files, and those that failed.
+        previous: folders of earlier exports, and the files of each that this one has not.
+    """
+
+    run: RunFolder
+    manifest: Manifest
+    previous: tuple[tuple[Path, tuple[str, ...]], ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The verified files."""
+        return tuple(self.run.artifacts / entry.file for entry in self.manifest.entries)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The files that failed, each with its reason."""
+        return self.manifest.failures
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a row a file, verified or failed: what it is, its size, and what verification measured."""
+        verified = (
+            {
+                "file": entry.file,
+                "variant": entry.card.variant,
+                "precision": entry.card.precision,
+                "format": entry.format,
+                "size_bytes": entry.bytes,
+                "sha256": entry.sha256,
+                **{key: value for key, value in entry.verification.items() if isinstance(value, int | float)},
+            }
+            for entry in self.manifest.entries
+        )
+        failed = (
+            {"file": one.file, "variant": one.variant, "precision": one.precision, "failure": one.reason}
+            for one in self.failures
+        )
+        return to_dataframe([*verified, *failed])
+
+
+def export(
+    network: str | PathLike[str] | KerasModel,
+    *,
+    data: DataSource | None = None,
+    files: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    overrides: Overrides = (),
+    calibration_images: int | None = None,
+    calibration_data: DataSource | None = None,
+    calibration_method: CalibrationMethod | None = None,
+    reduce_range: bool | None = None,
+    keep_float: Sequence[str] = (),
+    max_drop: float | None = None,
+    licence: str | None = None,
+    input_size: int | tuple[int, int] | None = None,
+    input_range: tuple[float, float] | None = None,
+    classes: Sequence[str] = (),
+    out: str | PathLike[str] | None = None,
+    progress: Progress = quiet,
+    cancel: Cancel | None = None,
+) -> ExportResult:
+    """Prune, quantize, write TFLite and ONNX files and verify each. A file that fails stops no other.
+
+    Args:
+        network: a run folder; a folder of exported files or a name of `feredge.models()`, which is read back; a
+            Keras file, a SavedModel or a Keras model object from elsewhere. All but the first become the run `out`.
+        data: where the run's data are, if they have moved; needed where `network` is no run.
+        files: which to write of each variant, `["int8.onnx", ...]`, or `["all"]`; the recipe's if not given.
+        variants: only these; the recipe's if not given.
+        overrides: recipe settings in place of the run's: `{"compression.epochs": 2}`.
+        calibration_images: how many training images calibrate the int8 ranges.
+        calibration_data: images to calibrate on in place of the training split's.
+        calibration_method: how a range follows from the calibration's values.
+        reduce_range: 7-bit kernels in int8 ONNX, as x86 CPUs without VNNI need.
+        keep_float: layers that int8 files leave in float32.
+        max_drop: percentage points of validation accuracy that an int8 file may lose; where it loses more, its worst
+            layers are left in float32.
+        licence: note for the files.
+        input_size: of a network from elsewhere: pixels a side.
+        input_range: of such a network: what a black and a white pixel are to it, `(0.0, 1.0)`.
+        classes: of such a network: what it answers, in order.
+        out: the run folder where `network` is none; `runs/NAME` if not given.
+        progress: called between files.
+        cancel: polled between files.
+
+    Raises:
+        RunError: `network` is no known path, or a run that is not trained; `out` belongs to something else.
+        RecipeError: a setting, a file or an input that cannot be.
+        ArtifactError: a network from elsewhere that cannot be read safely.
+        DataError: no data, or calibration images that stand in the test split.
+        VerificationError: not one file passed.
+        Cancelled: `cancel` returned True.
+    """
+    spec = InputSpec(input_size, input_range, tuple(classes))
+    run = _open_run(network, data, spec, licence, None if out is None else Path(out))
+    dataset = run_dataset(run, data)
+    from feredge.recipes import load as load_recipe
+
+    texts = override_texts(overrides)
+    recipe = load_recipe(run.recipe_file, overrides=texts) if texts else None
+    settings = _settings(
+        (recipe or run.recipe()).export,
+        files,
+        calibration=calibration_images,
+        method=calibration_method,
+        full_range=None if reduce_range is None else not reduce_range,
+        keep_float=tuple(keep_float) or None,
+        max_drop=max_drop,
+        licence=licence,
+    )
+    size = run.recipe().data.size
+    from feredge.export import export as export_run
+    from feredge.export.replacement import previous_exports
+
+    manifest = export_run(
+        run,
+        dataset,
+        recipe=recipe,
+        settings=settings,
+        variants=tuple(variants),
+        calibrate_on=None if calibration_data is None else load_dataset(calibration_data, size=size),
+        progress=cancellable(progress, cancel),
+    )
+    return ExportResult(
+        run, manifest, tuple((folder, tuple(names)) for folder, names in previous_exports(run.artifacts))
+    )
+
+
+def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export | None:
+    """Return the recipe's export settings with every value that is not None; None where nothing changes."""
+    changes = {key: value for key, value in values.items() if value is not None}
+    if files:
+        changes |= {"precisions": (), "formats": (), "also": ARTIFACT_KINDS if "all" in files else tuple(files)}
+    return dataclasses.replace(settings, **changes) if changes else None
+
+
+def _open_run(
+    network: str | PathLike[str] | KerasModel,
+    data: DataSource | None,
+    spec: InputSpec,
+    licence: str | None,
+    out: Path | None,
+) -> RunFolder:
+    if not isinstance(network, str | PathLike):
+        with _saved(network) as path:
+            return _import_network(path, data, spec, licence, out)
+    place = require(network, RunPath, ExportPath, ForeignNetwork)
+    if isinstance(place, ForeignNetwork):
+        return _import_network(place.path, data, spec, licence, out)
+    if spec:
+        raise RecipeError(
+            f"--input-size, --input-range and --classes are for a network from elsewhere, found {place.description} "
+            f"({place.path})"
+        )
+    if isinstance(place, ExportPath):
+        return _read_back(place.path, data, out)
+    if out is not None:
+        raise RecipeError(f"--out is for what is no run folder yet, found the run folder {place.path}")
+    return RunFolder.open(place.path, trained=True)
+
+
+@contextmanager
+def _saved(model: KerasModel) -> Iterator[Path]:
+    """Give the temporary file of a Keras model object.
+
+    Raises:
+        RecipeError: another kind of object.
+    """
+    if not (callable(getattr(model, "save", None)) and hasattr(model, "get_config")):
+        raise RecipeError(f"expected a path, a name or a Keras model, found {type(model).__name__}")
+    with tempfile.TemporaryDirectory() as folder:
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", getattr(model, "name", "") or "network")
+        path = Path(folder, f"{name}.keras")
+        model.save(path)
+        yield path
+
+
+def _read_back(folder: Path, data: DataSource | None, out: Path | None) -> RunFolder:
+    from feredge.importing.from_onnx import import_exported, read_recipe
+
+    recipe = read_recipe(folder)
+    if data is None:
+        raise RecipeError(f"{folder}: a folder of exported files needs --data")
+    dataset = load_dataset(data, size=recipe.data.size)
+    return import_exported(folder, dataset, out or Path("runs") / folder.name, recipe=recipe)
+
+
+def _import_network(
+    path: Path, data: DataSource | None, spec: InputSpec, licence: str | None, out: Path | None
+) -> RunFolder:
+    options = {
+        "--input-size": spec.size,
+        "--input-range": spec.range,
+        "--classes": spec.classes or None,
+        "--data": data,
+    }
+    for option, value in options.items():
+        if value is None:
+            raise RecipeError(f"{path.name}: a network from elsewhere needs {option}")
+    assert spec.size is not None and spec.range is not None and data is not None
+    height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
+    low, high = spec.range
+    if height != width or not INPUT_SIZES[0] <= height <= INPUT_SIZES[1]:
+        raise RecipeError(
+            f"--input-size: expected a square of {INPUT_SIZES[0]} to {INPUT_SIZES[1]} pixels, found {height}x{width}"
+        )
+    if not low < high:
+        raise RecipeError(f"--input-range: expected LOW..HIGH with LOW under HIGH, found {low:g}..{high:g}")
+    from feredge.importing.network import NetworkInput, import_network
+
+    dataset = load_dataset(data, size=height)
+    takes = NetworkInput(height, width, low, high)
+    return import_network(path, takes, spec.classes, dataset, out or Path("runs") / path.stem, licence=licence or "")

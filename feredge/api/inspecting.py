@@ -1,0 +1,141 @@
+"""What is in a model file, and which reference models and recipes there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feredge.api.dataframe import to_dataframe
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class InspectResult:
+    """What is in a model file.
+
+    Attributes:
+        fields: by name: classes, input, weights, size, the oldest runtime, and what else the file tells. Those of its
+            weights need `pip install 'feredge[workshop]'`.
+    """
+
+    fields: Mapping[str, Any]
+
+
+def inspect(model: str | PathLike[str]) -> InspectResult:
+    """Read a model file's metadata and contents, in a child process with limits.
+
+    Args:
+        model: a file, a folder of exported files, a run folder or a name of `feredge.models()`.
+
+    Raises:
+        ArtifactError: no model, or a damaged one.
+    """
+    from feredge.inspection.child import run_in_child
+
+    return InspectResult(run_in_child(read_model, Path(model), model=str(model)))
+
+
+def read_model(model: str) -> dict[str, Any]:
+    """Return what is in a model file; run in a child process, because anyone may have written it."""
+    from feredge import files
+    from feredge.inference.artifact import Manifest
+    from feredge.inference.runtimes import open_checked
+    from feredge.inspection import macs
+
+    runner = open_checked(model)
+    file, card = runner.path, runner.card
+    fields: dict[str, Any] = {
+        "file": file.name,
+        "sha256": files.sha256(file),
+        "bytes": file.stat().st_size,
+        "network": card.recipe.get("name", ""),
+        "variant": card.variant,
+        "precision": card.precision,
+        "float_layers": list(card.float_layers),
+        "classes": list(card.classes),
+        "input": "uint8 (N, {}, {}, {}), 0 to 255".format(*card.contract.shape),
+        "licence": card.licence,
+    }
+    try:
+        from feredge.inspection import requirements, weights
+
+        contents = weights.read(file)
+        fields |= requirements.of_file(file, contents)
+        fields["weights"] = sum(int(kernel.size) for kernel in contents.kernels.values())
+        fields["sparsity"] = round(contents.sparsity, 4)
+    except ModuleNotFoundError:  # the readers of the formats come with the workshop
+        pass
+    if Path(model).is_dir():
+        failures = Manifest.read(file.parent, check=False).failures
+        fields["not_exported"] = [f"{failure.file}: {failure.reason}" for failure in failures]
+    operations = macs.count(file)
+    if operations is not None:
+        fields["multiply_adds"] = operations.floating + operations.integer
+    fields |= {"source": card.source, "made_with": card.versions}
+    return {name: value for name, value in fields.items() if value not in ("", [], {})}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A reference model.
+
+    Attributes:
+        name: what `Predictor` and `--model` take.
+        file: that it opens.
+        size_bytes: of the file.
+        accuracy: share of the test images that it classifies correctly; None where no results stand beside it.
+        test_images: how many there are.
+    """
+
+    name: str
+    file: Path
+    size_bytes: int
+    accuracy: float | None = None
+    test_images: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelsResult:
+    """The reference models that are here."""
+
+    models: tuple[ModelInfo, ...]
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a row a model."""
+        columns = ("name", "file", "size_bytes", "accuracy", "test_images")
+        return to_dataframe(({key: getattr(model, key) for key in columns} for model in self.models), columns)
+
+
+def models() -> ModelsResult:
+    """List the reference models that are here, by name."""
+    from feredge.inference import model_zoo
+
+    return ModelsResult(tuple(_model_info(name, path) for name, path in model_zoo.models().items()))
+
+
+def recipes() -> tuple[str, ...]:
+    """List the recipes that come with feredge, by name."""
+    from feredge.recipes import names
+
+    return tuple(names())
+
+
+def _model_info(name: str, path: Path) -> ModelInfo:
+    from feredge.benchmark.results import Results
+    from feredge.files import sha256
+    from feredge.inference.runtimes import find_model
+    from feredge.run import RunFolder
+
+    file = find_model(path)
+    results = RunFolder(path).results
+    rows = Results.read(results).rows if results.is_file() else ()
+    digest, size = sha256(file), file.stat().st_size
+    for row in rows:
+        if row.sha256 == digest and row.accuracy is not None:
+            return ModelInfo(name, file, size, row.accuracy.accuracy, row.accuracy.images)
+    return ModelInfo(name, file, size)

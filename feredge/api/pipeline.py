@@ -1,0 +1,99 @@
+"""The main job: training, export and benchmark in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from feredge.api.benchmarking import BenchmarkResult, EffortName, benchmark
+from feredge.api.cancel import Cancel
+from feredge.api.exporting import ExportResult, export
+from feredge.api.training import Overrides, TrainResult, train
+from feredge.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    import pandas
+
+    from feredge.api.datasets import DataSource
+
+StepResult = TrainResult | ExportResult | BenchmarkResult
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What each step of the main job left."""
+
+    trained: TrainResult
+    exported: ExportResult
+    benchmarked: BenchmarkResult
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return the benchmark's row for each file."""
+        return self.benchmarked.to_dataframe()
+
+
+def run(
+    recipe: str | PathLike[str] = "nano",
+    *,
+    data: DataSource,
+    out: str | PathLike[str] | None = None,
+    overrides: Overrides = (),
+    keep_duplicates: bool = False,
+    leave_out: str | PathLike[str] | Sequence[int] | None = None,
+    soft_labels: str | PathLike[str] | None = None,
+    teachers: Sequence[str | PathLike[str]] = (),
+    start_from: str | PathLike[str] | None = None,
+    skip_bad_rows: bool = False,
+    effort: EffortName = "default",
+    faces: bool = True,
+    command: str = "",
+    on_result: Callable[[StepResult], None] | None = None,
+    progress: Progress = quiet,
+    cancel: Cancel | None = None,
+) -> RunResult:
+    """Train, export and benchmark; steps that are complete are skipped.
+
+    Arguments and errors as of `feredge.train`, `feredge.export` and `feredge.benchmark`; `on_result` is called with
+    each step's result as soon as it is there.
+    """
+    trained = train(
+        recipe,
+        data,
+        out=out,
+        overrides=overrides,
+        keep_duplicates=keep_duplicates,
+        leave_out=leave_out,
+        soft_labels=soft_labels,
+        teachers=teachers,
+        start_from=start_from,
+        skip_bad_rows=skip_bad_rows,
+        progress=progress,
+        cancel=cancel,
+    )
+    notify = on_result or (lambda _: None)
+    notify(trained)
+    exported = export(trained.run.path, data=trained.dataset, progress=progress, cancel=cancel)
+    notify(exported)
+    benchmarked = _current_results(trained, effort) or benchmark(
+        trained.run.path,
+        data=data if isinstance(data, str | PathLike) else None,
+        effort=effort,
+        faces=faces,
+        command=command,
+        progress=progress,
+        cancel=cancel,
+    )
+    notify(benchmarked)
+    return RunResult(trained, exported, benchmarked)
+
+
+def _current_results(trained: TrainResult, effort: EffortName) -> BenchmarkResult | None:
+    """Return the run's results where they are those of its files, on its data, and their page is there."""
+    from feredge.benchmark import current_results
+
+    results = current_results(trained.run, trained.dataset, quick=effort == "quick")
+    if results is None or not trained.run.report.is_file():
+        return None
+    return BenchmarkResult(results, trained.run.results, trained.run.report)

@@ -1,0 +1,134 @@
+"""Classifying the faces in pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feredge.api.cancel import Cancel, cancellable
+from feredge.api.dataframe import to_dataframe
+from feredge.api.predictor_options import DEFAULT_OPTIONS, PredictorOptions
+from feredge.errors import PictureError
+from feredge.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    import pandas
+
+    from feredge.inference.face import Face
+    from feredge.inference.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PicturePrediction:
+    """One picture: the faces in it, or why it could not be used."""
+
+    picture: str
+    faces: tuple[Face, ...]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Every picture, in order, and the network's class names."""
+
+    pictures: tuple[PicturePrediction, ...]
+    classes: tuple[str, ...]
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a row a face, and one for each picture without any: columns as of the tables of `feredge.label`."""
+        rows: list[dict[str, Any]] = []
+        for one in self.pictures:
+            for face in one.faces:
+                box = dict(zip(("x", "y", "width", "height"), face.box or [None] * 4, strict=True))
+                scores = {f"p_{name}": score for name, score in face.probabilities.items()}
+                rows.append(
+                    {"picture": one.picture, "label": face.label, "confidence": face.confidence, **box, **scores}
+                )
+            if not one.faces:
+                rows.append({"picture": one.picture, "error": one.error or "no face found"})
+        return to_dataframe(rows)
+
+
+def predict(
+    pictures: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    lists: Sequence[str | PathLike[str]] = (),
+    options: PredictorOptions = DEFAULT_OPTIONS,
+    annotate: str | PathLike[str] | None = None,
+    progress: Progress = quiet,
+    cancel: Cancel | None = None,
+) -> PredictResult:
+    """Classify the expressions of the faces in pictures; for very many, `feredge.label` writes a table.
+
+    Args:
+        pictures: files and folders.
+        lists: text files of one picture a line.
+        options: the model, and how faces are detected.
+        annotate: folder for copies with boxes and labels.
+        progress: called after each picture.
+        cancel: polled after each picture.
+
+    Raises:
+        PictureError: no pictures; a picture that cannot be used has its error in the result.
+        ArtifactError: a model that is missing or damaged.
+        Cancelled: `cancel` returned True.
+    """
+    progress = cancellable(progress, cancel)
+    results = []
+    with options.open() as predictor:
+        names = list_pictures(pictures, lists=lists, annotate=annotate)
+        for done, prediction in enumerate(stream_predictions(predictor, names, options, annotate=annotate), start=1):
+            results.append(prediction)
+            progress("pictures", done, len(names))
+        return PredictResult(tuple(results), predictor.classes)
+
+
+def list_pictures(
+    pictures: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    lists: Sequence[str | PathLike[str]] = (),
+    annotate: str | PathLike[str] | None = None,
+) -> list[str]:
+    """Return the paths of all pictures in files, folders and lists, without those in `annotate`, and log the others.
+
+    Raises:
+        PictureError: none.
+    """
+    from feredge.label.sources import describe_skipped
+    from feredge.label.sources import list_pictures as list_sources
+
+    paths = [pictures] if isinstance(pictures, str | PathLike) else pictures
+    skipped = Counter[str]()
+    exclude = None if annotate is None else Path(annotate)
+    names = list_sources(paths, lists=[Path(path) for path in lists], exclude=exclude, skipped=skipped)
+    if skipped:
+        logger.warning("%s", describe_skipped(skipped))
+    return names
+
+
+def stream_predictions(
+    predictor: Predictor,
+    pictures: Sequence[str],
+    options: PredictorOptions,
+    *,
+    annotate: str | PathLike[str] | None = None,
+) -> Iterator[PicturePrediction]:
+    """Yield each picture's prediction as soon as it is there, in order; arguments as of `predict`."""
+    from feredge.label.draw import AnnotatedFolder
+
+    folder = None if annotate is None else AnnotatedFolder(Path(annotate), list(pictures))
+    answers = predictor.stream(pictures, detect=not options.cropped, margin=options.margin)
+    for picture, answer in zip(pictures, answers, strict=True):
+        if folder is not None:
+            folder.add(picture, answer)
+        if isinstance(answer, PictureError):
+            yield PicturePrediction(picture, (), str(answer))
+        else:
+            yield PicturePrediction(picture, tuple(answer))

@@ -1,0 +1,196 @@
+"""Results again, as table, page, Markdown or csv; and the file that fits a budget."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feredge.api.benchmarking import results_rows
+from feredge.api.dataframe import to_dataframe
+from feredge.errors import DataError, ResultsError, RunError
+from feredge.paths import ExportPath, ResultsFile, RunPath, require
+from feredge.run import RunFolder
+
+if TYPE_CHECKING:
+    import pandas
+
+    from feredge.api.datasets import DataSource
+    from feredge.benchmark import Results, Row
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ReportResult:
+    """Results that were read, and the page that was written of them.
+
+    Attributes:
+        results: of each run or file.
+        page: the HTML page; None where none was written.
+    """
+
+    results: tuple[Results, ...]
+    page: Path | None
+
+    def to_markdown(self) -> str:
+        """Return a Markdown table; of several results, each file's figures side by side."""
+        from feredge.report import comparison_to_markdown, to_markdown
+
+        return to_markdown(self.results[0]) if len(self.results) == 1 else comparison_to_markdown(self.results)
+
+    def to_csv(self) -> str:
+        """Return every figure of the first results as csv."""
+        from feredge.report import to_csv
+
+        return to_csv(self.results[0])
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a row a file; of several results, the column `results` counts them from 0."""
+        rows = [
+            {"results": index, **row} for index, results in enumerate(self.results) for row in results_rows(results)
+        ]
+        return to_dataframe(rows)
+
+
+def report(
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    html: str | PathLike[str] | None = None,
+    write_page: bool = True,
+    data: DataSource | None = None,
+    faces: bool = True,
+) -> ReportResult:
+    """Read the results of runs, and write their page.
+
+    Args:
+        runs: run folders, folders of exported files or results files. Several are compared with the first.
+        html: the page; of one run `report.html` in its folder if not given, of anything else none.
+        write_page: False only reads.
+        data: where the run's data are now, for the faces in its page.
+        faces: put pictures of people into the page.
+
+    Raises:
+        RunError: a path without results.
+        ResultsError: results that cannot be read, or several without a file in common.
+    """
+    from feredge.report import write_comparison_html, write_html
+
+    targets = [runs] if isinstance(runs, str | PathLike) else list(runs)
+    paths = [results_path(target) for target in targets]
+    results = tuple(_read_results(path) for path in paths)
+    page = None if html is None else Path(html)
+    if len(results) > 1:
+        if page is not None and write_page:
+            write_comparison_html(results, page)
+        return ReportResult(results, page)
+    folder = Path(targets[0])
+    if page is None and folder.is_dir():
+        page = RunFolder(folder).report
+    if page is None or not write_page:
+        return ReportResult(results, None)
+    thumbnails = _faces(results[0], folder, data) if faces else None
+    write_html(results[0], page, run_folder=folder if folder.is_dir() else folder.parent, thumbnails=thumbnails)
+    return ReportResult(results, page)
+
+
+@dataclass(frozen=True, eq=False)
+class SelectResult:
+    """The file that fits a budget.
+
+    Attributes:
+        winner: its row in the results; None where nothing fits.
+        rejected: every other file's row, and why it was not taken.
+        all_throttled: no latency is valid, because the clock was held down in every round.
+    """
+
+    winner: Row | None
+    rejected: tuple[tuple[Row, str], ...]
+    all_throttled: bool = False
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a row a file, the winner first: `name`, `size_bytes`, `selected`, `reason`."""
+        rows = [(self.winner, "")] if self.winner is not None else []
+        return to_dataframe(
+            (
+                {"name": row.name, "size_bytes": row.bytes, "selected": row is self.winner, "reason": reason}
+                for row, reason in [*rows, *self.rejected]
+            ),
+            ("name", "size_bytes", "selected", "reason"),
+        )
+
+
+def select(
+    run: str | PathLike[str] | Results,
+    *,
+    max_drop: float = math.inf,
+    max_kb: float = math.inf,
+    max_ms_p90: float = math.inf,
+    device: str | PathLike[str] | None = None,
+) -> SelectResult:
+    """Choose the smallest of the fastest files that fit a budget, and say why each other was not taken.
+
+    Args:
+        run: a run folder, a folder of exported files, a results file, or results.
+        max_drop: percentage points of accuracy that it may lose.
+        max_kb: its size on disk, in units of 1,000 bytes.
+        max_ms_p90: the 90th percentile of its latency for one face at one thread, in ms.
+        device: results of the same files on a device, whose latencies count instead.
+
+    Raises:
+        RunError: a path without results.
+        ResultsError: results that cannot be read, without exported files, or a limit that no file can meet.
+    """
+    from feredge.benchmark import Results
+    from feredge.report.budget import Budget
+    from feredge.report.budget import select as select_row
+
+    budget = Budget(max_drop, max_kb, max_ms_p90)
+    results = run if isinstance(run, Results) else _read_results(results_path(run))
+    selection = select_row(results, budget, device=None if device is None else Results.read(Path(device)))
+    return SelectResult(selection.selected, selection.rejected, selection.all_throttled)
+
+
+def results_path(target: str | PathLike[str]) -> Path:
+    """Return the results file of a run, of a folder of exported files, or the file itself.
+
+    Raises:
+        RunError: something else.
+    """
+    place = require(target, RunPath, ExportPath, ResultsFile)
+    return place.path if isinstance(place, ResultsFile) else RunFolder(place.path).results
+
+
+def _read_results(path: Path) -> Results:
+    from feredge.benchmark import Results
+
+    return Results.read(path)
+
+
+def _faces(results: Results, run: Path, data: DataSource | None) -> dict[int, str] | None:
+    """Return the faces that the page shows, from the data where they can be read; without them the page has none."""
+    from feredge.api.datasets import load_dataset
+    from feredge.report import flip_thumbnails
+
+    try:
+        if data is not None:
+            dataset = load_dataset(data)
+        elif run.is_dir():
+            dataset = RunFolder.open(run).load_data()
+        else:
+            return None
+        if dataset.digest != results.data.digest:
+            raise ResultsError(
+                f"{dataset.source}: expected the data of the results (SHA-256 {results.data.digest[:12]}), "
+                f"found others ({dataset.digest[:12]})"
+            )
+    except (DataError, RunError) as error:
+        if data is not None:
+            raise
+        logger.warning("the page has no faces: %s", error)
+        return None
+    return flip_thumbnails(results, [dataset])

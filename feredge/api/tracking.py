@@ -1,0 +1,153 @@
+"""Following the faces in a video, a stream or before a camera."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feredge.api.cancel import Cancel
+from feredge.api.predictor_options import DEFAULT_OPTIONS, PredictorOptions
+from feredge.errors import Cancelled, PictureError
+from feredge.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    from feredge.label.video import Video
+    from feredge.label.video_output import Frame
+
+logger = logging.getLogger(__name__)
+RECONNECT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """How the faces of a video are followed.
+
+    Attributes:
+        smooth_seconds: time constant over which probabilities are averaged; the tracker's own if None.
+        skip: frames that are skipped after each in which faces are looked for.
+        realtime: skip frames wherever the work is slower than the video; cameras and streams always do.
+        reconnect_seconds: for which a network stream that broke off is tried again.
+    """
+
+    smooth_seconds: float | None = None
+    skip: int = 0
+    realtime: bool = False
+    reconnect_seconds: float = RECONNECT_SECONDS
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """What was followed.
+
+    Attributes:
+        frames: decoded frames.
+        analyzed_frames: those in which faces were looked for.
+        faces: how many different ones.
+        seconds: time of the last frame.
+        duration_seconds: what the source says it lasts; 0 where it does not say.
+        frame_rate: of the source.
+        damaged_packets: that could not be decoded.
+        lost: a stream broke off and did not come back.
+    """
+
+    frames: int
+    analyzed_frames: int
+    faces: int
+    seconds: float
+    duration_seconds: float
+    frame_rate: float
+    damaged_packets: int
+    lost: bool
+
+
+def track(
+    source: str | PathLike[str] | int,
+    *,
+    options: PredictorOptions = DEFAULT_OPTIONS,
+    tracking: TrackOptions | None = None,
+    table: str | PathLike[str] | None = None,
+    out: str | PathLike[str] | None = None,
+    show: bool = False,
+    on_frame: Callable[[Frame], object] | None = None,
+    progress: Progress = quiet,
+    cancel: Cancel | None = None,
+) -> TrackResult:
+    """Follow the faces in a video file, a network stream or before a camera, and classify their expressions.
+
+    Args:
+        source: a file, a stream's address, or a camera's number from 0.
+        options: the model, and how faces are detected.
+        tracking: how they are followed.
+        table: csv file, a row for each face and analyzed frame.
+        out: video file (.mp4, .avi, .mkv) with boxes and labels.
+        show: show it in a window; the key q ends.
+        on_frame: called with each frame; it ends the work by returning False.
+        progress: called after each frame, where the source says how many it has.
+        cancel: polled after each frame. A camera or stream ends with what was written until then; the files of a
+            video are not kept.
+
+    Raises:
+        PictureError: a source that cannot be read; a table, video or window that cannot be written or opened.
+        ArtifactError: a model that is missing or damaged.
+        Cancelled: `cancel` returned True, of a video.
+    """
+    from feredge.label.track import EveryNth, Realtime, track_video
+    from feredge.label.tracker import Tracker
+    from feredge.label.video import Video
+
+    if isinstance(source, int) and source < 0:
+        raise PictureError(f"{source}: expected a camera's number from 0")
+    settings = tracking or TrackOptions()
+    with options.open() as predictor:
+        video = Video(
+            source if isinstance(source, int) else str(source),
+            reconnect=settings.reconnect_seconds,
+            notify=lambda line: logger.warning("%s", line),
+        )
+        realtime = settings.realtime or (video.live and not settings.skip)
+        summary = track_video(
+            predictor,
+            video,
+            detect=not options.cropped,
+            margin=options.margin,
+            tracker=Tracker()
+            if settings.smooth_seconds is None
+            else Tracker(smoothing_seconds=settings.smooth_seconds),
+            sampler=Realtime() if realtime else EveryNth(settings.skip + 1),
+            table=None if table is None else Path(table),
+            out=None if out is None else Path(out),
+            show=show,
+            on_frame=_stoppable(on_frame, cancel, video),
+            progress=progress,
+        )
+    return TrackResult(
+        summary.frames,
+        summary.analyzed,
+        summary.faces,
+        summary.seconds,
+        video.duration,
+        video.frame_rate,
+        summary.damaged,
+        video.lost,
+    )
+
+
+def _stoppable(
+    on_frame: Callable[[Frame], object] | None, cancel: Cancel | None, video: Video
+) -> Callable[[Frame], object] | None:
+    """Return `on_frame`, which polls `cancel` first."""
+    if cancel is None:
+        return on_frame
+
+    def checked(frame: Frame) -> object:
+        if not cancel():
+            return None if on_frame is None else on_frame(frame)
+        if video.live:
+            return False
+        raise Cancelled(f"{video.source}: cancelled at {frame.time:.1f} s")
+
+    return checked

@@ -1,0 +1,116 @@
+"""Training a network by a recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feredge.api.cancel import Cancel, cancellable
+from feredge.api.dataframe import to_dataframe
+from feredge.api.datasets import load_training_set
+from feredge.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    import pandas
+
+    from feredge.api.datasets import DataSource
+    from feredge.data import Dataset
+    from feredge.run import RunFolder
+
+Overrides = Mapping[str, object] | Sequence[str]
+"""Recipe settings by `section.key`: `{"training.epochs": 5}`, or texts as `--set` takes them."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """A trained run.
+
+    Attributes:
+        run: its folder.
+        dataset: the data it was trained on.
+        accuracy: share of the test images that the float model classifies correctly; None without test images.
+        test_images: how many there are.
+    """
+
+    run: RunFolder
+    dataset: Dataset
+    accuracy: float | None
+    test_images: int
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return the training history: a row an epoch, columns as in `history.csv`."""
+        import csv
+
+        with self.run.history.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return to_dataframe({key: float(value or "nan") for key, value in row.items()} for row in rows)
+
+
+def train(
+    recipe: str | PathLike[str],
+    data: DataSource,
+    *,
+    out: str | PathLike[str] | None = None,
+    overrides: Overrides = (),
+    keep_duplicates: bool = False,
+    leave_out: str | PathLike[str] | Sequence[int] | None = None,
+    soft_labels: str | PathLike[str] | None = None,
+    teachers: Sequence[str | PathLike[str]] = (),
+    start_from: str | PathLike[str] | None = None,
+    skip_bad_rows: bool = False,
+    progress: Progress = quiet,
+    cancel: Cancel | None = None,
+) -> TrainResult:
+    """Train a network. A run that was stopped goes on after its last whole epoch.
+
+    Args:
+        recipe: a name of `feredge.recipes()`, or a `.toml` file.
+        data: a FER2013 csv, a class folder or `drawn:N`.
+        out: the run folder; `runs/RECIPE` if not given.
+        overrides: recipe settings in place of the file's.
+        keep_duplicates: train on images that also stand in a test split.
+        leave_out: row numbers, or a file of them, that neither train nor choose.
+        soft_labels: a file of `feredge.soft_labels`, for distillation.
+        teachers: trained runs, folders of exported files or names of `feredge.models()`, for distillation on each
+            augmented batch.
+        start_from: one such, whose weights the training begins with.
+        skip_bad_rows: count bad csv rows and go on without them.
+        progress: called between steps.
+        cancel: polled between steps.
+
+    Raises:
+        RecipeError: no such recipe, or a setting that it cannot hold.
+        DataError: not a data set, or too small a one.
+        RunError: `out` belongs to something else, or the loss is no longer finite.
+        Cancelled: `cancel` returned True.
+    """
+    from feredge.recipes import load as load_recipe
+
+    settings = [*override_texts(overrides), *(["data.drop_duplicates=false"] if keep_duplicates else [])]
+    resolved = load_recipe(Path(recipe), overrides=settings)  # before the slow imports: errors come at once
+    dataset = load_training_set(data, size=resolved.data.size, leave_out=leave_out, skip_bad_rows=skip_bad_rows)
+    from feredge.importing import from_onnx
+    from feredge.train import train as fit
+
+    run = fit(
+        resolved,
+        dataset,
+        Path("runs") / resolved.name if out is None else Path(out),
+        soft_labels=None if soft_labels is None else Path(soft_labels),
+        start=None if start_from is None else from_onnx.load_trained(Path(start_from)),
+        teachers=[from_onnx.load_trained(Path(teacher)) for teacher in teachers],
+        progress=cancellable(progress, cancel),
+    )
+    test: dict[str, Any] = run.training_record().get("test") or {"accuracy": None, "images": 0}
+    return TrainResult(run, dataset, test["accuracy"], test["images"])
+
+
+def override_texts(overrides: Overrides) -> list[str]:
+    """Return recipe settings as `section.key=value`, with TOML values."""
+    if isinstance(overrides, Mapping):
+        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]  # of these types JSON is TOML
+    return list(overrides)

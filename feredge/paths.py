@@ -1,0 +1,150 @@
+"""What a path or name is: a run, an export, a model file, a named model, a network from elsewhere, or results.
+
+Every command asks `require`, so that a path means the same to all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from feredge.errors import ArtifactError, RunError
+from feredge.inference import model_zoo
+from feredge.inference.artifact import MANIFEST_FILE, MODEL_FORMATS, finish_swap
+from feredge.run import RunFolder
+
+MODEL_SUFFIXES = tuple(f".{kind}" for kind in MODEL_FORMATS)
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
+SAVED_MODEL_FILE = "saved_model.pb"
+RESULTS_SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class KnownPath:
+    """A path of a known kind; `description` is the kind in error messages."""
+
+    path: Path
+    description: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class RunPath(KnownPath):
+    """A run folder: it holds `recipe.toml` and `data.json`, and its exported files in `artifacts`."""
+
+    description: ClassVar[str] = "a run folder"
+
+    @property
+    def run(self) -> RunFolder:
+        """The run folder's files."""
+        return RunFolder(self.path)
+
+
+@dataclass(frozen=True)
+class ExportPath(KnownPath):
+    """A folder of exported files: it holds `manifest.json`."""
+
+    description: ClassVar[str] = "a folder of exported files"
+
+
+@dataclass(frozen=True)
+class ModelFile(KnownPath):
+    """An `.onnx`, `.ort` or `.tflite` file, of feredge or of anyone else."""
+
+    description: ClassVar[str] = "a model file (.onnx, .ort, .tflite)"
+
+
+@dataclass(frozen=True)
+class ForeignNetwork(KnownPath):
+    """A Keras file (`.h5`, `.hdf5`, `.keras`), or the folder of a SavedModel."""
+
+    description: ClassVar[str] = "a Keras file or SavedModel"
+
+
+@dataclass(frozen=True)
+class ResultsFile(KnownPath):
+    """The results of a benchmark: a `.json` file; of a folder that holds nothing else known, its `results.json`."""
+
+    description: ClassVar[str] = "a results file"
+
+
+@dataclass(frozen=True)
+class NamedModel(KnownPath):
+    """A reference model by its name; `path` is its folder of exported files, or its file in the package."""
+
+    name: str
+
+    description: ClassVar[str] = "a name of `feredge models`"
+
+    @property
+    def location(self) -> ExportPath | ModelFile:
+        """The same as a path."""
+        return ExportPath(self.path) if self.path.is_dir() else ModelFile(self.path)
+
+
+AnyPath = RunPath | ExportPath | ModelFile | NamedModel | ForeignNetwork | ResultsFile
+Kind = TypeVar("Kind", bound=KnownPath)
+
+
+def resolve(target: str | os.PathLike[str]) -> AnyPath | None:
+    """Return what a path or a reference model's name is; None for anything else.
+
+    A path that exists goes before a name. A folder with a manifest is an export, also where a recipe and the data's
+    description stand beside the files. An export that was killed between its two renames is completed first.
+    """
+    path = Path(target)
+    finish_swap(path)
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
+        named = model_zoo.models().get(str(target))
+        return None if named is None else NamedModel(named, str(target))
+    return _resolve_folder(path) if path.is_dir() else _resolve_file(path)
+
+
+def _resolve_folder(path: Path) -> AnyPath | None:
+    run = RunFolder(path)
+    if (path / MANIFEST_FILE).is_file():
+        return ExportPath(path)
+    if run.recipe_file.is_file() and run.data_file.is_file():
+        finish_swap(run.artifacts)
+        return RunPath(path)
+    if (path / SAVED_MODEL_FILE).is_file():
+        return ForeignNetwork(path)
+    return ResultsFile(run.results) if run.results.is_file() else None
+
+
+def _resolve_file(path: Path) -> AnyPath | None:
+    if path.suffix in MODEL_SUFFIXES:
+        return ModelFile(path)
+    if path.suffix in KERAS_SUFFIXES:
+        return ForeignNetwork(path)
+    return ResultsFile(path) if path.suffix == RESULTS_SUFFIX else None
+
+
+def require(target: str | os.PathLike[str], *kinds: type[Kind]) -> Kind:
+    """Return what `target` is, which must be one of `kinds`.
+
+    A reference model's name counts as its folder or file.
+
+    Raises:
+        RunError: something else, where a run is among `kinds`.
+        ArtifactError: something else.
+    """
+    resolved = resolve(target)
+    located = resolved.location if isinstance(resolved, NamedModel) and NamedModel not in kinds else resolved
+    if isinstance(located, kinds):
+        return located
+    *first, last = [kind.description for kind in kinds]
+    expected = f"{', '.join(first)} or {last}" if first else last
+    error = RunError if RunPath in kinds else ArtifactError
+    raise error(f"{Path(target)}: expected {expected}, found {_describe(Path(target), resolved)}")
+
+
+def _describe(path: Path, resolved: AnyPath | None) -> str:
+    if resolved is not None:
+        return resolved.description
+    if not os.path.exists(path):  # noqa: PTH110
+        return "none"
+    if path.is_dir():
+        return "another folder" if any(path.iterdir()) else "an empty folder"
+    return f"another file ({path.suffix})" if path.suffix else "another file"
