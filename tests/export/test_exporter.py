@@ -138,7 +138,7 @@ def test_a_failed_file_stops_no_other_and_loses_none(
     from feredge.export import verification
 
     run = with_recipe(trained, tmp_path / "run", ONE)
-    monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
+    monkeypatch.setattr(RunFolder, "load_data", lambda self, source, **options: stripes())
     old = export(run, stripes())
     before = (run.artifacts / "dense.int8.onnx").read_bytes()
     files.write_text(run.recipe_file, run.recipe_file.read_text().replace("opset = 17", "opset = 16"))
@@ -276,7 +276,7 @@ def test_a_setting_is_changed_for_good_or_refused(
     What is refused changes nothing: neither for another process that works there, nor for the next export.
     """
     run = with_recipe(trained, tmp_path / "run", ONE)
-    monkeypatch.setattr(RunFolder, "load_data", lambda self, source: stripes())
+    monkeypatch.setattr(RunFolder, "load_data", lambda self, source, **options: stripes())
     refused = CliRunner().invoke(main, ["export", str(run.path), "--set", "training.epochs=99"])
     assert refused.exit_code == 2 and "belongs to another recipe" in refused.stderr and run.recipe() == ONE
     arguments = ["--set", "compression.epochs=9", "--files", "float32.onnx", "--variant", "dense"]
