@@ -18,7 +18,7 @@ from itertools import islice
 
 import numpy as np
 
-from feredge import recipes
+import feredge.recipes as recipes
 from feredge.train.batches import Batches, Targets
 from feredge.train.fitting import Fitter, one_hot, resolve_precision
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge import files, recipes
+import feredge.recipes as recipes
+from feredge import files
 from feredge.data.dataset import Dataset
 from feredge.data.drawn import drawn
 from feredge.errors import RunError

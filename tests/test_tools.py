@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from feredge import files, recipes
+import feredge.recipes as recipes
+from feredge import files
 from feredge.benchmark import Results
 from feredge.data import drawn
 from feredge.errors import ArtifactError

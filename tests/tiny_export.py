@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tiny_training import RECIPE
 
-from feredge import files, recipes
+import feredge.recipes as recipes
+from feredge import files
 from feredge.recipes.schema import Compression, Export, Recipe
 from feredge.run import RunFolder
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("skl2onnx")
 
-from feredge import baselines
+import feredge.baselines as baselines
 from feredge.data import drawn, split
 from feredge.data.dataset import Splits
 from feredge.recipes.schema import DataView

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge import baselines
+import feredge.baselines as baselines
 from feredge.baselines import fitting
 from feredge.data import Dataset, Splits, drawn
 from feredge.errors import ArtifactError, DataError, RecipeError, VerificationError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from feredge import baselines
+import feredge.baselines as baselines
 from feredge.baselines.protocols import course_2024, six_class, study_2022
 from feredge.commands.baselines import command
 from feredge.data import Dataset, drawn

@@ -11,7 +11,7 @@ import numpy as np
 from device_models import card, save_onnx, write_linear
 from numpy.typing import NDArray
 
-from feredge import recipes
+import feredge.recipes as recipes
 from feredge.benchmark.candidates import Candidate, TestSet
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.data.dataset import Dataset, Splits

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feredge import files, recipes
+import feredge.recipes as recipes
+from feredge import files
 from feredge.cli import main
 from feredge.data.drawn import drawn
 from feredge.run import RunFolder

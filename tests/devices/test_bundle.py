@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from feredge import report
+import feredge.report as report
 from feredge.benchmark import Results
 from feredge.cli import main
 from feredge.data.dataset import Dataset

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feredge import report
+import feredge.report as report
 from feredge.benchmark import Results
 from feredge.benchmark.candidates import artifact_candidates
 from feredge.benchmark.metrics import Instructions

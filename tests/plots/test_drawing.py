@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feredge import data, files, recipes
+import feredge.recipes as recipes
+from feredge import data, files
 from feredge.errors import RunError
 from feredge.plots import classification, draw, epochs, examples, figures
 from feredge.predictions import Predictions, read, report, select_images

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feredge import recipes
+import feredge.recipes as recipes
 from feredge.errors import RecipeError
 from feredge.recipes.schema import Augmentation, Network, Recipe, Schedule, Training
 

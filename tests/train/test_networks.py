@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from feredge import recipes
+import feredge.recipes as recipes
 from feredge.errors import RecipeError
 from feredge.keras import keras
 from feredge.recipes.schema import Network

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_training import epochs_of, stripes
 
-from feredge import recipes
+import feredge.recipes as recipes
 from feredge.errors import DataError, RecipeError
 from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Schedule, Training
 from feredge.run import RunFolder

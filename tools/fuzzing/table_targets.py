@@ -152,7 +152,7 @@ def results_corpus(_: Path) -> Corpus:
 
 def prepare_results(folder: Path) -> Run:
     """Format results in every way of `feredge report`."""
-    from feredge import report
+    import feredge.report as report
     from feredge.benchmark import Results
 
     def run(path: Path, _: bytes) -> None:
@@ -174,6 +174,6 @@ def recipe_corpus(_: Path) -> Corpus:
 
 def prepare_recipe(_: Path) -> Run:
     """Read a recipe, and write it again."""
-    from feredge import recipes
+    import feredge.recipes as recipes
 
     return lambda path, _: recipes.dump(recipes.load(path))
