@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_training_set
+from feredge.errors import DataError
 from feredge.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -92,8 +93,13 @@ def train(
 
     settings = [*override_texts(overrides), *(["data.drop_duplicates=false"] if keep_duplicates else [])]
     resolved = load_recipe(Path(recipe), overrides=settings)  # before the slow imports: errors come at once
+    if soft_labels is not None:
+        _check_readable(Path(soft_labels))
     dataset = load_training_set(data, size=resolved.data.size, leave_out=leave_out, skip_bad_rows=skip_bad_rows)
     from feredge.importing import from_onnx
+
+    start = None if start_from is None else from_onnx.load_trained(Path(start_from))
+    teacher_networks = [from_onnx.load_trained(Path(teacher)) for teacher in teachers]
     from feredge.train import train as fit
 
     run = fit(
@@ -101,8 +107,8 @@ def train(
         dataset,
         Path("runs") / resolved.name if out is None else Path(out),
         soft_labels=None if soft_labels is None else Path(soft_labels),
-        start=None if start_from is None else from_onnx.load_trained(Path(start_from)),
-        teachers=[from_onnx.load_trained(Path(teacher)) for teacher in teachers],
+        start=start,
+        teachers=teacher_networks,
         progress=cancellable(progress, cancel),
     )
     test: dict[str, Any] = run.training_record().get("test") or {"accuracy": None, "images": 0}
@@ -114,3 +120,11 @@ def override_texts(overrides: Overrides) -> list[str]:
     if isinstance(overrides, Mapping):
         return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]  # of these types JSON is TOML
     return list(overrides)
+
+
+def _check_readable(path: Path) -> None:
+    """Raise DataError for a file of soft labels that is not there, before the data are read."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{path}: expected a file of soft labels, cannot be read ({error})") from error

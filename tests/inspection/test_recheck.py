@@ -93,7 +93,7 @@ def _stranger(folder: Path) -> None:
         (_change_in("verification", sparsity=0.8), "dense.int8.onnx: expected 80.00%"),
         (_reclaimed, "dense.int8.onnx: expected the card"),
         (_stranger, "another.onnx: expected files that"),
-        (lambda folder: (folder / MANIFEST_FILE).unlink(), "expected a manifest"),
+        (lambda folder: (folder / MANIFEST_FILE).unlink(), "expected a folder of exported files"),
         (lambda folder: (folder / PROBES_FILE).unlink(), "probes.npz: expected the file"),
         (lambda folder: Manifest(Manifest.read(folder).entries).write(folder), "probes.npz: expected reference"),
     ],
