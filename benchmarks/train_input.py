@@ -36,11 +36,11 @@ def main() -> None:
         parser.error("expected at least 1 round of at least 10 steps")
     recipe = recipes.load(args.recipe)
     rng = np.random.default_rng(1)
-    count, size = recipe.training.batch * args.steps, recipe.data.size
+    count, size = recipe.training.batch_size * args.steps, recipe.data.size
     images = rng.integers(0, 256, (count, size, size), np.uint8)
     targets = one_hot(rng.integers(0, 7, count).astype(np.int8), 7)
     how = dataclasses.replace(recipe.augmentation, erase=0.25)  # the most that a recipe asks for
-    batches = Batches(images, targets, recipe.training.batch, how, 1, recipe.training.epochs)
+    batches = Batches(images, targets, recipe.training.batch_size, how, 1, recipe.training.epochs)
     precision = resolve_precision(recipe.training.precision)
     fitter = Fitter(recipe.network, recipe.training, precision, batch_shape=batches.shape, classes=7)
     ready = list(batches.epoch(0))

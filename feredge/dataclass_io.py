@@ -52,7 +52,8 @@ def read(kind: type, value: Any, where: str) -> Any:
     hints = typing.get_type_hints(kind)
     for key in table:
         if key not in hints:
-            raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, hints)}")
+            migrate = "; tools/migrate rewrites older files"
+            raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, hints)}{migrate}")
     for item in dataclasses.fields(kind):
         if item.name not in table and item.default is dataclasses.MISSING is item.default_factory:
             raise RecipeError(f"{where}: expected {item.name}, found none")

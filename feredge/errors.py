@@ -59,3 +59,11 @@ class DeviceError(FeredgeError):
 def one_line(error: BaseException, max_length: int = 200) -> str:
     """Return an exception's message as one line of at most `max_length` characters, or its type if it is empty."""
     return " ".join(str(error).split())[:max_length] or type(error).__name__
+
+
+def describe_schema(value: object) -> str:
+    """Return the schema that a parsed file states, for the message of an unreadable one."""
+    if not isinstance(value, dict):
+        return type(value).__name__
+    schema = value.get("schema", "none")
+    return "1, which tools/migrate rewrites" if schema == 1 else f"{schema!s:.40}"

@@ -22,16 +22,15 @@ blocks = [1]
 
 [training]
 epochs = 1
-batch = 64
-warmup = 0.0
+batch_size = 64
+warmup_epochs = 0.0
 
 [compression]
 variants = ["dense"]
 
 [export]
-precisions = ["float32", "int8"]
-formats = ["onnx"]
-calibration = 128
+files = ["float32.onnx", "int8.onnx"]
+calibration_images = 128
 """
 
 

@@ -50,7 +50,7 @@ def test_a_run_of_another_recipe_is_refused(tmp_path: Path, dataset: Dataset) ->
 def test_a_run_is_exported_by_another_recipe_without_training_again(tmp_path: Path, dataset: Dataset) -> None:
     """Guards hours of training: compression and export may change afterwards; the folder has the newest recipe."""
     RunFolder.claim(tmp_path, recipes.load("nano"), dataset)
-    changed = recipes.load("nano", overrides=['compression.variants=["dense"]', 'export.formats=["onnx"]'])
+    changed = recipes.load("nano", overrides=['compression.variants=["dense"]', 'export.files=["int8.onnx"]'])
     assert RunFolder.claim(tmp_path, changed, dataset).recipe() == changed
     with pytest.raises(RunError, match="other data"):
         RunFolder.claim(tmp_path, recipes.load("nano"), dataclasses.replace(dataset, digest="d2"))

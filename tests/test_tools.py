@@ -93,8 +93,10 @@ def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> 
 def test_a_row_has_its_changes_and_teachers(tool: ModuleType) -> None:
     """Guards the ablation page: a setting at its default is a change where the recipe has another value."""
     base = recipes.load("base")
-    recipe = recipes.load("base", overrides=["augmentation.crop=0", "training.epochs=9", "distillation.weight=0.1"])
-    changes = ["training.epochs=9", "augmentation.crop=0"]
+    recipe = recipes.load(
+        "base", overrides=["augmentation.crop_size=0", "training.epochs=9", "distillation.weight=0.1"]
+    )
+    changes = ["training.epochs=9", "augmentation.crop_size=0"]
     assert tool.changes(recipe, base, distilled=False) == changes
     assert tool.changes(recipe, base, distilled=True) == [*changes, "distillation.weight=0.1"]
     assert recipes.load("base", overrides=changes) == recipes.load("base", overrides=changes[::-1])

@@ -18,8 +18,8 @@ from feredge.run import RunFolder
 
 SMALL = dataclasses.replace(
     RECIPE,
-    compression=Compression(variants=("dense", "pruned-60", "qat"), epochs=2, rate=0.02),
-    export=Export(calibration=128),
+    compression=Compression(variants=("dense", "pruned-60", "qat"), epochs=2, learning_rate=0.02),
+    export=Export(calibration_images=128),
 )
 
 

@@ -16,7 +16,9 @@ RECIPE = Recipe(
     name="tiny",
     data=DataView(size=16),
     network=Network(stem=8, stem_stride=1, channels=(8, 16), blocks=(1, 1), dropout=0.1),
-    training=Training(epochs=4, batch=16, rate=0.05, warmup=1.0, label_smoothing=0.05, averaging=0.9),
+    training=Training(
+        epochs=4, batch_size=16, learning_rate=0.05, warmup_epochs=1.0, label_smoothing=0.05, ema_decay=0.9
+    ),
     augmentation=Augmentation(flip=False, rotate=5.0, erase=0.1),
 )
 

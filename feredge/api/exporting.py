@@ -164,7 +164,7 @@ def export(
         files,
         calibration=calibration_images,
         method=calibration_method,
-        full_range=None if reduce_range is None else not reduce_range,
+        reduce_range=reduce_range,
         keep_float=tuple(keep_float) or None,
         max_drop=max_drop,
         licence=licence,
@@ -191,7 +191,7 @@ def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export |
     """Return the recipe's export settings with every value that is not None; None where nothing changes."""
     changes = {key: value for key, value in values.items() if value is not None}
     if files:
-        changes |= {"precisions": (), "formats": (), "also": ARTIFACT_KINDS if "all" in files else tuple(files)}
+        changes["files"] = ARTIFACT_KINDS if "all" in files else tuple(dict.fromkeys(files))
     return dataclasses.replace(settings, **changes) if changes else None
 
 

@@ -47,7 +47,7 @@ def study_2022(dataset: Dataset) -> StudySplits:
 
 def six_class(dataset: Dataset) -> StudySplits:
     """Take the first 3,000 training images of each class but disgust, and all images of the test splits."""
-    dataset = select(dataset, DataView(classes=SIX_CLASSES, first=IMAGES_PER_CLASS))
+    dataset = select(dataset, DataView(classes=SIX_CLASSES, limit_per_class=IMAGES_PER_CLASS))
     train, test = _rows(dataset, TRAINING_USAGES), _rows(dataset, TEST_USAGES)
     deviations = (_other_size(train, 18000), _other_size(test, 7067, "tested on"))
     return StudySplits(dataset.take(train), dataset.take(test), deviation="; ".join(filter(None, deviations)))

@@ -104,4 +104,4 @@ def current_results(run: RunFolder, dataset: Dataset, *, quick: bool = False) ->
     measured = {row.name: row.sha256 for row in results.rows if row.kind != "baseline" and not row.runtime}
     current = {candidate.name: file_digest(candidate)[0] for candidate in run_candidates(run)}
     matches = measured == current and results.data.digest == dataset.digest
-    return results if matches and (quick or results.effort.name != "quick") else None
+    return results if matches and (quick or results.config.name != "quick") else None

@@ -26,12 +26,12 @@ from feredge.benchmark.metrics import (
     Memory,
     Timing,
 )
-from feredge.errors import RecipeError, ResultsError
+from feredge.errors import RecipeError, ResultsError, describe_schema
 from feredge.inspection.macs import Macs
 
 ALL_THROTTLED = "the CPU was throttled in every round"
 """Why a row has no valid latency, as verdicts give it."""
-RESULTS_SCHEMA = 1
+RESULTS_SCHEMA = 2
 DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}")
 NAME_PATTERN = re.compile(r"[\w.+-]{0,80}")
 MAX_FILE_BYTES = 256_000_000
@@ -93,12 +93,12 @@ class Row:
             in an alternative runtime followed by ` (RUNTIME)`.
         format: `keras`, `tflite`, `onnx`, `ort`, or a baseline's file format.
         network: with several networks, the one that the file belongs to; else empty.
-        beside: name of the row that the drop is measured against; empty for the float model.
-        cold: the cold start.
+        reference_row: name of the row that the drop is measured against; empty for the float model.
+        cold_start: the cold start.
         runtime: title of an alternative runtime; empty for the format's default.
         classes: where they are not those of the data; test images of other classes are left out.
         images: test images of each class, where they are not those of the data.
-        judged: digest of the test images' rows in their order; empty in older results.
+        test_set_digest: digest of the test images' rows in their order; empty in older results.
         roofline: time that the multiply-adds take at the machine's peak, over the median at one thread.
     """
 
@@ -112,17 +112,17 @@ class Row:
     failure: str | None = None
     accuracy: Accuracy | None = None
     drop: Drop | None = None
-    cold: ColdStart | None = None
+    cold_start: ColdStart | None = None
     memory: Memory | None = None
     latency: tuple[Latency, ...] = ()
     corrupted: tuple[CorruptedAccuracy, ...] = ()
     instructions: tuple[Instructions, ...] = ()
     runtime: str = ""
     network: str = ""
-    beside: str = ""
+    reference_row: str = ""
     classes: tuple[str, ...] = ()
     images: tuple[int, ...] = ()
-    judged: str = ""
+    test_set_digest: str = ""
     macs: Macs | None = None
     roofline: float | None = None
 
@@ -165,20 +165,20 @@ class Results:
 
     Attributes:
         recipe: the run's, resolved; of several networks the first one's.
-        effort: the settings of the benchmark.
+        config: the settings of the benchmark.
         measured: UTC time of its end.
         notes: what was left out or assumed, in a sentence each.
-        again: command line that repeats it; empty where it was not started by one.
+        command: command line that repeats it; empty where it was not started by one.
     """
 
     recipe: dict[str, Any]
     data: Data
     machine: Machine
-    effort: BenchmarkConfig
+    config: BenchmarkConfig
     measured: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    again: str = ""
+    command: str = ""
 
     @property
     def reference(self) -> Row | None:
@@ -187,8 +187,8 @@ class Results:
 
     def reference_of(self, row: Row) -> Row | None:
         """Return the row that the drop of `row` is measured against."""
-        if row.beside:
-            return next((other for other in self.rows if other.name == row.beside), None)
+        if row.reference_row:
+            return next((other for other in self.rows if other.name == row.reference_row), None)
         return next((other for other in self.rows if other.kind == "float" and other.network == row.network), None)
 
     def class_names(self, row: Row) -> tuple[str, ...]:
@@ -201,7 +201,7 @@ class Results:
 
     def same_test_images(self, row: Row, other: Results, other_row: Row) -> bool:
         """Return whether `row`, and `other_row` of `other`, are evaluated on the same images and classes."""
-        if row.judged and other_row.judged and row.judged != other_row.judged:
+        if row.test_set_digest and other_row.test_set_digest and row.test_set_digest != other_row.test_set_digest:
             return False
         test_set = self.data.digest, self.class_names(row), self.images_per_class(row)
         return test_set == (other.data.digest, other.class_names(other_row), other.images_per_class(other_row))
@@ -218,8 +218,9 @@ class Results:
     def from_json(cls, value: Any, *, where: str = "results") -> Results:
         """Read what `to_json` returns; ResultsError, naming `where`, for anything else."""
         if not isinstance(value, dict) or value.get("schema") != RESULTS_SCHEMA:
-            schema = value.get("schema", "none") if isinstance(value, dict) else type(value).__name__
-            raise ResultsError(f"{where}: expected feredge results of schema {RESULTS_SCHEMA}, found {schema}")
+            raise ResultsError(
+                f"{where}: expected feredge results of schema {RESULTS_SCHEMA}, found {describe_schema(value)}"
+            )
         table = {key: item for key, item in value.items() if key != "schema"}
         try:
             results: Results = dataclass_io.read(cls, table, where)
@@ -230,8 +231,8 @@ class Results:
 
     def _check(self, where: str) -> None:
         """Raise ResultsError for values that no benchmark writes, and that reports cannot show."""
-        if self.effort.margin <= 0:
-            raise ResultsError(f"{where}: effort: expected a margin above 0 pp, found {self.effort.margin:g}")
+        if self.config.margin <= 0:
+            raise ResultsError(f"{where}: effort: expected a margin above 0 pp, found {self.config.margin:g}")
         if len(self.data.images) != len(self.data.classes):
             counts = f"{len(self.data.images)} for {len(self.data.classes)} classes"
             raise ResultsError(f"{where}: data: expected a number of images for each class, found {counts}")
@@ -257,7 +258,7 @@ class Results:
             "a sha256 of 64 hexadecimal digits",
             row.sha256,
         )
-        for name in (row.format, row.variant, row.precision, row.judged):
+        for name in (row.format, row.variant, row.precision, row.test_set_digest):
             expect(bool(NAME_PATTERN.fullmatch(name)), "letters, digits and .+- in a name", name)
         images = self.images_per_class(row)
         expect(row.bytes >= 0 and all(count >= 0 for count in images), "counts from 0 up", row.bytes)

@@ -59,11 +59,11 @@ def summarize(
         recipe=dict(recipe),
         data=data,
         machine=machine,
-        effort=config,
+        config=config,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
         rows=tuple(rows),
         notes=tuple(notes),
-        again=command,
+        command=command,
     )
     return results, evidence
 
@@ -100,10 +100,10 @@ def _rows(
             replace(
                 row,
                 network=test_set.network,
-                beside=reference.candidate.name if reference is not None and row.drop is not None else "",
+                reference_row=reference.candidate.name if reference is not None and row.drop is not None else "",
                 classes=() if same_images else test.classes,
                 images=() if same_images else test_set.images_per_class,
-                judged=test_set_digest,
+                test_set_digest=test_set_digest,
                 macs=macs,
                 roofline=_roofline(macs, peaks, row),
             )
@@ -143,7 +143,7 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
         failure=measurement.failure,
         accuracy=file_accuracy,
         drop=drop,
-        cold=measurement.cold_start,
+        cold_start=measurement.cold_start,
         memory=measurement.memory,
         latency=tuple(latency for threads in config.threads if (latency := measurement.latency(config, threads))),
         corrupted=corrupted_accuracies(

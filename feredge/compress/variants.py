@@ -61,9 +61,12 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, report: 
     if spec.quantized:
         _check_activations(dense, name)
         prepare(run, spec.base, train, weights=weights, report=report)
-    if not run.training_record().keys().isdisjoint({"read_from", "foreign"}) and not recipe.compression.pruning_rate:
+    if (
+        not run.training_record().keys().isdisjoint({"read_from", "foreign"})
+        and not recipe.compression.pruning_learning_rate
+    ):
         # Training's rate is too high for a network whose batch normalization is folded, and unknown for a foreign one.
-        compression = dataclasses.replace(recipe.compression, pruning_rate=recipe.compression.rate)
+        compression = dataclasses.replace(recipe.compression, pruning_learning_rate=recipe.compression.learning_rate)
         recipe = dataclasses.replace(recipe, compression=compression)
     seed_everything(recipe.training.seed)
     identity, unfinished = _identity(run, name, weights), run.variants / f"{name}.unfinished.npz"
@@ -87,8 +90,8 @@ class _CompressionJob:
         self._recipe, self._dense, self._finetune_options = recipe, dense, finetune_options
         self._precision = resolve_precision(recipe.training.precision)
         targets = one_hot(train.labels, len(train.classes))
-        augmentation = dataclasses.replace(recipe.augmentation, crop=0, sizes=())
-        self._batches = Batches(train.images, targets, recipe.training.batch, augmentation, recipe.training.seed)
+        augmentation = dataclasses.replace(recipe.augmentation, crop_size=0, progressive_sizes=())
+        self._batches = Batches(train.images, targets, recipe.training.batch_size, augmentation, recipe.training.seed)
 
     def compress(self, spec: Variant) -> tuple[checkpoint.Variables, NDArray[np.float64]]:
         """Return the variables of a variant's fine-tuned float network, and the history."""
@@ -135,13 +138,16 @@ class _CompressionJob:
     def _finetune_pruned(self, model: KerasModel, **options: Any) -> NDArray[np.float64]:
         """Fine-tune after pruning, with a learning rate high enough to recover the accuracy."""
         settings = self._recipe.compression
-        epochs, rate = settings.pruning_epochs or settings.epochs, settings.pruning_rate or self._recipe.training.rate
+        epochs, rate = (
+            settings.pruning_epochs or settings.epochs,
+            settings.pruning_learning_rate or self._recipe.training.learning_rate,
+        )
         return self._finetune(model, epochs=epochs, rate=rate, **options)
 
     def _finetune_rounded(self, model: KerasModel, **options: Any) -> NDArray[np.float64]:
         """Fine-tune a network whose weights are rounded to int8 or to clusters."""
         settings = self._recipe.compression
-        return self._finetune(model, epochs=settings.epochs, rate=settings.rate, **options)
+        return self._finetune(model, epochs=settings.epochs, rate=settings.learning_rate, **options)
 
     def _finetune(self, model: KerasModel, **options: Any) -> NDArray[np.float64]:
         teacher = clone_core(self._dense, self._precision) if self._recipe.compression.distillation else None

@@ -25,8 +25,8 @@ def select(dataset: Dataset, view: DataView) -> Dataset:
         dataset = fer2013_classes(dataset)
     if view.groups:
         dataset = _regroup(dataset, view.groups)
-    if view.first:
-        dataset = dataset.take(_limit_per_class(dataset, view.first))
+    if view.limit_per_class:
+        dataset = dataset.take(_limit_per_class(dataset, view.limit_per_class))
     return dataset
 
 

@@ -90,7 +90,7 @@ def _random_splits(
     """Return train, validation (may be empty) and test, split by scikit-learn as in the published studies."""
     from sklearn.model_selection import train_test_split
 
-    rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING_USAGES) | (view.of == "all")))
+    rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING_USAGES) | (view.split_rows == "all")))
     train, *shares = view.shares
 
     def halves(index: RowIndex, share: float) -> list[RowIndex]:

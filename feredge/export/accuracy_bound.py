@@ -65,7 +65,7 @@ def quantize_within_bound(
                 f"export.keep_float: unknown layer {layer!r}{dataclass_io.nearest(layer, network.layers)}"
             )
     model, float_layers = network.quantize(keep_float), list(keep_float)
-    metrics: dict[str, Any] = {"method": job.settings.method}
+    metrics: dict[str, Any] = {"method": job.settings.calibration_method}
     images = job.verification_images
     if len(job.second_calibration_images):
         second = calibrate(job.second_calibration_images).quantize(keep_float)

@@ -93,7 +93,7 @@ def export(
     _check_layers(run, recipe.export.keep_float)
     splits = data.split(dataset, recipe.data)
     calibration_sets = calibration.calibration_sets(
-        splits, recipe.export.calibration, seed=recipe.data.seed, calibrate_on=calibrate_on
+        splits, recipe.export.calibration_images, seed=recipe.data.seed, calibrate_on=calibrate_on
     )
     bounded_on = calibration.layer_choice_split(splits, recipe.data) if recipe.export.max_drop else None
     validation = None if bounded_on is None else (bounded_on.batch, bounded_on.labels)

@@ -99,7 +99,7 @@ def layer_error_table(
     view = run.recipe().data
     splits = data.split(dataset, view)
     images = data.stratified_sample(calibration.layer_choice_split(splits, view), RANKING_IMAGES, seed=view.seed).batch
-    calibration_images, _ = calibration.calibration_sets(splits, settings.calibration, seed=view.seed)
+    calibration_images, _ = calibration.calibration_sets(splits, settings.calibration_images, seed=view.seed)
     core = variants.open_core(run, variant, weights=run.training_record()["weights"])
     with suppressed_stderr():  # TFLite's converter prints its modes
         network = calibrate(core, calibration_images, kind, settings=settings, variant=spec)

@@ -52,13 +52,17 @@ def calibrate(
     if kind == "tflite":
         from feredge.export.tflite.int8 import Int8TFLite
 
-        return Int8TFLite(core, images, method=settings.method, weight_quantization=weight_quantization)
+        return Int8TFLite(core, images, method=settings.calibration_method, weight_quantization=weight_quantization)
     from feredge.export.onnx.converter import core_graph
     from feredge.export.onnx.int8 import Int8Onnx
 
     graph = core_graph(core, opset=settings.opset)
     return Int8Onnx(
-        graph, images, method=settings.method, full_range=settings.full_range, weight_quantization=weight_quantization
+        graph,
+        images,
+        method=settings.calibration_method,
+        reduce_range=settings.reduce_range,
+        weight_quantization=weight_quantization,
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from feredge import files
-from feredge.errors import ArtifactError, NoCardError, VerificationError
+from feredge.errors import ArtifactError, NoCardError, VerificationError, describe_schema
 from feredge.inference.contract import InputContract
 
 MODEL_FORMATS = ("tflite", "onnx", "ort")
@@ -42,7 +42,7 @@ PROBES_FILE = "probes.npz"  # every file's outputs on fixed pictures
 OPERATORS_FILE = "operators.config"  # operators that a reduced onnxruntime build needs for the `.ort` files
 UNFINISHED_SUFFIX = ".new"  # suffix of a folder that is still being written
 PREVIOUS_SUFFIX = ".previous"  # suffix of an earlier export's folder
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CARD_LIMIT = MANIFEST_LIMIT = 1 << 20
 """Bytes, unpacked. A card has about 2,000; a manifest about 4,000 a file."""
 REASON_LENGTH = 400  # characters
@@ -89,7 +89,7 @@ class Card:
     def from_json(cls, value: Any, *, where: str) -> Card:
         """Parse the result of `to_json`; ArtifactError, which names the file `where`, for anything else."""
         if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
-            raise ArtifactError(f"{where}: expected a card of schema {SCHEMA_VERSION}, found {str(value)[:60]!r}")
+            raise ArtifactError(f"{where}: expected a card of schema {SCHEMA_VERSION}, found {describe_schema(value)}")
         try:
             card = cls(
                 variant=str(value["variant"]),
@@ -204,7 +204,9 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{path}: expected a JSON manifest, found other text ({error})") from error
         if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
-            raise ArtifactError(f"{path}: expected a manifest of schema {SCHEMA_VERSION}, found another")
+            raise ArtifactError(
+                f"{path}: expected a manifest of schema {SCHEMA_VERSION}, found {describe_schema(value)}"
+            )
         try:
             entries = tuple(
                 Entry(

@@ -29,18 +29,11 @@ def check(recipe: Recipe, where: str) -> None:
             variant.parse(name)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from error
-    from feredge.inference.artifact import ARTIFACT_KINDS, MODEL_FORMATS, PRECISIONS
+    from feredge.inference.artifact import ARTIFACT_KINDS
 
-    for values, allowed, key in (
-        (recipe.export.precisions, PRECISIONS, "export.precisions"),
-        (recipe.export.formats, MODEL_FORMATS, "export.formats"),
-        (recipe.export.also, ARTIFACT_KINDS, "export.also"),
-    ):
-        for value in values:
-            if value not in allowed:
-                raise RecipeError(f"{where}: {key}: unknown {value!r}{dataclass_io.nearest(value, allowed)}")
-    if not recipe.export.files:
-        raise RecipeError(f"{where}: expected at least one output file, found no precision that its formats support")
+    for file in recipe.export.files:
+        if file not in ARTIFACT_KINDS:
+            raise RecipeError(f"{where}: export.files: unknown {file!r}{dataclass_io.nearest(file, ARTIFACT_KINDS)}")
 
 
 def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
@@ -54,15 +47,17 @@ def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
         (min(recipe.data.seed, recipe.training.seed) >= 0, SEED_RANGE),
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEED_RANGE),
         (bool(recipe.compression.variants), "at least one of compression.variants"),
-        (recipe.compression.rate > 0.0, "rates above 0"),
+        (recipe.compression.learning_rate > 0.0, "rates above 0"),
         (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
         (recipe.compression.pruning_epochs >= 0, "compression.pruning_epochs of at least 0"),
-        (recipe.compression.pruning_rate >= 0.0, "compression.pruning_rate of at least 0"),
+        (recipe.compression.pruning_learning_rate >= 0.0, "compression.pruning_learning_rate of at least 0"),
         (0.0 <= recipe.compression.distillation <= 1.0, "compression.distillation from 0 to 1"),
         (recipe.distillation.temperature > 0.0, "distillation.temperature above 0"),
         (0.0 < recipe.distillation.weight <= 1.0, "distillation.weight above 0, up to 1"),
         (0.0 < recipe.distillation.teacher_weight <= 1.0, "distillation.teacher_weight above 0, up to 1"),
-        (recipe.export.calibration >= 1, "export.calibration of at least 1"),
+        (bool(recipe.export.files), "at least one of export.files"),
+        (len({*recipe.export.files}) == len(recipe.export.files), "each of export.files once"),
+        (recipe.export.calibration_images >= 1, "export.calibration_images of at least 1"),
         (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
         (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),
     )
@@ -76,7 +71,7 @@ def _data_rules(data: DataView) -> Rules:
         (len(data.groups) == len(data.classes) != 1, "data.classes of at least two different names"),
         (all(parts) and all(data.groups), "data.classes of names, or name = a + b"),
         (len(parts) == len(set(parts)), "each class of the source once in data.classes"),
-        (data.first >= 0, "data.first of at least 0"),
+        (data.limit_per_class >= 0, "data.limit_per_class of at least 0"),
         (
             len(data.shares) in (2, 3) and min(data.shares) > 0.0 and abs(sum(data.shares) - 1.0) < 1e-6,
             "two or three data.shares above 0 that add up to 1",
@@ -85,7 +80,7 @@ def _data_rules(data: DataView) -> Rules:
 
 
 def _network_rules(network: Network) -> Rules:
-    residual = type(network)(name=network.name, repeat=network.repeat, standardise=network.standardise)
+    residual = type(network)(name=network.name, input_channels=network.input_channels, standardize=network.standardize)
     return (
         (
             len(network.channels) == len(network.blocks) > 0,
@@ -101,29 +96,32 @@ def _network_rules(network: Network) -> Rules:
             network.name == "residual" or network == residual,
             f"no stem, channels, blocks, dropout or pool in {network.name}",
         ),
-        (1 <= network.repeat <= 4, "network.repeat from 1 to 4"),
+        (1 <= network.input_channels <= 4, "network.input_channels from 1 to 4"),
         (
-            not network.standardise or network.name in UNPADDED_NETWORKS,
-            f"network.standardise in a network whose first layer has no padding: {', '.join(UNPADDED_NETWORKS)}",
+            not network.standardize or network.name in UNPADDED_NETWORKS,
+            f"network.standardize in a network whose first layer has no padding: {', '.join(UNPADDED_NETWORKS)}",
         ),
     )
 
 
 def _training_rules(training: Training, schedule: Schedule) -> Rules:
     return (
-        (training.epochs >= 1 and training.batch >= 1, "training.epochs and training.batch of at least 1"),
-        (training.rate > 0.0, "rates above 0"),
+        (training.epochs >= 1 and training.batch_size >= 1, "training.epochs and training.batch_size of at least 1"),
+        (training.learning_rate > 0.0, "rates above 0"),
         (0.0 <= training.momentum < 1.0, "training.momentum from 0 to under 1"),
-        (0.0 <= training.warmup <= training.epochs, "training.warmup from 0 to training.epochs"),
+        (0.0 <= training.warmup_epochs <= training.epochs, "training.warmup_epochs from 0 to training.epochs"),
         (training.weight_decay >= 0.0, "training.weight_decay of at least 0"),
         (0.0 <= training.label_smoothing < 1.0, "training.label_smoothing from 0 to under 1"),
-        (0.0 <= training.averaging < 1.0, "training.averaging from 0 to under 1"),
+        (0.0 <= training.ema_decay < 1.0, "training.ema_decay from 0 to under 1"),
         (1 <= training.repeats <= 100, "training.repeats from 1 to 100"),
         (schedule.decay >= 0.0 and schedule.decay_from >= 0, "schedule.decay and decay_from of at least 0"),
         (schedule.min_delta >= 0.0, "schedule.min_delta of at least 0"),
-        (min(schedule.lower_after, schedule.stop_after) >= 0, "schedule.lower_after and stop_after of at least 0"),
-        (0.0 < schedule.lower_by < 1.0, "schedule.lower_by between 0 and 1"),
-        (0.0 <= schedule.lowest <= training.rate, "schedule.lowest from 0 to training.rate"),
+        (
+            min(schedule.lr_patience, schedule.early_stopping_patience) >= 0,
+            "schedule.lr_patience and early_stopping_patience of at least 0",
+        ),
+        (0.0 < schedule.lr_factor < 1.0, "schedule.lr_factor between 0 and 1"),
+        (0.0 <= schedule.min_lr <= training.learning_rate, "schedule.min_lr from 0 to training.learning_rate"),
     )
 
 
@@ -141,27 +139,27 @@ def _augmentation_rules(augmentation: Augmentation) -> Rules:
         (0.0 <= augmentation.zoom < 1.0, "augmentation.zoom from 0 to under 1"),
         (0.0 <= augmentation.shear <= 80.0, "augmentation.shear from 0 to 80"),
         (augmentation.mixup >= 0.0, "augmentation.mixup of at least 0"),
-        (augmentation.whole >= 0, "augmentation.whole of at least 0"),
+        (augmentation.full_image_epochs >= 0, "augmentation.full_image_epochs of at least 0"),
     )
 
 
 def _size_rules(recipe: Recipe) -> Rules:
     """Return the rules for training at image sizes other than that of inference."""
-    network, crop, sizes = recipe.network, recipe.augmentation.crop, recipe.augmentation.sizes
+    network, crop, sizes = recipe.network, recipe.augmentation.crop_size, recipe.augmentation.progressive_sizes
     largest = crop or recipe.data.size
     return (
-        (crop == 0 or 8 <= crop < recipe.data.size, "augmentation.crop of 0, or from 8 to under data.size"),
+        (crop == 0 or 8 <= crop < recipe.data.size, "augmentation.crop_size of 0, or from 8 to under data.size"),
         (
             list(sizes) == sorted(set(sizes)) and all(8 <= size <= largest for size in sizes),
-            f"augmentation.sizes from 8 to {largest}, the smallest first",
+            f"augmentation.progressive_sizes from 8 to {largest}, the smallest first",
         ),
         (
             not (crop or sizes) or network.name == "residual",
-            "augmentation.crop and sizes for the residual network only: others take images of one size",
+            "augmentation.crop_size and sizes for the residual network only: others take images of one size",
         ),
         (
             network.pool == "average"
             or (not sizes and network.feature_map_size(largest) == network.feature_map_size(recipe.data.size)),
-            "no augmentation.sizes, and a crop that leaves the last stage as large, with network.pool weighted",
+            "no augmentation.progressive_sizes, and a crop_size that leaves the last stage as large, for weighted pooling",
         ),
     )

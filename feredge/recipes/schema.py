@@ -26,10 +26,10 @@ class DataView:
             Empty uses all.
         class_names: `source` uses the data set's names; `fer2013` maps classes 0 to 6, or common synonyms (anger,
             happiness), to FER2013's names, before `classes` selects among them.
-        first: maximum number of training images per class, in the order of the source; 0 sets no limit.
+        limit_per_class: maximum number of training images per class, in the order of the source; 0 sets no limit.
         split: `given` uses the source's splits, `merged` all its test splits together as one test split; `random`
             splits rows anew, as scikit-learn's `train_test_split` does.
-        of: the rows that a random split divides: the training split, or all.
+        split_rows: the rows that a random split divides: the training split, or all.
         shares: fractions of a random split: train and test, or train, validation and test.
         stratified: whether a random split preserves the class proportions.
         validation_is_test: use the test split as the validation split, to reproduce studies that did. Metrics of
@@ -42,9 +42,9 @@ class DataView:
     seed: int = 1
     classes: tuple[str, ...] = added(())
     class_names: Literal["source", "fer2013"] = added("source")
-    first: int = added(0)
+    limit_per_class: int = added(0)
     split: Literal["given", "merged", "random"] = added("given")
-    of: Literal["training", "all"] = added("training")
+    split_rows: Literal["training", "all"] = added("training")
     shares: tuple[float, ...] = added((0.8, 0.2))
     stratified: bool = added(False)
     validation_is_test: bool = added(False)
@@ -69,9 +69,9 @@ class Network:
         blocks: residual blocks (two 3x3 convolutions each) in each stage.
         dropout: fraction of the pooled features zeroed in training.
         name: architecture; the keys above apply to `residual` only. `foreign` is a network trained elsewhere.
-        repeat: input channels in training; more than one repeats the gray channel. The saved network takes gray: its
-            first kernels are summed over the equal channels.
-        standardise: train on inputs standardized by the mean and standard deviation of the training images. Folded
+        input_channels: input channels in training; more than one repeats the gray channel. The saved network takes
+            gray: its first kernels are summed over the equal channels.
+        standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
             into the first layer of the saved network, which is exact only without padding.
         pool: global pooling after the last stage: `average`, or `weighted` with learned weights for each channel and
             position (a global depthwise convolution; Chen et al., "MobileFaceNets", 2018). In an aligned face crop
@@ -93,8 +93,8 @@ class Network:
         "course-cnn",
         "foreign",
     ] = added("residual")
-    repeat: int = added(1)
-    standardise: bool = added(False)
+    input_channels: int = added(1)
+    standardize: bool = added(False)
     pool: Literal["average", "weighted"] = added("average")
 
     def feature_map_size(self, size: int) -> int:
@@ -108,14 +108,14 @@ class Training:
 
     Attributes:
         epochs: passes over the training images.
-        batch: batch size.
+        batch_size: batch size.
         optimizer: `sgd` (Nesterov momentum), `adam`, or `nadam` (Adam with Nesterov momentum).
-        rate: learning rate after the warm-up; [schedule] says how it decays.
+        learning_rate: learning rate after the warm-up; [schedule] says how it decays.
         momentum: of sgd.
-        warmup: epochs of linear warm-up from zero.
+        warmup_epochs: epochs of linear warm-up from zero.
         weight_decay: L2 penalty on kernels, added to their gradient.
         label_smoothing: fraction of each label spread over all classes.
-        averaging: decay per step of the exponential moving average (EMA) of the weights, which is what is saved; 0
+        ema_decay: decay per step of the exponential moving average (EMA) of the weights, which is what is saved; 0
             saves the last weights.
         precision: `auto` trains in mixed bfloat16 where the CPU supports it, else in float32.
         seed: of weight initialization, shuffling and augmentation.
@@ -123,14 +123,14 @@ class Training:
     """
 
     epochs: int = 60
-    batch: int = 128
+    batch_size: int = 128
     optimizer: Literal["sgd", "adam", "nadam"] = "sgd"
-    rate: float = 0.1
+    learning_rate: float = 0.1
     momentum: float = 0.9
-    warmup: float = 3.0
+    warmup_epochs: float = 3.0
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
-    averaging: float = 0.998
+    ema_decay: float = 0.998
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 1
     repeats: int = added(1)
@@ -148,32 +148,32 @@ class Schedule:
     Attributes:
         shape: `cosine` decays to zero at the last epoch, `constant` does not decay.
         decay: the learning rate is multiplied by exp(-decay) in each epoch from `decay_from` (counted from 0) on.
-        watch: monitored metric, a column of history.csv.
+        monitor: monitored metric, a column of history.csv.
         min_delta: smallest improvement; for accuracies a fraction.
-        lower_after: epochs without improvement after which the learning rate is multiplied by `lower_by`; 0 never.
-        lowest: lower bound of the learning rate.
-        stop_after: epochs without improvement after which training stops; 0 never.
-        stop_watch: metric monitored for early stopping; empty uses `watch`.
-        keep: save the weights of the last epoch, or of the best.
+        lr_patience: epochs without improvement after which the learning rate is multiplied by `lr_factor`; 0 never.
+        min_lr: lower bound of the learning rate.
+        early_stopping_patience: epochs without improvement after which training stops; 0 never.
+        early_stopping_monitor: metric monitored for early stopping; empty uses `monitor`.
+        keep_weights: save the weights of the last epoch, or of the best.
     """
 
     shape: Literal["cosine", "constant"] = "cosine"
     decay: float = 0.0
     decay_from: int = 0
-    watch: EpochMetric = "validation_accuracy"
+    monitor: EpochMetric = "validation_accuracy"
     min_delta: float = 0.0
-    lower_after: int = 0
-    lower_by: float = 0.5
-    lowest: float = 0.0
-    stop_after: int = 0
-    stop_watch: Literal[EpochMetric, ""] = added("")
-    keep: Literal["last", "best"] = "last"
+    lr_patience: int = 0
+    lr_factor: float = 0.5
+    min_lr: float = 0.0
+    early_stopping_patience: int = 0
+    early_stopping_monitor: Literal[EpochMetric, ""] = added("")
+    keep_weights: Literal["last", "best"] = "last"
 
     @property
     def _active_metrics(self) -> list[str]:
         """The metrics that the schedule, early stopping or checkpoint selection depend on."""
-        figures = [self.watch] * (self.keep == "best" or self.lower_after > 0)
-        return [*figures, *[self.stop_watch or self.watch] * (self.stop_after > 0)]
+        figures = [self.monitor] * (self.keep_weights == "best" or self.lr_patience > 0)
+        return [*figures, *[self.early_stopping_monitor or self.monitor] * (self.early_stopping_patience > 0)]
 
     @property
     def uses_metrics(self) -> bool:
@@ -202,13 +202,13 @@ class Augmentation:
         mixup: parameter of Beta(mixup, mixup), from which the weight is drawn by which each image and its label are
             mixed with another of the batch; 0 disables it (Zhang et al., "mixup", 2018). A teacher's logits are mixed
             likewise.
-        crop: side in pixels of the random square crops to train on, which costs less; 0 trains on full images.
+        crop_size: side in pixels of the random square crops to train on, which costs less; 0 trains on full images.
             Evaluation is on full images. Only the residual network takes images of any size.
-        whole: number of last epochs on full images, to adapt to the resolution of evaluation (Touvron et al., "Fixing
-            the train-test resolution discrepancy", 2019).
-        sizes: sides in pixels that crops, or full images, are downscaled to, in ascending order, each for an equal part
-            of the epochs before `whole` (progressive learning; Tan and Le, "EfficientNetV2", 2021). Empty downscales
-            none.
+        full_image_epochs: number of last epochs on full images, to adapt to the resolution of evaluation (Touvron et
+            al., "Fixing the train-test resolution discrepancy", 2019).
+        progressive_sizes: sides in pixels that crops, or full images, are downscaled to, in ascending order, each for
+            an equal part of the epochs before `full_image_epochs` (progressive learning; Tan and Le,
+            "EfficientNetV2", 2021). Empty downscales none.
         interpolation: of the geometric transforms. `linear` blurs, which costs accuracy on sharp test images; `cubic`
             blurs much less.
     """
@@ -222,9 +222,9 @@ class Augmentation:
     zoom: float = added(0.0)
     shear: float = added(0.0)
     mixup: float = added(0.0)
-    crop: int = added(0)
-    whole: int = added(0)
-    sizes: tuple[int, ...] = added(())
+    crop_size: int = added(0)
+    full_image_epochs: int = added(0)
+    progressive_sizes: tuple[int, ...] = added(())
     interpolation: Literal["linear", "cubic"] = added("linear")
 
 
@@ -237,19 +237,20 @@ class Compression:
             values per kernel); `channels-N` (structured pruning of channels, which removes N percent of the
             multiply-adds); `qat` (quantization-aware training); `pruned-N-qat` and `channels-N-qat` (followed by QAT).
         epochs: fine-tuning epochs of each variant but dense.
-        rate: initial learning rate of the fine-tuning of `clustered-N` and `qat`.
+        learning_rate: initial learning rate of the fine-tuning of `clustered-N` and `qat`.
         pruning_epochs: fine-tuning epochs of `pruned-N` and `channels-N`, which lose more accuracy; 0 uses `epochs`.
-        pruning_rate: their initial learning rate; 0 uses that of [training], or `rate` for a network not trained here.
+        pruning_learning_rate: their initial learning rate; 0 uses that of [training], or
+            `learning_rate` for a network not trained here.
         distillation: weight in the fine-tuning loss of the distillation from the dense network; the rest is the loss
             against the labels. The temperature is that of [distillation].
     """
 
     variants: tuple[str, ...] = ("dense", "pruned-80", "qat")
     epochs: int = 6
-    rate: float = 0.01
+    learning_rate: float = 0.01
     distillation: float = added(0.5)
     pruning_epochs: int = added(0)
-    pruning_rate: float = added(0.0)
+    pruning_learning_rate: float = added(0.0)
 
 
 @dataclass(frozen=True)
@@ -268,12 +269,10 @@ class Distillation:
     teacher_weight: float = added(0.6)
 
 
-DEFAULT_PRECISIONS = {
-    "tflite": ("float32", "float16", "dynamic-int8", "int8", "int16x8"),
-    "onnx": ("float32", "dynamic-int8", "int8"),
-    "ort": ("float32", "int8"),
-}
-"""Precisions of `Export.precisions` that are written in each format; `also` adds others."""
+DEFAULT_FILES = (
+    *(f"{precision}.tflite" for precision in ("float32", "float16", "dynamic-int8", "int8")),
+    *(f"{precision}.onnx" for precision in ("float32", "dynamic-int8", "int8")),
+)
 
 
 @dataclass(frozen=True)
@@ -281,14 +280,12 @@ class Export:
     """Files to export of each variant, and their quantization.
 
     Attributes:
-        precisions: of PRECISIONS in inference/artifact.py; each is written in those of `formats` that
-            DEFAULT_PRECISIONS lists it for: `float16` and `int16x8` in TFLite only.
-        formats: of FORMATS in inference/artifact.py; `ort` has `float32` and `int8` only.
-        calibration: number of calibration images, stratified, from the training split.
+        files: `<precision>.<format>` of each variant, in the order of the manifest: `int8.onnx`. All that can be
+            written are ARTIFACT_KINDS in inference/artifact.py.
+        calibration_images: number of calibration images, stratified, from the training split.
         opset: of ONNX files; tf2onnx writes at most 18.
-        also: further files, each `<precision>.<format>`: `float16.onnx`.
-        method: calibration method for the activation ranges; see compress/ranges.py.
-        full_range: 8-bit int8 kernels in ONNX, not 7-bit. On x86 CPUs without VNNI the 16-bit accumulation of two
+        calibration_method: calibration method for the activation ranges; see compress/ranges.py.
+        reduce_range: 7-bit int8 kernels in ONNX, not 8-bit. On x86 CPUs without VNNI the 16-bit accumulation of two
             int8 products saturates with 8 bits, and the results are wrong.
         keep_float: layers that int8 files leave in float32, by their Keras names.
         max_drop: largest allowed loss of validation accuracy of an int8 file, in percentage points; where it is
@@ -296,27 +293,14 @@ class Export:
         licence: licence text in the files' metadata; a general one if empty.
     """
 
-    precisions: tuple[str, ...] = ("float32", "float16", "dynamic-int8", "int8")
-    formats: tuple[str, ...] = ("tflite", "onnx")
-    calibration: int = 512
+    files: tuple[str, ...] = DEFAULT_FILES
+    calibration_images: int = 512
     opset: int = 17
-    also: tuple[str, ...] = added(())
-    method: Literal["min-max", "moving-average", "percentile", "entropy"] = added("min-max")
-    full_range: bool = added(False)
+    calibration_method: Literal["min-max", "moving-average", "percentile", "entropy"] = added("min-max")
+    reduce_range: bool = added(True)
     keep_float: tuple[str, ...] = added(())
     max_drop: float = added(0.0)
     licence: str = added("")
-
-    @property
-    def files(self) -> list[str]:
-        """The files of each variant, `<precision>.<format>`, in the order of the manifest."""
-        defaults = (
-            f"{precision}.{extension}"
-            for extension in self.formats
-            for precision in self.precisions
-            if precision in DEFAULT_PRECISIONS[extension]
-        )
-        return list(dict.fromkeys([*defaults, *self.also]))
 
 
 @dataclass(frozen=True)

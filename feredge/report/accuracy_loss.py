@@ -25,10 +25,10 @@ def accuracy_loss(results: Results, recommendation: Recommendation) -> str:
     images = "on the test set of its own network" if several_networks else f"on the same {results.data.total:,} images"
     lead = (
         f"Drop is the float model's accuracy minus the file's, {images}. "
-        f"The shaded band is the margin of {results.effort.margin:g} pp: an interval that lies wholly inside it means "
+        f"The shaded band is the margin of {results.config.margin:g} pp: an interval that lies wholly inside it means "
         "equivalent."
     )
-    margin = results.effort.margin
+    margin = results.config.margin
     low = max(min(-1.5 * margin, *(drop.low for _, drop in drops)), -AXIS_MARGINS * margin)
     high = min(max(1.5 * margin, *(drop.high for _, drop in drops)), AXIS_MARGINS * margin)
     padding = 0.05 * (high - low)
@@ -63,7 +63,7 @@ def robustness(results: Results) -> str:
     severest = [(row, [_severest(row, kind) for kind in kinds]) for row in rows]
     same = "The same" if len({row.network for row in rows}) == 1 else "Of each network"
     lead = (
-        f"{same} {min(results.effort.corrupted, results.data.total):,} test images with seven kinds of corruption at "
+        f"{same} {min(results.config.corrupted, results.data.total):,} test images with seven kinds of corruption at "
         "five severities. Compression that loses nothing on clean images can lose accuracy here."
     )
     return render("robustness.html", lead=lead, kinds=kinds, rows=severest)

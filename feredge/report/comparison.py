@@ -40,7 +40,7 @@ def comparison_to_markdown(all_results: Sequence[Results]) -> str:
         machine, data = results.machine, results.data
         source = (
             f"{letter}: {results.recipe.get('name', 'a run')}, {data.source} (SHA-256 {data.digest[:12]}, "
-            f"{data.total:,} test images), {machine.cpu}, {machine.cores} cores, {results.effort.name} benchmark, "
+            f"{data.total:,} test images), {machine.cpu}, {machine.cores} cores, {results.config.name} benchmark, "
             f"{results.measured[:10]}"
         )
         lines.append(f"* {plain_text(source)}")

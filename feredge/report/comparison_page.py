@@ -98,7 +98,7 @@ def _warnings(pairs: Sequence[Pair], first: Results, other: Results, letter: str
     other_contents = sum(a.sha256 != b.sha256 for _, a, b in pairs)
     if other_contents:
         warnings.append(f"Same name, but different contents: {file_count(other_contents)}.")
-    if "quick" in (first.effort.name, other.effort.name):
+    if "quick" in (first.config.name, other.config.name):
         warnings.append("At least one of the benchmarks is a quick one.")
     noisy = sum(any(row.headline and row.headline.noisy for row in pair[1:]) for pair in pairs)
     if noisy:
@@ -157,7 +157,7 @@ def _machine_and_data(all_results: Sequence[Results]) -> list[tuple[str, list[st
     peaks = list(dict.fromkeys(precision for machine in machines for precision in machine.peaks))
     return [
         ("measured", [results.measured[:16].replace("T", " ") for results in all_results]),
-        ("benchmark", [results.effort.name for results in all_results]),
+        ("benchmark", [results.config.name for results in all_results]),
         ("data", [f"{results.data.source}, {results.data.digest[:12]}" for results in all_results]),
         ("test images", [f"{results.data.total:,}" for results in all_results]),
         ("CPU", values("cpu")),

@@ -73,8 +73,8 @@ def _script_data(
     """Return the data of the page's script: one entry per row for the plot, its tooltip and the flips."""
     return {
         "classes": list(results.data.classes),
-        "threads": list(results.effort.threads),
-        "margin": results.effort.margin,
+        "threads": list(results.config.threads),
+        "margin": results.config.margin,
         "recommended": recommendation.row.name if recommendation.row else None,
         "thumbnails": dict(thumbnails),
         "rows": [_script_row(results, row, front) for row in results.rows],
@@ -96,7 +96,7 @@ def _script_row(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "verdict": row.drop.verdict if row.drop else None,
         "agreement": row.drop.agreement if row.drop else None,
         "classes": results.class_names(row),
-        "reference": row.beside,
+        "reference": row.reference_row,
         "flips": row.drop.flips if row.drop else None,
         "flipped": displayed_flips(row.drop) if row.drop and row.kind == "artifact" else [],
         "macs": row.macs.floating + row.macs.integer if row.macs else None,
@@ -117,8 +117,8 @@ def _script_row(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
             for latency in row.latency
         },
         "peakMemory": row.memory.peak if row.memory else None,
-        "loadTime": row.cold.load if row.cold else None,
-        "firstCall": row.cold.first_call if row.cold else None,
+        "loadTime": row.cold_start.load if row.cold_start else None,
+        "firstCall": row.cold_start.first_call if row.cold_start else None,
         "corrupted": [[item.kind, item.strength, item.accuracy] for item in row.corrupted],
     }
 

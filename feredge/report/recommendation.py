@@ -67,7 +67,7 @@ def recommend(results: Results) -> Recommendation:
     networks: dict[str, list[Row]] = {}
     for row in measured:
         networks.setdefault(row.network, []).append(row)
-    choices = {name: _choose_file(rows, results.effort.margin) for name, rows in networks.items()}
+    choices = {name: _choose_file(rows, results.config.margin) for name, rows in networks.items()}
     comparable = {name: rows for name, rows in networks.items() if on_common_test_set(rows[0])}
     name, network_reasons = _choose_network(comparable or networks, choices)
     choice = choices[name]
@@ -174,7 +174,7 @@ def _filter_by_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], 
         return accurate, f"No float model was measured, so no drop is known; {count} the most accurate."
     drops = [(row, row.drop) for row in rows if row.drop is not None]
     # Without a float model a float32 file is the reference, and a candidate as well.
-    references = [row for row in rows if row.drop is None and any(other.beside == row.name for other in rows)]
+    references = [row for row in rows if row.drop is None and any(other.reference_row == row.name for other in rows)]
     reference = references[0].name if references else "the float model"
     and_itself = f", in addition to {reference} itself" if references else ""
     equivalent = [row for row, drop in drops if drop.verdict == "equivalent within the margin"]
@@ -219,10 +219,10 @@ def _alternatives(choice: _NetworkChoice, measured: Sequence[Row]) -> tuple[tupl
 
 def _warnings(results: Results, best: Row | None) -> tuple[str, ...]:
     warnings = []
-    if results.effort.name == "quick":
+    if results.config.name == "quick":
         warnings.append(
-            f"A quick benchmark: {results.effort.seconds:g} s of timed runs per file instead of 10 s"
-            + (", one thread only." if results.effort.threads == (1,) else ".")
+            f"A quick benchmark: {results.config.seconds:g} s of timed runs per file instead of 10 s"
+            + (", one thread only." if results.config.threads == (1,) else ".")
             + " Accuracy is nevertheless over every test image."
         )
     noisy = [row.name for row in results.rows if row.headline and row.headline.noisy]

@@ -62,7 +62,7 @@ def latency_stability(results: Results) -> str:
 
     headings = ("file", "medians by round, overall median to p95 (log scale)", "median ms", "p95 ms", "spread", "runs")
     lead = (
-        f"{results.effort.rounds} rounds, in which the files take short turns in random order; no outlier is removed. "
+        f"{results.config.rounds} rounds, in which the files take short turns in random order; no outlier is removed. "
         "Dots far apart mean a noisy machine, and say nothing about the file."
     )
     timings.sort(key=lambda pair: pair[1].median)
@@ -97,8 +97,8 @@ def provenance(results: Results) -> str:
         ("measured", results.measured),
     )
     name = str(results.recipe.get("name", "RECIPE"))
-    quick = " --quick" if results.effort.name == "quick" else ""
-    command = results.again or f"feredge run {name} --data {data.source} --out runs/{name}{quick}"
+    quick = " --quick" if results.config.name == "quick" else ""
+    command = results.command or f"feredge run {name} --data {data.source} --out runs/{name}{quick}"
     method = _method(results)
     return render(
         "provenance.html", results=results, machine=machine_facts, data=data_facts, method=method, command=command
@@ -106,7 +106,7 @@ def provenance(results: Results) -> str:
 
 
 def _method(results: Results) -> list[str]:
-    effort = results.effort
+    effort = results.config
     sentences = [
         "Each file runs in a process of its own; only one process is active at a time.",
         f"Warm-up: at least {effort.warm_runs} runs and {effort.warm_seconds:g} s. Then {effort.rounds} rounds of "

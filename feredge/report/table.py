@@ -88,7 +88,7 @@ def _benchmark_columns(results: Results) -> list[Column]:
             lambda row, threads=threads: _median(row, threads),  # type: ignore[misc]
             "{:.3f}",
         )
-        for threads in results.effort.threads[1:]
+        for threads in results.config.threads[1:]
     ]
     batch_columns = [
         _number(
@@ -98,7 +98,7 @@ def _benchmark_columns(results: Results) -> list[Column]:
             lambda row, batch=batch: _throughput(row, batch),  # type: ignore[misc]
             "{:,.0f}",
         )
-        for batch in results.effort.batches
+        for batch in results.config.batches
     ]
     core_columns = [
         _number(
@@ -159,7 +159,7 @@ def to_csv(results: Results) -> str:
                 row.failure,
                 results.data.digest,
                 results.machine.cpu,
-                results.effort.name,
+                results.config.name,
             ]
         )
     return text.getvalue()
@@ -247,4 +247,4 @@ def _peak(row: Row) -> float | None:
 
 
 def _cold(name: str) -> Callable[[Row], float | None]:
-    return lambda row: getattr(row.cold, name) if row.cold else None
+    return lambda row: getattr(row.cold_start, name) if row.cold_start else None

@@ -121,7 +121,7 @@ def _cell(row: Row, key: str, text: str) -> str:
 
 
 def _footnotes(results: Results) -> list[str]:
-    machine, data, effort = results.machine, results.data, results.effort
+    machine, data, effort = results.machine, results.data, results.config
     noisy = any(row.headline is not None and row.headline.noisy for row in results.rows)
     throttled = any(row.throttled_by for row in results.rows)
     reference = "float model's accuracy" if results.reference else "accuracy of the same network in float32"

@@ -14,7 +14,7 @@ MIDDLE_GRAY = 127.5
 
 
 def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator, size: int = 0) -> Images:
-    """Return augmented copies of `images`, `uint8 (N, H, W)`, cropped to squares where `augmentation.crop` is set.
+    """Return augmented copies of `images`, `uint8 (N, H, W)`, cropped to squares where `augmentation.crop_size` is set.
 
     Every random number is drawn for the whole batch before any pixel is changed, also for transforms that are
     switched off, so that switching one off leaves the others as they were.
@@ -29,7 +29,11 @@ def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator
 
     maps = _inverse_maps(images.shape, augmentation, rng)
     curves = _brightness_curves(len(images), augmentation, rng)
-    width, height = (augmentation.crop, augmentation.crop) if augmentation.crop else (images.shape[2], images.shape[1])
+    width, height = (
+        (augmentation.crop_size, augmentation.crop_size)
+        if augmentation.crop_size
+        else (images.shape[2], images.shape[1])
+    )
     if size:
         maps, width, height = _resized(maps, (width, height), size), size, size
     augmented = np.empty((len(images), height, width), np.uint8)
@@ -81,9 +85,9 @@ def _inverse_maps(shape: tuple[int, ...], augmentation: Augmentation, rng: np.ra
         maps[:, :, :2] @= _shear_and_stretch(count, augmentation, rng.spawn(1)[0])
     center = np.array([(width - 1) / 2, (height - 1) / 2])
     maps[:, :, 2] = center - maps[:, :, :2] @ center + shift
-    if augmentation.crop:  # a separate stream too
+    if augmentation.crop_size:  # a separate stream too
         corners = rng.spawn(1)[0].integers(
-            0, (width - augmentation.crop + 1, height - augmentation.crop + 1), (count, 2)
+            0, (width - augmentation.crop_size + 1, height - augmentation.crop_size + 1), (count, 2)
         )
         maps[:, :, 2] += np.einsum("nij,nj->ni", maps[:, :, :2], corners)
     return maps

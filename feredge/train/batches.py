@@ -34,8 +34,8 @@ class Batches:
             one shape; a data set smaller than one batch is one batch.
         augmentation: applied to the images.
         seed: of order and augmentation.
-        epochs: of the whole training; the last `augmentation.whole` show full images, and `augmentation.sizes`
-            divide the others.
+        epochs: of the whole training; the last `augmentation.full_image_epochs` show full images, and
+            `augmentation.progressive_sizes` divide the others.
     """
 
     images: Images
@@ -51,27 +51,29 @@ class Batches:
 
     @property
     def shape(self) -> tuple[int, int | None, int | None, int]:
-        """Shape of a batch of images in the first epoch, `(B, H, W, 1)`; None where `augmentation.sizes` change it."""
+        """Shape of a batch of images in the first epoch, `(B, H, W, 1)`; None where progressive sizes change it."""
         return self.shape_in(0)
 
     def shape_in(self, epoch: int) -> tuple[int, int | None, int | None, int]:
         """Return `shape` in an epoch: the last ones may show full images."""
         augmentation, (_, height, width) = self._augmentation_in(epoch), self.images.shape
-        size = (augmentation.crop or height, augmentation.crop or width)
-        return (min(self.batch_size, len(self.images)), *((None, None) if augmentation.sizes else size), 1)
+        size = (augmentation.crop_size or height, augmentation.crop_size or width)
+        return (min(self.batch_size, len(self.images)), *((None, None) if augmentation.progressive_sizes else size), 1)
 
     def image_size(self, epoch: int) -> int:
         """Return the height and width that images of an epoch are resized to; 0 for no resizing."""
-        sizes, epochs = self.augmentation.sizes, self._cropped_epochs
+        sizes, epochs = self.augmentation.progressive_sizes, self._cropped_epochs
         return sizes[min(epoch * len(sizes) // epochs, len(sizes) - 1)] if sizes and epoch < epochs else 0
 
     @property
     def _cropped_epochs(self) -> int:
         """Epochs before those that show full images."""
-        return self.epochs - self.augmentation.whole
+        return self.epochs - self.augmentation.full_image_epochs
 
     def _augmentation_in(self, epoch: int) -> Augmentation:
-        return self.augmentation if epoch < self._cropped_epochs else dataclasses.replace(self.augmentation, crop=0)
+        return (
+            self.augmentation if epoch < self._cropped_epochs else dataclasses.replace(self.augmentation, crop_size=0)
+        )
 
     def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
         """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and their targets."""

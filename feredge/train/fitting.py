@@ -86,11 +86,11 @@ class Fitter:
         seed_everything(training.seed)
         with precision_policy(precision):
             self.core = rewrite_strided_pointwise(
-                build_core(network, size=batch_shape[1], classes=classes, channels=network.repeat)
+                build_core(network, size=batch_shape[1], classes=classes, channels=network.input_channels)
             )
         with precision_policy("float32"):
-            self.averaged = build_core(network, size=size, classes=classes, channels=network.repeat)
-            plain_gray = network.repeat == 1 and pixel_statistics == (0.0, 1.0)
+            self.averaged = build_core(network, size=size, classes=classes, channels=network.input_channels)
+            plain_gray = network.input_channels == 1 and pixel_statistics == (0.0, 1.0)
             self.inference_core = self.averaged if plain_gray else build_core(network, size=size, classes=classes)
         self.averaged.set_weights(self.core.get_weights())
         self._best = [tf.Variable(weight) for weight in self.averaged.weights] if keep_best else []
@@ -135,7 +135,7 @@ class Fitter:
         if self.inference_core is not self.averaged:
             mean, deviation = self._pixel_statistics
             weights = self.averaged.get_weights()
-            folded = fold_input(weights, repeat=self._network.repeat, mean=mean, deviation=deviation)
+            folded = fold_input(weights, repeat=self._network.input_channels, mean=mean, deviation=deviation)
             self.inference_core.set_weights(folded)
 
     def save_best(self) -> None:
@@ -204,7 +204,7 @@ class Fitter:
         mean, deviation = self._pixel_statistics
         if (mean, deviation) != (0.0, 1.0):
             pixels = (pixels - mean) / deviation
-        return tf.repeat(pixels, self._network.repeat, axis=3) if self._network.repeat > 1 else pixels
+        return tf.repeat(pixels, self._network.input_channels, axis=3) if self._network.input_channels > 1 else pixels
 
     def _dropout(self, features: Tensor, rate: float, *, layer_index: int) -> Tensor:
         return stateless_dropout(
@@ -214,7 +214,7 @@ class Fitter:
     def _update_average(self) -> None:
         """Update the moving average. Its decay grows from 0.1, so that early averages forget the initial weights."""
         steps = tf.cast(self._iteration, tf.float32)
-        decay = tf.minimum(self._training.averaging, steps / (steps + 9.0))
+        decay = tf.minimum(self._training.ema_decay, steps / (steps + 9.0))
         for average, weight in zip(self.averaged.weights, self.core.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight)
 

@@ -64,7 +64,7 @@ def _residual(network: Network, pixels: Tensor) -> Tensor:
         return layers.GlobalAveragePooling2D(name=POOL_LAYER)(x)
     size = x.shape[1]
     if size is None:
-        raise RecipeError("network.pool: weighted expects images of one size, found augmentation.sizes")
+        raise RecipeError("network.pool: weighted expects images of one size, found augmentation.progressive_sizes")
     average = keras.initializers.Constant(1 / size**2)
     x = layers.DepthwiseConv2D(size, use_bias=False, depthwise_initializer=average, name=WEIGHTED_POOL_LAYER)(x)
     return layers.Flatten(name=POOL_LAYER)(x)

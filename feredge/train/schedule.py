@@ -29,9 +29,13 @@ class ScheduleState:
 
 def schedule_state(history: History, schedule: Schedule) -> ScheduleState:
     """Return what Keras's EarlyStopping and ReduceLROnPlateau would have decided after the epochs of `history`."""
-    best_epoch, reductions = _monitor(history, schedule.watch, schedule)
-    last_better = _monitor(history, schedule.stop_watch, schedule)[0] if schedule.stop_watch else best_epoch
-    return ScheduleState(best_epoch, reductions, 0 < schedule.stop_after <= len(history) - last_better)
+    best_epoch, reductions = _monitor(history, schedule.monitor, schedule)
+    last_better = (
+        _monitor(history, schedule.early_stopping_monitor, schedule)[0]
+        if schedule.early_stopping_monitor
+        else best_epoch
+    )
+    return ScheduleState(best_epoch, reductions, 0 < schedule.early_stopping_patience <= len(history) - last_better)
 
 
 def _monitor(history: History, metric: str, schedule: Schedule) -> tuple[int, int]:
@@ -43,21 +47,21 @@ def _monitor(history: History, metric: str, schedule: Schedule) -> tuple[int, in
             best, best_epoch, wait = value, epoch, 0
         else:
             wait += 1
-            if wait == schedule.lower_after:
+            if wait == schedule.lr_patience:
                 reductions, wait = reductions + 1, 0
     return best_epoch, reductions
 
 
 def learning_rate(step: int, *, steps_per_epoch: int, training: Training, schedule: Schedule, reductions: int) -> float:
     """Return the learning rate of step 0, 1, ... of a training."""
-    warmup = training.warmup * steps_per_epoch
+    warmup = training.warmup_epochs * steps_per_epoch
     if schedule.shape == "cosine":
-        rate = warmup_cosine(step, steps=training.epochs * steps_per_epoch, warmup=warmup, peak=training.rate)
+        rate = warmup_cosine(step, steps=training.epochs * steps_per_epoch, warmup=warmup, peak=training.learning_rate)
     else:
-        rate = training.rate * min(1.0, (step + 1) / max(warmup, 1.0))
+        rate = training.learning_rate * min(1.0, (step + 1) / max(warmup, 1.0))
     decays = max(0, step // steps_per_epoch - schedule.decay_from + 1)
     rate *= math.exp(-schedule.decay * decays)
-    return max(rate * schedule.lower_by**reductions, schedule.lowest)
+    return max(rate * schedule.lr_factor**reductions, schedule.min_lr)
 
 
 def warmup_cosine(step: int, *, steps: int, warmup: float, peak: float) -> float:

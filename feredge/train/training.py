@@ -149,13 +149,13 @@ def _train_once(
             actual += f"; {splits.dropped:,} were left out as duplicates of test or validation images"
         raise DataError(f"{dataset.source}: expected training images of at least two classes, found {actual}")
     if recipe.schedule.uses_validation and not len(splits.validation):
-        raise DataError(f"{dataset.source}: expected validation images for schedule.watch, found none")
+        raise DataError(f"{dataset.source}: expected validation images for schedule.monitor, found none")
     soft_labels = None if sources.soft_labels is None else sources.soft_labels.select(splits.train)
-    size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.repeat
+    size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.input_channels
     core = build_core(recipe.network, size=size, classes=classes, channels=channels)  # raises if it cannot be built
     if sources.start is not None:
         warm_start.check_start(core, sources.start)
-    training_size = None if recipe.augmentation.sizes else recipe.augmentation.crop or size
+    training_size = None if recipe.augmentation.progressive_sizes else recipe.augmentation.crop_size or size
     for teacher in sources.teachers:
         warm_start.check_teacher(teacher, splits.train.classes, size, training_size)
     RunFolder.claim(run.path, recipe, dataset)
@@ -195,7 +195,7 @@ class _TrainingLoop:
         if soft_labels is not None:
             targets = np.stack([targets, soft_labels], axis=1)
         self.batches = Batches(
-            split.images, targets, training.batch, recipe.augmentation, training.seed, training.epochs
+            split.images, targets, training.batch_size, recipe.augmentation, training.seed, training.epochs
         )
         self.fitter = Fitter(
             recipe.network,
@@ -207,8 +207,8 @@ class _TrainingLoop:
             distillation=recipe.distillation,
             soft_labels=soft_labels is not None,
             teachers=sources.teachers,
-            pixel_statistics=_pixel_statistics(split) if recipe.network.standardise else (0.0, 1.0),
-            keep_best=recipe.schedule.keep == "best",
+            pixel_statistics=_pixel_statistics(split) if recipe.network.standardize else (0.0, 1.0),
+            keep_best=recipe.schedule.keep_weights == "best",
         )
         self.predict = make_predict_function(self.fitter.inference_core)
         self.history = history.empty()
@@ -237,7 +237,7 @@ class _TrainingLoop:
             images_per_second = len(self.batches) * self.batches.shape[0] / seconds
             row = (epoch + 1, rate, loss, accuracy, validation.loss, validation.accuracy, seconds, images_per_second)
             self.history = np.vstack([self.history, row])
-            if self.recipe.schedule.keep == "best" and self._state.best_epoch == epoch + 1:
+            if self.recipe.schedule.keep_weights == "best" and self._state.best_epoch == epoch + 1:
                 self.fitter.save_best()
             checkpoint.save(
                 self.run.checkpoint,
@@ -282,13 +282,13 @@ class _TrainingLoop:
         checkpoint_note = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was kept"
         return RunError(
             f"{self.run.path}: expected a finite loss, found none in epoch {epoch + 1} at rate {rate:.3g}; "
-            f"{checkpoint_note}; lower training.rate"
+            f"{checkpoint_note}; lower training.learning_rate"
         )
 
     def finish(self, progress: Progress) -> None:
         """Write the float model, the plots and, last, training.json."""
         progress("train", self.recipe.training.epochs, self.recipe.training.epochs, "evaluating")
-        best_epoch = self._state.best_epoch if self.recipe.schedule.keep == "best" else 0
+        best_epoch = self._state.best_epoch if self.recipe.schedule.keep_weights == "best" else 0
         if best_epoch:
             self.fitter.restore_best()
         self.fitter.update_inference_core()

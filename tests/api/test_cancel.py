@@ -64,7 +64,7 @@ def test_a_training_goes_on_after_it(tmp_path: Path) -> None:
             tmp_path / "tiny.toml",
             "drawn:140",
             out=tmp_path / "run",
-            overrides={"training.epochs": 3, "training.batch": 16, "training.warmup": 0.0},
+            overrides={"training.epochs": 3, "training.batch_size": 16, "training.warmup_epochs": 0.0},
             progress=lambda task, done, total, note="": epochs.append(done),
             cancel=(lambda: bool(epochs) and epochs[-1] >= 1) if cancel else None,
         )

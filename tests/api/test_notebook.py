@@ -18,7 +18,7 @@ channels = [8]
 blocks = [1]
 
 [training]
-warmup = 0.0
+warmup_epochs = 0.0
 
 [compression]
 variants = ["dense"]
@@ -32,7 +32,7 @@ def test_train_export_benchmark_select(tmp_path: Path) -> None:
         tmp_path / "tiny.toml",
         "drawn:350",
         out=tmp_path / "run",
-        overrides={"training.epochs": 1, "training.batch": 64},
+        overrides={"training.epochs": 1, "training.batch_size": 64},
     )
     assert trained.test_images == 35 and len(trained.to_dataframe()) == 1
     exported = feredge.export(trained.run.path, files=["float32.onnx", "int8.onnx"], calibration_images=128)

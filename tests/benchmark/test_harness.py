@@ -102,7 +102,7 @@ def test_results_are_current_until_something_changes(
     results = bench(run, small_config)
     assert current_results(run, faces, quick=True) == results
     assert current_results(run, faces) is None, "quick results do not replace complete ones"
-    dataclasses.replace(results, effort=dataclasses.replace(small_config, name="default")).write(run.results)
+    dataclasses.replace(results, config=dataclasses.replace(small_config, name="default")).write(run.results)
     assert current_results(run, faces) is not None
     path = run.artifacts / "rough.int8.onnx"
     path.write_bytes(path.read_bytes() + b"\0")

@@ -62,7 +62,7 @@ def test_rows_of_several_targets_have_distinct_names(folder: Path, workshop: Wor
     results, evidence = measure_candidates(plan.test_sets, SMALL_CONFIG, recipe=plan.recipe, notes=plan.notes)
     assert [row.failure for row in results.rows] == [None] * 5
     plain, rough, _, _, foreign_row = results.rows
-    assert plain.drop is None and rough.drop is not None and rough.beside == plain.name
+    assert plain.drop is None and rough.drop is not None and rough.reference_row == plain.name
     # The same weights, read through another scale of pixels: float32's last digits can change an answer or two.
     assert foreign_row.accuracy and plain.accuracy
     assert abs(foreign_row.accuracy.correct - plain.accuracy.correct) <= 2

@@ -126,7 +126,8 @@ def test_other_images_of_the_same_data_are_refused() -> None:
     """Guards a gate over another split of the same source."""
     first, second = (
         dataclasses.replace(
-            BASELINE_RESULTS, rows=tuple(dataclasses.replace(row, judged=digest) for row in BASELINE_RESULTS.rows)
+            BASELINE_RESULTS,
+            rows=tuple(dataclasses.replace(row, test_set_digest=digest) for row in BASELINE_RESULTS.rows),
         )
         for digest in ("ab", "cd")
     )

@@ -60,8 +60,8 @@ def test_json_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(schema=2), "expected feredge results of schema 1, found 2"),
-        (lambda v: v.pop("schema"), "expected feredge results of schema 1, found none"),
+        (lambda v: v.update(schema=3), "expected feredge results of schema 2, found 3"),
+        (lambda v: v.pop("schema"), "expected feredge results of schema 2, found none"),
         (lambda v: v.pop("rows"), "json: expected rows, found none"),
         (lambda v: v["rows"][0].update(best=True), "rows: unknown key 'best'; "),
         (lambda v: v["rows"][0].update(bytes="1000"), "bytes: expected int, found '1000'"),

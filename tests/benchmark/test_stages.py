@@ -63,7 +63,7 @@ def test_rows_of_real_files(workshop: Workshop, small_config: BenchmarkConfig) -
         assert latency_1.inference.p99 is None, "a 99th percentile of 30 samples"
         assert latency_1.preprocess.median < latency_1.whole.median
         assert latency_1.throughput[0].batch == 4 and latency_1.throughput[0].images_per_second > 0
-        assert row.cold and row.cold.load > 0 and row.memory and row.memory.peak > row.memory.added > 0
+        assert row.cold_start and row.cold_start.load > 0 and row.memory and row.memory.peak > row.memory.added > 0
         predictions = evidence[f"{row.name}/probabilities"].argmax(1)
         assert row.accuracy and (predictions == evidence["labels"]).sum() == row.accuracy.correct
         assert len(evidence[f"{row.name}/1/0"]) == 1001

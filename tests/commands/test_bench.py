@@ -71,7 +71,7 @@ def test_other_results_are_refused_with_2(results: Results, tmp_path: Path, monk
     path = tmp_path / "before.json"
     path.write_text(json.dumps({**results.to_json(), "schema": 99}))
     done = held(path, results, monkeypatch)
-    assert done.exit_code == 2 and "expected feredge results of schema 1, found 99" in done.output
+    assert done.exit_code == 2 and "expected feredge results of schema 2, found 99" in done.output
     replace(results, data=replace(results.data, digest="ef" * 32)).write(path)
     done = held(path, results, monkeypatch)
     assert done.exit_code == 2 and "expected results on data of SHA-256 cdcd" in done.output

@@ -29,14 +29,11 @@ from feredge.train.networks import multiply_adds
 
 VARIANTS_RECIPE = dataclasses.replace(
     SMALL,
-    compression=Compression(("pruned-60-qat", "clustered-12", "channels-25"), epochs=2, rate=0.02),
-    export=Export(("float32", "int8"), calibration=128),
+    compression=Compression(("pruned-60-qat", "clustered-12", "channels-25"), epochs=2, learning_rate=0.02),
+    export=Export(("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx"), calibration_images=128),
 )
 EXPORTED_FILES = [
-    f"{variant}.{precision}.{kind}"
-    for variant in VARIANTS_RECIPE.compression.variants
-    for kind in VARIANTS_RECIPE.export.formats
-    for precision in VARIANTS_RECIPE.export.precisions
+    f"{variant}.{file}" for variant in VARIANTS_RECIPE.compression.variants for file in VARIANTS_RECIPE.export.files
 ]
 
 Exported = tuple[RunFolder, Manifest]
@@ -204,7 +201,7 @@ def with_dropout(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     x = keras.layers.Dropout(0.3, name="drop")(keras.layers.Conv2D(8, 3, name="conv", activation="relu")(x))
     x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.SpatialDropout2D(0.2, name="thin")(x))
     core = keras.Model(pixels, keras.layers.Dense(7, "softmax", name="logits")(x), name="core")
-    compression = Compression(("pruned-60", "qat"), epochs=2, rate=0.02)
+    compression = Compression(("pruned-60", "qat"), epochs=2, learning_rate=0.02)
     recipe = dataclasses.replace(SMALL, network=Network(name="foreign"), compression=compression)
     return create_run(core, recipe, stripes(), tmp_path_factory.mktemp("dropout") / "run")
 

@@ -59,7 +59,7 @@ def test_a_bare_device_measures_itself(
     assert all((faces.usage[row], faces.labels[row]) == ("PrivateTest", label) for row, label, *_ in rough.drop.flipped)
     timed = rough.latency_at(1)
     assert timed and timed.inference.median > 0 and timed.whole is None, "no OpenCV, no preprocessing"
-    assert len(timed.conditions) == results.effort.rounds
+    assert len(timed.conditions) == results.config.rounds
     assert lite.failure and "needs `pip install ai-edge-litert`" in lite.failure
     with np.load(out.with_suffix(".npz")) as evidence:
         assert "rough.int8.onnx/probabilities" in evidence

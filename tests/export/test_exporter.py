@@ -31,7 +31,9 @@ from feredge.recipes.schema import Compression, DataView, Export
 from feredge.run import RunFolder
 
 ONE = dataclasses.replace(
-    SMALL, compression=Compression(variants=("dense",)), export=Export(("float32", "int8"), ("onnx",), calibration=128)
+    SMALL,
+    compression=Compression(variants=("dense",)),
+    export=Export(("float32.onnx", "int8.onnx"), calibration_images=128),
 )
 # The child dies by SIGKILL when both variants are made and a worker has finished its first file.
 CHILD = """
@@ -74,10 +76,10 @@ def test_a_killed_export_goes_on(trained: RunFolder, tmp_path: Path, here: None)
     recipe = dataclasses.replace(
         SMALL,
         compression=dataclasses.replace(SMALL.compression, variants=("pruned-60", "pruned-30"), epochs=1),
-        export=Export(("float32",), ("onnx",)),
+        export=Export(("float32.onnx",)),
     )
     run = with_recipe(trained, tmp_path / "run", recipe)
-    old = export(run, stripes(), settings=Export(("float32",), ("onnx",), opset=16), variants=("dense",))
+    old = export(run, stripes(), settings=Export(("float32.onnx",), opset=16), variants=("dense",))
     workers = _killed(run, tmp_path)
     assert len(workers) == 2
     limit = time.monotonic() + 60  # a worker ends as soon as it is scheduled
@@ -176,7 +178,7 @@ def test_an_export_of_which_nothing_passes_changes_nothing(
     old = export(run, stripes())
     monkeypatch.setitem(verification.PRECISION_TOLERANCES, "int8", verification.Tolerance(1e-9, 1.0, 0.0))
     with pytest.raises(VerificationError, match=r"^dense\.int8\.onnx: expected probabilities within 1e-09") as caught:
-        export(run, stripes(), settings=Export(("int8",), ("onnx",)))
+        export(run, stripes(), settings=Export(("int8.onnx",)))
     assert caught.value.exit_code == 1
     assert Manifest.read(run.artifacts) == old
     assert not list(run.path.glob("artifacts.*"))
@@ -215,7 +217,7 @@ def test_a_damaged_or_foreign_variant_is_made_again(exported: tuple[RunFolder, M
 
 def test_few_calibration_images_are_said(trained: RunFolder, tmp_path: Path, here: None) -> None:
     """Guards the warning, and that the manifest says how many there were."""
-    run = with_recipe(trained, tmp_path / "run", dataclasses.replace(ONE, export=Export(("int8",), ("onnx",), 64)))
+    run = with_recipe(trained, tmp_path / "run", dataclasses.replace(ONE, export=Export(("int8.onnx",), 64)))
     notes: list[str] = []
 
     def progress(task: str, done: float, total: float, note: str = "") -> None:
@@ -229,9 +231,9 @@ def test_few_calibration_images_are_said(trained: RunFolder, tmp_path: Path, her
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"precisions": ("int16x8",)}, "found no precision that its formats are written in"),
-        ({"formats": ()}, "found no precision that its formats are written in"),
-        ({"also": ("int16x8.onnx",)}, "export.also: unknown 'int16x8.onnx'; did you mean"),
+        ({"files": ()}, "expected at least one of export.files"),
+        ({"files": ("int8.onnx", "int8.onnx")}, "expected each of export.files once"),
+        ({"files": ("int16x8.onnx",)}, "export.files: unknown 'int16x8.onnx'; did you mean"),
         ({"max_drop": -1.0}, "max_drop from 0 to 100"),
         ({"keep_float": ("stem_con",)}, "unknown layer 'stem_con'; did you mean 'stem_conv'"),
     ],
@@ -284,7 +286,7 @@ def test_a_setting_is_changed_for_good_or_refused(
     with run.lock():
         refused = CliRunner().invoke(main, command)
     assert "another process is at work" in refused.stderr and run.recipe() == ONE
-    for impossible in ("export.formats=[]", "compression.variants=[]", 'export.keep_float=["stem_con"]'):
+    for impossible in ("export.files=[]", "compression.variants=[]", 'export.keep_float=["stem_con"]'):
         refused = CliRunner().invoke(main, ["export", str(run.path), "--set", impossible])
         assert refused.exit_code == 2 and run.recipe() == ONE, refused.output
     done = CliRunner().invoke(main, command)

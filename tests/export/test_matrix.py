@@ -49,7 +49,7 @@ EXTRA_FILES = ("float16.onnx", "int16x8.tflite", "float32.ort", "int8.ort", "int
 def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
     """Give the files that no recipe writes by default, and a TFLite file with a layer in float."""
     run = with_recipe(trained, tmp_path_factory.mktemp("matrix") / "run", SMALL)
-    settings = Export((), (), also=EXTRA_FILES, calibration=64, keep_float=("stem_conv",), method="percentile")
+    settings = Export(EXTRA_FILES, calibration_images=64, keep_float=("stem_conv",), calibration_method="percentile")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "processes", one_thread)
         return run, exporter.export(run, stripes(), settings=settings, variants=("dense",))

@@ -31,7 +31,7 @@ SHIPPED_RECIPE = dataclasses.replace(
     SMALL,
     network=dataclasses.replace(SMALL.network, pool="weighted"),  # has a layer of each kind that is read back
     compression=Compression(variants=("dense",)),
-    export=Export((), (), calibration=128, also=EXPORTED_FILES),
+    export=Export(EXPORTED_FILES, calibration_images=128),
 )
 
 
@@ -95,9 +95,9 @@ def test_variants_are_not_mended_at_the_training_rate(shipped: Path, tmp_path: P
     recipe = read_recipe(shipped)
     recipe = dataclasses.replace(
         recipe,
-        training=dataclasses.replace(recipe.training, rate=1e4),
-        compression=Compression(("pruned-50",), epochs=1, rate=0.01),
-        export=Export((), (), calibration=64, also=("float32.onnx",)),
+        training=dataclasses.replace(recipe.training, learning_rate=1e4),
+        compression=Compression(("pruned-50",), epochs=1, learning_rate=0.01),
+        export=Export(("float32.onnx",), calibration_images=64),
     )
     (entry,) = export(import_exported(shipped, stripes(), tmp_path / "run", recipe=recipe), stripes()).entries
     assert entry.file == "pruned-50.float32.onnx"
@@ -106,7 +106,7 @@ def test_variants_are_not_mended_at_the_training_rate(shipped: Path, tmp_path: P
 def test_other_images_calibrate_and_are_named(shipped: Path, tmp_path: Path) -> None:
     """Guards a card that says a network was trained on what it was only calibrated on."""
     other = stripes(seed=4)
-    settings = Export((), (), calibration=64, also=("int8.onnx",))
+    settings = Export(("int8.onnx",), calibration_images=64)
     (entry,) = export(import_exported(shipped, other, tmp_path / "run"), other, settings=settings).entries
     assert entry.card.source["data"] == stripes().digest and entry.card.source["calibration"] == other.digest
 

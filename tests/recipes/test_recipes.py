@@ -46,7 +46,9 @@ def test_a_dumped_recipe_loads_equal(tmp_path: Path, rate: float, stages: list[t
     """Guards resuming, which compares the run folder's recipe with the requested one, floats bit by bit."""
     channels, blocks = zip(*stages, strict=True)
     recipe = Recipe(
-        name=name, network=Network(channels=tuple(channels), blocks=tuple(blocks)), training=Training(rate=rate)
+        name=name,
+        network=Network(channels=tuple(channels), blocks=tuple(blocks)),
+        training=Training(learning_rate=rate),
     )
     path = tmp_path / "recipe.toml"
     path.write_text(recipes.dump(recipe), encoding="utf-8")
@@ -65,6 +67,7 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
     """Guards against a misspelt key that is silently ignored, in a section or at the top level."""
     assert (
         _error_message(tmp_path, "[training]\nepoch = 3") == ": training: unknown key 'epoch'; did you mean 'epochs'?"
+        "; tools/migrate rewrites older files"
     )
     assert "did you mean 'network'" in _error_message(tmp_path, "[networks]\nstem = 3")
 
@@ -74,13 +77,16 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
     [
         ("[training]\nepochs = '3'", "training: epochs: expected int, found '3'"),
         ("[training]\nepochs = true", "training: epochs: expected int, found True"),
-        ("[training]\nrate = nan", "training: rate: expected a finite number, found nan"),
+        ("[training]\nlearning_rate = nan", "training: learning_rate: expected a finite number, found nan"),
         ("[training]\nweight_decay = inf", "weight_decay: expected a finite number, found inf"),
         (f"seed = {'9' * 5000}", "expected TOML (Exceeds the limit"),
         (f"name = {'[' * 100_000}", "expected TOML (maximum recursion depth exceeded"),
-        (f"[training]\nrate = {10**400}", "training: rate: expected a number of 64 bits, found one of 1329"),
+        (
+            f"[training]\nlearning_rate = {10**400}",
+            "training: learning_rate: expected a number of 64 bits, found one of 1329",
+        ),
         ("[training]\noptimizer = 'lion'", "optimizer: expected one of sgd, adam, nadam, found 'lion'"),
-        ("[training]\nwarmup = 9\nepochs = 3", "training.warmup from 0 to training.epochs"),
+        ("[training]\nwarmup_epochs = 9\nepochs = 3", "training.warmup_epochs from 0 to training.epochs"),
         ("[training]\nseed = -1", "seeds from 0 to 4294967295"),
         ("[data]\nseed = 4294967296", "seeds from 0 to 4294967295"),
         ("[data]\nholdout = 0.9", "data.holdout from 0 to 0.5"),
@@ -93,19 +99,25 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[data]\nshares = [0.5, 0.4]", "two or three data.shares above 0 that add up to 1"),
         ("[data]\nsplit = 'randon'", "expected one of given, merged, random, found 'randon'"),
         ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks, dropout or pool in tuned-cnn"),
-        ("[network]\npool = 'weighted'\n[augmentation]\nsizes = [40, 48]", "no augmentation.sizes, and a crop that"),
+        (
+            "[network]\npool = 'weighted'\n[augmentation]\nprogressive_sizes = [40, 48]",
+            "no augmentation.progressive_sizes, and a crop_size that",
+        ),
         ("[network]\npool = 'weighted'\nstem_stride = 0", "network.stem_stride 1 or 2"),
-        ("[network]\npool = 'weighted'\n[augmentation]\ncrop = 24", "no augmentation.sizes, and a crop that leaves"),
-        ("[network]\nstandardise = true", "network.standardise in a network whose first layer has no padding: study"),
-        ("[network]\nrepeat = 0", "network.repeat from 1 to 4"),
-        ("[schedule]\nlower_by = 1.0", "schedule.lower_by between 0 and 1"),
-        ("[schedule]\nlowest = 1.0", "schedule.lowest from 0 to training.rate"),
+        (
+            "[network]\npool = 'weighted'\n[augmentation]\ncrop_size = 24",
+            "no augmentation.progressive_sizes, and a crop_size that leaves",
+        ),
+        ("[network]\nstandardize = true", "network.standardize in a network whose first layer has no padding: study"),
+        ("[network]\ninput_channels = 0", "network.input_channels from 1 to 4"),
+        ("[schedule]\nlr_factor = 1.0", "schedule.lr_factor between 0 and 1"),
+        ("[schedule]\nmin_lr = 1.0", "schedule.min_lr from 0 to training.learning_rate"),
         ("[training]\nseed = 4294967295\nrepeats = 2", "seeds from 0 to 4294967295"),
         ("[augmentation]\nzoom = 1.0", "augmentation.zoom from 0 to under 1"),
         ("[compression]\nvariants = []", "at least one of compression.variants"),
-        ("[export]\nformats = []", "at least one output file, found no precision that its formats support"),
+        ("[export]\nfiles = []", "at least one of export.files"),
         ("[compression]\nvariants = ['pruned']", "expected a variant dense, pruned-1 to pruned-99"),
-        ("[export]\nprecisions = ['int4']", "export.precisions: unknown 'int4'"),
+        ("[export]\nfiles = ['int4.onnx']", "export.files: unknown 'int4.onnx'"),
         ("[export]\nopset = 19", "export.opset from 13 to 18"),
         ("training = 3", "training: expected a table, found 3"),
         ("[training", "expected TOML"),
@@ -148,12 +160,12 @@ def test_groups_of_classes(tmp_path: Path) -> None:
     ("schedule", "uses_metrics", "uses_validation"),
     [
         (Schedule(), False, False),
-        (Schedule(watch="train_loss", keep="best"), True, False),
-        (Schedule(stop_after=3), True, True),
-        (Schedule(stop_after=3, stop_watch="train_accuracy"), True, False),
-        (Schedule(stop_after=3, stop_watch="train_accuracy", lower_after=2), True, True),
-        (Schedule(stop_after=3, stop_watch="train_accuracy", keep="best"), True, True),
-        (Schedule(stop_watch="validation_loss", watch="train_loss", keep="best"), True, False),
+        (Schedule(monitor="train_loss", keep_weights="best"), True, False),
+        (Schedule(early_stopping_patience=3), True, True),
+        (Schedule(early_stopping_patience=3, early_stopping_monitor="train_accuracy"), True, False),
+        (Schedule(early_stopping_patience=3, early_stopping_monitor="train_accuracy", lr_patience=2), True, True),
+        (Schedule(early_stopping_patience=3, early_stopping_monitor="train_accuracy", keep_weights="best"), True, True),
+        (Schedule(early_stopping_monitor="validation_loss", monitor="train_loss", keep_weights="best"), True, False),
     ],
 )
 def test_which_metrics_a_training_depends_on(schedule: Schedule, uses_metrics: bool, uses_validation: bool) -> None:
@@ -166,7 +178,7 @@ def test_added_keys_leave_older_digests_unchanged() -> None:
 
     The digest is that of a network of these settings before the keys were added.
     """
-    plain = ["augmentation.crop=0", "augmentation.whole=0", "augmentation.interpolation=linear"]
+    plain = ["augmentation.crop_size=0", "augmentation.full_image_epochs=0", "augmentation.interpolation=linear"]
     milder = ["training.weight_decay=1e-4", "augmentation.scale=0.15", "augmentation.rotate=10", "augmentation.erase=0"]
     older = ["network.stem=32", "network.pool=average", "training.epochs=60", *plain, *milder]
     nano = recipes.load("nano", overrides=older)
@@ -174,7 +186,7 @@ def test_added_keys_leave_older_digests_unchanged() -> None:
     first = "2a2ab8e67bb5ebcd28b77111077f1ab6f6b58e24560d5faef45be9118a56076c"
     assert nano.digest(*sections) == nano.digest(*sections, "schedule") == first
     assert "schedule" not in nano.to_json() and "name" not in nano.to_json()["network"]
-    changed = recipes.load("nano", overrides=[*older, "schedule.keep=best", "network.repeat=3"])
+    changed = recipes.load("nano", overrides=[*older, "schedule.keep_weights=best", "network.input_channels=3"])
     assert changed.to_json()["network"]["repeat"] == 3 and changed.digest(*sections, "schedule") != first
 
 

@@ -60,7 +60,7 @@ def synthetic_results() -> Results:
             bytes=size,
             accuracy=accuracy(probabilities, labels, unique=labels >= 0),
             drop=None if kind == "float" else accuracy_drop(reference, probabilities, labels, margin=1.0, seed=1),
-            cold=ColdStart(load=80 + 200 * random.random(), first_call=4 * ms),
+            cold_start=ColdStart(load=80 + 200 * random.random(), first_call=4 * ms),
             memory=Memory(peak=int(9e7 + size), added=int(4e7 + size)),
             latency=tuple(
                 Latency(threads, timing(threads**-0.7), timing(0.05), timing(1.08), (Throughput(32, 1400 / ms),))

@@ -38,7 +38,9 @@ def test_other_test_images_have_no_difference_in_accuracy(results: Results) -> N
     other = dataclasses.replace(results, data=dataclasses.replace(results.data, digest="cd" * 32))
     fewer = dataclasses.replace(results, data=dataclasses.replace(results.data, images=(100,) * 7))
     same_counts, other_counts = (
-        dataclasses.replace(results, rows=tuple(dataclasses.replace(row, judged=digest) for row in results.rows))
+        dataclasses.replace(
+            results, rows=tuple(dataclasses.replace(row, test_set_digest=digest) for row in results.rows)
+        )
         for digest in ("ab", "cd")
     )
     for pair in ((results, other), (results, fewer), (same_counts, other_counts)):

@@ -134,7 +134,7 @@ def test_a_name_with_several_spaces(results: Results, tmp_path: Path) -> None:
 
 def test_a_quick_benchmark_is_marked(results: Results) -> None:
     """Guards the marks of a quick benchmark: badge, warning and method."""
-    quick = to_html(dataclasses.replace(results, effort=dataclasses.replace(results.effort, name="quick")))
+    quick = to_html(dataclasses.replace(results, config=dataclasses.replace(results.config, name="quick")))
     assert quick.count("quick") > to_html(results).count("quick") + 3
     assert "This was a quick run" in quick
 
@@ -142,7 +142,7 @@ def test_a_quick_benchmark_is_marked(results: Results) -> None:
 def test_a_report_of_failures_only(results: Results, tmp_path: Path) -> None:
     """Guards the page of a run where every file failed: it opens, and says so."""
     rows = tuple(
-        dataclasses.replace(row, failure="crashed", accuracy=None, drop=None, latency=(), cold=None, memory=None)
+        dataclasses.replace(row, failure="crashed", accuracy=None, drop=None, latency=(), cold_start=None, memory=None)
         for row in results.rows
     )
     write_html(dataclasses.replace(results, rows=rows), tmp_path / "report.html")

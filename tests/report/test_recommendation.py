@@ -73,7 +73,7 @@ def test_a_float32_file_replaces_the_float_model(results: Results) -> None:
     """Guards a folder of exported files: the counts in the reasons, and each rule."""
     first = next(row for row in results.rows if row.kind == "artifact")
     rows = tuple(
-        dataclasses.replace(row, drop=None) if row is first else dataclasses.replace(row, beside=first.name)
+        dataclasses.replace(row, drop=None) if row is first else dataclasses.replace(row, reference_row=first.name)
         for row in results.rows
         if row.kind == "artifact" and row.failure is None
     )
@@ -111,7 +111,7 @@ def test_warnings_name_unreliable_measurements(results: Results) -> None:
     """Guards the warnings of a quick benchmark, noise, a small test set and a busy machine."""
     noisy = "Latencies are noisy: the rounds of 1 file differ by more than 10%, not the recommended one's."
     assert recommend(results).warnings == (noisy,)
-    quick = dataclasses.replace(results, effort=dataclasses.replace(results.effort, name="quick"))
+    quick = dataclasses.replace(results, config=dataclasses.replace(results.config, name="quick"))
     assert "quick" in recommend(quick).warnings[0]
     few = dataclasses.replace(results, data=dataclasses.replace(results.data, images=(100,) * 7))
     assert recommend(few).warnings[1:] == ("Only 700 test images: small drops cannot be detected.",)

@@ -146,7 +146,7 @@ def test_crops_are_squares_of_the_image() -> None:
     """Guards the crop's position: all are drawn, none outside the image, and no pixel is interpolated."""
     faces = np.arange(20 * 16, dtype=np.int64).reshape(20, 16) % 251
     changed = augment(
-        np.repeat(faces[None].astype(np.uint8), 400, axis=0), dataclasses.replace(NO_AUGMENTATION, crop=12), _rng()
+        np.repeat(faces[None].astype(np.uint8), 400, axis=0), dataclasses.replace(NO_AUGMENTATION, crop_size=12), _rng()
     )
     corners = {
         (y, x)
@@ -161,7 +161,7 @@ def test_crops_are_squares_of_the_image() -> None:
 def test_resized_images_are_centered() -> None:
     """Guards pixel centers: at half the size a pixel is the mean of four, without a shift by half a pixel."""
     faces = _faces(30, 16, 16)
-    for augmentation, size in ((NO_AUGMENTATION, 8), (dataclasses.replace(NO_AUGMENTATION, crop=12), 6)):
+    for augmentation, size in ((NO_AUGMENTATION, 8), (dataclasses.replace(NO_AUGMENTATION, crop_size=12), 6)):
         halves, whole = augment(faces, augmentation, _rng(), size=size), augment(faces, augmentation, _rng())
         # Means are whole numbers in `halves`, and halves of one round either way.
         assert np.abs(halves - whole.reshape(30, size, 2, size, 2).mean(axis=(2, 4))).max() <= 0.75

@@ -59,7 +59,7 @@ def test_fewer_images_than_a_batch_are_one_batch() -> None:
 
 def test_sizes_divide_the_epochs() -> None:
     """Guards progressive resizing: the smallest first, equal parts, and the remainder with the last."""
-    growing = Augmentation(sizes=(8, 10, 12), crop=14)
+    growing = Augmentation(progressive_sizes=(8, 10, 12), crop_size=14)
     images = np.zeros((5, 16, 16), np.uint8)
     batches = Batches(images, np.eye(5, dtype=np.float32), 2, growing, seed=1, epochs=7)
     assert [batches.image_size(epoch) for epoch in range(7)] == [8, 8, 8, 10, 10, 12, 12]
@@ -69,11 +69,11 @@ def test_sizes_divide_the_epochs() -> None:
 
 def test_the_last_epochs_show_full_images() -> None:
     """Guards the images of inference: not cropped, not resized, and the sizes divide the other epochs."""
-    ending = Augmentation(sizes=(8, 12), crop=14, whole=2)
+    ending = Augmentation(progressive_sizes=(8, 12), crop_size=14, full_image_epochs=2)
     images = np.zeros((5, 16, 16), np.uint8)
     batches = Batches(images, np.eye(5, dtype=np.float32), 2, ending, seed=1, epochs=6)
     assert [next(batches.epoch(epoch))[0].shape[1] for epoch in range(6)] == [8, 8, 12, 12, 16, 16]
-    cropped = dataclasses.replace(batches, augmentation=Augmentation(crop=14, whole=2))
+    cropped = dataclasses.replace(batches, augmentation=Augmentation(crop_size=14, full_image_epochs=2))
     shapes = [cropped.shape_in(epoch) for epoch in range(6)]
     assert shapes == [(2, 14, 14, 1)] * 4 + [(2, 16, 16, 1)] * 2
     assert shapes == [next(cropped.epoch(epoch))[0].shape for epoch in range(6)]

@@ -125,7 +125,7 @@ LARGER_IMAGES = np.random.default_rng(0).integers(0, 256, (8, 26, 26, 1), np.uin
 
 
 def _published(network: Network = PUBLISHED_NETWORK, precision: str = "float32", **options: object) -> Fitter:
-    values = Training(optimizer="nadam", weight_decay=0.0, averaging=0.0)
+    values = Training(optimizer="nadam", weight_decay=0.0, ema_decay=0.0)
     return Fitter(network, values, precision, batch_shape=LARGER_IMAGES.shape, classes=3, **options)  # type: ignore[arg-type]
 
 
@@ -153,7 +153,7 @@ def test_every_dropout_layer_has_its_own_mask() -> None:
 
 def test_the_inference_core_takes_plain_gray() -> None:
     """Guards the contract for networks trained on standardized, repeated gray: the same outputs, from one channel."""
-    fitter = _published(Network(name="course-cnn", repeat=3), pixel_statistics=(0.5, 0.25))
+    fitter = _published(Network(name="course-cnn", input_channels=3), pixel_statistics=(0.5, 0.25))
     fitter.step(LARGER_IMAGES, TARGETS, np.float32(1e-3))
     fitter.update_inference_core()
     assert fitter.inference_core.input_shape == (None, 26, 26, 1) and fitter.averaged.input_shape == (None, 26, 26, 3)

@@ -24,16 +24,23 @@ PROTOCOL_RECIPE = Recipe(
         size=IMAGE_SIZE,
         classes=("happy", "rest = sad + angry", "neutral"),
         split="random",
-        of="all",
+        split_rows="all",
         shares=(0.6, 0.2, 0.2),
         stratified=True,
         drop_duplicates=False,
     ),
-    network=Network(name="study-2022-cnn", standardise=True),
+    network=Network(name="study-2022-cnn", standardize=True),
     training=Training(
-        epochs=9, batch=16, optimizer="nadam", rate=2e-3, warmup=0.0, weight_decay=0.0, averaging=0.0, repeats=2
+        epochs=9,
+        batch_size=16,
+        optimizer="nadam",
+        learning_rate=2e-3,
+        warmup_epochs=0.0,
+        weight_decay=0.0,
+        ema_decay=0.0,
+        repeats=2,
     ),
-    schedule=Schedule("constant", min_delta=0.05, lower_after=1, stop_after=3, keep="best"),
+    schedule=Schedule("constant", min_delta=0.05, lr_patience=1, early_stopping_patience=3, keep_weights="best"),
     augmentation=Augmentation(flip=False, rotate=5.0, erase=0.0, zoom=0.1, shear=2.0),
 )
 
@@ -136,7 +143,7 @@ def test_recipes_train(tmp_path: Path, name: str) -> None:
     """Guards the shipped recipes: one epoch of each file, on a few drawn faces."""
     from feredge.data import drawn
 
-    changes = ["training.epochs=1", "training.repeats=1", "data.first=0", "training.batch=16"]
+    changes = ["training.epochs=1", "training.repeats=1", "data.limit_per_class=0", "training.batch_size=16"]
     run = train(recipes.load(name, overrides=changes), drawn(140), tmp_path / "run")
     result = run.training_record()
     assert result["parameters"] <= result["trained_parameters"]

@@ -50,7 +50,7 @@ def test_parameters_are_those_published(name: str) -> None:
     recipe = recipes.load(name)
     classes = CLASS_COUNTS.get(name, 7)
     assert recipe.network.name == name and len(recipe.data.classes or range(7)) == classes
-    core = build_core(recipe.network, size=48, classes=classes, channels=recipe.network.repeat)
+    core = build_core(recipe.network, size=48, classes=classes, channels=recipe.network.input_channels)
     assert core.count_params() == PUBLISHED_PARAMETERS[name]
     assert (
         f"{PUBLISHED_PARAMETERS[name]:,} parameters"

@@ -24,14 +24,14 @@ def _history(values: list[float], name: str = "validation_accuracy") -> history.
 
 def _keras(values: list[float], config: Schedule) -> tuple[int, float, bool]:
     """Return epochs run, final learning rate and whether training stopped, by Keras's callbacks."""
-    mode = "min" if config.watch.endswith("loss") else "max"
+    mode = "min" if config.monitor.endswith("loss") else "max"
     optimizer = SimpleNamespace(lr=keras.backend.variable(1.0))
     model = SimpleNamespace(optimizer=optimizer, stop_training=False)  # all that the callbacks use of a model
     common = {"monitor": "x", "min_delta": config.min_delta, "mode": mode}
     callbacks = [
-        keras.callbacks.EarlyStopping(patience=config.stop_after, **common),
+        keras.callbacks.EarlyStopping(patience=config.early_stopping_patience, **common),
         keras.callbacks.ReduceLROnPlateau(
-            factor=config.lower_by, patience=config.lower_after, min_lr=config.lowest, **common
+            factor=config.lr_factor, patience=config.lr_patience, min_lr=config.min_lr, **common
         ),
     ]
     for callback in callbacks:
@@ -57,13 +57,19 @@ def test_early_stopping_and_plateau_are_those_of_keras(
     values: list[float], lower: int, stop: int, delta: float, watch: str
 ) -> None:
     """Guards the published protocols: the last epoch and the number of rate reductions are those of Keras."""
-    config = Schedule("constant", watch=watch, min_delta=delta, lower_after=lower, stop_after=stop, lowest=0.2)  # type: ignore[arg-type]
+    config = Schedule(
+        "constant", monitor=watch, min_delta=delta, lr_patience=lower, early_stopping_patience=stop, min_lr=0.2
+    )  # type: ignore[arg-type]
     ran, expected, stopped = _keras(values, config)
     state = schedule.schedule_state(_history(values[:ran], watch), config)
     assert state.stop == stopped
     assert not any(schedule.schedule_state(_history(values[:epochs], watch), config).stop for epochs in range(1, ran))
     actual = schedule.learning_rate(
-        0, steps_per_epoch=1, training=Training(rate=1.0, warmup=0.0), schedule=config, reductions=state.reductions
+        0,
+        steps_per_epoch=1,
+        training=Training(learning_rate=1.0, warmup_epochs=0.0),
+        schedule=config,
+        reductions=state.reductions,
     )
     assert actual == pytest.approx(expected, rel=1e-6)  # Keras keeps the rate in float32
 
@@ -79,7 +85,7 @@ def test_early_stopping_and_plateau_are_those_of_keras(
 )
 def test_the_best_epoch_is_the_first_of_equals(watch: str, values: list[float], best: int) -> None:
     """Guards `keep = "best"`: losses are better when lower, and the first of equal epochs is the best."""
-    state = schedule.schedule_state(_history(values, watch), Schedule(watch=watch, keep="best"))  # type: ignore[arg-type]
+    state = schedule.schedule_state(_history(values, watch), Schedule(monitor=watch, keep_weights="best"))  # type: ignore[arg-type]
     assert state == schedule.ScheduleState(best, 0, False)
 
 
@@ -87,7 +93,7 @@ def test_another_metric_may_stop_the_training() -> None:
     """Guards protocols that stop by the training accuracy and keep the best epoch of the validation images."""
     rows = _history([0.6, 0.5, 0.4, 0.3, 0.2])
     rows[:, history.HISTORY_COLUMNS.index("train_accuracy")] = [0.1, 0.2, 0.3, 0.3, 0.2]
-    config = Schedule(stop_after=2, stop_watch="train_accuracy", keep="best")
+    config = Schedule(early_stopping_patience=2, early_stopping_monitor="train_accuracy", keep_weights="best")
     assert [schedule.schedule_state(rows[:epochs], config) for epochs in (4, 5)] == [
         schedule.ScheduleState(1, 0, False),
         schedule.ScheduleState(1, 0, True),
@@ -99,7 +105,11 @@ def test_the_rate_decays_from_its_epoch() -> None:
     config = Schedule("constant", decay=0.1, decay_from=10)
     rates = [
         schedule.learning_rate(
-            step, steps_per_epoch=3, training=Training(rate=1e-3, warmup=0.0), schedule=config, reductions=0
+            step,
+            steps_per_epoch=3,
+            training=Training(learning_rate=1e-3, warmup_epochs=0.0),
+            schedule=config,
+            reductions=0,
         )
         for step in range(3 * 13)
     ]
@@ -110,7 +120,7 @@ def test_the_rate_decays_from_its_epoch() -> None:
 
 def test_a_constant_rate_warms_up() -> None:
     """Guards `warmup` beside a constant rate."""
-    training = Training(rate=0.5, warmup=2.0)
+    training = Training(learning_rate=0.5, warmup_epochs=2.0)
     rates = [
         schedule.learning_rate(s, steps_per_epoch=5, training=training, schedule=Schedule("constant"), reductions=0)
         for s in range(12)
@@ -120,7 +130,7 @@ def test_a_constant_rate_warms_up() -> None:
 
 def test_the_edge_recipes_rate_is_the_plain_cosine() -> None:
     """Guards nano's weights: without a schedule every rate is bit-equal to the cosine."""
-    training = Training(epochs=4, warmup=1.0)
+    training = Training(epochs=4, warmup_epochs=1.0)
     for step in range(40):
         actual = schedule.learning_rate(step, steps_per_epoch=10, training=training, schedule=Schedule(), reductions=0)
         assert actual == warmup_cosine(step, steps=40, warmup=10.0, peak=0.1)

@@ -26,7 +26,7 @@ from feredge.train.networks import build_core
 
 STUDENT_RECIPE = dataclasses.replace(
     with_training(RECIPE, epochs=2),
-    augmentation=dataclasses.replace(RECIPE.augmentation, mixup=0.3, crop=12, sizes=(8, 12)),
+    augmentation=dataclasses.replace(RECIPE.augmentation, mixup=0.3, crop_size=12, progressive_sizes=(8, 12)),
 )
 
 WEIGHTED_POOL_CORE = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
@@ -77,11 +77,11 @@ def test_a_resumed_student_equals_an_uninterrupted_one(labels: Path, tmp_path: P
 
 def test_the_last_epochs_show_full_images(finished: RunFolder, tmp_path: Path) -> None:
     """Guards the change of image size between two epochs, for a teacher too, and resuming in the later one."""
-    cropped = dataclasses.replace(RECIPE.augmentation, crop=15)
+    cropped = dataclasses.replace(RECIPE.augmentation, crop_size=15)
     student = dataclasses.replace(
         with_training(RECIPE, epochs=2),
         network=dataclasses.replace(RECIPE.network, pool="weighted"),
-        augmentation=dataclasses.replace(cropped, whole=1),
+        augmentation=dataclasses.replace(cropped, full_image_epochs=1),
     )
     teacher = load_trained(finished.path)
     whole = train(student, stripes(), tmp_path / "whole", teachers=[teacher])

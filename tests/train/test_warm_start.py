@@ -151,7 +151,7 @@ def test_extra_blocks_are_initialized_as_identity(finished: RunFolder) -> None:
             dataclasses.replace(RECIPE.network, channels=(8, 16, 16), blocks=(1, 1, 1)),
             r"stage3_block1_1_conv is \(3, 3, 16, 16\), .* found none",
         ),
-        (dataclasses.replace(RECIPE.network, repeat=3), "expected a residual network of plain gray"),
+        (dataclasses.replace(RECIPE.network, input_channels=3), "expected a residual network of plain gray"),
         (Network(name="study-2022-ann"), "expected a residual network of plain gray to start from another"),
     ],
 )

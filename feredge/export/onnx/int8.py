@@ -48,7 +48,7 @@ class Int8Onnx:
         calibration: Images,
         *,
         method: str = "min-max",
-        full_range: bool = False,
+        reduce_range: bool = True,
         weight_quantization: WeightQuantization = SUM_PRESERVING,
     ) -> None:
         """Calibrate.
@@ -57,19 +57,19 @@ class Int8Onnx:
             graph: the result of `core_graph`.
             calibration: `uint8 (N, H, W, C)`.
             method: of ranges.py.
-            full_range: kernels of 8 bits instead of 7.
+            reduce_range: kernels of 7 bits instead of 8.
             weight_quantization: rounding and granularity of the kernels.
         """
         self._prepared = _prepared(graph, calibration)
         self._check_images = calibration[:CHECKED_IMAGES]
-        self._reduce_range = not full_range
+        self._reduce_range = reduce_range
         self._per_channel = weight_quantization.granularity == "per_channel"
         self._ranges = ranges.calibrate_ranges(lambda: _activations(self._prepared, calibration), method)
         for name in _pixel_tensors(self._prepared.graph):  # of any image: raw pixels are the quantized input
             self._ranges[name] = 0.0, 1.0
         nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_KERNEL_OPS]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
-        levels = INT8_LEVELS if full_range else REDUCED_LEVELS
+        levels = REDUCED_LEVELS if reduce_range else INT8_LEVELS
         sum_preserving = weight_quantization.rounding == "sum_preserving"
         self._rounded = _rounded_kernels(self._prepared.graph, levels) if sum_preserving else {}
 
