@@ -232,7 +232,7 @@ class Results:
     def _check(self, where: str) -> None:
         """Raise ResultsError for values that no benchmark writes, and that reports cannot show."""
         if self.config.margin <= 0:
-            raise ResultsError(f"{where}: effort: expected a margin above 0 pp, found {self.config.margin:g}")
+            raise ResultsError(f"{where}: config: expected a margin above 0 pp, found {self.config.margin:g}")
         if len(self.data.images) != len(self.data.classes):
             counts = f"{len(self.data.images)} for {len(self.data.classes)} classes"
             raise ResultsError(f"{where}: data: expected a number of images for each class, found {counts}")

@@ -160,6 +160,6 @@ def _size_rules(recipe: Recipe) -> Rules:
         (
             network.pool == "average"
             or (not sizes and network.feature_map_size(largest) == network.feature_map_size(recipe.data.size)),
-            "no augmentation.progressive_sizes, and a crop_size that leaves the last stage as large, for weighted pooling",
+            "no progressive_sizes, and a crop_size that keeps the size of the last stage, with a weighted pool",
         ),
     )

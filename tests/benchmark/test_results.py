@@ -71,7 +71,7 @@ def test_json_and_back(tmp_path: Path) -> None:
             "accuracy: expected a finite number, found inf",
         ),
         (lambda v: v["machine"].update(load=10**400), "load: expected a number of 64 bits, found one of 1329"),
-        (lambda v: v["effort"].update(margin=0), "expected a margin above 0 pp, found 0"),
+        (lambda v: v["config"].update(margin=0), "expected a margin above 0 pp, found 0"),
         (lambda v: v["data"].update(images=[1]), "a number of images for each class, found 1 for "),
         (lambda v: timing(v).update(rounds=[]), "expected rounds of more than 0 ms, found 0 rounds"),
         (lambda v: timing(v).update(median=0), "expected rounds of more than 0 ms, found 2 rounds and 0 ms"),

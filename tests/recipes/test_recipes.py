@@ -101,12 +101,12 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks, dropout or pool in tuned-cnn"),
         (
             "[network]\npool = 'weighted'\n[augmentation]\nprogressive_sizes = [40, 48]",
-            "no augmentation.progressive_sizes, and a crop_size that",
+            "no progressive_sizes, and a crop_size that",
         ),
         ("[network]\npool = 'weighted'\nstem_stride = 0", "network.stem_stride 1 or 2"),
         (
             "[network]\npool = 'weighted'\n[augmentation]\ncrop_size = 24",
-            "no augmentation.progressive_sizes, and a crop_size that leaves",
+            "no progressive_sizes, and a crop_size that keeps",
         ),
         ("[network]\nstandardize = true", "network.standardize in a network whose first layer has no padding: study"),
         ("[network]\ninput_channels = 0", "network.input_channels from 1 to 4"),
