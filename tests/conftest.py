@@ -44,4 +44,4 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `export` convert in this process."""
     from feredge.export import exporter
 
-    monkeypatch.setattr(exporter, "processes", one_thread)
+    monkeypatch.setattr(exporter, "process_pool", one_thread)

@@ -33,6 +33,6 @@ def with_recipe(trained: RunFolder, path: Path, recipe: Recipe) -> RunFolder:
 
 @contextmanager
 def one_thread(count: int, **options: object) -> Iterator[Executor]:
-    """Stand in for `workers.processes`: convert in this process, where tests can reach in."""
+    """Stand in for `parallel.process_pool`: convert in this process, where tests can reach in."""
     with ThreadPoolExecutor(1) as pool:
         yield pool

@@ -44,7 +44,7 @@ def compressed(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> 
     """Return the tiny run with the variants of VARIANTS_RECIPE exported, in this process."""
     run = with_recipe(trained, tmp_path_factory.mktemp("variants") / "run", VARIANTS_RECIPE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "processes", one_thread)
+        patch.setattr(exporter, "process_pool", one_thread)
         return run, export(run, stripes())
 
 

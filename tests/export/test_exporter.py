@@ -163,7 +163,7 @@ def test_a_failed_file_stops_no_other_and_loses_none(
     assert failed.name == "dense.int8.onnx" and failed.failure.startswith("its export failed: expected probabilities")
 
     monkeypatch.undo()
-    monkeypatch.setattr(exporter, "processes", one_thread)
+    monkeypatch.setattr(exporter, "process_pool", one_thread)
     assert not export(run, stripes()).failures
     assert not (run.path / "artifacts.previous").exists()
 

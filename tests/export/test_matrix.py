@@ -51,7 +51,7 @@ def matrix(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tupl
     run = with_recipe(trained, tmp_path_factory.mktemp("matrix") / "run", SMALL)
     settings = Export(EXTRA_FILES, calibration_images=64, keep_float=("stem_conv",), calibration_method="percentile")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "processes", one_thread)
+        patch.setattr(exporter, "process_pool", one_thread)
         return run, exporter.export(run, stripes(), settings=settings, variants=("dense",))
 
 

@@ -129,7 +129,7 @@ def test_int8_takes_raw_pixels(exported: tuple[RunFolder, Manifest], tmp_path: P
         _set_constant(model, "stem_conv/Reshape_scale", lambda scale: np.float32(1 / 256))
 
     path, card = _rewrite(exported[0].artifacts / "dense.int8.onnx", tmp_path / "x.onnx", darker)
-    with pytest.raises(VerificationError, match="raw pixels of scale 1/255 and zero 0, found"):
+    with pytest.raises(VerificationError, match="raw pixels of scale 1/255 and zero point 0, found"):
         verification.verify(path, card, IMAGES, open_artifact(path).predict(IMAGES), name="dense.int8.onnx")
 
 

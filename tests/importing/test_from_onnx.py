@@ -40,7 +40,7 @@ def exported_once(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Give a run with three files of one variant."""
     run = train(SHIPPED_RECIPE, stripes(), tmp_path_factory.mktemp("reopening") / "trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "processes", one_thread)
+        patch.setattr(exporter, "process_pool", one_thread)
         export(run, stripes())
     return run
 

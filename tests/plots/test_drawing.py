@@ -65,7 +65,7 @@ def test_stored_predictions_come_back(run: RunFolder) -> None:
     assert stored.classes == expected.classes
     shuffled = FACES.take(np.random.default_rng(1).permutation(len(FACES)))
     np.testing.assert_array_equal(select_images(stored, shuffled), FACES.images[stored.rows])
-    with pytest.raises(RunError, match="expected the rows that were predicted"):
+    with pytest.raises(RunError, match="expected the rows of the predictions"):
         select_images(stored, FACES.take(np.arange(5)))
 
 
