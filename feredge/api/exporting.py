@@ -162,8 +162,8 @@ def export(
     settings = _settings(
         (recipe or run.recipe()).export,
         files,
-        calibration=calibration_images,
-        method=calibration_method,
+        calibration_images=calibration_images,
+        calibration_method=calibration_method,
         reduce_range=reduce_range,
         keep_float=tuple(keep_float) or None,
         max_drop=max_drop,

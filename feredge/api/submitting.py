@@ -45,7 +45,7 @@ def submit(
         DataError: not such a csv, or one that `out` would replace.
         Cancelled: `cancel` returned True.
     """
-    from feredge.label.submission import submit as write_submission
+    from feredge.label.submit import submit as write_submission
 
     with PredictorOptions(model, threads).open(reads_pictures=False) as predictor:
         rows = write_submission(
