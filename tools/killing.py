@@ -81,14 +81,16 @@ def surviving_processes(session: int) -> list[int]:
 
 def _running(session: int) -> list[int]:
     processes = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
         try:
             # After the program's name, in brackets: state, parent, group, session. See proc(5).
-            state, _, _, process_session = path.read_text().rpartition(")")[2].split()[:4]
+            state, _, _, process_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
         except OSError:  # the process has ended
             continue
         if int(process_session) == session and state not in "ZX":
-            processes.append(int(path.parent.name))
+            processes.append(int(folder.name))
     return processes
 
 
@@ -137,9 +139,9 @@ def _read(path: Path) -> None:
 def worker_processes(process: int) -> list[int]:
     """Return the worker processes of a service: those that multiprocessing started."""
     process_ids: list[str] = []
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):  # the process has ended
-            process_ids += task.read_text().split()
+    with suppress(OSError):  # the process has ended
+        for task in Path(f"/proc/{process}/task").iterdir():
+            process_ids += (task / "children").read_text().split()
     return [child for child in map(int, process_ids) if b"spawn_main" in _command_line(child)]
 
 
