@@ -63,7 +63,8 @@ def read(kind: type, value: Any, where: str) -> Any:
 def nearest(unknown: str, choices: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest of `choices`, or all of them."""
     names = list(choices)
-    matches = difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
+    matches = [name for name in names if unknown in name.split("_")]  # `rate`: `learning_rate`
+    matches += difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else f"; known are {', '.join(names)}"
 
 

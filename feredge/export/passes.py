@@ -291,7 +291,7 @@ PASSES = (
         ("dynamic-int8.onnx", "int8.onnx", "int8.tflite"),
         requires=FLOAT_GRAPH,
         ensures=SAME_OPERATORS,
-        max_difference=0.25,  # kernels of 8 bits, or of 7 in ONNX
+        max_difference=0.6,  # kernels of 7 bits in int8.onnx, as in verification.py
     ),
 )
 """In the order in which they run."""

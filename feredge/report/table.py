@@ -135,7 +135,7 @@ def to_csv(results: Results) -> str:
     """Return csv with a line per row: all columns, what identifies the row, further metrics, and the failure if any."""
     table_columns = columns(results)
     keys = ["sha256", "kind", "format", "variant", "precision"]
-    keys += ["network", "runtime", "beside", "multiply_adds"]
+    keys += ["network", "runtime", "reference_row", "multiply_adds"]
     quantiles = ["p95_ms", "p99_ms"]
     drops = ["accuracy_low", "accuracy_high", "drop_low_pp", "drop_high_pp", "mcnemar_p", "agreement", "failure"]
     source = ["data_sha256", "cpu", "effort"]

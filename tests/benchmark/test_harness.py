@@ -149,7 +149,7 @@ def test_baselines_are_rows_beside_the_files(
     """Guards baselines in the benchmark: one fitted to the run's training images, opened and measured in a worker."""
     baselines = pytest.importorskip("feredge.baselines")
     pytest.importorskip("skl2onnx")
-    monkeypatch.setattr(baselines, "DEFAULT", ("study-2022-nb",))  # fitted in a moment
+    monkeypatch.setattr(baselines, "DEFAULT_BASELINES", ("study-2022-nb",))  # fitted in a moment
     results = bench(run, small_config, baselines=True)
     row = results.rows[-1]
     assert row.kind == "baseline" and row.failure is None

@@ -54,7 +54,7 @@ def test_json_and_back(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     results.write(path)
     assert Results.read(path) == results
-    assert json.loads(path.read_text())["schema"] == 1
+    assert json.loads(path.read_text())["schema"] == 2
 
 
 @pytest.mark.parametrize(

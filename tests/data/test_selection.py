@@ -53,7 +53,7 @@ def test_classes_are_kept_grouped_and_ordered_as_named() -> None:
 def test_the_first_of_each_class_in_training_only() -> None:
     """Guards the six-class protocol: the first n training images a class, and every test image."""
     dataset = _dataset()
-    selected = select(dataset, _view(first=20))
+    selected = select(dataset, _view(limit_per_class=20))
     for label in range(7):
         rows = np.flatnonzero((dataset.usage == "Training") & (dataset.labels == label))[:20]
         np.testing.assert_array_equal(selected.rows[(selected.usage == "Training") & (selected.labels == label)], rows)
@@ -74,7 +74,9 @@ def test_unlabelled_images_are_in_no_class() -> None:
     dataset = _dataset()
     labels = dataset.labels.copy()
     labels[:50] = NO_LABEL
-    selected = select(dataclasses.replace(dataset, labels=labels), _view(classes=("neutral", "happy"), first=10_000))
+    selected = select(
+        dataclasses.replace(dataset, labels=labels), _view(classes=("neutral", "happy"), limit_per_class=10_000)
+    )
     assert selected.rows.min() >= 50 and len(selected) == np.isin(labels, (3, 6)).sum()
 
 
@@ -95,7 +97,7 @@ def test_three_class_is_split_as_the_study_did() -> None:
     view = _view(
         classes=("happy", "sad", "neutral"),
         split="random",
-        of="all",
+        split_rows="all",
         shares=(0.9, 0.1),
         stratified=True,
         seed=42,
@@ -139,10 +141,10 @@ def test_merged_tests() -> None:
     st.integers(0, 2**32 - 1),
 )
 def test_no_image_on_two_sides(
-    split_kind: str, of: str, shares: tuple[float, ...], stratified: bool, seed: int
+    split_kind: str, split_rows: str, shares: tuple[float, ...], stratified: bool, seed: int
 ) -> None:
     """Guards every kind of split: train, validation and test share no image, and the same seed cuts the same."""
-    view = _view(split=split_kind, of=of, shares=shares, stratified=stratified, seed=seed, holdout=0.1)
+    view = _view(split=split_kind, split_rows=split_rows, shares=shares, stratified=stratified, seed=seed, holdout=0.1)
     parts, repeated = split(_dataset(), view), split(_dataset(), view)
     sides = [set(part.rows.tolist()) for part in (parts.train, parts.validation, parts.test)]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2]) and all(sides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -119,7 +120,8 @@ def test_rounds_with_the_clock_held_down_are_shown(sample_results: Results) -> N
     assert timed and timed.invalid_rounds == (2,)
     assert Results.from_json(sample_results.to_json()) == sample_results
     for text in (report.to_markdown(sample_results), report.to_terminal(sample_results)):
-        assert "!0.200" in text and "some rounds had CPU throttling" in " ".join(text.split())
+        plain = " ".join(re.sub(r"\x1b\[[\d;]*m", "", text).split())
+        assert "!0.200" in plain and "some rounds had CPU throttling" in plain
 
 
 def test_other_data_are_refused(toy_run: RunFolder, tmp_path: Path) -> None:

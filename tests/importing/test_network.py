@@ -144,7 +144,7 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     run = import_network(tmp_path / "net.h5", NetworkInput(16, 16, -1.0, 1.0), order, stripes(), tmp_path / "run")
     second = import_network(tmp_path / "net.h5", NetworkInput(16, 16, -1.0, 1.0), order, stripes(), tmp_path / "run")
     assert second == run
-    settings = {"precisions": (), "formats": (), "also": ("float32.onnx",), "calibration": 64}
+    settings = {"files": ("float32.onnx",), "calibration_images": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     assert entry.card.classes == order and entry.card.recipe["foreign"]["file"] == "net.h5"
     assert "training" not in entry.card.recipe and "net.h5" in entry.card.licence
@@ -168,7 +168,7 @@ def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: 
     network = keras.Model(pixels, flat)
     network.save(tmp_path / "net.h5")
     run = import_network(tmp_path / "net.h5", NetworkInput(16, 16, 0.0, 1.0), CLASSES, stripes(), tmp_path / "run")
-    settings = {"precisions": (), "formats": (), "also": ("int8.onnx",), "calibration": 64}
+    settings = {"files": ("int8.onnx",), "calibration_images": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     batch = stripes().batch[:32]
     with Predictor(run.artifacts / entry.file) as predictor:

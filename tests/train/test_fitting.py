@@ -70,7 +70,7 @@ def test_label_smoothing_spreads_the_target() -> None:
 
 def test_average_follows_every_weight() -> None:
     """Guards the moving statistics of batch normalization, which an optimizer's own averaging leaves out."""
-    fitter = _fitter(averaging=0.5)
+    fitter = _fitter(ema_decay=0.5)
     average = fitter.core.get_weights()
     for step in (1, 2, 3):
         _step(fitter)
@@ -84,7 +84,7 @@ def test_average_follows_every_weight() -> None:
 
 def test_no_averaging_keeps_the_last_weights() -> None:
     """Guards `averaging = 0`, which must not freeze the average at its start."""
-    fitter = _fitter(averaging=0.0)
+    fitter = _fitter(ema_decay=0.0)
     _step(fitter), _step(fitter)
     assert weights_digest(fitter.averaged) == weights_digest(fitter.core)
 

@@ -125,7 +125,7 @@ def test_early_stopping_needs_validation_images(tmp_path: Path) -> None:
     dataset = stripes(140, size=IMAGE_SIZE)
     dataset = dataclasses.replace(dataset, usage=np.where(dataset.usage == "Training", "train", "test"))
     recipe = dataclasses.replace(PROTOCOL_RECIPE, data=DataView(size=IMAGE_SIZE, holdout=0.0))
-    with pytest.raises(DataError, match=r"expected validation images for schedule\.watch"):
+    with pytest.raises(DataError, match=r"expected validation images for schedule\.monitor"):
         train(recipe, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

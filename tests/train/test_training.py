@@ -143,7 +143,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("batch", [16, 1000])
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, batch: int) -> None:
     """Guards the last good checkpoint: also where the loss diverges in an epoch's last step."""
-    recipe = with_training(RECIPE, rate=1e30, warmup=0.0, batch=batch, precision="float32")
+    recipe = with_training(RECIPE, learning_rate=1e30, warmup_epochs=0.0, batch_size=batch, precision="float32")
     with pytest.raises(RunError, match=r"expected a finite loss, found none in epoch 1 at rate .*nothing was kept"):
         train(recipe, stripes(), tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["data.json", "recipe.toml"]

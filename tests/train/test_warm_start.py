@@ -19,7 +19,7 @@ from feredge.train import channels, load_model, train
 from feredge.train.networks import build_core, make_predict_function
 from feredge.train.warm_start import check_start, initialize, match_widths
 
-FURTHER_ROUND = with_training(RECIPE, epochs=2, warmup=0.0, rate=0.01)
+FURTHER_ROUND = with_training(RECIPE, epochs=2, warmup_epochs=0.0, learning_rate=0.01)
 
 
 def test_initial_outputs_are_those_of_the_start(finished: RunFolder) -> None:
