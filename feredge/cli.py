@@ -22,30 +22,30 @@ from feredge.commands.shared import RESUMABLE_KEY, log_lines
 from feredge.console import echo, visible
 from feredge.errors import FeredgeError, one_line
 
-RESUMABLE_COMMANDS = ("export", "run", "train")  # others say so with RESUMABLE_KEY in their context
+RESUMABLE_COMMANDS = ("export", "run", "train")  # others set RESUMABLE_KEY in their context
 
 COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does not import
     "baselines": "Fit the published classical systems, and compare.",
     "bench": "Measure every file: accuracy, drop, size, latency.",
-    "bundle": "Write one file that measures a run on a device.",
-    "data": "Show what is in a data set.",
+    "bundle": "Write one file that benchmarks a run on a device without ssh.",
+    "data": "Count and check the images of a data set.",
     "export": "Prune, quantize, write TFLite and ONNX, verify each file.",
     "inspect": "Show what is in a model file.",
     "label": "Classify the faces in many pictures into a table, also on Ray.",
-    "models": "List the reference models that are here.",
-    "plots": "Draw every picture of a trained run.",
+    "models": "List the available reference models.",
+    "plots": "Draw the plots of a trained run.",
     "predict": "Classify the faces in pictures.",
     "recipes": "List the recipes that come with feredge.",
     "report": "Show results again, or several side by side.",
-    "run": "Train, export and benchmark in one go.",
+    "run": "Train, export and benchmark with one command.",
     "select": "Choose the file that fits a budget, with reasons.",
-    "sensitivity": "Show what int8 costs in each layer.",
+    "sensitivity": "Show the int8 quantization error of each layer.",
     "serve": "Serve predictions over HTTP.",
     "soft-labels": "Average trained runs into soft labels for distillation.",
     "submit": "Classify the faces of a csv into id,emotion.",
-    "track": "Follow the faces in a video, a stream or before a camera.",
+    "track": "Track and classify the faces in a video, stream or camera.",
     "train": "Train a network.",
-    "verify": "Check an exported folder again.",
+    "verify": "Check a folder of exported files again.",
 }
 
 RENAMED_OPTIONS = {
@@ -77,19 +77,19 @@ RENAMED_OPTIONS = {
     "serve": {"--face": "--cropped"},
     "track": {"--face": "--cropped", "--hold-rate": "--realtime"},
 }
-"""By command: options that it has no more, and what its error names in their place."""
+"""By command: removed options, and the replacement that the error message names."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what `docker stop`, systemd and `timeout` send. All that cleans up after Ctrl-C does after this."""
+    """SIGTERM, which `docker stop`, systemd and `timeout` send. What cleans up after Ctrl-C does so after this, too."""
 
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM raise Terminated in the main thread meanwhile, once: `timeout` sends it twice.
+    """Let SIGTERM raise Terminated in the main thread during the block, once: `timeout` sends it twice.
 
-    Where it is handled or ignored already it stays so, and so in another thread than the main one. A command with a
-    handler of its own puts it over this one. Windows ends a process at once, whatever it has set.
+    Nothing changes where the signal is handled or ignored already, nor outside the main thread. A command may replace
+    this handler by its own. Windows ends a process at once, whatever handlers it has.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
@@ -149,20 +149,20 @@ class Commands(click.Group):
         except ModuleNotFoundError as error:
             _fail(f"this command needs {error.name}: pip install 'feredge[workshop]'", 2)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read the output wants no more; click ends quietly
+            if error.errno == errno.EPIPE:  # the reader closed the pipe; click exits without a message
                 raise
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                _fail(f"the disk is full ({error.filename or error.strerror}); nothing half-written was kept", 2)
+                _fail(f"the disk is full ({error.filename or error.strerror}); no partial file was kept", 2)
             path = error.filename2 or error.filename or "the system"  # of a replacement, the second is the target
-            _fail(f"{path}: expected a file or folder that can be used ({error.strerror or one_line(error)})", 2)
+            _fail(f"{path}: cannot be used ({error.strerror or one_line(error)})", 2)
         except KeyboardInterrupt as error:
             resumable = ctx.invoked_subcommand in RESUMABLE_COMMANDS or ctx.meta.get(RESUMABLE_KEY)
             code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
-            _fail("stopped" + "; the same command goes on from here" * bool(resumable), code)
+            _fail("stopped" + "; the same command resumes from here" * bool(resumable), code)
 
 
 def _name_new_option(error: click.NoSuchOption) -> None:
-    """Let the error of an option that a command has no more name what it has in its place."""
+    """Let the error of a removed option name its replacement."""
     command = error.ctx.command.name if error.ctx is not None else None
     replacement = RENAMED_OPTIONS.get(command or "", {}).get(error.option_name)
     if replacement is not None:
@@ -171,7 +171,7 @@ def _name_new_option(error: click.NoSuchOption) -> None:
 
 
 def _show_controls(error: click.ClickException) -> None:
-    """Write out control characters in what click prints itself: shells fill in the names of any files."""
+    """Escape control characters in click's own messages: arguments may be file names completed by a shell."""
     error.message = visible(error.message)  # type: ignore[misc]  # final for subclasses only
 
 
@@ -183,4 +183,4 @@ def _fail(message: str, code: int) -> NoReturn:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(feredge.__version__, prog_name="feredge")
 def main() -> None:
-    """Take a facial-expression network to a device, and measure the accuracy drop on the way."""
+    """Train a facial-expression network, export it for devices, and measure the accuracy lost at each step."""

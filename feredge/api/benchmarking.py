@@ -34,8 +34,8 @@ class Device:
 
     Attributes:
         address: `ssh://USER@HOST:PORT`.
-        python: its Python.
-        ssh_options: `KEY=VALUE` for ssh and scp.
+        python: the Python command on the device.
+        ssh_options: `KEY=VALUE` options of ssh and scp.
     """
 
     address: str
@@ -48,9 +48,9 @@ class Baseline:
     """Earlier results, and how much worse a file may be.
 
     Attributes:
-        results: their file.
-        max_drop: percentage points of accuracy that a file may lose.
-        max_latency_ratio: ratio of latency, and of instructions, that a file may grow to.
+        results: the results file.
+        max_drop: percentage points of accuracy that a file may lose since then.
+        max_latency_ratio: allowed ratio of a file's latency, and of its instructions, to the earlier ones.
     """
 
     results: Path
@@ -60,12 +60,12 @@ class Baseline:
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkResult:
-    """What a benchmark measured.
+    """Result of a benchmark.
 
     Attributes:
-        results: every figure.
-        results_file: where they are written.
-        page: the same as an HTML page.
+        results: all measurements.
+        results_file: path of the results.
+        page: path of the HTML report.
         regression: the comparison with the baseline; None without one.
     """
 
@@ -75,7 +75,7 @@ class BenchmarkResult:
     regression: RegressionReport | None = None
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row for each file and runtime: see `results_rows`."""
+        """Return one row per file and runtime, as `results_rows`."""
         return to_dataframe(results_rows(self.results))
 
 
@@ -100,26 +100,27 @@ def benchmark(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> BenchmarkResult:
-    """Measure accuracy, drop, size and latency of every file; write results and a page.
+    """Measure accuracy, drop, size and latency of every file; write results and an HTML report.
 
     Args:
         targets: run folders, folders of exported files, model files (`.onnx`, `.ort`, `.tflite`) or names of
             `feredge.models()`.
-        data: the data that they are tested on; those of the first run if not given.
-        effort: `quick` times fewer runs, `strict` 600 s a file and corrupted copies of every image.
-        threads: thread counts beside 1; all cores if not given.
-        batches: batch sizes for throughput; 32 if not given.
-        runtimes: other runtimes to measure in too: `xnnpack-off`, `opencv`, `tflite-micro`.
-        classes: of files without a card, in their order: `["happy", "low = sad + fear"]`.
-        input_range: what a black and a white pixel are to such files.
+        data: the data to test on; the first run's by default.
+        effort: `quick` times fewer runs; `strict` times 600 s per row, and corrupts all test images instead of 1,000.
+        threads: thread counts in addition to 1; all cores by default.
+        batches: batch sizes for throughput; 32 by default.
+        runtimes: other runtimes to measure in, too: `xnnpack-off`, `opencv`, `tflite-micro`.
+        classes: class names of files that feredge did not write, in the order of their outputs, each mapped to the
+            data's classes if they differ: `["happy", "low = sad + fear"]`.
+        input_range: input values of black and white pixels for such files.
         baselines: fit and measure the classical baselines of the first run, too.
-        timeout_seconds: within which a file must open and answer.
-        faces: put pictures of people into the page.
-        out: folder for the results; the run's if `targets` is one run, else `bench`.
-        device: measure one run there, by ssh.
-        cores: Arm cores to count the instructions of an inference on, emulated: `cortex-a72`.
+        timeout_seconds: time limit for a file to load and to respond.
+        faces: include images of people in the HTML report.
+        out: folder for the results; by default the run folder if `targets` is one run, else `bench`.
+        device: measure one run on this device, over ssh.
+        cores: Arm cores to emulate for instruction counts: `cortex-a72`.
         baseline: earlier results to compare with.
-        command: written into the page as the way to measure again.
+        command: command line shown in the report, to measure again.
         progress: called between turns.
         cancel: polled between turns.
 
@@ -127,7 +128,7 @@ def benchmark(
         RunError, ArtifactError: a target that cannot be measured.
         DataError: no data, or no labelled test images.
         ResultsError: a baseline on other data.
-        DeviceError: a device that cannot be reached, or lacks what is needed.
+        DeviceError: a device that is unreachable or does not meet the requirements.
         Cancelled: `cancel` returned True.
     """
     gate = None if baseline is None else _read_gate(baseline)
@@ -160,19 +161,19 @@ def benchmark(
 
 @dataclass(frozen=True, eq=False)
 class _Gate:
-    """A baseline that was read."""
+    """Earlier results, and the limits of a comparison with them."""
 
     limits: Baseline
     results: Results
 
     def check_data(self, digest: str) -> None:
-        """Raise ResultsError where other data were read than the baseline's, before hours of measuring."""
+        """Raise ResultsError if the data are not the baseline's; called before hours of measuring."""
         from feredge.benchmark.regression import check_data
 
         check_data(self.results.data.digest, digest, str(self.limits.results))
 
     def compare(self, results: Results) -> RegressionReport:
-        """Return what got worse."""
+        """Return the regressions since the baseline."""
         from feredge.benchmark.regression import find_regressions
 
         limits = self.limits
@@ -189,12 +190,12 @@ def _read_gate(baseline: Baseline | str | PathLike[str]) -> _Gate:
 
 
 def _accept(digest: str) -> None:
-    """Take any data: there is no baseline."""
+    """Accept any data, for a benchmark without a baseline."""
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """How files are measured; see `benchmark`."""
+    """Arguments of `benchmark` that say how files are measured."""
 
     effort: EffortName
     threads: tuple[int, ...]
@@ -237,7 +238,7 @@ def _measure_here(
     )
     paths = list(_target_paths(targets))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is an error before hours of measuring
+        out.mkdir(parents=True, exist_ok=True)  # before hours of measuring: an unusable path is an error
     plan = collect_candidates(paths, data, target_options, progress=progress)
     check_digest(plan.test_sets[0].splits.test.digest)
     results, evidence = measure_candidates(
@@ -262,7 +263,7 @@ def _measure_here(
 
 
 def _target_paths(targets: Sequence[str | PathLike[str]]) -> Iterable[Path]:
-    """Give the paths to measure: names become paths; among several, other files are left for the results' notes."""
+    """Yield the paths to measure, names resolved; other files among several are left for the results' notes."""
     for target in targets:
         place = resolve(target)
         if isinstance(place, NamedModel):
@@ -293,7 +294,7 @@ def _measure_on_device(
 
     run = RunFolder.open(require(target, RunPath).path, trained=True, exported=True)
     remote = SSHDevice(Address.parse(device.address), device.python, device.ssh_options)
-    check_device(remote)  # before anything is prepared for it
+    check_device(remote)  # before anything is prepared
     dataset: Dataset = run.load_data(data)
     check_digest(dataset.digest)
     preset = BenchmarkPreset(settings.effort, settings.threads, settings.batches)
@@ -308,9 +309,10 @@ def _measure_on_device(
 
 
 def results_rows(results: Results) -> list[dict[str, Any]]:
-    """Return the main figures of each file and runtime of some results.
+    """Return the main measurements of each file and runtime in some results.
 
-    Accuracies are shares, drops percentage points with their 95% interval, times those of one image at one thread.
+    Accuracies are fractions, drops percentage points with their 95% interval, latencies those of one image at one
+    thread.
     """
     rows = []
     for row in results.rows:

@@ -1,4 +1,4 @@
-"""Writing one file that measures a run on a device that ssh does not reach."""
+"""Bundles: one file that benchmarks a run on a device without ssh."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def bundle(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> BundleResult:
-    """Write one file that measures a run's files on a device: there, `python BENCH.ZIP`.
+    """Write one file that benchmarks a run's files on a device, as `python BENCH.ZIP`.
 
     Args:
         run: an exported run.
-        out: the zip file to write; the test images are in it.
-        data: where the run's data are, if they have moved.
-        effort, threads, batches: as `feredge.benchmark` takes them.
+        out: path of the zip file to write; it contains the test images.
+        data: the run's data, if moved since training.
+        effort, threads, batches: as in `feredge.benchmark`.
         progress: called between steps.
         cancel: polled between steps.
 

@@ -1,4 +1,4 @@
-"""Stopping a function from outside: a callable that is polled between steps."""
+"""Cancellation of a function by a callable that is polled between steps."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from feredge.errors import Cancelled
 from feredge.progress import Progress
 
 Cancel = Callable[[], bool]
-"""Returns True once the work is to stop: `threading.Event().is_set` is one."""
+"""Returns True when the work is to stop, such as `threading.Event().is_set`."""
 
 
 def cancellable(progress: Progress, cancel: Cancel | None) -> Progress:
-    """Return `progress`, which polls `cancel` first.
+    """Return a Progress that polls `cancel`, then calls `progress`.
 
-    Work reports progress between its steps, and outside of anything that must not be interrupted.
+    Progress is reported between steps, never within an operation that must not be interrupted.
 
     Raises:
-        Cancelled: from a call of what is returned, once `cancel` returns True.
+        Cancelled: by the returned Progress, once `cancel` returns True.
     """
     if cancel is None:
         return progress

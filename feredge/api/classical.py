@@ -1,4 +1,4 @@
-"""The published classical systems, each by its study's protocol."""
+"""Reproductions of the published classical systems, each by its study's protocol."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ BASELINES_FOLDER = Path("runs/baselines")
 
 @dataclass(frozen=True)
 class BaselinesResult:
-    """The systems with their figures, and the file that holds them."""
+    """The reproduced systems, and the results file."""
 
     systems: tuple[Reproduction, ...]
     results_file: Path
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row for each system and figure: `system`, `figure`, `measured`, `published`, `seconds`, `bytes`."""
+        """Return one row per system and figure, with the measured and the published value, fit time and size."""
         return to_dataframe(
             {
                 "system": one.id,
@@ -60,9 +60,9 @@ def baselines(
 
     Args:
         data: FER2013.
-        only: systems by id; all if not given.
-        out: folder for the fitted files; a system that is fitted already is taken from it.
-        skip_bad_rows: count bad csv rows and go on without them.
+        only: ids of systems; all by default.
+        out: folder for the fitted files; systems already fitted in it on the same data are reused.
+        skip_bad_rows: skip invalid csv rows and report how many there were.
         progress: called between systems.
         cancel: polled between systems.
 
@@ -74,7 +74,7 @@ def baselines(
     from feredge.baselines import get_baseline, reproduce
 
     for name in only:
-        get_baseline(name)  # before the data are read: an unknown id is an error at once
+        get_baseline(name)  # before the slow reading of the data
     dataset = load_dataset(data, skip_bad_rows=skip_bad_rows)
     path = Path(out)
     systems = reproduce(dataset, list(only) or None, cache=path, progress=cancellable(progress, cancel))

@@ -1,4 +1,4 @@
-"""Results as tables."""
+"""Results as pandas DataFrames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def to_dataframe(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | Non
 
     Args:
         rows: each a mapping of column names to values.
-        columns: their order, and the columns of a table without rows; those of the rows if not given.
+        columns: names and order of the columns; those of the rows by default.
 
     Raises:
         FeredgeError: pandas is not installed.

@@ -1,4 +1,4 @@
-"""Data sets: reading them for the other functions, counts, and checks."""
+"""Data sets: reading, counts and checks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from feredge.run import RunFolder
 
     DataSource = str | PathLike[str] | Dataset
-    """A csv, a class folder or `drawn:N`, or a data set that is read already."""
+    """A csv, a folder with one subfolder per class, `drawn:N`, or a Dataset."""
 
 logger = logging.getLogger(__name__)
-IMAGE_SIZE = 48  # pixels a side, FER2013's
+IMAGE_SIZE = 48  # pixels per side, as in FER2013
 ClassNames = Literal["source", "fer2013"]
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Counts of a data set; `summary` has them by split and class."""
+    """Image counts of a data set by split and class."""
 
     summary: Summary
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row for each split and class: `split`, `class`, `images`."""
+        """Return one row per split and class: `split`, `class`, `images`."""
         return to_dataframe(
             ({"split": split, "class": name, "images": count} for split, name, count in self._counts()),
             ("split", "class", "images"),
@@ -53,13 +53,13 @@ def data_info(
     """Count a data set's images by split and class.
 
     Args:
-        data: a csv, a class folder or `drawn:N`.
-        picture: file for one face of each class, in the format of its suffix.
-        class_names: `fer2013` names classes called 0 to 6, anger, happiness, ... as FER2013 does.
-        skip_bad_rows: count bad csv rows and go on without them.
+        data: a csv, a folder with one subfolder per class, or `drawn:N`.
+        picture: path of a picture to write, with one face of each class, in the format of its suffix.
+        class_names: `fer2013` maps classes named 0 to 6, anger, happiness, ... to FER2013's.
+        skip_bad_rows: skip invalid csv rows and report how many there were.
 
     Raises:
-        DataError: not a data set, or a suffix of no picture.
+        DataError: not a data set, or an unknown picture format.
     """
     from feredge.data import summarize, write_sample_grid
 
@@ -70,7 +70,7 @@ def data_info(
 
 
 def data_check(data: DataSource, *, class_names: ClassNames = "source", skip_bad_rows: bool = False) -> CheckResult:
-    """Find duplicates, conflicting labels and constant images; arguments as `data_info` takes them.
+    """Find duplicates, conflicting labels and constant images; arguments as in `data_info`.
 
     Raises:
         DataError: not a data set.
@@ -87,7 +87,7 @@ def load_dataset(
     votes: str | PathLike[str] | None = None,
     skip_bad_rows: bool = False,
 ) -> Dataset:
-    """Return a data set, read if it is not yet, with images of `size` pixels a side.
+    """Return a data set, read with images of `size` pixels per side unless it is a Dataset.
 
     Raises:
         DataError: not a data set.
@@ -103,7 +103,7 @@ def load_dataset(
 def load_training_set(
     data: DataSource, *, size: int, leave_out: str | PathLike[str] | Sequence[int] | None, skip_bad_rows: bool
 ) -> Dataset:
-    """Return a data set to train on, and log what is not learned from it."""
+    """Return a data set to train on; log bad rows, ignored files and classes without training images."""
     from feredge.data import ignored_files_line, summarize, untrained_classes_line
 
     dataset = load_dataset(data, size=size, skip_bad_rows=skip_bad_rows)
@@ -118,7 +118,7 @@ def load_training_set(
 
 
 def without_rows(dataset: Dataset, rows: str | PathLike[str] | Sequence[int] | None) -> Dataset:
-    """Return a data set in which `rows`, numbers or a file of them, neither train nor choose."""
+    """Return a data set with `rows` (numbers, or a file of them) excluded from training and validation."""
     from feredge.data import exclude_rows, read_row_numbers
 
     if rows is None:
@@ -127,7 +127,7 @@ def without_rows(dataset: Dataset, rows: str | PathLike[str] | Sequence[int] | N
 
 
 def run_dataset(run: RunFolder, data: DataSource | None, *, votes: str | PathLike[str] | None = None) -> Dataset:
-    """Return the data of a run, from `data` where they have moved.
+    """Return the data of a run, read from `data` if given.
 
     Raises:
         RunError: other data than it was trained on.

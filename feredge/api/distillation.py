@@ -25,9 +25,9 @@ class SoftLabelsResult:
 
     Attributes:
         path: the file.
-        images: how many it labels.
-        networks: how many it averages.
-        votes: whether people's votes are part of the average.
+        images: number of labelled images.
+        networks: number of averaged networks.
+        votes: whether FER+ votes are part of the average.
     """
 
     path: Path
@@ -50,16 +50,16 @@ def soft_labels(
 
     Args:
         runs: trained run folders.
-        out: the file, `.npz`.
-        votes: FER+ votes on the csv's pictures, `fer2013new.csv`, which count as one more run.
-        data: where the runs' data are, if they have moved; needed without a run.
-        leave_out: row numbers, or a file of them, that neither train nor choose.
+        out: path of the file, `.npz`.
+        votes: FER+ votes for the images of the csv (`fer2013new.csv`), averaged as if they were one more run.
+        data: the runs' data, if moved since training; required if no run is given.
+        leave_out: row numbers, or a file of them, to exclude from training and validation.
         progress: called after each run.
         cancel: polled after each run.
 
     Raises:
         DataError: neither a run nor votes and data.
-        RunError: not a trained run, or runs that do not go together.
+        RunError: not a trained run, or runs that cannot be averaged.
         Cancelled: `cancel` returned True.
     """
     paths = [runs] if isinstance(runs, str | PathLike) else runs

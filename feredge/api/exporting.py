@@ -1,4 +1,4 @@
-"""Exporting a trained run, or a network from elsewhere, to verified files."""
+"""Export of a trained run, or of an imported network, to verified files."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
 KerasModel = Any
 """A model object of Keras 2 or 3."""
-INPUT_SIZES = (8, 512)  # pixels a side, smallest and largest
+INPUT_SIZES = (8, 512)  # pixels per side, smallest and largest
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network from elsewhere takes and answers.
+    """Input and output of an imported network.
 
     Attributes:
         size: height and width in pixels.
-        range: what a black and a white pixel are to it.
-        classes: what it answers, in order.
+        range: input values of black and white pixels.
+        classes: class names, in the order of its outputs.
     """
 
     size: int | tuple[int, int] | None = None
@@ -50,18 +50,18 @@ class InputSpec:
     classes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Say whether anything is specified."""
+        """Return whether anything is specified."""
         return self != InputSpec()
 
 
 @dataclass(frozen=True, eq=False)
 class ExportResult:
-    """What an export wrote into `run.artifacts`.
+    """Result of an export; its files are in `run.artifacts`.
 
     Attributes:
         run: the run folder.
         manifest: the verified files, and those that failed.
-        previous: folders of earlier exports, and the files of each that this one has not.
+        previous: folders of earlier exports, and the files of each that this export did not write.
     """
 
     run: RunFolder
@@ -75,11 +75,11 @@ class ExportResult:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The files that failed, each with its reason."""
+        """The files that failed verification, each with the reason."""
         return self.manifest.failures
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row a file, verified or failed: what it is, its size, and what verification measured."""
+        """Return one row per file, verified or failed, with its size and the metrics of its verification."""
         verified = (
             {
                 "file": entry.file,
@@ -120,36 +120,37 @@ def export(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> ExportResult:
-    """Prune, quantize, write TFLite and ONNX files and verify each. A file that fails stops no other.
+    """Prune, quantize, write TFLite and ONNX files and verify each. If a file fails, the others are still written.
 
     Args:
-        network: a run folder; a folder of exported files or a name of `feredge.models()`, which is read back; a
-            Keras file, a SavedModel or a Keras model object from elsewhere. All but the first become the run `out`.
-        data: where the run's data are, if they have moved; needed where `network` is no run.
-        files: which to write of each variant, `["int8.onnx", ...]`, or `["all"]`; the recipe's if not given.
-        variants: only these; the recipe's if not given.
-        overrides: recipe settings in place of the run's: `{"compression.epochs": 2}`.
-        calibration_images: how many training images calibrate the int8 ranges.
-        calibration_data: images to calibrate on in place of the training split's.
-        calibration_method: how a range follows from the calibration's values.
-        reduce_range: 7-bit kernels in int8 ONNX, as x86 CPUs without VNNI need.
-        keep_float: layers that int8 files leave in float32.
-        max_drop: percentage points of validation accuracy that an int8 file may lose; where it loses more, its worst
-            layers are left in float32.
-        licence: note for the files.
-        input_size: of a network from elsewhere: pixels a side.
-        input_range: of such a network: what a black and a white pixel are to it, `(0.0, 1.0)`.
-        classes: of such a network: what it answers, in order.
-        out: the run folder where `network` is none; `runs/NAME` if not given.
+        network: a run folder; a folder of exported files or a name of `feredge.models()`, from which the network is
+            imported; or the Keras file, SavedModel or Keras model object of a network trained elsewhere. For all but a
+            run folder, the new run folder `out` is made.
+        data: the data, if moved since training; required if `network` is not a run folder.
+        files: files to write of each variant, `["int8.onnx", ...]`, or `["all"]`; the recipe's by default.
+        variants: variants to export; the recipe's by default.
+        overrides: recipe settings that replace the run's: `{"compression.epochs": 2}`.
+        calibration_images: number of training images that calibrate the int8 ranges.
+        calibration_data: data to calibrate on, instead of the training split.
+        calibration_method: how activation ranges are calibrated.
+        reduce_range: 7-bit kernels in int8 ONNX, which x86 CPUs without VNNI require.
+        keep_float: layers that stay in float32 in int8 files.
+        max_drop: percentage points of validation accuracy that an int8 file may lose; the layers with the largest int8
+            error stay in float32, one by one, until it does not lose more.
+        licence: licence note to store in the files.
+        input_size: input size of an imported network: pixels per side.
+        input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`.
+        classes: class names of an imported network, in the order of its outputs.
+        out: the new run folder, if `network` is not a run folder; `runs/NAME` by default.
         progress: called between files.
         cancel: polled between files.
 
     Raises:
         RunError: `network` is no known path, or a run that is not trained; `out` belongs to something else.
-        RecipeError: a setting, a file or an input that cannot be.
-        ArtifactError: a network from elsewhere that cannot be read safely.
-        DataError: no data, or calibration images that stand in the test split.
-        VerificationError: not one file passed.
+        RecipeError: an invalid setting, file name or input.
+        ArtifactError: an imported network that cannot be read safely.
+        DataError: no data, or calibration images that are also in the test split.
+        VerificationError: every file failed.
         Cancelled: `cancel` returned True.
     """
     spec = InputSpec(input_size, input_range, tuple(classes))
@@ -188,7 +189,7 @@ def export(
 
 
 def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export | None:
-    """Return the recipe's export settings with every value that is not None; None where nothing changes."""
+    """Return the recipe's export settings, changed by every value that is not None; None if nothing changes."""
     changes = {key: value for key, value in values.items() if value is not None}
     if files:
         changes["files"] = ARTIFACT_KINDS if "all" in files else tuple(dict.fromkeys(files))
@@ -210,19 +211,19 @@ def _open_run(
         return _import_network(place.path, data, spec, licence, out)
     if spec:
         raise RecipeError(
-            f"--input-size, --input-range and --classes are for a network from elsewhere, found {place.description} "
-            f"({place.path})"
+            f"--input-size, --input-range and --classes are for {ForeignNetwork.description}, "
+            f"found {place.description} ({place.path})"
         )
     if isinstance(place, ExportPath):
         return _read_back(place.path, data, out)
     if out is not None:
-        raise RecipeError(f"--out is for what is no run folder yet, found the run folder {place.path}")
+        raise RecipeError(f"--out is for networks that are not in a run folder, found the run folder {place.path}")
     return RunFolder.open(place.path, trained=True)
 
 
 @contextmanager
 def _saved(model: KerasModel) -> Iterator[Path]:
-    """Give the temporary file of a Keras model object.
+    """Yield a temporary file of a Keras model object.
 
     Raises:
         RecipeError: another kind of object.
@@ -241,7 +242,7 @@ def _read_back(folder: Path, data: DataSource | None, out: Path | None) -> RunFo
 
     recipe = read_recipe(folder)
     if data is None:
-        raise RecipeError(f"{folder}: a folder of exported files needs --data")
+        raise RecipeError(f"{folder}: a folder of exported files requires --data")
     dataset = load_dataset(data, size=recipe.data.size)
     return import_exported(folder, dataset, out or Path("runs") / folder.name, recipe=recipe)
 
@@ -257,7 +258,7 @@ def _import_network(
     }
     for option, value in options.items():
         if value is None:
-            raise RecipeError(f"{path.name}: a network from elsewhere needs {option}")
+            raise RecipeError(f"{path.name}: {ForeignNetwork.description} requires {option}")
     assert spec.size is not None and spec.range is not None and data is not None
     height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
     low, high = spec.range

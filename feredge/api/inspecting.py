@@ -1,4 +1,4 @@
-"""What is in a model file, and which reference models and recipes there are."""
+"""Contents of a model file, and lists of the reference models and recipes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InspectResult:
-    """What is in a model file.
+    """Contents of a model file.
 
     Attributes:
-        fields: by name: classes, input, weights, size, the oldest runtime, and what else the file tells. Those of its
-            weights need `pip install 'feredge[workshop]'`.
+        fields: values by name: classes, input, weights, size, the oldest runtime version known to run it, and other
+            metadata. Those of the weights require `pip install 'feredge[workshop]'`.
     """
 
     fields: Mapping[str, Any]
@@ -30,10 +30,10 @@ def inspect(model: str | PathLike[str]) -> InspectResult:
     """Read a model file's metadata and contents, in a child process with limits.
 
     Args:
-        model: a file, a folder of exported files, a run folder or a name of `feredge.models()`.
+        model: a model file, a folder of exported files, a run folder or a name of `feredge.models()`.
 
     Raises:
-        ArtifactError: no model, or a damaged one.
+        ArtifactError: not a model, or a damaged one.
     """
     from feredge.inspection.child import run_in_child
 
@@ -41,7 +41,7 @@ def inspect(model: str | PathLike[str]) -> InspectResult:
 
 
 def read_model(model: str) -> dict[str, Any]:
-    """Return what is in a model file; run in a child process, because anyone may have written it."""
+    """Return the contents of a model file; runs in a child process, because the file may be malicious."""
     from feredge import files
     from feredge.inference.artifact import Manifest
     from feredge.inference.runtimes import open_checked
@@ -68,7 +68,7 @@ def read_model(model: str) -> dict[str, Any]:
         fields |= requirements.of_file(file, contents)
         fields["weights"] = sum(int(kernel.size) for kernel in contents.kernels.values())
         fields["sparsity"] = round(contents.sparsity, 4)
-    except ModuleNotFoundError:  # the readers of the formats come with the workshop
+    except ModuleNotFoundError:  # the formats' readers are installed with feredge[workshop]
         pass
     if Path(model).is_dir():
         failures = Manifest.read(file.parent, check=False).failures
@@ -85,11 +85,11 @@ class ModelInfo:
     """A reference model.
 
     Attributes:
-        name: what `Predictor` and `--model` take.
-        file: that it opens.
-        size_bytes: of the file.
-        accuracy: share of the test images that it classifies correctly; None where no results stand beside it.
-        test_images: how many there are.
+        name: name that `Predictor` and `--model` accept.
+        file: the model file.
+        size_bytes: size of the file.
+        accuracy: fraction of the test images that it classifies correctly; None without results in its folder.
+        test_images: number of test images.
     """
 
     name: str
@@ -101,18 +101,18 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class ModelsResult:
-    """The reference models that are here."""
+    """The available reference models."""
 
     models: tuple[ModelInfo, ...]
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row a model."""
+        """Return one row per model."""
         columns = ("name", "file", "size_bytes", "accuracy", "test_images")
         return to_dataframe(({key: getattr(model, key) for key in columns} for model in self.models), columns)
 
 
 def models() -> ModelsResult:
-    """List the reference models that are here, by name."""
+    """List the available reference models, by name."""
     from feredge.inference import model_zoo
 
     return ModelsResult(tuple(_model_info(name, path) for name, path in model_zoo.models().items()))

@@ -1,4 +1,4 @@
-"""Classifying the faces in many pictures into a table."""
+"""Classification of the faces in many pictures into a table."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class LabelResult:
     """A table of labels.
 
     Attributes:
-        table: its file.
-        pictures: how many are in it.
-        faces: how many were labelled.
-        failed: pictures that could not be used; the table says why.
+        table: path of the table.
+        pictures: number of pictures in it.
+        faces: number of labelled faces.
+        failed: number of pictures that could not be used; the table has the reasons.
     """
 
     table: Path
@@ -47,24 +47,24 @@ def label(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> LabelResult:
-    """Write a row for every face in pictures into a table. Stopped in any way, the same call goes on.
+    """Classify the faces in pictures into a table with one row per face; after an interruption, the same call resumes.
 
     Args:
         pictures: files and folders.
-        out: the table: `.csv`, or `.parquet` with pyarrow.
-        lists: text files of one picture a line.
+        out: path of the table: `.csv`, or `.parquet` with pyarrow.
+        lists: text files with one picture path per line.
         options: the model, and how faces are detected.
         annotate: folder for copies with boxes and labels.
         engine: `threads` of this process, or `ray`.
-        workers: processes of Ray.
-        address: of a Ray cluster; one is started here if not given.
+        workers: number of Ray processes.
+        address: address of a Ray cluster; by default a local one is started.
         progress: called after each picture.
         cancel: polled after each picture.
 
     Raises:
         PictureError: no pictures.
         ArtifactError: a model that is missing or damaged.
-        RunError: a partial table of another job, or Ray is not there.
+        RunError: an unfinished table of another job, or Ray is not available.
         Cancelled: `cancel` returned True.
     """
     from feredge.label.draw import AnnotatedFolder

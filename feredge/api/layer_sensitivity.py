@@ -1,4 +1,4 @@
-"""What int8 costs in each layer."""
+"""The int8 quantization error of each layer."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SensitivityResult:
-    """A row a layer, worst first.
+    """One row per layer, the largest error first.
 
     Attributes:
         rows: `layer`; `mse` and `sqnr_db` of its output in the int8 file; `alone_mse` and `alone_sqnr_db` of the
-            probabilities when it alone is in int8. Decibels are None where there is no error.
+            probabilities when it alone is in int8. Decibels are None if there is no error.
     """
 
     rows: tuple[Mapping[str, Any], ...]
@@ -46,18 +46,19 @@ def sensitivity(
     variant: str = "dense",
     format: Literal["onnx", "tflite"] = "onnx",
 ) -> SensitivityResult:
-    """Measure what int8 costs in each layer, on validation images that are not the test's.
+    """Measure the int8 quantization error of each layer on validation images, never on test images.
 
-    The table is also written beside the run's files, as JSON; `feredge.export` takes its layers as `keep_float`.
+    The table is also written to `layers.json` in the run's `artifacts`. `keep_float` of `feredge.export` takes the
+    names of its layers.
 
     Args:
         run: a trained run.
-        data: where its data are, if they have moved.
-        variant: of the network.
-        format: of the int8 file.
+        data: the run's data, if moved since training.
+        variant: variant to analyze.
+        format: format of the int8 file.
 
     Raises:
-        RunError: not a trained run, a variant that is not there, or another file in the table's place.
+        RunError: not a trained run, a variant that was not exported, or another file at the table's path.
         RecipeError: no such variant, or one without float layers.
     """
     folder = RunFolder.open(require(run, RunPath).path, trained=True)
@@ -71,7 +72,7 @@ def sensitivity(
 
 
 def _stored_tables(path: Path) -> dict[str, Any]:
-    """Return the stored tables; RunError for anything else, before the slow work."""
+    """Return the stored tables. Raises RunError for anything else, before the slow measurement."""
     try:
         value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:

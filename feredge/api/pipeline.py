@@ -23,14 +23,14 @@ StepResult = TrainResult | ExportResult | BenchmarkResult
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What each step of the main job left."""
+    """The result of each step of the main job."""
 
     trained: TrainResult
     exported: ExportResult
     benchmarked: BenchmarkResult
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return the benchmark's row for each file."""
+        """Return the benchmark's rows, one per file and runtime."""
         return self.benchmarked.to_dataframe()
 
 
@@ -53,10 +53,10 @@ def run(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> RunResult:
-    """Train, export and benchmark; steps that are complete are skipped.
+    """Train, export and benchmark; completed steps are skipped.
 
     Arguments and errors as of `feredge.train`, `feredge.export` and `feredge.benchmark`; `on_result` is called with
-    each step's result as soon as it is there.
+    each step's result when the step is complete.
     """
     trained = train(
         recipe,
@@ -90,7 +90,7 @@ def run(
 
 
 def _current_results(trained: TrainResult, effort: EffortName) -> BenchmarkResult | None:
-    """Return the run's results where they are those of its files, on its data, and their page is there."""
+    """Return the run's results if they are of its current files and data, and its HTML report exists; else None."""
     from feredge.benchmark import current_results
 
     results = current_results(trained.run, trained.dataset, quick=effort == "quick")

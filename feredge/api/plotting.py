@@ -1,4 +1,4 @@
-"""The pictures of a trained run."""
+"""Plots of a trained run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlotsResult:
-    """The files that were drawn, and their folder."""
+    """The plots' files, and their folder."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -32,13 +32,13 @@ def plots(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> PlotsResult:
-    """Draw a trained run's curves, confusion matrix, scores, faces and mistakes, with a classification report.
+    """Draw a trained run's learning curves, confusion matrix, ROC curves and faces; write a classification report.
 
     Args:
         run: a trained run.
-        data: where its data are, if they have moved.
-        progress: called after each picture.
-        cancel: polled after each picture.
+        data: the run's data, if moved since training.
+        progress: called after each plot.
+        cancel: polled after each plot.
 
     Raises:
         RunError: not a trained run, or other data than it was trained on.

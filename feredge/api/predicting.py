@@ -1,4 +1,4 @@
-"""Classifying the faces in pictures."""
+"""Classification of the faces in pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PicturePrediction:
-    """One picture: the faces in it, or why it could not be used."""
+    """The faces in one picture, or the reason why it could not be used."""
 
     picture: str
     faces: tuple[Face, ...]
@@ -36,13 +36,13 @@ class PicturePrediction:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """Every picture, in order, and the network's class names."""
+    """The pictures' predictions, in order, and the network's class names."""
 
     pictures: tuple[PicturePrediction, ...]
     classes: tuple[str, ...]
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row a face, and one for each picture without any: columns as of the tables of `feredge.label`."""
+        """Return one row per face, and one per picture without any; columns as in the tables of `feredge.label`."""
         rows: list[dict[str, Any]] = []
         for one in self.pictures:
             for face in one.faces:
@@ -69,14 +69,14 @@ def predict(
 
     Args:
         pictures: files and folders.
-        lists: text files of one picture a line.
+        lists: text files with one picture path per line.
         options: the model, and how faces are detected.
         annotate: folder for copies with boxes and labels.
         progress: called after each picture.
         cancel: polled after each picture.
 
     Raises:
-        PictureError: no pictures; a picture that cannot be used has its error in the result.
+        PictureError: no pictures; the error of a picture that cannot be used is in the result.
         ArtifactError: a model that is missing or damaged.
         Cancelled: `cancel` returned True.
     """
@@ -96,10 +96,10 @@ def list_pictures(
     lists: Sequence[str | PathLike[str]] = (),
     annotate: str | PathLike[str] | None = None,
 ) -> list[str]:
-    """Return the paths of all pictures in files, folders and lists, without those in `annotate`, and log the others.
+    """Return the paths of all pictures in files, folders and lists, except those in `annotate`; log skipped files.
 
     Raises:
-        PictureError: none.
+        PictureError: no pictures.
     """
     from feredge.label.sources import describe_skipped
     from feredge.label.sources import list_pictures as list_sources
@@ -120,7 +120,7 @@ def stream_predictions(
     *,
     annotate: str | PathLike[str] | None = None,
 ) -> Iterator[PicturePrediction]:
-    """Yield each picture's prediction as soon as it is there, in order; arguments as of `predict`."""
+    """Yield each picture's prediction as soon as it is complete, in order; arguments as in `predict`."""
     from feredge.label.draw import AnnotatedFolder
 
     folder = None if annotate is None else AnnotatedFolder(Path(annotate), list(pictures))

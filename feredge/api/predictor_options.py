@@ -1,4 +1,4 @@
-"""How pictures are classified: the options that `predict`, `label`, `track`, `submit` and `serve` share."""
+"""Options of the Predictor, shared by `predict`, `label`, `track`, `submit` and `serve`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictorOptions:
-    """How pictures are classified.
+    """Options of the Predictor.
 
     Attributes:
-        model: a model file, a folder of exported files, a run folder or a name of `feredge.models()`; None for the
-            network that comes with feredge.
-        threads: CPU threads; every core if None.
-        cropped: each picture is one face; no faces are detected in it.
-        margin: share by which the square around each detected face is enlarged.
-        yunet: a YuNet file to detect faces with; None for OpenCV's Haar cascade.
+        model: a model file, a folder of exported files, a run folder or a name of `feredge.models()`; None for
+            the built-in nano.
+        threads: number of CPU threads; None for all cores.
+        cropped: each picture is one cropped face; face detection is skipped.
+        margin: fraction by which the square around each detected face is enlarged.
+        yunet: a YuNet file for face detection; None for OpenCV's Haar cascade.
     """
 
     model: str | PathLike[str] | None = None
@@ -35,9 +35,9 @@ class PredictorOptions:
 
         Raises:
             ArtifactError: a model or YuNet file that is missing or damaged.
-            PictureError: OpenCV is needed and cannot be imported: one error in place of one a picture.
+            PictureError: OpenCV is needed and cannot be imported: one error instead of one per picture.
         """
-        # A damaged picture is reported with its name; OpenCV and FFmpeg would print their own lines.
+        # Damaged pictures are reported with their names; OpenCV and FFmpeg would print messages of their own.
         os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         from feredge.inference.pictures import opencv

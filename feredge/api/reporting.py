@@ -1,4 +1,4 @@
-"""Results again, as table, page, Markdown or csv; and the file that fits a budget."""
+"""Reports of results, as HTML, Markdown or csv; and selection of the file that fits a budget."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ReportResult:
-    """Results that were read, and the page that was written of them.
+    """Results that were read, and the HTML report that was written of them.
 
     Attributes:
-        results: of each run or file.
-        page: the HTML page; None where none was written.
+        results: results of each run or file.
+        page: path of the HTML report; None if none was written.
     """
 
     results: tuple[Results, ...]
     page: Path | None
 
     def to_markdown(self) -> str:
-        """Return a Markdown table; of several results, each file's figures side by side."""
+        """Return a Markdown table; of several results, a comparison of each file's measurements."""
         from feredge.report import comparison_to_markdown, to_markdown
 
         return to_markdown(self.results[0]) if len(self.results) == 1 else comparison_to_markdown(self.results)
 
     def to_csv(self) -> str:
-        """Return every figure of the first results as csv."""
+        """Return all measurements of the first results as csv."""
         from feredge.report import to_csv
 
         return to_csv(self.results[0])
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row a file; of several results, the column `results` counts them from 0."""
+        """Return one row per file and runtime; the column `results` numbers the results from 0."""
         rows = [
             {"results": index, **row} for index, results in enumerate(self.results) for row in results_rows(results)
         ]
@@ -65,14 +65,14 @@ def report(
     data: DataSource | None = None,
     faces: bool = True,
 ) -> ReportResult:
-    """Read the results of runs, and write their page.
+    """Read the results of runs, and write an HTML report.
 
     Args:
         runs: run folders, folders of exported files or results files. Several are compared with the first.
-        html: the page; of one run `report.html` in its folder if not given, of anything else none.
-        write_page: False only reads.
-        data: where the run's data are now, for the faces in its page.
-        faces: put pictures of people into the page.
+        html: path of the HTML report; by default `report.html` in the folder of a single run, else none is written.
+        write_page: False to read only.
+        data: the run's data, if moved since training, for the images in the report.
+        faces: include images of people in the report.
 
     Raises:
         RunError: a path without results.
@@ -103,9 +103,9 @@ class SelectResult:
     """The file that fits a budget.
 
     Attributes:
-        winner: its row in the results; None where nothing fits.
-        rejected: every other file's row, and why it was not taken.
-        all_throttled: no latency is valid, because the clock was held down in every round.
+        winner: the selected file's row in the results; None if no file fits.
+        rejected: each other file's row, and the reason why it was rejected.
+        all_throttled: no latency is valid, because of CPU throttling in every round.
     """
 
     winner: Row | None
@@ -113,7 +113,7 @@ class SelectResult:
     all_throttled: bool = False
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row a file, the winner first: `name`, `size_bytes`, `selected`, `reason`."""
+        """Return one row per file, the winner first: `name`, `size_bytes`, `selected`, `reason`."""
         rows = [(self.winner, "")] if self.winner is not None else []
         return to_dataframe(
             (
@@ -132,14 +132,14 @@ def select(
     max_ms_p90: float = math.inf,
     device: str | PathLike[str] | None = None,
 ) -> SelectResult:
-    """Choose the smallest of the fastest files that fit a budget, and say why each other was not taken.
+    """Choose the smallest of the fastest files that fit a budget, and give the reason why each other was rejected.
 
     Args:
         run: a run folder, a folder of exported files, a results file, or results.
-        max_drop: percentage points of accuracy that it may lose.
-        max_kb: its size on disk, in units of 1,000 bytes.
-        max_ms_p90: the 90th percentile of its latency for one face at one thread, in ms.
-        device: results of the same files on a device, whose latencies count instead.
+        max_drop: largest accuracy drop against the float model, in percentage points.
+        max_kb: largest file size, in units of 1,000 bytes.
+        max_ms_p90: largest 90th-percentile latency of one face at one thread, in ms.
+        device: results of the same files on a device, whose latencies are used instead.
 
     Raises:
         RunError: a path without results.
@@ -159,7 +159,7 @@ def results_path(target: str | PathLike[str]) -> Path:
     """Return the results file of a run, of a folder of exported files, or the file itself.
 
     Raises:
-        RunError: something else.
+        RunError: another path.
     """
     place = require(target, RunPath, ExportPath, ResultsFile)
     return place.path if isinstance(place, ResultsFile) else RunFolder(place.path).results
@@ -172,7 +172,7 @@ def _read_results(path: Path) -> Results:
 
 
 def _faces(results: Results, run: Path, data: DataSource | None) -> dict[int, str] | None:
-    """Return the faces that the page shows, from the data where they can be read; without them the page has none."""
+    """Return the images in the report; None if the run's own data are not available."""
     from feredge.api.datasets import load_dataset
     from feredge.report import flip_thumbnails
 
@@ -191,6 +191,6 @@ def _faces(results: Results, run: Path, data: DataSource | None) -> dict[int, st
     except (DataError, RunError) as error:
         if data is not None:
             raise
-        logger.warning("the page has no faces: %s", error)
+        logger.warning("the HTML report has no images of faces: %s", error)
         return None
     return flip_thumbnails(results, [dataset])

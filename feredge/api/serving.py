@@ -1,4 +1,4 @@
-"""Serving predictions over HTTP."""
+"""Serve predictions over HTTP."""
 
 from __future__ import annotations
 
@@ -45,28 +45,29 @@ def serve(
     proxy: str | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Serve predictions over HTTP until Ctrl-C or SIGTERM, which end it after the requests that came in.
+    """Serve predictions over HTTP until Ctrl-C or SIGTERM; requests already received are answered first.
 
     Args:
-        options: the model, and how faces are detected; `threads` are those of all processes.
-        host: address to bind; `0.0.0.0` is every network.
-        port: 0 takes a free one, which the log names.
-        processes: that share the port; one a core if not given, as long as each can hold the largest request.
-        max_mb: of a request.
-        max_megapixels: of a picture.
-        max_pictures: in a request.
-        queue: pictures that may wait.
-        max_waiting_mb: of requests under way; four requests a process if not given.
-        max_waiting_megapixels: of pictures that wait; four requests a process if not given.
-        header_seconds: within which a client must send its headers.
-        body_seconds: within which a client must send a body.
-        max_connections: open at once.
-        max_connections_per_address: of one client; no limit if not given.
-        proxy: address of a proxy whose X-Forwarded-For names the client.
-        origins: whose pages may use the service; `*` for all.
+        options: the model, and how faces are detected; `threads` is the number for all processes.
+        host: address to bind; `0.0.0.0` for all interfaces.
+        port: port; 0 for any free port, which is logged.
+        processes: number of server processes; by default one per core or thread, at most `queue // max_pictures`.
+        max_mb: largest request body, in MB.
+        max_megapixels: largest picture, in megapixels.
+        max_pictures: most pictures in a request.
+        queue: most pictures in the queue.
+        max_waiting_mb: most megabytes of pending request bodies; by default 4 of the largest requests per process.
+        max_waiting_megapixels: most megapixels of queued pictures; by default 4 of the largest requests per process.
+        header_seconds: time limit for a client to send the headers.
+        body_seconds: time limit to receive a body, and to send a response.
+        max_connections: most open connections.
+        max_connections_per_address: most open connections per client address (with `proxy`: active requests); no
+            limit by default.
+        proxy: address of a trusted proxy; its X-Forwarded-For is the client's address.
+        origins: origins allowed to send cross-origin requests; `*` for all.
 
     Raises:
-        RunError: an address that cannot be bound, limits that do not fit each other, or a package that is missing.
+        RunError: an address that cannot be bound, inconsistent limits, or a missing package.
         ArtifactError: a model or YuNet file that is missing or damaged.
     """
     for name in SERVE_PACKAGES:
@@ -105,7 +106,7 @@ def serve(
         config = ServiceConfig(predictor.path, yunet, threads, detect, options.margin, limits, tuple(origins), address)
         listeners = _listen(host, port, count)
         url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
-        started = partial(logger.info, "serving %s at %s (Ctrl-C ends)", predictor.path.name, url)
+        started = partial(logger.info, "serving %s at %s (Ctrl-C stops)", predictor.path.name, url)
         if count == 1:
             _run_here(config, listeners[0], predictor, started)
             return
@@ -125,7 +126,7 @@ def _listen(host: str, port: int, processes: int) -> list[socket.socket]:
     try:
         return listen(host, port, processes)
     except OSError as error:
-        raise RunError(f"{host}:{port}: expected an address to serve at ({error.strerror})") from error
+        raise RunError(f"{host}:{port}: cannot bind to this address ({error.strerror})") from error
 
 
 def _run_here(
@@ -135,7 +136,7 @@ def _run_here(
     from feredge.serve.processes import serve_process
 
     if threading.current_thread() is threading.main_thread():
-        # uvicorn raises either signal again when it is through
+        # uvicorn raises the signal again after its shutdown
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         serve_process(config, listener, predictor, on_ready=started)

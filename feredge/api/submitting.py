@@ -1,4 +1,4 @@
-"""Answering an unlabelled csv of faces, as Kaggle's challenge takes it."""
+"""Classification of an unlabelled csv of faces, in the format of Kaggle's FER2013 challenge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from feredge.progress import Progress, quiet
 
 @dataclass(frozen=True)
 class SubmitResult:
-    """The csv that was written, and its rows."""
+    """The csv that was written, and its number of rows."""
 
     path: Path
     rows: int
@@ -32,17 +32,17 @@ def submit(
     """Write `id,emotion` for every row of a FER2013 csv; emotions are FER2013's numbers, 0 to 6.
 
     Args:
-        data: csv with `pixels`, and perhaps `id`.
-        out: the csv to write.
-        model: as `PredictorOptions` has it, with FER2013's seven classes.
-        threads: CPU threads; every core if not given.
-        skip_bad_rows: leave bad rows out.
+        data: csv with the column `pixels` and optionally `id`.
+        out: path of the csv to write.
+        model: as in `PredictorOptions`, with FER2013's seven classes.
+        threads: number of CPU threads; all cores by default.
+        skip_bad_rows: skip invalid rows.
         progress: called between batches.
         cancel: polled between batches.
 
     Raises:
-        ArtifactError: a model of other classes, or none.
-        DataError: not such a csv, or one that `out` would replace.
+        ArtifactError: a model of other classes, or no model.
+        DataError: not such a csv, or the same file as `out`.
         Cancelled: `cancel` returned True.
     """
     from feredge.label.submit import submit as write_submission

@@ -1,4 +1,4 @@
-"""Following the faces in a video, a stream or before a camera."""
+"""Tracking and classification of the faces in a video, stream or camera."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ RECONNECT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class TrackOptions:
-    """How the faces of a video are followed.
+    """How the faces of a video are tracked.
 
     Attributes:
-        smooth_seconds: time constant over which probabilities are averaged; the tracker's own if None.
-        skip: frames that are skipped after each in which faces are looked for.
-        realtime: skip frames wherever the work is slower than the video; cameras and streams always do.
-        reconnect_seconds: for which a network stream that broke off is tried again.
+        smooth_seconds: time constant of the average of a face's probabilities; None for the tracker's default.
+        skip: number of frames to skip after each analyzed one.
+        realtime: skip frames when classification is slower than the video; default for cameras and streams without
+            `skip`.
+        reconnect_seconds: how long to try to reconnect to an interrupted network stream.
     """
 
     smooth_seconds: float | None = None
@@ -41,17 +42,17 @@ class TrackOptions:
 
 @dataclass(frozen=True)
 class TrackResult:
-    """What was followed.
+    """Counts of a tracked video.
 
     Attributes:
-        frames: decoded frames.
-        analyzed_frames: those in which faces were looked for.
-        faces: how many different ones.
+        frames: number of decoded frames.
+        analyzed_frames: number of frames in which faces were detected and classified.
+        faces: number of tracked faces.
         seconds: time of the last frame.
-        duration_seconds: what the source says it lasts; 0 where it does not say.
-        frame_rate: of the source.
-        damaged_packets: that could not be decoded.
-        lost: a stream broke off and did not come back.
+        duration_seconds: duration by the source's header; 0 if it has none.
+        frame_rate: frames per second of the source.
+        damaged_packets: number of packets that could not be decoded.
+        lost: whether a stream was interrupted and could not be resumed.
     """
 
     frames: int
@@ -76,19 +77,18 @@ def track(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> TrackResult:
-    """Follow the faces in a video file, a network stream or before a camera, and classify their expressions.
+    """Track the faces in a video file, network stream or camera, and classify their expressions.
 
     Args:
         source: a file, a stream's address, or a camera's number from 0.
         options: the model, and how faces are detected.
-        tracking: how they are followed.
-        table: csv file, a row for each face and analyzed frame.
+        tracking: how faces are tracked.
+        table: csv file with one row per face and analyzed frame.
         out: video file (.mp4, .avi, .mkv) with boxes and labels.
-        show: show it in a window; the key q ends.
-        on_frame: called with each frame; it ends the work by returning False.
-        progress: called after each frame, where the source says how many it has.
-        cancel: polled after each frame. A camera or stream ends with what was written until then; the files of a
-            video are not kept.
+        show: show the video in a window; the key q stops.
+        on_frame: called with each frame; returns False to stop.
+        progress: called after each frame, if the source's number of frames is known.
+        cancel: polled after each frame. For a camera or stream, output written so far is kept; for a video, it is not.
 
     Raises:
         PictureError: a source that cannot be read; a table, video or window that cannot be written or opened.
@@ -139,7 +139,7 @@ def track(
 def _stoppable(
     on_frame: Callable[[Frame], object] | None, cancel: Cancel | None, video: Video
 ) -> Callable[[Frame], object] | None:
-    """Return `on_frame`, which polls `cancel` first."""
+    """Return a function that polls `cancel`, then calls `on_frame`."""
     if cancel is None:
         return on_frame
 

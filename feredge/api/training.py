@@ -1,4 +1,4 @@
-"""Training a network by a recipe."""
+"""Training of a network by a recipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from feredge.run import RunFolder
 
 Overrides = Mapping[str, object] | Sequence[str]
-"""Recipe settings by `section.key`: `{"training.epochs": 5}`, or texts as `--set` takes them."""
+"""Recipe settings by `section.key`: `{"training.epochs": 5}`, or strings as in `--set`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class TrainResult:
     """A trained run.
 
     Attributes:
-        run: its folder.
+        run: the run folder.
         dataset: the data it was trained on.
-        accuracy: share of the test images that the float model classifies correctly; None without test images.
-        test_images: how many there are.
+        accuracy: fraction of the test images that the float model classifies correctly; None without test images.
+        test_images: number of test images.
     """
 
     run: RunFolder
@@ -43,7 +43,7 @@ class TrainResult:
     test_images: int
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return the training history: a row an epoch, columns as in `history.csv`."""
+        """Return the training history: one row per epoch, columns as in `history.csv`."""
         import csv
 
         with self.run.history.open(encoding="utf-8", newline="") as file:
@@ -66,25 +66,25 @@ def train(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> TrainResult:
-    """Train a network. A run that was stopped goes on after its last whole epoch.
+    """Train a network; after an interruption, the same call resumes after the last complete epoch.
 
     Args:
         recipe: a name of `feredge.recipes()`, or a `.toml` file.
-        data: a FER2013 csv, a class folder or `drawn:N`.
-        out: the run folder; `runs/RECIPE` if not given.
-        overrides: recipe settings in place of the file's.
-        keep_duplicates: train on images that also stand in a test split.
-        leave_out: row numbers, or a file of them, that neither train nor choose.
+        data: a FER2013 csv, a folder with one subfolder per class, or `drawn:N`.
+        out: the run folder; `runs/RECIPE` by default.
+        overrides: recipe settings that replace the file's.
+        keep_duplicates: train on images that have a duplicate in a test split.
+        leave_out: row numbers, or a file of them, to exclude from training and validation.
         soft_labels: a file of `feredge.soft_labels`, for distillation.
-        teachers: trained runs, folders of exported files or names of `feredge.models()`, for distillation on each
-            augmented batch.
-        start_from: one such, whose weights the training begins with.
-        skip_bad_rows: count bad csv rows and go on without them.
+        teachers: trained runs, folders of exported files or names of `feredge.models()`, for online distillation on
+            each augmented batch.
+        start_from: a trained run, a folder of exported files or a name, whose weights the training starts with.
+        skip_bad_rows: skip invalid csv rows and report how many there were.
         progress: called between steps.
         cancel: polled between steps.
 
     Raises:
-        RecipeError: no such recipe, or a setting that it cannot hold.
+        RecipeError: an unknown recipe, or an invalid setting.
         DataError: not a data set, or too small a one.
         RunError: `out` belongs to something else, or the loss is no longer finite.
         Cancelled: `cancel` returned True.
@@ -92,7 +92,7 @@ def train(
     from feredge.recipes import load as load_recipe
 
     settings = [*override_texts(overrides), *(["data.drop_duplicates=false"] if keep_duplicates else [])]
-    resolved = load_recipe(Path(recipe), overrides=settings)  # before the slow imports: errors come at once
+    resolved = load_recipe(Path(recipe), overrides=settings)  # before the slow imports
     if soft_labels is not None:
         _check_readable(Path(soft_labels))
     dataset = load_training_set(data, size=resolved.data.size, leave_out=leave_out, skip_bad_rows=skip_bad_rows)
@@ -118,12 +118,12 @@ def train(
 def override_texts(overrides: Overrides) -> list[str]:
     """Return recipe settings as `section.key=value`, with TOML values."""
     if isinstance(overrides, Mapping):
-        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]  # of these types JSON is TOML
+        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]  # for these types JSON is valid TOML
     return list(overrides)
 
 
 def _check_readable(path: Path) -> None:
-    """Raise DataError for a file of soft labels that is not there, before the data are read."""
+    """Raise DataError for a file of soft labels that cannot be read."""
     try:
         path.open("rb").close()
     except OSError as error:

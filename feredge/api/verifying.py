@@ -1,4 +1,4 @@
-"""Checking an exported folder again."""
+"""Repeated verification of a folder of exported files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What was checked.
+    """Result of a verification.
 
     Attributes:
-        checks: every file of the manifest, then what else is wrong in the folder.
+        checks: the check of each file in the manifest, then other problems of the folder.
         not_exported: the files that failed when the folder was exported.
     """
 
@@ -30,11 +30,11 @@ class VerifyResult:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What is wrong, one line each."""
+        """The problems found, one line each."""
         return tuple(check.failure for check in self.checks if check.failure)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a row a file: `file`, `sha256`, `failure`."""
+        """Return one row per file: `file`, `sha256`, `failure`."""
         return to_dataframe(
             ({"file": one.file, "sha256": one.sha256, "failure": one.failure} for one in self.checks),
             ("file", "sha256", "failure"),
@@ -42,14 +42,14 @@ class VerifyResult:
 
 
 def verify(folder: str | PathLike[str]) -> VerifyResult:
-    """Check an exported folder again: digests, contents, metadata, and outputs on the stored probe images.
+    """Check a folder of exported files again: digests, contents, metadata, and outputs on the stored probe images.
 
     Args:
         folder: a folder of exported files, a name of `feredge.models()`, or a run folder.
 
     Raises:
         RunError: another path.
-        ArtifactError: a manifest that is damaged or names nothing.
+        ArtifactError: a manifest that is damaged or lists no files.
     """
     from feredge.inference.artifact import Manifest
     from feredge.inspection.recheck import recheck

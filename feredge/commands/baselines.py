@@ -20,14 +20,14 @@ FIGURE_LABELS = {"train": "train", "test": "test", "cv": "folds", "held_out": "h
 
 @click.command("baselines")
 @DATA_OPTION
-@click.option("--only", multiple=True, metavar="ID", help="Only this system; may be repeated.")
+@click.option("--only", multiple=True, metavar="ID", help="Fit only this system; may be repeated.")
 @click.option("--out", type=PATH_TYPE, default="runs/baselines", show_default=True, help="Folder for the fitted files.")
 @JSON_OPTION
 @SKIP_BAD_ROWS_OPTION
 def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad_rows: bool) -> None:
     """Fit the published classical systems, and compare with the published figures.
 
-    Each follows its study's own protocol. A system that is fitted already is taken from the folder.
+    Each follows its study's own protocol. Systems already fitted in --out on the same data are reused.
     """
     with bars("reading the data") as progress:
         result = feredge.baselines(data, only=only, out=out, skip_bad_rows=skip_bad_rows, progress=progress)
@@ -60,7 +60,7 @@ def _print_table(systems: Sequence[Reproduction]) -> None:
 
 
 def _deviations(systems: Sequence[Reproduction]) -> dict[str, list[str]]:
-    """Return how protocols deviate from the published ones, and of which systems."""
+    """Return each deviation from a published protocol, with the systems that have it."""
     deviations: dict[str, list[str]] = {}
     for one in systems:
         if one.deviation:

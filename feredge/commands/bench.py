@@ -1,4 +1,4 @@
-"""`feredge bench`: runs and model files, measured here or on a device, and compared with earlier results."""
+"""`feredge bench`: measure runs and model files here or on a device, and compare them with earlier results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,39 @@ if TYPE_CHECKING:
 
 DEVICE_OPTIONS = options(
     click.option("--device", metavar="ssh://USER@HOST:PORT", help="Measure on this device, over ssh."),
-    click.option("--python", default="python3", show_default=True, help="The device's Python."),
-    click.option("--ssh-option", "ssh_options", multiple=True, metavar="KEY=VALUE", help="For ssh: IdentityFile=key"),
-    click.option("--arm", "cores", type=Cores(), default=(), help="Count instructions on cortex-a72, cortex-a76."),
+    click.option("--python", default="python3", show_default=True, help="Python command on the device."),
+    click.option(
+        "--ssh-option",
+        "ssh_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of ssh, such as IdentityFile=key; may be repeated.",
+    ),
+    click.option(
+        "--arm",
+        "cores",
+        type=Cores(),
+        default=(),
+        help="Arm cores to emulate for instruction counts: cortex-a72,cortex-a76.",
+    ),
 )
 BASELINE_OPTIONS = options(
     click.option("--baseline", type=PATH_TYPE, metavar="RESULTS", help="Earlier results to compare with."),
-    click.option("--max-drop", type=float, default=0.5, show_default=True, help="Allowed accuracy drop, in pp."),
     click.option(
-        "--max-latency-ratio", type=float, default=1.10, show_default=True, help="Allowed ratio of latencies."
+        "--max-drop",
+        type=float,
+        default=0.5,
+        show_default=True,
+        metavar="PP",
+        help="Allowed loss of accuracy since --baseline, in percentage points.",
+    ),
+    click.option(
+        "--max-latency-ratio",
+        type=float,
+        default=1.10,
+        show_default=True,
+        metavar="RATIO",
+        help="Allowed ratio of a file's latency to that in --baseline.",
     ),
 )
 
@@ -54,20 +78,22 @@ def command(
 ) -> None:
     """Measure every file: accuracy, drop, size, latency.
 
-    RUN is a run folder, or a folder of exported files. FILE is any .onnx or .tflite; one that feredge did not write
-    may need --classes and --input-range. NAME is one of `feredge models`. Each network is tested on its own test
-    split; other files among several are left out.
+    RUN is a run folder, or a folder of exported files. FILE is an .onnx, .ort or .tflite file; one that feredge did
+    not write may need --classes and --input-range. NAME is one of `feredge models`. Each network is tested on its own
+    test split. Of several arguments, those that are not models are skipped, with a note in the results.
 
-    With --device, a device measures one run, the float model and the baselines apart: it needs Python 3.11, numpy and
-    onnxruntime, for TFLite files ai-edge-litert, and a host key that is known here. A lost connection costs nothing;
-    nothing stays there. The results are RUN/results-HOST.json.
+    With --device, one run is measured on a device, without the float model and the baselines. The device needs Python
+    3.11, numpy and onnxruntime (ai-edge-litert for TFLite files), and its host key must be known to ssh here. If the
+    connection is lost, the measurement continues on the device, and the same command reconnects. No files remain
+    there. The results are written to RUN/results-HOST.json.
 
-    With --arm, the instructions of one inference are counted on emulated cores (Raspberry Pi 4 and 5), which gives no
-    time. It needs qemu-user, gcc and, once, mmdebstrap.
+    With --arm, the instructions of one inference are counted on emulated cores (those of Raspberry Pi 4 and 5), which
+    says nothing about latency. It needs qemu-user and gcc, and mmdebstrap the first time.
 
-    With --baseline, it ends with 1 and names the file when a file lost more than --max-drop or takes more than
-    --max-latency-ratio times as long: by the median itself where the machine is the same, by the ratio to the float
-    model where it is not.
+    With --baseline, the exit code is 1, and the files are listed, if a file's accuracy fell by more than
+    --max-drop, or its latency grew by a factor of more than --max-latency-ratio. On the same machine, both its
+    median and its ratio to the float model (if that was timed) must have grown; on another machine, only the ratio
+    is compared. Instruction counts have the same limit. A file that fails or is missing is listed, too.
     """
     effort = effort_name(quick, strict)
     if device and (len(targets) > 1 or settings["runtimes"] or settings["classes"] or settings["out"]):
@@ -92,7 +118,7 @@ def command(
 
 
 def _print_regressions(report: RegressionReport) -> None:
-    """Print which files got worse, and end with 1 if any did."""
+    """Print which files got worse, and exit with code 1 if any did."""
     for line in (*report.notes, *report.regressions):
         echo(line)
     if report.regressions:

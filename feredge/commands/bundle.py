@@ -1,4 +1,4 @@
-"""`feredge bundle`: one file that measures a run on a device that ssh does not reach."""
+"""`feredge bundle`: one file that benchmarks a run on a device without ssh."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from feredge.console import echo
 @click.command("bundle")
 @click.argument("run", type=PATH_TYPE)
 @MOVED_DATA_OPTION
-@click.option("--out", required=True, type=PATH_TYPE, metavar="BENCH.ZIP", help="The file to write.")
+@click.option("--out", required=True, type=PATH_TYPE, metavar="BENCH.ZIP", help="Path of the file to write.")
 @EFFORT_OPTIONS
 def command(
     run: Path,
@@ -26,10 +26,10 @@ def command(
     threads: tuple[int, ...],
     batches: tuple[int, ...],
 ) -> None:
-    """Write one file that measures a run's files on a device.
+    """Write one file that benchmarks a run's files on a device without ssh.
 
-    There, `python BENCH.ZIP` measures them with numpy and onnxruntime alone, TFLite files where ai-edge-litert is
-    installed, and writes results.json, which `feredge report` reads. The test images are in the file.
+    On the device, `python BENCH.ZIP` benchmarks them; it needs only numpy and onnxruntime, and ai-edge-litert for
+    TFLite files. It writes results.json, which `feredge report` reads. The file contains the test images.
     """
     effort = effort_name(quick, strict)
     with bars() as progress:

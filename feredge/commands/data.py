@@ -1,4 +1,4 @@
-"""`feredge data`: what is in a data set."""
+"""`feredge data`: count and check the images of a data set."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ CLASS_NAMES_OPTION = click.option(
     type=click.Choice(["source", "fer2013"]),
     default="source",
     show_default=True,
-    help="fer2013: classes called 0 to 6, anger, happiness, ... are FER2013's; for training --set data.class_names.",
+    help="fer2013 maps classes named 0 to 6, anger, happiness, ... to FER2013's. For training, use --set "
+    "data.class_names=fer2013.",
 )
 
 
 @click.group("data")
 def command() -> None:
-    """Show what is in a data set."""
+    """Count and check the images of a data set."""
 
 
 @command.command("info")

@@ -1,4 +1,4 @@
-"""`feredge export`: a trained run, or a network from elsewhere, to verified files."""
+"""`feredge export`: a trained run, or an imported network, to verified files."""
 
 from __future__ import annotations
 
@@ -29,46 +29,72 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
 
 @click.command("export")
 @click.argument("network", type=PATH_TYPE, metavar="RUN")
-@click.option("--data", help="Where the run's data are now, if they have moved; needed where RUN is no run folder.")
+@click.option("--data", help="Path of the data, if moved since training; required if RUN is not a run folder.")
 @click.option(
     "--files",
     multiple=True,
     callback=split_names,
     metavar="PRECISION.FORMAT,...",
-    help="Write these, or all: int8.onnx,float32.tflite",
+    help="Files to write, such as int8.onnx,float32.tflite, or all.  [default: the recipe's]",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change its recipe: compression.epochs=2")
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this variant; may be repeated.")
 @click.option(
-    "--calibration-images", type=click.IntRange(1), metavar="N", help="Calibrate on N images.  [default: 512]"
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting of the run's recipe, such as compression.epochs=2; may be repeated.",
 )
-@click.option("--calibration-data", metavar="PATH", help="Calibrate on these images, not on the training split.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Export only this variant; may be repeated.")
 @click.option(
-    "--calibration-method", type=click.Choice(CALIBRATION_METHODS), help="How it sets ranges.  [default: min-max]"
+    "--calibration-images", type=click.IntRange(1), metavar="N", help="Number of calibration images.  [default: 512]"
 )
-@click.option("--no-reduce-range", is_flag=True, help="8-bit kernels in int8 ONNX: wrong on x86 CPUs without VNNI.")
-@click.option("--keep-float", multiple=True, metavar="LAYER", help="Leave this layer of int8 files in float32.")
+@click.option("--calibration-data", metavar="PATH", help="Data to calibrate on, instead of the training split.")
+@click.option(
+    "--calibration-method",
+    type=click.Choice(CALIBRATION_METHODS),
+    help="How activation ranges are calibrated.  [default: min-max]",
+)
+@click.option(
+    "--no-reduce-range",
+    is_flag=True,
+    help="8-bit instead of 7-bit kernels in int8 ONNX; results are wrong on x86 CPUs without VNNI.",
+)
+@click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="LAYER",
+    help="Keep this layer in float32 in int8 files; may be repeated.",
+)
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 100, min_open=True),
     metavar="PP",
-    help="Leave the worst layers of int8 files in float32 until they lose at most PP on the validation images.",
+    help="Keep the layers with the largest int8 error in float32, one by one, until the int8 file loses at most PP "
+    "percentage points on the validation images.",
 )
-@click.option("--licence", help="Licence note for the files.")
-@click.option("--input-size", type=PixelSize(), help="Input of a network from elsewhere: 64x64")
-@click.option(INPUT_RANGE_OPTION, type=PixelRange(), help="The values of black and white in its input: -1..1")
-@click.option(CLASSES_OPTION, callback=split_names, help="Its outputs, in order, with commas between.")
-@click.option("--out", type=PATH_TYPE, help="The run folder, where RUN is none.  [default: runs/NAME]")
+@click.option("--licence", help="Licence note to store in the files.")
+@click.option("--input-size", type=PixelSize(), help="Input size of an imported network, such as 64x64.")
+@click.option(
+    INPUT_RANGE_OPTION,
+    type=PixelRange(),
+    help="Input values of black and white pixels of an imported network, such as -1..1.",
+)
+@click.option(
+    CLASSES_OPTION,
+    callback=split_names,
+    help="Class names of an imported network, comma-separated, in the order of its outputs.",
+)
+@click.option("--out", type=PATH_TYPE, help="The new run folder, if RUN is not a run folder.  [default: runs/NAME]")
 def command(network: Path, no_reduce_range: bool, **settings: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
 
-    The folder then holds what was written last; an earlier file that this export has not remains in
-    artifacts.previous. A file that fails stops no other, is named in the manifest with its reason, and ends the
-    command with 1.
+    The new export replaces the old one; files of the old export that are not written again remain in
+    artifacts.previous. If a file fails verification, the others are still written, the manifest lists it with the
+    reason, and the exit code is 1.
 
-    RUN is a run folder; or a folder of exported files or a name of `feredge models`, which is read back; or the .h5,
-    .hdf5 or .keras file or SavedModel of a network trained elsewhere, with --input-size, --input-range and --classes.
-    All but the first become the run folder --out.
+    RUN is a run folder; or a folder of exported files or a name of `feredge models`, from which the network is
+    imported; or the .h5, .hdf5 or .keras file or SavedModel of a network trained elsewhere, with --input-size,
+    --input-range and --classes. Unless RUN is a run folder, the new run folder --out is made.
     """
     with bars("reading the data and opening TensorFlow") as progress:
         result = feredge.export(network, reduce_range=False if no_reduce_range else None, progress=progress, **settings)
@@ -96,4 +122,4 @@ def print_export(result: ExportResult) -> None:
         echo(f"error: {failure.file}: {failure.reason}", err=True)
     echo(f"exported: {len(entries)} verified files, {result.run.artifacts}")
     for folder, names in result.previous:
-        echo(f"{folder}: holds files of earlier exports that this one has not: {', '.join(names)}")
+        echo(f"{folder}: contains files of earlier exports that this export did not write: {', '.join(names)}")

@@ -16,9 +16,9 @@ from feredge.console import echo, echo_json
 @click.argument("model", type=PATH_TYPE)
 @JSON_OPTION
 def command(model: Path, as_json: bool) -> None:
-    """Show a model file's classes, input, weights and size, and the oldest runtime that was tested with it.
+    """Show a model file's classes, input, weights and size, and the oldest runtime version known to run it.
 
-    MODEL is a file, an exported folder or a name, as --model of other commands takes it.
+    MODEL is a model file, a folder of exported files, a run folder, or a name of `feredge models`.
     """
     fields = feredge.inspect(model).fields
     note_unread_weights()

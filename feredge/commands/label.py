@@ -1,4 +1,4 @@
-"""`feredge label`: the faces in hundreds of thousands of pictures, as a table."""
+"""`feredge label`: classify the faces in very many pictures into a table."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ RAY_WORKERS = 2
 
 @click.command("label")
 @click.argument("pictures", nargs=-1, type=click.Path())
-@click.option("--list", "lists", multiple=True, type=PATH_TYPE, help="A text file of one picture a line.")
-@click.option("--out", type=PATH_TYPE, required=True, help="The table: .csv, or .parquet with pyarrow.")
+@click.option("--list", "lists", multiple=True, type=PATH_TYPE, help="Text file with one picture path per line.")
+@click.option("--out", type=PATH_TYPE, required=True, help="Path of the table: .csv, or .parquet with pyarrow.")
 @with_predictor_options
-@click.option("--engine", type=click.Choice(["threads", "ray"]), default="threads", show_default=True)
-@click.option("--workers", type=click.IntRange(1), help=f"Processes of --engine ray.  [default: {RAY_WORKERS}]")
-@click.option("--address", help="Of a Ray cluster.  [default: start one here]")
+@click.option(
+    "--engine",
+    type=click.Choice(["threads", "ray"]),
+    default="threads",
+    show_default=True,
+    help="Process pictures in threads, or in Ray processes, also on a cluster.",
+)
+@click.option("--workers", type=click.IntRange(1), help=f"Number of Ray processes.  [default: {RAY_WORKERS}]")
+@click.option("--address", help="Address of a Ray cluster.  [default: start a local one]")
 def command(
     pictures: tuple[str, ...],
     lists: tuple[Path, ...],
@@ -34,14 +40,14 @@ def command(
     address: str | None,
     options: PredictorOptions,
 ) -> None:
-    """Classify the faces in many pictures into a table, a row a face.
+    """Classify the faces in many pictures into a table with one row per face.
 
-    PICTURES are files and folders. Stopped in any way, the same command goes on where it was.
+    PICTURES are files and folders. After an interruption, the same command resumes where it stopped.
     """
     if engine != "ray" and (address or workers):
-        raise click.UsageError(f"{'--address' if address else '--workers'} goes with --engine ray")
+        raise click.UsageError(f"{'--address' if address else '--workers'} requires --engine ray")
     if engine == "ray" and options.threads:
-        raise click.UsageError("--threads goes with --engine threads; with ray each process takes one")
+        raise click.UsageError("--threads requires --engine threads; with ray each process uses one thread")
     mark_resumable()
     with bar() as progress:
         result = feredge.label(

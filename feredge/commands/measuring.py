@@ -76,8 +76,14 @@ class RuntimeNames(click.ParamType):  # type: ignore[type-arg]
 
 EFFORT_OPTIONS = options(
     QUICK_OPTION,
-    click.option("--strict", is_flag=True, help="600 s a file, and corrupted copies of every image."),
-    click.option("--threads", type=Counts(), default=(), help="Thread counts beside 1.  [default: all cores]"),
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="600 s of timed runs per row, and corrupted copies of all test images instead of 1,000.",
+    ),
+    click.option(
+        "--threads", type=Counts(), default=(), help="Thread counts to measure, in addition to 1.  [default: all cores]"
+    ),
     click.option("--batch", "batches", type=Counts(), default=(), help="Batch sizes for throughput.  [default: 32]"),
 )
 TARGET_OPTIONS = options(
@@ -85,21 +91,22 @@ TARGET_OPTIONS = options(
         "--runtimes",
         type=RuntimeNames(),
         default=(),
-        help=f"Measure in other runtimes too: {', '.join(RUNTIME_NAMES)}, or all.",
+        help=f"Other runtimes to measure in, too: {', '.join(RUNTIME_NAMES)}, or all.",
     ),
     click.option(
         CLASSES_OPTION,
         callback=split_names,
-        help="Of files without a card, in their order: 'happy, low = sad + fear'",
+        help="Class names of files that feredge did not write, in the order of their outputs, each mapped to the "
+        "data's classes if they differ: 'happy, low = sad + fear'",
     ),
     click.option(
         INPUT_RANGE_OPTION,
         type=PixelRange(),
         default="0..1",
         show_default=True,
-        help="The values of black and white in such files.",
+        help="Input values of black and white pixels for files that feredge did not write.",
     ),
-    click.option("--no-baselines", is_flag=True, help="Leave the classical baselines out."),
+    click.option("--no-baselines", is_flag=True, help="Do not measure the classical baselines."),
     click.option(
         "--timeout",
         "timeout_seconds",
@@ -107,10 +114,12 @@ TARGET_OPTIONS = options(
         default=60.0,
         show_default=True,
         metavar="SECONDS",
-        help="A file that does not open or answer within it is a row that says so.",
+        help="Time limit for a file to load and to respond; one that exceeds it is reported as failed.",
     ),
     NO_FACES_OPTION,
-    click.option("--out", type=PATH_TYPE, help="Folder for the results.  [default: RUN, else ./bench]"),
+    click.option(
+        "--out", type=PATH_TYPE, help="Folder for the results.  [default: RUN if it is one run folder, else ./bench]"
+    ),
 )
 
 
@@ -122,7 +131,7 @@ def effort_name(quick: bool, strict: bool) -> EffortName:
 
 
 def command_line() -> str:
-    """Return the command as it was typed; of a path outside this folder only its end."""
+    """Return the command as it was typed; paths outside the working directory are shortened to their end."""
     return shlex.join(["feredge", *map(_without_folder, sys.argv[1:])])
 
 
@@ -134,6 +143,6 @@ def _without_folder(argument: str) -> str:
     full = path.absolute()
     if full.is_relative_to(Path.cwd()):
         short = full.relative_to(Path.cwd())
-    else:  # a run's name tells its files apart
+    else:  # the run's name distinguishes its files
         short = Path(*full.parts[-3:]) if full.parent.name == "artifacts" else Path(full.name)
     return f"{option}{equals}{short}"

@@ -1,4 +1,4 @@
-"""`feredge models`: the reference models that are here."""
+"""`feredge models`: list the available reference models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("models")
 @JSON_OPTION
 def command(as_json: bool) -> None:
-    """List the reference models that are here, by the names that Predictor and --model take."""
+    """List the available reference models, by the names that Predictor and --model accept."""
     models = feredge.models().models
     if as_json:
         echo_json([_to_json(model) for model in models], indent=2)

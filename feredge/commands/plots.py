@@ -1,4 +1,4 @@
-"""`feredge plots`: every picture of a trained run."""
+"""`feredge plots`: draw the plots of a trained run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from feredge.console import echo
 @click.argument("run", type=PATH_TYPE)
 @MOVED_DATA_OPTION
 def command(run: Path, data: str | None) -> None:
-    """Draw a trained run's curves, confusion matrix, scores, faces and mistakes.
+    """Draw a trained run's learning curves, confusion matrix, ROC curves, sample faces and misclassified faces.
 
-    They go into RUN/pictures, with a classification report as text and JSON.
+    They are written to RUN/pictures, with a classification report as text and JSON.
     """
     with bars() as progress:
         result = feredge.plots(run, data=data, progress=progress)

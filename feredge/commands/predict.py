@@ -23,11 +23,11 @@ MAX_NAME_WIDTH = 60  # of the column of pictures
 
 @click.command("predict")
 @click.argument("pictures", nargs=-1, type=click.Path())
-@click.option("--list", "lists", multiple=True, type=PATH_TYPE, help="A text file of one picture a line.")
+@click.option("--list", "lists", multiple=True, type=PATH_TYPE, help="Text file with one picture path per line.")
 @with_predictor_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a picture on a line of its own.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per picture, one per line.")
 @click.option("--csv", "table", type=PATH_TYPE, help="Write a table, .csv or .parquet; - prints it.")
-@click.option("--annotate", type=PATH_TYPE, metavar="FOLDER", help="Write copies with boxes and labels here.")
+@click.option("--annotate", type=PATH_TYPE, metavar="FOLDER", help="Write copies with boxes and labels to this folder.")
 def command(
     pictures: tuple[str, ...],
     lists: tuple[Path, ...],
@@ -38,8 +38,8 @@ def command(
 ) -> None:
     """Classify the expressions of the faces in pictures.
 
-    PICTURES are files and folders. The same command continues a table (--csv) that was stopped. `feredge track` is for
-    videos and cameras, `feredge submit` for a csv of faces, `feredge label` for very many pictures.
+    PICTURES are files and folders. After an interruption, the same command resumes a table (--csv). `feredge track` is
+    for videos and cameras, `feredge submit` for a csv of faces, `feredge label` for very many pictures.
     """
     if as_json and table:
         raise click.UsageError("expected --json or --csv, found both")
@@ -67,7 +67,7 @@ def command(
 
 
 def _print_lines(predictions: Iterator[PicturePrediction], classes: tuple[str, ...], pictures: Sequence[str]) -> int:
-    """Print a line a face; return how many pictures could not be used."""
+    """Print one line per face; return how many pictures could not be used."""
     width = min(MAX_NAME_WIDTH, max(len(visible(picture)) for picture in pictures))
     label_width = max(len(visible(name)) for name in classes)
     failed = faces = 0
@@ -83,7 +83,7 @@ def _print_lines(predictions: Iterator[PicturePrediction], classes: tuple[str, .
             box = "" if face.box is None else "  at {},{}  {}x{}".format(*face.box)
             echo(f"{name:<{width}}  {visible(face.label):<{label_width}}  {face.confidence:6.1%}{box}")
     if failed < len(pictures) and not faces:
-        echo("no face found in any; where each picture is one face, say so with --cropped", err=True)
+        echo("no face found in any picture; if each is one cropped face, use --cropped", err=True)
     return failed
 
 

@@ -1,4 +1,4 @@
-"""What the commands that predict share: options of the Predictor, a progress bar, printing a table's outcome."""
+"""Shared by the commands that predict: options of the Predictor, a progress bar, the summary of a table."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ if TYPE_CHECKING:
     from feredge.progress import Progress
 
 MODEL_OPTION = click.option(
-    "--model", type=PATH_TYPE, help="A file, exported folder or name.  [default: feredge's own]"
+    "--model",
+    type=PATH_TYPE,
+    help="A model file, a folder of exported files, or a name of `feredge models`.  [default: the built-in nano]",
 )
-THREADS_OPTION = click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: every core]")
+THREADS_OPTION = click.option("--threads", type=click.IntRange(1), help="Number of CPU threads.  [default: all cores]")
 _PREDICTOR_OPTIONS = options(
     MODEL_OPTION,
     THREADS_OPTION,
-    click.option("--cropped", is_flag=True, help="Each picture is one face; detect none in it."),
+    click.option("--cropped", is_flag=True, help="Each picture is one cropped face; skip face detection."),
     click.option(
         "--margin",
         type=click.FloatRange(-50, 400),
         default=0.0,
         metavar="PERCENT",
-        help="Enlarge the square around each detected face.",
+        help="Enlarge the square around each detected face by this percentage; negative shrinks it.",
     ),
-    click.option("--yunet", type=PATH_TYPE, help="Detect faces by this YuNet file instead of OpenCV's Haar cascade."),
+    click.option("--yunet", type=PATH_TYPE, help="Detect faces with this YuNet file instead of OpenCV's Haar cascade."),
 )
 
 
 def with_predictor_options(function: Callable[..., Any]) -> Any:
-    """Give a command the options of a Predictor, as its argument `options`."""
+    """Add the options of a Predictor to a command, passed as its argument `options`."""
 
     @_PREDICTOR_OPTIONS
     @functools.wraps(function)
@@ -59,7 +61,7 @@ def with_predictor_options(function: Callable[..., Any]) -> Any:
 
 
 def mark_resumable() -> None:
-    """Say that after Ctrl-C the same command continues this one's work."""
+    """Mark the current command as one that resumes when it is run again after Ctrl-C."""
     click.get_current_context().meta[RESUMABLE_KEY] = True
 
 
@@ -77,7 +79,7 @@ def print_labels(result: LabelResult) -> None:
 
 @contextmanager
 def bar() -> Iterator[Progress]:
-    """Give a Progress that shows one bar on standard error, where that is a terminal."""
+    """Yield a Progress that shows one bar on standard error, if that is a terminal."""
     shown: Any = None
 
     def progress(task: str, done: float, total: float, note: str = "") -> None:

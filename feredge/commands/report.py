@@ -1,4 +1,4 @@
-"""`feredge report`: results again, as table, page, Markdown or csv; several side by side."""
+"""`feredge report`: show results as a table, HTML report, Markdown or csv; several side by side."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from feredge.console import echo, echo_lines, write_data
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=PATH_TYPE, metavar="RUN|RESULTS...")
 @click.option("--markdown", "text_format", flag_value="markdown", help="Print a Markdown table instead.")
-@click.option("--csv", "text_format", flag_value="csv", help="Print every figure as csv instead.")
-@click.option("--html", type=PATH_TYPE, help="Write the page here.  [default: into a run's folder]")
+@click.option("--csv", "text_format", flag_value="csv", help="Print all measurements as csv instead.")
+@click.option("--html", type=PATH_TYPE, help="Path of the HTML report.  [default: report.html in the run folder]")
 @MOVED_DATA_OPTION
 @NO_FACES_OPTION
 def command(
@@ -23,12 +23,12 @@ def command(
 ) -> None:
     """Show results again, or several side by side.
 
-    RUN is a run folder, whose page is written anew; RESULTS is a results file. Several are compared with the first.
+    RUN is a run folder, whose HTML report is rewritten; RESULTS is a results file. Several are compared with the first.
     """
     if len(runs) > 1 and text_format:
         raise click.UsageError("--markdown and --csv take one run")
     if html and text_format:
-        raise click.UsageError("--html writes a page, --markdown and --csv print: expected one of them")
+        raise click.UsageError("expected one of --html, --markdown and --csv, found --html and another")
     result = feredge.report(runs, html=html, write_page=not text_format, data=data, faces=not no_faces)
     if text_format == "csv":
         write_data(result.to_csv().encode("utf-8", "surrogateescape"))

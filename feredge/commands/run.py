@@ -1,4 +1,4 @@
-"""`feredge run`: train, export and benchmark in one go."""
+"""`feredge run`: train, export and benchmark with one command."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @QUICK_OPTION
 @NO_FACES_OPTION
 def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
-    """Train, export and benchmark in one go.
+    """Train, export and benchmark with one command.
 
-    RECIPE is a name or a .toml file, nano if left out. Steps that are done already are skipped. A file that
-    fails its export stops nothing, and the command ends with 1.
+    RECIPE is a name of `feredge recipes` or a .toml file; default: nano. Completed steps are skipped. If a file fails
+    verification, the run continues, and the exit code is 1.
     """
     with bars("reading the data and opening TensorFlow") as progress:
 

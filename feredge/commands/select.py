@@ -1,4 +1,4 @@
-"""`feredge select`: the file that fits a budget, for people and for CI."""
+"""`feredge select`: choose the file that fits a budget; the exit code is for CI."""
 
 from __future__ import annotations
 
@@ -15,23 +15,36 @@ from feredge.console import echo, visible
 
 @click.command("select")
 @click.argument("run", type=PATH_TYPE)
-@click.option("--max-drop", type=float, default=math.inf, metavar="PP", help="Most percentage points it may lose.")
-@click.option("--max-kb", type=float, default=math.inf, metavar="KB", help="Most kilobytes on disk.")
-@click.option("--max-ms-p90", type=float, default=math.inf, metavar="MS", help="Most ms a face, 90th percentile.")
-@click.option("--device", type=PATH_TYPE, metavar="RESULTS", help="Latencies from these results of the same files.")
+@click.option(
+    "--max-drop",
+    type=float,
+    default=math.inf,
+    metavar="PP",
+    help="Largest accuracy drop against the float model, in percentage points.",
+)
+@click.option("--max-kb", type=float, default=math.inf, metavar="KB", help="Largest file size, in KB.")
+@click.option(
+    "--max-ms-p90", type=float, default=math.inf, metavar="MS", help="Largest 90th-percentile latency per face, in ms."
+)
+@click.option(
+    "--device",
+    type=PATH_TYPE,
+    metavar="RESULTS",
+    help="Results of the same files on a device, whose latencies are used.",
+)
 def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device: Path | None) -> None:
-    """Choose the file that fits a budget, and give the reason against each other.
+    """Choose the file that fits a budget, and give the reason why each other file was rejected.
 
-    RUN is a run folder or a results file. Ends with code 1 where nothing fits. Rounds in which the CPU clock was
-    throttled are not counted; where all were, nothing is chosen.
+    RUN is a run folder or a results file. The exit code is 1 if no file fits. Rounds with CPU throttling are excluded;
+    a file with no other rounds is not selected.
     """
     from feredge.benchmark.results import ALL_THROTTLED
 
     result = feredge.select(run, max_drop=max_drop, max_kb=max_kb, max_ms_p90=max_ms_p90, device=device)
     if result.all_throttled:
-        echo(f"{ALL_THROTTLED}: no latency is valid, nothing is chosen; measure again")
+        echo(f"{ALL_THROTTLED}: no latency is valid, no file is selected; measure again")
     elif result.winner is None:
-        echo("nothing fits")
+        echo("no file fits")
     else:
         row = result.winner
         drop = f", drop {row.drop.pp:+.2f} pp" if row.drop else ""

@@ -1,4 +1,4 @@
-"""`feredge sensitivity`: what int8 costs in each layer."""
+"""`feredge sensitivity`: the int8 quantization error of each layer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from feredge.progress import heartbeat
 @click.command("sensitivity")
 @click.argument("run", type=PATH_TYPE)
 @MOVED_DATA_OPTION
-@click.option("--variant", default="dense", show_default=True, help="Of this variant.")
-@click.option("--format", "format", type=click.Choice(["onnx", "tflite"]), default="onnx", show_default=True)
+@click.option("--variant", default="dense", show_default=True, help="Variant to analyze.")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["onnx", "tflite"]),
+    default="onnx",
+    show_default=True,
+    help="Format of the int8 file.",
+)
 @JSON_OPTION
 def command(run: Path, data: str | None, variant: str, format: Literal["onnx", "tflite"], as_json: bool) -> None:
-    """Show what int8 costs in each layer, worst first: what to give to `feredge export --keep-float`.
+    """Show the int8 quantization error of each layer, largest first.
 
-    Mean squared error and signal-to-noise ratio of the layer's output in the int8 file, and of the probabilities when
-    this layer alone is in int8, on validation images that are not the test's. The same is written as JSON beside the
-    run's files.
+    It shows the mean squared error and signal-to-noise ratio of the layer's output in the int8 file, and of the
+    probabilities when this layer alone is in int8, on validation images, never on test images. Use it to choose layers
+    for `feredge export --keep-float`. The table is also written to RUN/artifacts/layers.json.
     """
-    with heartbeat("layers: opening TensorFlow, then running each layer in int8"):
+    with heartbeat("opening TensorFlow, then running each layer in int8"):
         rows = feredge.sensitivity(run, data=data, variant=variant, format=format).rows
     if as_json:
         echo_json(list(rows), indent=2)

@@ -1,4 +1,4 @@
-"""What several commands share: options and their types, progress bars, printed results."""
+"""Shared by several commands: options and their types, progress bars, printed results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from feredge.progress import Heartbeat
 
 LOG_INTERVAL_SECONDS = 30.0  # between a task's lines in a log
-RESUMABLE_KEY = "feredge.resumable"  # set in the context by a command that the same command continues after Ctrl-C
+RESUMABLE_KEY = "feredge.resumable"  # set in the context by a command that resumes when run again after Ctrl-C
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -75,16 +75,21 @@ def split_names(ctx: click.Context, param: click.Parameter, value: str | tuple[s
 
 
 PATH_TYPE = click.Path(path_type=Path)
-DATA_OPTION = click.option("--data", required=True, help="FER2013 csv, class folder, or `drawn` for built-in faces.")
-MOVED_DATA_OPTION = click.option("--data", help="Where the run's data are, if they have moved.")
+DATA_OPTION = click.option(
+    "--data", required=True, help="FER2013 csv, folder with one subfolder per class, or `drawn` for synthetic faces."
+)
+MOVED_DATA_OPTION = click.option("--data", help="Path of the run's data, if moved since training.")
 LEAVE_OUT_OPTION = click.option(
     "--leave-out",
     type=PATH_TYPE,
-    help="A text file of row numbers from 0 to leave out of training and validation: those of a test set elsewhere.",
+    help="Text file of csv row numbers (the first is 0) to exclude from training and validation, because they also "
+    "occur in an external test set.",
 )
-SKIP_BAD_ROWS_OPTION = click.option("--skip-bad-rows", is_flag=True, help="Count bad csv rows and go on without them.")
-NO_FACES_OPTION = click.option("--no-faces", is_flag=True, help="Leave the pictures of people out of the page.")
-QUICK_OPTION = click.option("--quick", is_flag=True, help="Fewer timed runs; the result says so.")
+SKIP_BAD_ROWS_OPTION = click.option(
+    "--skip-bad-rows", is_flag=True, help="Skip invalid csv rows and report how many there were."
+)
+NO_FACES_OPTION = click.option("--no-faces", is_flag=True, help="Omit images of people from the HTML report.")
+QUICK_OPTION = click.option("--quick", is_flag=True, help="Fewer timed runs; the results are marked as quick.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 INPUT_RANGE_OPTION = "--input-range"
 CLASSES_OPTION = "--classes"
@@ -100,7 +105,7 @@ class LogLines(logging.Handler):
 
 @contextmanager
 def log_lines() -> Iterator[None]:
-    """Print the log of the functions behind the commands meanwhile."""
+    """Print what the functions behind the commands log during the block."""
     logger, handler = logging.getLogger("feredge.api"), LogLines()
     level = logger.level
     logger.addHandler(handler)
@@ -113,7 +118,7 @@ def log_lines() -> Iterator[None]:
 
 
 class Bars:
-    """A Progress that shows one bar a task on standard error, which is a terminal."""
+    """A Progress that shows one bar per task on standard error, which is a terminal."""
 
     def __init__(self, beat: Heartbeat) -> None:
         self._beat = beat
@@ -160,9 +165,9 @@ class LogBars:
 
 @contextmanager
 def bars(activity: str = "preparing") -> Iterator[Bars | LogBars]:
-    """Give a Progress for standard error: bars in a terminal, else lines for a log.
+    """Yield a Progress for standard error: bars in a terminal, else lines for a log.
 
-    Where nothing is printed for 10 s, a line names what is going on: `activity` before the first task.
+    When nothing is printed for 10 s, a line names the current task, or `activity` before the first.
     """
     with heartbeat(activity) as beat:
         progress = Bars(beat) if sys.stderr.isatty() else LogBars(beat)
@@ -193,9 +198,9 @@ def note_unread_weights() -> None:
 
 
 def print_results(results: Results, page: Path | None) -> None:
-    """Print the table, and where the page is."""
+    """Print the table, and the path of the HTML report."""
     from feredge.report import to_terminal
 
-    echo_styled(to_terminal(results))  # leaves the colours out where the output is no terminal
+    echo_styled(to_terminal(results))  # without colours if the output is not a terminal
     if page is not None:
         echo(f"report: {page.absolute()}")

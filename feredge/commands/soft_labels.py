@@ -1,4 +1,4 @@
-"""`feredge soft-labels`: soft labels from trained runs, from people's votes, or from both."""
+"""`feredge soft-labels`: average trained runs, FER+ votes, or both into soft labels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from feredge.console import echo
 @click.command("soft-labels")
 @click.argument("runs", nargs=-1, type=PATH_TYPE, metavar="[RUN...]")
 @click.option(
-    "--votes", type=PATH_TYPE, help="FER+ votes on the csv's pictures, fer2013new.csv: they count as one more RUN."
+    "--votes",
+    type=PATH_TYPE,
+    help="FER+ votes for the images of the csv (fer2013new.csv), averaged as if they were one more RUN.",
 )
-@click.option("--data", help="Where the runs' data are now, if they have moved; needed without a RUN.")
+@click.option("--data", help="Path of the runs' data, if moved since training; required if no RUN is given.")
 @LEAVE_OUT_OPTION
-@click.option("--out", required=True, type=PATH_TYPE, help="The file of soft labels, npz.")
+@click.option("--out", required=True, type=PATH_TYPE, help="Path of the soft labels, .npz.")
 def command(runs: tuple[Path, ...], votes: Path | None, data: str | None, leave_out: Path | None, out: Path) -> None:
     """Average the logits of trained runs on the training images, for `feredge train --soft-labels`.
 

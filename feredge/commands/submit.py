@@ -1,4 +1,4 @@
-"""`feredge submit`: an unlabelled csv of faces, answered."""
+"""`feredge submit`: classify the faces of an unlabelled csv."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from feredge.console import echo
 
 @click.command("submit")
 @click.argument("data", type=PATH_TYPE, metavar="CSV")
-@click.option("--out", type=PATH_TYPE, required=True, metavar="CSV", help="Write id,emotion for every row here.")
+@click.option(
+    "--out", type=PATH_TYPE, required=True, metavar="CSV", help="Path of the csv to write: id,emotion for every row."
+)
 @MODEL_OPTION
 @THREADS_OPTION
 @SKIP_BAD_ROWS_OPTION
 def command(data: Path, out: Path, model: Path | None, threads: int | None, skip_bad_rows: bool) -> None:
-    """Classify the faces of a FER2013 csv into id,emotion, as Kaggle's challenge takes it.
+    """Classify the faces of a FER2013 csv into id,emotion, the format of Kaggle's FER2013 challenge.
 
-    CSV has the columns pixels and perhaps id. Emotions are FER2013's numbers, 0 to 6.
+    CSV has the column pixels and optionally id. Emotions are FER2013's numbers, 0 to 6.
     """
     with bar() as progress:
         result = feredge.submit(

@@ -1,4 +1,4 @@
-"""`feredge track`: the faces in a video, a stream, or before a camera."""
+"""`feredge track`: track and classify the faces in a video, stream or camera."""
 
 from __future__ import annotations
 
@@ -36,17 +36,22 @@ class VideoSource(click.ParamType):  # type: ignore[type-arg]  # generic from cl
 @click.command("track")
 @click.argument("source", type=VideoSource())
 @with_predictor_options
-@click.option("--csv", "table", type=PATH_TYPE, help="Write a csv, a row for each face and analyzed frame.")
+@click.option("--csv", "table", type=PATH_TYPE, help="Write a csv with one row per face and analyzed frame.")
 @click.option("--out", type=PATH_TYPE, help="Write the video with boxes and labels: .mp4, .avi, .mkv.")
-@click.option("--show", is_flag=True, help="Show the video in a window; q ends.")
-@click.option("--smooth", type=click.FloatRange(0), metavar="SECONDS", help="Average over time.  [default: 0.5]")
+@click.option("--show", is_flag=True, help="Show the video in a window; the key q stops.")
+@click.option(
+    "--smooth",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Average the probabilities of a face over this time.  [default: 0.5]",
+)
 @click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Skip N frames after each analyzed one.")
-@click.option("--realtime", is_flag=True, help="Skip frames wherever the work is slower than the video.")
+@click.option("--realtime", is_flag=True, help="Skip frames when classification is slower than the video.")
 @click.option(
     "--reconnect",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Try a network stream that broke off again for so long.  [default: 30]",
+    help="How long to try to reconnect to an interrupted network stream.  [default: 30]",
 )
 def command(
     source: str | int,
@@ -59,10 +64,10 @@ def command(
     reconnect: float | None,
     options: PredictorOptions,
 ) -> None:
-    """Follow the faces in a video and classify their expressions.
+    """Track the faces in a video and classify their expressions.
 
-    SOURCE is a video file, a stream's address (http, rtsp, ...) or a camera's number from 0; Ctrl-C ends a camera or
-    stream, and what was written until then stays. Without --csv and --show, a line is printed when a face appears or
+    SOURCE is a video file, a stream's address (http, rtsp, ...) or a camera's number from 0. Ctrl-C stops a camera
+    or stream; output written so far is kept. Without --csv and --show, a line is printed when a face appears or
     its label changes.
     """
     if skip and realtime:
@@ -86,14 +91,14 @@ def command(
     parts = [
         f"{result.frames:,} frames",
         f"{result.analyzed_frames:,} analyzed",
-        f"{result.faces:,} faces followed",
+        f"{result.faces:,} faces tracked",
     ]
     if result.damaged_packets:
-        parts.append(f"{result.damaged_packets:,} damaged and left out")
+        parts.append(f"{result.damaged_packets:,} damaged packets skipped")
     if result.seconds < 0.9 * result.duration_seconds - 1 / result.frame_rate:
         parts.append(f"ended at {result.seconds:.1f} s of {result.duration_seconds:.1f} s")
     if result.lost:
-        parts.append("the stream broke off and did not come back")
+        parts.append("the stream was interrupted and could not be resumed")
     echo(", ".join(parts), err=True)
 
 

@@ -1,4 +1,4 @@
-"""`feredge train`: a recipe and a data set to a trained run."""
+"""`feredge train`: train a network from a recipe and a data set."""
 
 from __future__ import annotations
 
@@ -23,23 +23,33 @@ if TYPE_CHECKING:
 TRAINING_OPTIONS = options(
     DATA_OPTION,
     click.option("--out", type=PATH_TYPE, help="The run folder.  [default: runs/RECIPE]"),
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting: training.epochs=5"),
-    click.option("--keep-duplicates", is_flag=True, help="Train on images that also stand in a test split."),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a setting of the recipe, such as training.epochs=5; may be repeated.",
+    ),
+    click.option("--keep-duplicates", is_flag=True, help="Train on images that have a duplicate in a test split."),
     LEAVE_OUT_OPTION,
-    click.option("--soft-labels", type=PATH_TYPE, help="Distillation from a file of `feredge soft-labels`."),
+    click.option(
+        "--soft-labels",
+        type=PATH_TYPE,
+        help="Distill from soft labels in a file written by `feredge soft-labels`.",
+    ),
     click.option(
         "--teacher",
         "teachers",
         multiple=True,
         type=PATH_TYPE,
         metavar="PATH",
-        help="Distillation on each augmented batch from a trained RUN, a folder of exported files, or a name of "
-        "`feredge models`; several are averaged.",
+        help="Online distillation: the teacher (a trained RUN, a folder of exported files, or a name of `feredge "
+        "models`) predicts each augmented batch; may be repeated, teachers are averaged.",
     ),
     click.option(
         "--start-from",
         type=PATH_TYPE,
-        help="Begin with the weights of a trained RUN, a folder of exported files, or a name of `feredge models`.",
+        help="Start with the weights of a trained RUN, a folder of exported files, or a name of `feredge models`.",
     ),
     SKIP_BAD_ROWS_OPTION,
 )
@@ -51,7 +61,7 @@ TRAINING_OPTIONS = options(
 def command(recipe: str, **settings: Any) -> None:
     """Train a network.
 
-    RECIPE is a name or a .toml file. Started again after a stop, it goes on.
+    RECIPE is a name of `feredge recipes` or a .toml file. After an interruption, the same command resumes the training.
     """
     with bars("reading the data and opening TensorFlow") as progress:
         result = feredge.train(recipe, progress=progress, **settings)
@@ -59,7 +69,7 @@ def command(recipe: str, **settings: Any) -> None:
 
 
 def print_training(result: TrainResult) -> None:
-    """Print the accuracy on the test images; of very few images none are left to test on."""
+    """Print the accuracy on the test images; a very small data set has none."""
     accuracy = "no test images"
     if result.accuracy is not None:
         accuracy = f"{result.accuracy:.2%} of {result.test_images} test images"

@@ -1,4 +1,4 @@
-"""`feredge verify`: an exported folder, checked again."""
+"""`feredge verify`: check a folder of exported files again."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from feredge.console import echo
 @click.command("verify")
 @click.argument("folder", type=PATH_TYPE)
 def command(folder: Path) -> None:
-    """Check an exported folder again: digests, contents, metadata, and outputs.
+    """Check a folder of exported files again: digests, contents, metadata, and outputs.
 
-    FOLDER holds a manifest.json, or is a run folder, or a name of `feredge models`. Every file predicts the 64 probe
-    images whose outputs are stored in probes.npz, within the differences between CPUs. Every bad file is named; one
-    ends the command with 1.
+    FOLDER holds a manifest.json, or is a run folder, or a name of `feredge models`. Each file's outputs on 64 fixed
+    images must match those stored in probes.npz, within a tolerance for differences between CPUs. All files that fail
+    are listed; if any does, the exit code is 1.
     """
     result = feredge.verify(folder)
     for failed in result.not_exported:

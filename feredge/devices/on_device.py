@@ -77,7 +77,7 @@ def measure_bundle(
 def _float(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Measurement:
     """Return the float model as it was measured where the bundle was made."""
     contract = InputContract(*data["images"].shape[1:])
-    path = Path("float.keras")  # it stayed there
+    path = Path("float.keras")  # not in the bundle
     return Measurement(
         float_candidate(path, contract, classes),
         sha256=settings["float"]["sha256"],

@@ -26,7 +26,7 @@ from feredge.run import RunFolder
 RECONNECT_SECONDS = 180.0
 """Longest time that a device may be unreachable."""
 FOLDER_PREFIX = ".feredge-bench"
-"""Of the folder in the login's home; the bundle's digest follows."""
+"""Prefix of the folder in the user's home on the device; the start of the bundle's digest follows."""
 
 Result = TypeVar("Result")
 
@@ -49,11 +49,12 @@ def bench_on(
     """Measure `run` on `device`; write and return `results-HOST.json` in the run's folder.
 
     The files on the device are removed at the end, also after Ctrl-C and after a failure there. When the device is
-    unreachable for `reconnect_seconds`, the measurement continues there, and the same call picks it up.
+    unreachable for `reconnect_seconds`, the measurement continues there, and the same call reconnects to it.
 
     Raises:
-        DeviceError: a host that is unreachable, refuses or has another key; a device without Python 3.11, numpy or
-            onnxruntime; a measurement that failed there, or was stopped; or a connection lost for too long.
+        DeviceError: a host that is unreachable, refuses the login or has an unexpected host key; a device without
+            Python 3.11, numpy or onnxruntime; a measurement that failed or was stopped; or a connection lost for
+            too long.
         FeredgeError: what `bundle` raises.
     """
     with tempfile.TemporaryDirectory(prefix="feredge-") as name:
@@ -68,14 +69,14 @@ def bench_on(
             if results.data.digest != dataset.digest:
                 raise ResultsError(f"{device.address}: expected results on {dataset.source}, found others")
         except ConnectionLost as error:
-            next_step = "the measurement goes on there, and the same command picks it up"
+            next_step = "the measurement continues on the device; run the same command again to reconnect to it"
             raise DeviceError(
-                f"{device.address}: expected a connection within {reconnect_seconds:.0f} s, found none ({error}); "
+                f"{device.address}: no connection for {reconnect_seconds:.0f} s ({error}); "
                 + (next_step if remote.started else "try again")
             ) from error
         except KeyboardInterrupt as error:
             remote.remove()
-            raise MeasurementStopped(f"{device.address}: stopped, and its files there removed") from error
+            raise MeasurementStopped(f"{device.address}: stopped; its files on the device were removed") from error
         except BaseException:
             remote.remove()
             raise
@@ -96,7 +97,7 @@ def check_device(device: Device) -> None:
     try:
         check_requirements(device, device.run_agent("look", FOLDER_PREFIX))
     except ConnectionLost as error:
-        raise DeviceError(f"{device.address}: expected a host that answers, found none ({error})") from error
+        raise DeviceError(f"{device.address}: the host does not respond ({error})") from error
 
 
 def check_requirements(device: Device, description: dict[str, object]) -> None:
@@ -111,13 +112,13 @@ def check_requirements(device: Device, description: dict[str, object]) -> None:
     missing = description["missing"]
     if isinstance(missing, list) and missing:
         raise DeviceError(
-            f"{device.address}: expected numpy and onnxruntime for {device.python}, found no {' nor '.join(missing)}; "
-            f"there: {device.python} -m pip install {' '.join(missing)}"
+            f"{device.address}: {device.python} on the device lacks {' and '.join(missing)}; "
+            f"install with: {device.python} -m pip install {' '.join(missing)}"
         )
 
 
 class _RemoteMeasurement:
-    """The measurement of one bundle on one device, over as many connections as it takes."""
+    """The measurement of one bundle on one device, with reconnection."""
 
     def __init__(self, device: Device, digest: str, reconnect_seconds: float, progress: Progress) -> None:
         self._device = device
@@ -143,7 +144,7 @@ class _RemoteMeasurement:
                 self._progress("bundle to the device", 1, 1)
             state = device.run_agent("start", folder, self._digest)["state"]
             if state == "damaged":
-                raise ConnectionLost("the bundle did not arrive whole")
+                raise ConnectionLost("the bundle was damaged in transfer")
             self.started = True
 
         self._retry(copy_and_start)
@@ -156,7 +157,9 @@ class _RemoteMeasurement:
 
         end = self._retry(read_progress)
         if end["state"] != "done":
-            raise DeviceError(f"{self._device.address}: expected results, the measurement there ended: {end['last']}")
+            raise DeviceError(
+                f"{self._device.address}: the measurement on the device failed; its last output: {end['last']}"
+            )
 
     def _report(self, line: bytes) -> None:
         self._last_contact = time.monotonic()
@@ -176,7 +179,7 @@ class _RemoteMeasurement:
         return Results.read(folder / "results.json")
 
     def remove(self) -> None:
-        """End the measurement, and remove its files; they stay on a device that is unreachable."""
+        """Stop the measurement, and remove its files; on an unreachable device they remain."""
         try:
             self._device.run_agent("remove", self._folder)
         except (ConnectionLost, DeviceError):
@@ -193,7 +196,7 @@ class _RemoteMeasurement:
                 lost_seconds = time.monotonic() - self._last_contact
                 if lost_seconds + pause > self._reconnect_seconds:
                     raise
-                task = f"{self._device.address} is lost, trying again"
+                task = f"reconnecting to {self._device.address}"
                 shown = min(lost_seconds, self._reconnect_seconds - 1e-3)
                 self._progress(task, shown, self._reconnect_seconds, str(error))
             time.sleep(pause)

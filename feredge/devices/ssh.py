@@ -118,11 +118,11 @@ class Device:
         return value
 
     def send(self, path: Path, remote_path: str) -> None:
-        """Copy a file to `remote_path`, relative to the login's home. Raises what `run_agent` raises."""
+        """Copy a file to `remote_path`, relative to the user's home. Raises what `run_agent` raises."""
         self._copy(str(path), self._scp_path(remote_path))
 
     def fetch(self, remote_path: str, path: Path) -> None:
-        """Copy a file from `remote_path`, relative to the login's home. Raises what `run_agent` raises."""
+        """Copy a file from `remote_path`, relative to the user's home. Raises what `run_agent` raises."""
         self._copy(self._scp_path(remote_path), str(path))
 
     def _copy(self, source: str, target: str) -> None:

@@ -49,7 +49,7 @@ def test_same_table_as_predict(feredge: Any, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input(feredge: Any, tmp_path: Path, arguments: list[str], words: str) -> None:
-    """Each ends with 2 and says what was expected."""
+    """Each exits with code 2 and says what was expected."""
     (tmp_path / "a.png").touch()
     done = feredge("label", *[argument.replace("{here}", str(tmp_path)) for argument in arguments])
     assert done.exit_code == 2 and words in done.stderr

@@ -39,8 +39,8 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_no_face_anywhere(feredge: Any, pictures: Path) -> None:
     """Whoever gives face crops is told of --cropped; who gives frames is not."""
-    assert "say so with --cropped" in feredge(pictures / "face.png").output
-    assert "say so with --cropped" not in feredge(pictures / "face.png", pictures / "frame.png").output
+    assert "use --cropped" in feredge(pictures / "face.png").output
+    assert "use --cropped" not in feredge(pictures / "face.png", pictures / "frame.png").output
 
 
 def test_lines(feredge: Any, pictures: Path) -> None:
@@ -117,7 +117,7 @@ def test_ctrl_c_promises_only_what_is_true(feredge: Any, pictures: Path, monkeyp
     done = feredge(pictures)
     assert (done.exit_code, done.stderr) == (130, "error: stopped\n")
     done = feredge("--csv", pictures / "t.csv", pictures)
-    assert (done.exit_code, done.stderr) == (130, "error: stopped; the same command goes on from here\n")
+    assert (done.exit_code, done.stderr) == (130, "error: stopped; the same command resumes from here\n")
 
 
 def test_list(feredge: Any, pictures: Path) -> None:
@@ -143,7 +143,7 @@ def test_list(feredge: Any, pictures: Path) -> None:
     ],
 )
 def test_bad_input(feredge: Any, pictures: Path, arguments: list[str], words: str) -> None:
-    """Each ends with 2 and says what was expected; nothing is overwritten."""
+    """Each exits with code 2 and says what was expected; nothing is overwritten."""
     before = (pictures / "face.png").read_bytes()
     done = feredge(*[argument.replace("{in}", str(pictures)) for argument in arguments])
     assert done.exit_code == 2, done.output

@@ -76,7 +76,7 @@ def test_sent_twice_to_the_whole_group(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGTERM)
     error = process.communicate(timeout=120)[1]
     assert process.returncode == 143
-    assert error.splitlines()[-1] == "error: stopped; the same command goes on from here"
+    assert error.splitlines()[-1] == "error: stopped; the same command resumes from here"
     assert not list(run.rglob(".*"))
 
 

@@ -33,7 +33,7 @@ def test_video(feredge: Any, tmp_path: Path) -> None:
     writer.release()
     done = feredge(clip)
     assert done.exit_code == 0 and len(done.stdout.splitlines()) == 2 and "face 1" in done.stdout
-    assert "5 frames, 5 analyzed, 2 faces followed" in done.stderr
+    assert "5 frames, 5 analyzed, 2 faces tracked" in done.stderr
     out, table = tmp_path / "out.mp4", tmp_path / "track.csv"
     done = feredge(clip, "--out", out, "--csv", table, "--skip", 1, "--smooth", 0)
     assert done.exit_code == 0 and out.exists() and len(table.read_text().splitlines()) == 1 + 3 * 2
@@ -52,7 +52,7 @@ def test_video(feredge: Any, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input(feredge: Any, arguments: list[str], words: str) -> None:
-    """Each ends with 2 and says what was expected; OpenCV takes -1 for any camera, and without one crashes."""
+    """Each exits with code 2 and says what was expected; OpenCV takes -1 for any camera, and without one crashes."""
     done = feredge(*arguments)
     assert done.exit_code == 2 and words in done.stderr and "Traceback" not in done.output
 

@@ -65,7 +65,7 @@ def test_a_device_is_measured_through_lost_connections(
         if task == "cold start":
             server.drop()
 
-    with pytest.raises(DeviceError, match="the same command picks it up"):
+    with pytest.raises(DeviceError, match="run the same command again to reconnect to it"):
         bench_on(device, toy_run, faces, preset=QUICK, reconnect_seconds=0.0, progress=lose)
     (folder,) = server.home.iterdir()
     first = (folder / "pid").read_text()
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_it_there_too(server: sshd.Server, device: Device, toy_run: 
             pids.append(int(next(server.home.glob("*/pid")).read_text()))
             raise KeyboardInterrupt
 
-    with pytest.raises(DeviceError, match="stopped, and its files there removed") as caught:
+    with pytest.raises(DeviceError, match="stopped; its files on the device were removed") as caught:
         bench_on(device, toy_run, faces, preset=QUICK, progress=stop)
     assert caught.value.exit_code == 130
     assert not list(server.home.iterdir())
@@ -124,7 +124,7 @@ def test_a_measurement_that_ends_there_says_so(
         if task == "cold start" and not done:
             os.kill(int(next(server.home.glob("*/pid")).read_text()), signal.SIGKILL)
 
-    with pytest.raises(DeviceError, match="expected results, the measurement there ended: no output"):
+    with pytest.raises(DeviceError, match="the measurement on the device failed; its last output: no output"):
         bench_on(device, toy_run, faces, preset=QUICK, progress=end)
     assert not list(server.home.iterdir())
 
@@ -160,8 +160,8 @@ def test_refusals_are_one_line(
     cases = {
         "expected to be let in by a key or an agent, found a refusal": replace(device, options=denied),
         "expected Python 3.11 or newer as no-such-python, found none": replace(device, python="no-such-python"),
-        "expected a host that answers, found none": replace(device, address=closed),
-        "found no numpy nor onnxruntime; there:": replace(device, python=str(bare)),
+        "the host does not respond": replace(device, address=closed),
+        "on the device lacks numpy and onnxruntime; install with:": replace(device, python=str(bare)),
         "expected options that ssh knows": replace(device, options=("NoSuchOption=1",)),
     }
     for message, wrong_device in cases.items():

@@ -73,7 +73,7 @@ def test_a_budget_that_no_file_can_meet_is_an_error(limits: dict[str, float]) ->
 
 
 def test_exit_codes_of_the_command(results: Results, tmp_path: Path) -> None:
-    """Guards the exit codes: 0 with a selected file, 1 where nothing fits, 2 for bad input."""
+    """Guards the exit codes: 0 with a selected file, 1 where no file fits, 2 for bad input."""
     path = tmp_path / "results.json"
     results.write(path)
 
@@ -84,7 +84,7 @@ def test_exit_codes_of_the_command(results: Results, tmp_path: Path) -> None:
     code, output = run("--max-kb", "150", "--max-drop", "1")
     assert code == 0 and output.startswith(select(results, Budget(1, 150)).selected.name)  # type: ignore[union-attr]
     code, output = run("--max-kb", "1")
-    assert code == 1 and output.startswith("nothing fits")
+    assert code == 1 and output.startswith("no file fits")
     assert run("--max-kb", "-1")[0] == run("--device", str(tmp_path / "none.json"))[0] == 2
 
 
