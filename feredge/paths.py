@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 
 from feredge.errors import ArtifactError, RunError
 from feredge.inference import model_zoo
-from feredge.inference.artifact import MANIFEST_FILE, MODEL_FORMATS, finish_swap
+from feredge.inference.artifact import MANIFEST_FILE, MODEL_FORMATS, complete_interrupted_replacement
 from feredge.run import RunFolder
 
 MODEL_SUFFIXES = tuple(f".{kind}" for kind in MODEL_FORMATS)
@@ -94,7 +94,7 @@ def resolve(target: str | os.PathLike[str]) -> AnyPath | None:
     description stand beside the files. An export that was killed between its two renames is completed first.
     """
     path = Path(target)
-    finish_swap(path)
+    complete_interrupted_replacement(path)
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
         named = model_zoo.models().get(str(target))
         return None if named is None else NamedModel(named, str(target))
@@ -106,7 +106,7 @@ def _resolve_folder(path: Path) -> AnyPath | None:
     if (path / MANIFEST_FILE).is_file():
         return ExportPath(path)
     if run.recipe_file.is_file() and run.data_file.is_file():
-        finish_swap(run.artifacts)
+        complete_interrupted_replacement(run.artifacts)
         return RunPath(path)
     if (path / SAVED_MODEL_FILE).is_file():
         return ForeignNetwork(path)

@@ -21,7 +21,7 @@ from feredge import files
 from feredge.callable_module import make_callable
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
-from feredge.inference.artifact import MANIFEST_FILE, finish_swap
+from feredge.inference.artifact import MANIFEST_FILE, complete_interrupted_replacement
 from feredge.recipes.schema import Recipe
 
 
@@ -192,7 +192,7 @@ class RunFolder:
             raise RunError(f"{path}: expected a run folder, found no recipe.toml and data.json")
         if trained and not run.training.is_file():
             raise RunError(f"{path}: expected a trained run; run `feredge train` first")
-        finish_swap(run.artifacts)
+        complete_interrupted_replacement(run.artifacts)
         if exported and not run.manifest.is_file():
             raise RunError(f"{path}: expected exported artifacts; run `feredge export {path}` first")
         return run

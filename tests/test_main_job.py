@@ -45,7 +45,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert [row.name for row in results.rows][:3] == ["float", "dense.float32.onnx", "dense.int8.onnx"]
     assert [row.kind for row in results.rows][3:] == ["baseline", "baseline"]
     assert [row.failure for row in results.rows] == [None] * 5
-    assert all(row.accuracy and row.headline for row in results.rows)
+    assert all(row.accuracy and row.main_latency for row in results.rows)
     trained = json.loads((folder / "training.json").read_text())["test"]["accuracy"]
     assert results.rows[0].accuracy and results.rows[0].accuracy.accuracy == pytest.approx(trained)
     assert (folder / "report.html").stat().st_size > 100_000, "it carries its style, script and pictures inside"

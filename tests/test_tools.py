@@ -110,7 +110,7 @@ def test_a_row_has_its_changes_and_teachers(tool: ModuleType) -> None:
 def test_classical_timings_have_no_accuracy(tool: ModuleType) -> None:
     """Guards published.json: those rows are timed on 256 images, their accuracy is that of all, in `measured`."""
     inference = SimpleNamespace(median=0.1, p90=0.2, noisy=False)
-    timed = SimpleNamespace(failure=None, accuracy=SimpleNamespace(accuracy=0.5), headline=inference)
+    timed = SimpleNamespace(failure=None, accuracy=SimpleNamespace(accuracy=0.5), main_latency=inference)
     assert tool.timing(timed) == {"median": 0.1, "p90": 0.2, "noisy": False}
     entry = SimpleNamespace(bytes=1, sha256="a")
     assert tool.file_figures(entry, {"a": timed})["accuracy"] == 0.5

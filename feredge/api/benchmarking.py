@@ -241,7 +241,7 @@ def _measure_here(
         out.mkdir(parents=True, exist_ok=True)  # before hours of measuring: an unusable path is an error
     plan = collect_candidates(paths, data, target_options, progress=progress)
     check_digest(plan.test_sets[0].splits.test.digest)
-    results, evidence = measure_candidates(
+    results, raw_data = measure_candidates(
         plan.test_sets,
         config,
         recipe=plan.recipe,
@@ -256,7 +256,7 @@ def _measure_here(
         for test_set in plan.test_sets:
             results = add_counts(results, test_set.candidates, test_set.splits.test.batch, cores, progress=progress)
     folder = RunFolder(out or (paths[0] if plan.is_run else Path("bench")))
-    write_results(results, evidence, folder.results)
+    write_results(results, raw_data, folder.results)
     thumbnails = flip_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets)) if show_faces else {}
     write_html(results, folder.report, thumbnails=thumbnails)
     return BenchmarkResult(results, folder.results, folder.report)
@@ -316,7 +316,7 @@ def results_rows(results: Results) -> list[dict[str, Any]]:
     """
     rows = []
     for row in results.rows:
-        timing, drop = row.headline, row.drop
+        timing, drop = row.main_latency, row.drop
         rows.append(
             {
                 "name": row.name,

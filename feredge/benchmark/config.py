@@ -22,7 +22,7 @@ class BenchmarkConfig:
     Attributes:
         name: the preset, `quick`, `default` or `strict`; only `quick` falls short of the measurement rules.
         rounds: parts that the timed runs are divided into; rows take turns in random order within each.
-        threads: thread counts, the headline first.
+        threads: thread counts, that of the main latency first.
         batches: batch sizes for throughput.
         cold_starts: fresh processes, of which the median cold start is reported.
         corrupted: test images that are evaluated with corruptions; 0 for none.
@@ -60,7 +60,7 @@ class BenchmarkConfig:
         every image; `quick` times 0.5 s at one thread.
 
         Args:
-            threads: thread counts in addition to 1, which is the headline; all cores by default.
+            threads: thread counts in addition to 1, that of the main latency; all cores by default.
             batches: batch sizes for throughput; 32 by default.
         """
         quick = name == "quick"

@@ -15,7 +15,7 @@ from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.measurement import TIMEOUT_SECONDS, Measurement
 from feredge.benchmark.results import Results
 from feredge.benchmark.stages import run_stages
-from feredge.benchmark.summary import Evidence, summarize
+from feredge.benchmark.summary import RawData, summarize
 from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, ResultsError
@@ -33,7 +33,7 @@ def measure_candidates(
     command: str = "",
     timeout_seconds: float = TIMEOUT_SECONDS,
     progress: Progress = quiet,
-) -> tuple[Results, Evidence]:
+) -> tuple[Results, RawData]:
     """Measure every candidate of every test set; their names must differ. The results' data are the first test set's.
 
     A file that crashes, hangs or returns invalid outputs is a row with its `failure`, and the others go on. Without a
@@ -44,9 +44,9 @@ def measure_candidates(
         timeout_seconds: without a response for so long, beyond the work that was requested, a file counts as hanging.
 
     Returns:
-        The results, and the evidence behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
+        The results, and the raw data behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
         `ROW/labels` of rows evaluated on other images; and `ROW/THREADS/ROUND`, quantiles of that round's inference
-        times in nanoseconds, as many as summary.EVIDENCE_QUANTILES.
+        times in nanoseconds, as many as summary.LATENCY_QUANTILES.
     """
     description = replace(machine.describe(), peaks=measure_peaks())
     measurements = [
@@ -85,10 +85,10 @@ def measure_peaks() -> dict[str, float]:
     return dict(response["peaks"])
 
 
-def write_results(results: Results, evidence: Evidence, path: Path) -> None:
-    """Write results to `path`, and before them their evidence, with the suffix `.npz`."""
+def write_results(results: Results, raw_data: RawData, path: Path) -> None:
+    """Write results to `path`, and before them their raw data, with the suffix `.npz`."""
     with files.replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **evidence)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
+        np.savez_compressed(file, **raw_data)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
     results.write(path)
 
 

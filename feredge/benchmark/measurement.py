@@ -24,7 +24,7 @@ PREDICTION_BATCH = 64
 LOAD_TIMEOUT_SECONDS = 300.0
 """TensorFlow or scikit-learn may take so long to import and to load a file."""
 SECONDARY_SECONDS = 10.0
-"""Upper bound of a row's time of which all timings but the headline take their shares."""
+"""Upper bound of a row's time of which all timings but the main latency's take their shares."""
 TIMEOUT_SECONDS = 60.0
 """Without a response for so long, beyond the work that was requested, a worker counts as hanging."""
 
@@ -194,8 +194,8 @@ class Measurement:
             self.round_start[threads] = take_snapshot()
         for name, task in self._tasks(config).items():
             runs = -(-config.runs // turns) if task.batch == 1 else 1
-            headline = name == "inference" and threads == config.threads[0]
-            row_seconds = config.seconds if headline else min(config.seconds, SECONDARY_SECONDS)
+            is_main_latency = name == "inference" and threads == config.threads[0]
+            row_seconds = config.seconds if is_main_latency else min(config.seconds, SECONDARY_SECONDS)
             samples = self._time(config, task, runs, task.time_share * row_seconds / turns)
             rounds = self.samples_ns.setdefault((threads, name), [])
             rounds.append(samples if starts_round else np.concatenate([rounds.pop(), samples]))

@@ -1,4 +1,4 @@
-"""The regression gate: compare new results with a baseline, file by file, and list what got worse than is allowed.
+"""The regression gate: compare new results with earlier ones, file by file, and list what got worse than is allowed.
 
 Accuracies compare wherever the test images are the same. On the same machine a file counts as slower only where both
 its own median and its ratio to the float model grew: a busy or hot machine slows the float model as well. Between
@@ -16,7 +16,7 @@ from feredge.errors import ResultsError
 
 @dataclass(frozen=True)
 class RegressionReport:
-    """Result of a comparison with a baseline.
+    """Result of a comparison with earlier results.
 
     Attributes:
         files: number of artifacts in both results.
@@ -32,7 +32,7 @@ class RegressionReport:
 def find_regressions(
     results: Results, baseline: Results, *, max_drop_pp: float, max_slowdown: float
 ) -> RegressionReport:
-    """Compare `results` with `baseline`.
+    """Compare `results` with `baseline`, earlier results.
 
     Args:
         max_drop_pp: accuracy that a file may lose, in percentage points.
@@ -129,7 +129,7 @@ class _LatencyComparison:
 
     def regression(self, old: Row, new: Row, max_ratio: float) -> str:
         """Describe a file's slowdown by more than `max_ratio`; empty if there is none, or it cannot be determined."""
-        before, after, ratio = old.valid_headline, new.valid_headline, new.latency_ratio(old)
+        before, after, ratio = old.valid_main_latency, new.valid_main_latency, new.latency_ratio(old)
         if before is None or after is None or ratio is None:
             return ""
         ratios = {}

@@ -133,21 +133,21 @@ class Row:
         return tuple(sorted({cause for state in states for cause in state.slowed}))
 
     @property
-    def headline(self) -> Timing | None:
-        """Inference of one image at one thread, by which rows are compared; None if it was not measured."""
+    def main_latency(self) -> Timing | None:
+        """Latency of inference, one face at one thread, by which rows are compared; None if it was not measured."""
         latency = self.latency_at(1)
         return latency.inference if latency else None
 
     @property
-    def valid_headline(self) -> Timing | None:
-        """The headline over the rounds without throttling, which verdicts are based on; None if there are none."""
+    def valid_main_latency(self) -> Timing | None:
+        """The main latency over the rounds without throttling, which verdicts are based on; None if there are none."""
         latency = self.latency_at(1)
         return latency.valid_inference if latency else None
 
     @property
     def always_throttled(self) -> bool:
-        """Whether the headline was measured, and every round of it was throttled."""
-        return self.headline is not None and self.valid_headline is None
+        """Whether the main latency was measured, and every round of it was throttled."""
+        return self.main_latency is not None and self.valid_main_latency is None
 
     def latency_at(self, threads: int) -> Latency | None:
         """Return the latency at a thread count, None if it was not measured."""
@@ -155,7 +155,7 @@ class Row:
 
     def latency_ratio(self, other: Row) -> float | None:
         """Return this row's median over that of `other`, in valid rounds at one thread; None where unknown."""
-        timing, base = self.valid_headline, other.valid_headline
+        timing, base = self.valid_main_latency, other.valid_main_latency
         return timing.median / base.median if timing and base and timing.median and base.median else None
 
 

@@ -19,10 +19,10 @@ from feredge.benchmark.measurement import Corruption, Measurement
 from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.inspection.macs import Macs
 
-EVIDENCE_QUANTILES = 1001
+LATENCY_QUANTILES = 1001
 
-Evidence = dict[str, NDArray[np.generic]]
-"""Raw data behind results, by the names that `harness.measure_candidates` documents."""
+RawData = dict[str, NDArray[np.generic]]
+"""Labels, probabilities and latency quantiles, by the names that `harness.measure_candidates` documents."""
 
 
 def summarize(
@@ -34,8 +34,8 @@ def summarize(
     recipe: dict[str, object],
     notes: Sequence[str] = (),
     command: str = "",
-) -> tuple[Results, Evidence]:
-    """Return the results and evidence of finished measurements, given as one sequence for each test set."""
+) -> tuple[Results, RawData]:
+    """Return the results and raw data of finished measurements, given as one sequence for each test set."""
     first = test_sets[0]
     test = first.splits.test
     data = Data(
@@ -46,15 +46,15 @@ def summarize(
         repeated=int((~first.unique).sum()),
         dropped=first.splits.dropped,
     )
-    evidence: Evidence = {"labels": test.labels}
+    raw_data: RawData = {"labels": test.labels}
     rows: list[Row] = []
-    for test_set, of_test_set in zip(test_sets, measurements, strict=True):
+    for test_set, test_set_measurements in zip(test_sets, measurements, strict=True):
         images = test_set.splits.test
         same_images = np.array_equal(images.rows, test.rows) and images.classes == data.classes
-        rows += _rows(test_set, of_test_set, config, machine.peaks, same_images=same_images)
-        evidence |= _evidence(of_test_set)
+        rows += _rows(test_set, test_set_measurements, config, machine.peaks, same_images=same_images)
+        raw_data |= _raw_data(test_set_measurements)
         if not same_images:
-            evidence |= {f"{one.candidate.name}/labels": images.labels for one in of_test_set}
+            raw_data |= {f"{measurement.candidate.name}/labels": images.labels for measurement in test_set_measurements}
     results = Results(
         recipe=dict(recipe),
         data=data,
@@ -65,15 +65,19 @@ def summarize(
         notes=tuple(notes),
         command=command,
     )
-    return results, evidence
+    return results, raw_data
 
 
 def reference_measurement(measurements: Sequence[Measurement]) -> Measurement | None:
     """Return what drops are measured against: the float model, else a float32 file, preferably the dense one."""
-    complete = [one for one in measurements if one.probabilities is not None]
-    floats = [one for one in complete if one.candidate.kind == "float"]
-    float32 = [one for one in complete if (one.candidate.kind, one.candidate.precision) == ("artifact", "float32")]
-    float32.sort(key=lambda one: one.candidate.variant != "dense")
+    complete = [measurement for measurement in measurements if measurement.probabilities is not None]
+    floats = [measurement for measurement in complete if measurement.candidate.kind == "float"]
+    float32 = [
+        measurement
+        for measurement in complete
+        if (measurement.candidate.kind, measurement.candidate.precision) == ("artifact", "float32")
+    ]
+    float32.sort(key=lambda measurement: measurement.candidate.variant != "dense")
     return next(iter((*floats, *float32)), None)
 
 
@@ -89,12 +93,16 @@ def _rows(
     reference = reference_measurement(measurements)
     test = test_set.splits.test
     test_set_digest = hashlib.sha256(test.rows.astype("<i8").tobytes()).hexdigest()[:16]
-    dense = [one for one in measurements if (one.candidate.variant, one.candidate.precision) == ("dense", "float32")]
+    dense_macs = [
+        measurement.macs
+        for measurement in measurements
+        if (measurement.candidate.variant, measurement.candidate.precision) == ("dense", "float32")
+    ]
     rows = []
     for measurement in measurements:
         macs = measurement.macs
-        if macs is None and measurement.candidate.kind == "float":  # the dense files are this network
-            macs = next((one.macs for one in dense if one.macs is not None), None)
+        if macs is None and measurement.candidate.kind == "float":  # the dense float32 file is the same network
+            macs = next((dense for dense in dense_macs if dense is not None), None)
         row = _row(measurement, reference, test_set, config)
         rows.append(
             replace(
@@ -105,17 +113,17 @@ def _rows(
                 images=() if same_images else test_set.images_per_class,
                 test_set_digest=test_set_digest,
                 macs=macs,
-                roofline=_roofline(macs, peaks, row),
+                roofline=_fraction_of_peak(macs, peaks, row),
             )
         )
     return rows
 
 
-def _roofline(macs: Macs | None, peaks: dict[str, float], row: Row) -> float | None:
+def _fraction_of_peak(macs: Macs | None, peaks: dict[str, float], row: Row) -> float | None:
     """Return the time that `macs` take at the machine's peak, as a fraction of the row's median at one thread."""
-    if macs is None or row.headline is None or not peaks:
+    if macs is None or row.main_latency is None or not peaks:
         return None
-    return 1e3 * (macs.floating / peaks["float32"] + macs.integer / peaks["int8"]) / row.headline.median
+    return 1e3 * (macs.floating / peaks["float32"] + macs.integer / peaks["int8"]) / row.main_latency.median
 
 
 def _row(measurement: Measurement, reference: Measurement | None, test_set: TestSet, config: BenchmarkConfig) -> Row:
@@ -155,21 +163,21 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
 
 def _predictions(measurement: Measurement, indices: NDArray[np.int64]) -> dict[Corruption, NDArray[np.integer]]:
     """Return the predicted classes of the indexed images, clean and with each corruption; empty if one is missing."""
-    complete = len(measurement.corrupted_predictions) >= len(corruptions.CORRUPTION_STRENGTHS) * 5
+    complete = len(measurement.corrupted_predictions) >= sum(map(len, corruptions.CORRUPTION_STRENGTHS.values()))
     if measurement.probabilities is None or not complete:
         return {}
     return {("clean", 0): measurement.probabilities[indices].argmax(1), **measurement.corrupted_predictions}
 
 
-def _evidence(measurements: Sequence[Measurement]) -> Evidence:
-    evidence: Evidence = {}
-    quantiles = np.linspace(0, 1, EVIDENCE_QUANTILES)
+def _raw_data(measurements: Sequence[Measurement]) -> RawData:
+    raw_data: RawData = {}
+    quantiles = np.linspace(0, 1, LATENCY_QUANTILES)
     for measurement in measurements:
         name = measurement.candidate.name
         if measurement.probabilities is not None:
-            evidence[f"{name}/probabilities"] = measurement.probabilities
+            raw_data[f"{name}/probabilities"] = measurement.probabilities
         for (threads, task), rounds in measurement.samples_ns.items():
             if task == "inference":
                 for index, samples in enumerate(rounds):
-                    evidence[f"{name}/{threads}/{index}"] = np.quantile(samples, quantiles).astype(np.float32)
-    return evidence
+                    raw_data[f"{name}/{threads}/{index}"] = np.quantile(samples, quantiles).astype(np.float32)
+    return raw_data

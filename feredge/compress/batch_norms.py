@@ -1,4 +1,7 @@
-"""Batch normalization before quantization: folding, conversion to convolutions, and scale equalization."""
+"""Batch normalization before quantization: folding, conversion to convolutions, and scale equalization.
+
+Batch normalization is unfused where it cannot be folded, because no convolution or dense layer precedes it.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +44,13 @@ def fold_batchnorms(core: KerasModel) -> KerasModel:
 
 
 def convert_unfused_batchnorms(core: KerasModel) -> KerasModel:
-    """Return an equivalent network without batch normalization that cannot be folded into the layer before it.
+    """Return an equivalent network without unfused batch normalization.
 
-    Quantization-aware training does not support it. On images it becomes a depthwise 1x1 convolution, which has an
-    integer kernel; on features it is folded into the dense layer after it.
+    Quantization-aware training does not support it. On feature maps (4-D) it becomes a depthwise 1x1 convolution, which
+    has an integer kernel; on feature vectors (2-D) it is folded into the dense layer after it.
 
     Raises:
-        RecipeError: features that are not the input of a dense layer.
+        RecipeError: feature vectors that are not the input of a dense layer.
     """
     unfused = unfused_batchnorms(core)
     if not unfused:
@@ -80,7 +83,8 @@ def convert_unfused_batchnorms(core: KerasModel) -> KerasModel:
 def equalize_scales(core: KerasModel) -> KerasModel:
     """Return an equivalent network with the scales of unfused batch normalization moved to the layer before the ReLU.
 
-    A channel that is rarely active has a small variance, and so a scale of 30 where others have 0.3. Scales are
+    A channel that is rarely active has a small variance, and so a scale of, for example, 30 where other channels
+    have 0.3. Scales are
     equalized across layers, because one high-gain channel uses up the per-tensor range: of the activations after the
     ReLU, and of the weights of a dense layer that the normalization is folded into. ReLU and pooling are positively
     homogeneous, so a scale can be applied before them, where kernels have a range per channel (Nagel et al.,
@@ -102,14 +106,15 @@ def equalize_scales(core: KerasModel) -> KerasModel:
 
 
 def freeze_dead_channels(core: KerasModel, images: Images) -> KerasModel:
-    """Return a network with constants for channels before unfused batch normalization that int8 cannot resolve.
+    """Return a network with those channels replaced by their mean whose variation is below the resolution of int8.
 
-    This is for scales that `equalize_scales` cannot move, as after an ELU. A channel whose standard deviation is less
+    These are channels before unfused batch normalization.
+    It is for scales that `equalize_scales` cannot move, as after an ELU. A channel whose standard deviation is less
     than that of the tensor's rounding error is mostly noise in int8, which a large scale amplifies; its mean is a
     better estimate.
 
     Args:
-        core: `float32 (N, H, W, C)` in [0, 1] to probabilities.
+        core: the network, mapping `float32 (N, H, W, C)` in [0, 1] to class probabilities.
         images: calibration images, `uint8 (N, H, W, C)`.
     """
     norms = [norm for norm in unfused_batchnorms(core) if norm.scale and norm.center and _producer(norm) is None]

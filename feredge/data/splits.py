@@ -17,13 +17,14 @@ TEST_SHARE = 0.15
 
 
 def split(dataset: Dataset, view: DataView) -> Splits:
-    """Select the view's classes and split their images into train, validation and test, without unlabelled ones.
+    """Select the classes of `view`, the recipe's `[data]`, and split their labelled images into three sets.
 
-    Of the source's own splits, test is PrivateTest, else PublicTest, else `test`, else a share of the training
-    images; all three together where `view.split` is `merged`. Validation is PublicTest if there is PrivateTest, else
-    `validation`. A `random` split is that of scikit-learn with `random_state=view.seed`. Without a validation split,
-    validation is `view.holdout` of the training images. Shares are stratified by class, and depend on `view.seed` and
-    the rows only.
+    With the source's own splits, the test set is PrivateTest if present, otherwise PublicTest, `test`, or a share of
+    the training images. If `view.split` is `merged`, it is PrivateTest, PublicTest and `test` together. Validation is
+    PublicTest if there is PrivateTest, otherwise `validation`. A `random` split is that of scikit-learn with
+    `random_state=view.seed`. Without a validation split, validation is a fraction `view.holdout` of the training
+    images. With `view.validation_is_test`, validation is the test set without excluded rows. Shares are stratified by
+    class, and depend on `view.seed` and the rows only.
 
     With `view.drop_duplicates`, exact and near duplicates of test images are dropped from train and validation, those
     of validation images from train, and those of excluded rows from both. Test is never changed, so that it stays
@@ -93,20 +94,21 @@ def _random_splits(
     rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING_USAGES) | (view.split_rows == "all")))
     train, *shares = view.shares
 
-    def halves(index: RowIndex, share: float) -> list[RowIndex]:
+    def split_in_two(index: RowIndex, share: float) -> list[RowIndex]:
         labels = dataset.labels[index] if view.stratified else None
         result: list[RowIndex] = train_test_split(index, train_size=share, random_state=view.seed, stratify=labels)
         return result
 
     try:
-        parts = halves(rows, train)
+        parts = split_in_two(rows, train)
         if len(shares) == 2:
-            parts[1:] = halves(parts[1], shares[0] / sum(shares))
+            parts[1:] = split_in_two(parts[1], shares[0] / sum(shares))
     except ValueError as error:
         raise DataError(
             f"{dataset.source}: expected enough images for a split by {view.shares}, found {len(rows)} images ({error})"
         ) from error
     masks = [np.zeros(len(dataset), np.bool_) for _ in range(3)]
+    # two shares: train and test; three: train, validation and test
     for mask, index in zip((masks[0], *masks[4 - len(view.shares) :]), parts, strict=True):
         mask[index] = True
     return masks[0], masks[1], masks[2]
@@ -156,7 +158,7 @@ def _quotas(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 def unique_test_mask(dataset: Dataset, splits: Splits) -> RowMask:
-    """Return which test images have no exact or near duplicate elsewhere in `dataset`, nor earlier in the test."""
+    """Return which test images have no exact or near duplicate elsewhere in `dataset`, nor earlier in the test set."""
     in_test = np.isin(dataset.rows, splits.test.rows)
     rows = np.flatnonzero(in_test)
     unique = ~has_duplicate(dataset.images, rows, np.flatnonzero(~in_test))

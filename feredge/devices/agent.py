@@ -58,7 +58,7 @@ def is_running(folder: Path) -> bool:
 
 
 def prepare(folder: Path, digest: str) -> Dict[str, Any]:  # noqa: UP006
-    """Make the folder; return whether the whole bundle is in it already.
+    """Make the folder; return whether the complete bundle is in it already.
 
     Abandoned measurements, which do not run and were not fetched within a day, are removed.
     """
@@ -67,13 +67,13 @@ def prepare(folder: Path, digest: str) -> Dict[str, Any]:  # noqa: UP006
             shutil.rmtree(str(other), ignore_errors=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     bundle = folder / "bench.zip"
-    return {"whole": bundle.exists() and hashlib.sha256(bundle.read_bytes()).hexdigest() == digest}
+    return {"complete": bundle.exists() and hashlib.sha256(bundle.read_bytes()).hexdigest() == digest}
 
 
 def start(folder: Path, digest: str) -> Dict[str, Any]:  # noqa: UP006
     """Start the measurement in a new session, which outlives the connection."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that breaks now must not interrupt this
-    if not prepare(folder, digest)["whole"]:
+    if not prepare(folder, digest)["complete"]:
         return {"state": "damaged"}
     if measurement_state(folder) in ("running", "done"):
         return {"state": measurement_state(folder)}
@@ -134,7 +134,7 @@ def remove(folder: Path) -> Dict[str, Any]:  # noqa: UP006
 def main(command: str, folder_name: str, argument: Optional[str] = None) -> None:  # noqa: UP045
     """Run one command, and write its result as the last line, marked by a `=`."""
     folder = Path.home() / folder_name
-    if command == "look":
+    if command == "describe":
         result = describe(folder)
     elif command == "remove":
         result = remove(folder)

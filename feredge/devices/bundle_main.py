@@ -1,4 +1,4 @@
-"""The `__main__.py` of a bundle: unpacks it beside the results, measures, and removes what was unpacked.
+"""The `__main__.py` of a bundle: unpacks it next to the results, measures, and removes what was unpacked.
 
 Its syntax is Python 3.6's, so that a Python that is too old for feredge gets a message.
 """
@@ -49,7 +49,7 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
-        return fail(f"expected to measure a whole bundle, found {error}")
+        return fail(f"expected a complete bundle, found {error}")
     except KeyboardInterrupt:
         return fail("stopped", 130)
     finally:

@@ -37,13 +37,13 @@ PROGRESS_SECONDS = 0.2  # between two lines about one task
 
 
 def main(folder: str, out: Path, progress_file: str | None) -> None:
-    """Measure the bundle unpacked in `folder`; write `out` last, and its evidence beside it as `.npz`."""
+    """Measure the bundle unpacked in `folder`; write `out` last, and its raw data next to it as `.npz`."""
     if progress_file is None:
-        results, evidence = measure_bundle(Path(folder) / PAYLOAD_FOLDER, progress=progress_line)
+        results, raw_data = measure_bundle(Path(folder) / PAYLOAD_FOLDER, progress=progress_line)
     else:
         with Path(progress_file).open("a", encoding="utf-8") as file:
-            results, evidence = measure_bundle(Path(folder) / PAYLOAD_FOLDER, progress=_ProgressWriter(file))
-    harness.write_results(results, evidence, out)
+            results, raw_data = measure_bundle(Path(folder) / PAYLOAD_FOLDER, progress=_ProgressWriter(file))
+    harness.write_results(results, raw_data, out)
     if progress_file is None:
         echo_lines(_summary(results))
         echo(f"results: {out}")
@@ -123,7 +123,7 @@ def _summary(results: Results) -> str:
     for row in results.rows:
         accuracy = percent(row.accuracy)
         drop = f"{row.drop.pp:+.2f}" if row.drop else ""
-        median = f"{row.headline.median:.3f}" if row.headline else ""
+        median = f"{row.main_latency.median:.3f}" if row.main_latency else ""
         line = f"{visible(row.name):<32} {accuracy:>10} {drop:>9} {median:>11}  {row.failure or ''}"
         lines.append(visible(line.rstrip()))
     return "\n".join(lines)

@@ -26,7 +26,7 @@ from feredge.run import RunFolder
 RECONNECT_SECONDS = 180.0
 """Longest time that a device may be unreachable."""
 FOLDER_PREFIX = ".feredge-bench"
-"""Prefix of the folder in the user's home on the device; the start of the bundle's digest follows."""
+"""Prefix of the folder's name in the user's home on the device; the start of the bundle's digest follows."""
 
 Result = TypeVar("Result")
 
@@ -49,11 +49,12 @@ def bench_on(
     """Measure `run` on `device`; write and return `results-HOST.json` in the run's folder.
 
     The files on the device are removed at the end, also after Ctrl-C and after a failure there. When the device is
-    unreachable for `reconnect_seconds`, the measurement continues there, and the same call reconnects to it.
+    unreachable for `reconnect_seconds`, the measurement continues there, and the same call
+    reconnects to it.
 
     Raises:
-        DeviceError: a host that is unreachable, refuses the login or has an unexpected host key; a device without
-            Python 3.11, numpy or onnxruntime; a measurement that failed or was stopped; or a connection lost for
+        DeviceError: a host that is unreachable, refuses the login, or has an unexpected host key; a device without
+            Python 3.11, numpy or onnxruntime; a measurement that failed there, or was stopped; or a connection lost for
             too long.
         FeredgeError: what `bundle` raises.
     """
@@ -69,7 +70,7 @@ def bench_on(
             if results.data.digest != dataset.digest:
                 raise ResultsError(f"{device.address}: expected results on {dataset.source}, found others")
         except ConnectionLost as error:
-            next_step = "the measurement continues on the device; run the same command again to reconnect to it"
+            next_step = "the measurement continues there, and the same command reconnects to it"
             raise DeviceError(
                 f"{device.address}: no connection for {reconnect_seconds:.0f} s ({error}); "
                 + (next_step if remote.started else "try again")
@@ -95,9 +96,9 @@ def results_file(run: RunFolder, device: Device) -> Path:
 def check_device(device: Device) -> None:
     """Raise DeviceError unless the device is reachable and meets the requirements of a bundle."""
     try:
-        check_requirements(device, device.run_agent("look", FOLDER_PREFIX))
+        check_requirements(device, device.run_agent("describe", FOLDER_PREFIX))
     except ConnectionLost as error:
-        raise DeviceError(f"{device.address}: the host does not respond ({error})") from error
+        raise DeviceError(f"{device.address}: expected a host that responds, found none ({error})") from error
 
 
 def check_requirements(device: Device, description: dict[str, object]) -> None:
@@ -112,8 +113,8 @@ def check_requirements(device: Device, description: dict[str, object]) -> None:
     missing = description["missing"]
     if isinstance(missing, list) and missing:
         raise DeviceError(
-            f"{device.address}: {device.python} on the device lacks {' and '.join(missing)}; "
-            f"install with: {device.python} -m pip install {' '.join(missing)}"
+            f"{device.address}: expected numpy and onnxruntime for {device.python}, found no {' nor '.join(missing)}; "
+            f"install there with: {device.python} -m pip install {' '.join(missing)}"
         )
 
 
@@ -135,10 +136,10 @@ class _RemoteMeasurement:
         device, folder = self._device, self._folder
 
         def copy_and_start() -> None:
-            self.started = device.run_agent("look", folder)["state"] in ("running", "done")
+            self.started = device.run_agent("describe", folder)["state"] in ("running", "done")
             if self.started:
                 return
-            if not device.run_agent("prepare", folder, self._digest)["whole"]:
+            if not device.run_agent("prepare", folder, self._digest)["complete"]:
                 self._progress("bundle to the device", 0, 1)
                 device.send(packed, f"{folder}/bench.zip")
                 self._progress("bundle to the device", 1, 1)
@@ -158,7 +159,8 @@ class _RemoteMeasurement:
         end = self._retry(read_progress)
         if end["state"] != "done":
             raise DeviceError(
-                f"{self._device.address}: the measurement on the device failed; its last output: {end['last']}"
+                f"{self._device.address}: expected results, found a failed measurement there; "
+                f"its last output: {end['last']}"
             )
 
     def _report(self, line: bytes) -> None:
@@ -173,7 +175,7 @@ class _RemoteMeasurement:
         self._progress(str(task), float(done), float(total), str(note))
 
     def fetch(self, folder: Path) -> Results:
-        """Copy the results and their evidence into `folder`."""
+        """Copy the results and their raw data into `folder`."""
         for name in ("results.json", "results.npz"):
             self._retry(lambda name=name: self._device.fetch(f"{self._folder}/{name}", folder / name))  # type: ignore[misc]
         return Results.read(folder / "results.json")

@@ -39,7 +39,7 @@ PACKAGE_NAMES = (
     "onnx",
     "onnxruntime",
 )
-MAX_WORKERS = 2  # each imports TensorFlow and takes 1 GB; more gain little on 2 to 4 cores
+MAX_WORKERS = 2  # each imports TensorFlow and takes 1 GB; more workers gain little on 2 to 4 cores
 MAX_VERIFICATION_IMAGES = 1024
 MIN_VERIFICATION_IMAGES = 256
 LICENCE_NOTE = "Weights trained with feredge (MIT); the terms of the data that they were trained on apply to them too."
@@ -57,13 +57,14 @@ def export(
 ) -> Manifest:
     """Write every variant in every precision and format of the run's recipe, each verified, then the manifest.
 
-    The files are written to a new folder, which replaces the old one when all are verified. A file that fails
-    stops no other; it is listed in the manifest's `failures`. An export that ends with an error leaves the old
+    The files are written to a new folder, which replaces the old one when all are verified. If a file fails, the
+    others are still written, and the manifest lists it in `failures`. An export that ends with an error leaves the old
     folder unchanged. Old files that the new export does not write again remain in `artifacts.previous`.
 
     A complete export of the same weights by the same recipe is not repeated. An interrupted one continues after the
-    last fine-tuned variant. Next to the manifest are `runtimes.json`, each file's parity in every runtime;
-    `operators.config`, the operators that `.ort` files need; and `probes.npz`, each file's outputs for fixed images.
+    last fine-tuned variant. Next to the manifest are `runtimes.json`, each file's agreement with its float network in
+    every runtime; `operators.config`, the operators that `.ort` files need; and `probes.npz`, each file's outputs for
+    fixed images.
 
     Args:
         run: a trained run.
@@ -72,22 +73,23 @@ def export(
         settings: in place of the recipe's `[export]`.
         variants: in place of the recipe's.
         calibrate_on: images to calibrate on, in place of the training split's.
-        progress: called with the files that are done.
+        progress: called with the number of finished files.
 
     Raises:
         DataError: calibration images that are in the test split.
-        RecipeError: a precision or format that cannot be written, or an accuracy drop bounded on the test images.
+        RecipeError: a precision or format that cannot be written, or `max_drop` with a recipe that validates on the
+            test images.
         RunError: not trained, other data than it was trained on, a recipe that trains in another way, a worker that
-            died, or another process at work in the folder; or no validation images to bound a drop on.
+            died, or another process using the folder; or no validation images for `max_drop`.
         VerificationError: no file passed. The old folder is unchanged.
     """
     run = RunFolder.open(run.path, trained=True)
     stored_recipe = run.recipe()
-    adopted = recipe or stored_recipe
-    recipe = _with_settings(adopted, settings, variants)
+    new_recipe = recipe or stored_recipe
+    recipe = _with_settings(new_recipe, settings, variants)
     cards = _cards(run, recipe, calibrate_on)
     existing = _existing_manifest(run, cards)
-    if existing is not None and adopted == stored_recipe:
+    if existing is not None and new_recipe == stored_recipe:
         return existing if existing.probes else add_probes(run.artifacts, existing)
     run.check_data(dataset)
     _check_layers(run, recipe.export.keep_float)
@@ -95,11 +97,11 @@ def export(
     calibration_sets = calibration.calibration_sets(
         splits, recipe.export.calibration_images, seed=recipe.data.seed, calibrate_on=calibrate_on
     )
-    bounded_on = calibration.layer_choice_split(splits, recipe.data) if recipe.export.max_drop else None
-    validation = None if bounded_on is None else (bounded_on.batch, bounded_on.labels)
+    max_drop_split = calibration.layer_choice_split(splits, recipe.data) if recipe.export.max_drop else None
+    validation = None if max_drop_split is None else (max_drop_split.batch, max_drop_split.labels)
     with run.lock():
-        if adopted != stored_recipe:
-            run.replace_recipe(adopted)
+        if new_recipe != stored_recipe:
+            run.replace_recipe(new_recipe)
         _prepare_variants(run, recipe, splits, cards, progress)
         images = _verification_images(splits, recipe)
         folder = replacement.new_folder(run.artifacts)

@@ -2,7 +2,7 @@
 
 The new folder is written next to the old one, its manifest last. A process that is killed before the first rename
 leaves the old folder unchanged. One that is killed between both renames leaves no folder under that name; the next
-reader renames the new one (`artifact.finish_swap`).
+reader renames the new one (`artifact.complete_interrupted_replacement`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from feredge.inference.artifact import (
     PREVIOUS_SUFFIX,
     PROBES_FILE,
     RUNTIMES_FILE,
-    finish_swap,
+    complete_interrupted_replacement,
     unfinished_folder,
 )
 
@@ -30,7 +30,7 @@ def new_folder(folder: Path) -> Path:
 
     Leftovers of a killed export are removed. The caller holds the lock against other exports.
     """
-    finish_swap(folder)
+    complete_interrupted_replacement(folder)
     new = unfinished_folder(folder)
     for leftover in (new, folder.with_name(folder.name + REMOVAL_SUFFIX)):
         _delete(leftover)
@@ -65,7 +65,7 @@ def swap(folder: Path) -> None:
     """
     if folder.exists() or folder.is_symlink():
         folder.rename(_unused_previous_name(folder))
-    finish_swap(folder)
+    complete_interrupted_replacement(folder)
     later_names = _model_names(folder)
     for previous in reversed(_previous_folders(folder)):
         names = _model_names(previous)

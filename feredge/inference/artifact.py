@@ -245,7 +245,7 @@ def unfinished_folder(folder: Path) -> Path:
     return folder.with_name(folder.name + UNFINISHED_SUFFIX)
 
 
-def finish_swap(folder: Path) -> None:
+def complete_interrupted_replacement(folder: Path) -> None:
     """Complete the replacement of `folder` by a finished export that was killed: see export/replacement.py."""
     # os.path: Path.exists raises for a name that is too long
     if not os.path.exists(folder) and os.path.isfile(unfinished_folder(folder) / MANIFEST_FILE):  # noqa: PTH110, PTH113

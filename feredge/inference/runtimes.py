@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError, one_line
 from feredge.inference import model_zoo
-from feredge.inference.artifact import MANIFEST_FILE, Card, Entry, Manifest, check_digest, finish_swap, read_card
+from feredge.inference.artifact import (
+    MANIFEST_FILE,
+    Card,
+    Entry,
+    Manifest,
+    check_digest,
+    complete_interrupted_replacement,
+    read_card,
+)
 from feredge.inference.contract import Images
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
 
@@ -24,7 +32,11 @@ DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "nano.int8.onnx"
 
 
 class Runner(Protocol):
-    """A loaded model that maps a batch of images to class probabilities."""
+    """A loaded model that maps a batch of images to class probabilities.
+
+    Attributes:
+        card: the metadata in the file: class names, input contract, precision, recipe, digests.
+    """
 
     card: Card
 
@@ -60,7 +72,9 @@ class OnnxRunner:
         try:
             return self._session.run(self._outputs, {self._input: batch})[0]  # type: ignore[no-any-return]
         except Exception as error:
-            raise ArtifactError(f"{self.path}: onnxruntime failed on {batch.shape} ({one_line(error)})") from error
+            raise ArtifactError(
+                f"{self.path}: onnxruntime failed on a batch of shape {batch.shape} ({one_line(error)})"
+            ) from error
 
 
 class LiteRTRunner:
@@ -82,7 +96,9 @@ class LiteRTRunner:
             try:
                 return self._graph.run(batch)
             except (ValueError, RuntimeError) as error:
-                raise ArtifactError(f"{self.path}: LiteRT failed on {batch.shape} ({one_line(error)})") from error
+                raise ArtifactError(
+                    f"{self.path}: LiteRT failed on a batch of shape {batch.shape} ({one_line(error)})"
+                ) from error
 
 
 class OpenCVRunner:
@@ -107,7 +123,7 @@ class OpenCVRunner:
                 self._net.setInput(image[None].astype(np.float32))
                 rows.append(self._net.forward().reshape(-1))
             except self._error as error:
-                raise ArtifactError(f"OpenCV failed on {batch.shape} ({_last_line(error)})") from error
+                raise ArtifactError(f"OpenCV failed on a batch of shape {batch.shape} ({_last_line(error)})") from error
         return np.stack(rows).astype(np.float32)
 
 
@@ -142,7 +158,7 @@ def onnx_session(
     missing = set(providers) - set(onnxruntime.get_available_providers())
     if missing:  # onnxruntime would only warn, and use another provider
         raise ArtifactError(
-            f"expected providers among {', '.join(onnxruntime.get_available_providers())}, "
+            f"expected available providers ({', '.join(onnxruntime.get_available_providers())}), "
             f"found {', '.join(sorted(missing))}"
         )
     options = onnxruntime.SessionOptions()
@@ -160,7 +176,7 @@ def open_artifact(
     """Load a model file in the runtime for its suffix. `providers` are onnxruntime's.
 
     Raises:
-        ArtifactError: a missing or damaged file, an unknown suffix, or a file without a feredge card.
+        ArtifactError: a missing or damaged file, an unknown suffix, or a file without feredge's metadata.
     """
     path = Path(path)
     if not path.is_file():
@@ -179,18 +195,19 @@ def open_checked(
 
     Raises:
         ArtifactError: a missing or damaged model, one that does not match its manifest, or one whose outputs do not
-            match its card: another number of classes, logits instead of probabilities, NaN.
+            match its metadata: another number of classes, logits instead of probabilities, NaN.
     """
     path = find_model(model)
     runner = open_artifact(path, threads=threads, providers=providers)
     entry = _find_entry(path)
     if entry is not None and entry.card != runner.card:
-        raise ArtifactError(f"{path}: expected the card in {MANIFEST_FILE}, found another card in the file")
+        raise ArtifactError(f"{path}: expected the metadata in {MANIFEST_FILE}, found other metadata in the file")
     contract, classes = runner.card.contract, len(runner.card.classes)
     probabilities = runner.predict(np.full((1, *contract.shape), 128, np.uint8))
     if probabilities.shape != (1, classes) or probabilities.dtype != np.float32:
         raise ArtifactError(
-            f"{path}: expected float32 (1, {classes}) by its card, found {probabilities.dtype} {probabilities.shape}"
+            f"{path}: expected output float32 (1, {classes}) according to its metadata, "
+            f"found {probabilities.dtype} {probabilities.shape}"
         )
     # 0.05: integer probabilities are multiples of 1/256, and each class may be off by half a step
     if not (probabilities.min() >= 0 and abs(float(probabilities.sum()) - 1) <= 0.05):
@@ -201,6 +218,8 @@ def open_checked(
 def find_model(model: str | os.PathLike[str] | None) -> Path:
     """Resolve `model` to a model file, and check it against the manifest in its folder, if there is one.
 
+    First completes an interrupted replacement of an export.
+
     Args:
         model: a file; a folder with a manifest or a run folder, from which an ONNX file is preferred to TFLite, then
             int8 to other precisions; the name of a reference model if no such path exists; None for the default
@@ -210,14 +229,14 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
         ArtifactError: no such file, no manifest in the folder, or a file that does not match its manifest.
     """
     path = DEFAULT_MODEL if model is None else Path(model)
-    finish_swap(path)
+    complete_interrupted_replacement(path)
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
         if (reference_model := model_zoo.models().get(str(model))) is None:
-            missing = "it comes with an installed feredge" if model is None else "or a name of `feredge models`"
+            missing = "which is part of an installed feredge" if model is None else "or a name of `feredge models`"
             raise ArtifactError(f"{path}: expected a model file, {missing}")
         path = reference_model
     if path.is_dir():
-        finish_swap(path / "artifacts")
+        complete_interrupted_replacement(path / "artifacts")
         folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
         entries = sorted(Manifest.read(folder, check=False).entries, key=_preference)
         if not entries:
@@ -238,7 +257,7 @@ def _find_entry(path: Path) -> Entry | None:
     for entry in Manifest.read(path.parent, check=False).entries:
         if entry.file == path.name:
             return entry
-    raise ArtifactError(f"{path}: expected a file that {MANIFEST_FILE} lists, found another")
+    raise ArtifactError(f"{path}: expected a file listed in {MANIFEST_FILE}, found one that is not")
 
 
 _PRECISION_PREFERENCE = ("int8", "dynamic-int8", "float16", "int16x8", "float32")

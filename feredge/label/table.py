@@ -1,9 +1,9 @@
 """A resumable table of classified faces, written picture by picture.
 
-Rows go into `<name>.part`, a csv file; `<name>.part.json` holds its state: the numbers of pictures and bytes that are
-on disk for certain. When a killed job is resumed, later bytes are truncated. The state file is written before the
-first row, so a `.part` file without one belongs to somebody else, and is left alone. At the end the `.part` file
-replaces the table, as csv or converted to Parquet.
+Rows go into `<name>.part`, a csv file; `<name>.part.json` holds its state: the numbers of pictures and bytes known
+to be on disk. When a killed job is resumed, later bytes are truncated. The state file is written before the first row,
+so a `.part` file without one was not written by feredge and is not touched. At the end the `.part` file replaces the
+table, as csv or converted to Parquet.
 
 File names need not be UTF-8. A csv keeps their bytes; Parquet cannot, and gets `\\xe9` for a byte 233.
 """
@@ -150,7 +150,7 @@ class Table:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{self.part}: expected a place that can be written ({error.strerror})") from error
+            raise RunError(f"{self.part}: expected a writable path ({error.strerror})") from error
         self._read_state()  # an unrelated state file is refused before anything is written
         self._file: BinaryIO = _open_part(self.part)
         try:
@@ -158,7 +158,7 @@ class Table:
                 raise RunError(f"{self.part}: another process is writing it")
             for path in (self.state_file, self.path):
                 files.remove_leftovers(path)
-            if os.fstat(self._file.fileno()).st_size:  # a state file without rows is left by a kill at the end
+            if os.fstat(self._file.fileno()).st_size:  # a kill in `finish` can leave only the state file
                 self.state = self._resume_state()
             else:
                 self._save_state()
@@ -196,7 +196,7 @@ class Table:
             self._save_state()
 
     def finish(self) -> None:
-        """Replace the table by the finished one."""
+        """Replace any existing table at `path` by the finished one."""
         self._save_state()
         if os.name == "nt":  # an open file cannot be renamed there; elsewhere it holds the lock to the end
             self._file.close()
@@ -225,13 +225,13 @@ class Table:
             saved[0] != self.job.digest or os.fstat(self._file.fileno()).st_size < saved[1].bytes
         ):
             raise RunError(
-                f"{self.part}: belongs to other pictures, another model or other settings; "
+                f"{self.part}: was started with other pictures, another model or other settings; "
                 f"remove it, or choose another table"
             )
         self._file.seek(0)
         if saved is None or not self._header.startswith(self._file.read(len(self._header))):
             raise RunError(
-                f"{self.part}: expected nothing there, or an unfinished table with its state file, found another file; "
+                f"{self.part}: expected no file, or an unfinished table with its state file, found another file; "
                 f"move it, or choose another table"
             )
         return saved[1]
@@ -265,10 +265,10 @@ def _open_part(path: Path) -> BinaryIO:
         handle = os.open(path, flags, 0o666)
     except OSError as error:
         problem = "a link" if error.errno == errno.ELOOP else error.strerror
-        raise RunError(f"{path}: expected a place that can be written ({problem})") from error
+        raise RunError(f"{path}: expected a writable path ({problem})") from error
     if problem := files.ownership_problem(os.fstat(handle)):
         os.close(handle)
-        raise RunError(f"{path}: expected nothing there, or an unfinished table of your own, found {problem}")
+        raise RunError(f"{path}: expected no file, or an unfinished table of your own, found {problem}")
     return os.fdopen(handle, "a+b")
 
 

@@ -66,7 +66,7 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     if not any(row.sha256 in by_digest for row in rows):
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
     timed_rows = {row.name: row if device is None else by_digest.get(row.sha256) for row in rows}
-    timings = {name: row.valid_headline if row else None for name, row in timed_rows.items()}
+    timings = {name: row.valid_main_latency if row else None for name, row in timed_rows.items()}
     throttled = {name for name, row in timed_rows.items() if row and row.always_throttled}
     violations = {
         row.name: _violations(row, timings[row.name], budget, throttled=row.name in throttled) for row in rows

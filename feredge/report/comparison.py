@@ -79,7 +79,7 @@ def _is_shared(name: str, tables: Sequence[dict[str, Row]]) -> bool:
 
 
 def _cells(row: Row | None) -> tuple[str, str]:
-    return (percent(row.accuracy), format_median(row.headline)) if row else ("", "")
+    return (percent(row.accuracy), format_median(row.main_latency)) if row else ("", "")
 
 
 def _latency_ratio(first: Row | None, row: Row | None) -> str:

@@ -100,7 +100,7 @@ def _warnings(pairs: Sequence[Pair], first: Results, other: Results, letter: str
         warnings.append(f"Same name, but different contents: {file_count(other_contents)}.")
     if "quick" in (first.config.name, other.config.name):
         warnings.append("At least one of the benchmarks is a quick one.")
-    noisy = sum(any(row.headline and row.headline.noisy for row in pair[1:]) for pair in pairs)
+    noisy = sum(any(row.main_latency and row.main_latency.noisy for row in pair[1:]) for pair in pairs)
     if noisy:
         warnings.append(
             f"In {noisy} of {len(pairs)} files the rounds of A or {letter} differ by over {NOISY_SPREAD:.0%}."
@@ -123,7 +123,7 @@ def _ratio_chart(pairs: Sequence[Pair], first: Results, other: Results, letter: 
         name, a, b = pair
         ratio = b.latency_ratio(a)
         gain = accuracy_gain_pp(first, a, other, b)
-        cells = (format_median(a.headline), format_median(b.headline), percent(a.accuracy), percent(b.accuracy))
+        cells = (format_median(a.main_latency), format_median(b.main_latency), percent(a.accuracy), percent(b.accuracy))
         similar = ratio is None or 1 / SIMILAR_RATIO <= ratio <= SIMILAR_RATIO
         return {
             "name": name,

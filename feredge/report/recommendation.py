@@ -10,8 +10,8 @@ from feredge.benchmark.formatting import percent
 from feredge.benchmark.metrics import NOISY_SPREAD
 from feredge.benchmark.results import ALL_THROTTLED, Results, Row
 
-BUSY_FROM = 0.7
-"""Load average before the first measurement from which other processes are likely to have disturbed the latencies."""
+BUSY_LOAD = 0.7
+"""Load average before the first measurement above which other processes probably disturbed the latencies."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class _NetworkChoice(NamedTuple):
 def recommend(results: Results) -> Recommendation:
     """Recommend a file among those in their format's default runtime, by these rules.
 
-    Rounds with CPU throttling are excluded; so is a file all of whose rounds are.
+    Rounds with CPU throttling are excluded; a file with CPU throttling in every round is excluded too.
 
-    0. Of several networks, take those whose best file is within the 95% interval of the most accurate file, on the
-       same images; of these, the one whose recommended file is fastest.
+    0. Of several networks, take those whose best file's accuracy is at least the lower end of the 95% interval of the
+       most accurate file's, on the same images; of these, the one whose recommended file is fastest.
     1. Keep the files that are equivalent to the float model within the margin. If there are none, those without
        evidence of a drop. If there are none of these either, the one with the smallest drop. Where there is no float
        model, a float32 file replaces it, and is kept as well.
@@ -112,7 +112,7 @@ def pareto_front(rows: Iterable[Row]) -> set[str]:
 
 def median_ms(row: Row) -> float:
     """Return a complete row's median latency at one thread, in rounds without throttling."""
-    timing = row.valid_headline
+    timing = row.valid_main_latency
     assert timing is not None
     return timing.median
 
@@ -128,7 +128,7 @@ def _accuracy(row: Row) -> float:
 
 
 def _is_complete(row: Row) -> bool:
-    return row.failure is None and row.accuracy is not None and row.valid_headline is not None
+    return row.failure is None and row.accuracy is not None and row.valid_main_latency is not None
 
 
 def _choose_network(networks: dict[str, list[Row]], choices: dict[str, _NetworkChoice]) -> tuple[str, list[str]]:
@@ -146,7 +146,7 @@ def _choose_network(networks: dict[str, list[Row]], choices: dict[str, _NetworkC
     ]
     fastest = min(near, key=lambda name: median_ms(choices[name].row))
     if len(near) > 1:
-        reasons.append(f"{', '.join(near)} are within its interval; {fastest} is the fastest of them.")
+        reasons.append(f"{', '.join(near)} are within its 95% interval; {fastest} is the fastest of them.")
     return fastest, reasons
 
 
@@ -171,7 +171,7 @@ def _filter_by_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], 
         best = max(map(_accuracy, rows))
         accurate = [row for row in rows if _accuracy(row) == best]
         count = f"{file_count(len(accurate))} {_is_or_are(accurate)}"
-        return accurate, f"No float model was measured, so no drop is known; {count} the most accurate."
+        return accurate, f"No float model was measured, so drops are unknown; {count} kept as the most accurate."
     drops = [(row, row.drop) for row in rows if row.drop is not None]
     # Without a float model a float32 file is the reference, and a candidate as well.
     references = [row for row in rows if row.drop is None and any(other.reference_row == row.name for other in rows)]
@@ -184,8 +184,8 @@ def _filter_by_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], 
     inconclusive = [row for row, drop in drops if drop.verdict == "no evidence of a drop"]
     if inconclusive:
         return [*references, *inconclusive], (
-            f"None is shown to be equivalent to {reference} within {margin:g} pp; for {file_count(len(inconclusive))} "
-            f"there is no evidence of a drop{and_itself}."
+            f"No file is shown to be equivalent to {reference} within {margin:g} pp; "
+            f"for {file_count(len(inconclusive))} there is no evidence of a drop{and_itself}."
         )
     if references:
         return references, f"Every file lost accuracy against {reference}."
@@ -204,7 +204,7 @@ def _alternatives(choice: _NetworkChoice, measured: Sequence[Row]) -> tuple[tupl
     if inconclusive and best not in inconclusive:
         row = min(inconclusive, key=median_ms)
         if median_ms(row) * (1 + NOISY_SPREAD) < median_ms(best):
-            alternatives.append(("speed, where a drop is neither shown nor ruled out", row))
+            alternatives.append(("speed, with an inconclusive accuracy drop", row))
     criteria: tuple[tuple[str, Sequence[Row], Callable[[Row], float]], ...] = (
         ("size alone", accurate_rows, lambda row: row.bytes),
         ("speed at any loss of accuracy", measured, median_ms),
@@ -225,21 +225,23 @@ def _warnings(results: Results, best: Row | None) -> tuple[str, ...]:
             + (", one thread only." if results.config.threads == (1,) else ".")
             + " Accuracy is nevertheless over every test image."
         )
-    noisy = [row.name for row in results.rows if row.headline and row.headline.noisy]
+    noisy = [row.name for row in results.rows if row.main_latency and row.main_latency.noisy]
     if noisy:
         warnings.append(
-            f"Latencies are noisy: the rounds of {file_count(len(noisy))} differ by more than {NOISY_SPREAD:.0%}"
-            + (", including the recommended one's." if best and best.name in noisy else ", not the recommended one's.")
+            f"Latencies are noisy: in {len(noisy)} row{'s' * (len(noisy) != 1)}, "
+            + ("including" if best and best.name in noisy else "not")
+            + f" the recommended file's, the medians of the rounds differ by more than {NOISY_SPREAD:.0%}."
         )
     throttled = {row.name: row.throttled_by for row in results.rows if row.throttled_by}
     if throttled:
         causes = ", ".join(sorted({cause for row_causes in throttled.values() for cause in row_causes}))
         warnings.append(
-            f"CPU throttling ({causes}) in rounds of {file_count(len(throttled))}, which are excluded"
-            + (", including the recommended one." if best and best.name in throttled else ", not the recommended one.")
+            f"CPU throttling ({causes}) in rounds of {file_count(len(throttled))}, "
+            + ("including" if best and best.name in throttled else "not")
+            + " the recommended one; these rounds are excluded."
         )
     load = results.machine.load
-    if load is not None and load > BUSY_FROM:
+    if load is not None and load > BUSY_LOAD:
         warnings.append(f"The machine was busy: a load average of {load:g} before the first measurement.")
     if results.data.total < 1000:
         warnings.append(f"Only {results.data.total:,} test images: small drops cannot be detected.")

@@ -51,7 +51,7 @@ def metrics_table(results: Results, recommendation: Recommendation, front: set[s
 
 def latency_stability(results: Results) -> str:
     """Return each row's medians by round and its 95th percentile, on one logarithmic scale."""
-    timings = [(row, row.headline) for row in results.rows if row.headline]
+    timings = [(row, row.main_latency) for row in results.rows if row.main_latency]
     if not timings:
         return ""
     low = min(part.median for _, timing in timings for part in timing.rounds) * 0.93
@@ -139,7 +139,7 @@ def _tiles(results: Results, row: Row) -> list[tuple[str, str, str, str]]:
             for other in results.rows
             if (other.variant, other.precision, other.format) == ("dense", "float32", row.format)
             and (other.network, other.runtime) == (row.network, "")
-            and other.headline
+            and other.main_latency
         ),
         row,
     )

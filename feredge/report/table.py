@@ -144,7 +144,7 @@ def to_csv(results: Results) -> str:
     writer.writerow([*(column.key for column in table_columns), *keys, *quantiles, *drops, *source])
     for row in results.rows:
         drop = row.drop
-        timing = row.headline
+        timing = row.main_latency
         timing_values = [timing.p95, timing.p99] if timing else [None] * 2
         accuracy_values = [row.accuracy.low, row.accuracy.high] if row.accuracy else [None] * 2
         drop_values = [drop.low, drop.high, drop.p, drop.agreement] if drop else [None] * 4
@@ -221,7 +221,7 @@ def _median(row: Row, threads: int) -> float | None:
 
 def _timing(attribute: Callable[[Timing], float]) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
-        return attribute(row.headline) if row.headline else None
+        return attribute(row.main_latency) if row.main_latency else None
 
     return value
 

@@ -122,20 +122,20 @@ def _cell(row: Row, key: str, text: str) -> str:
 
 def _footnotes(results: Results) -> list[str]:
     machine, data, effort = results.machine, results.data, results.config
-    noisy = any(row.headline is not None and row.headline.noisy for row in results.rows)
+    noisy = any(row.main_latency is not None and row.main_latency.noisy for row in results.rows)
     throttled = any(row.throttled_by for row in results.rows)
-    reference = "float model's accuracy" if results.reference else "accuracy of the same network in float32"
+    reference = "the float model's accuracy" if results.reference else "the accuracy of the same network in float32"
     images = "test images" if any(row.images for row in results.rows) else f"{data.total:,} test images"
     has_instructions = any(row.instructions for row in results.rows)
     instructions = "Instructions: millions per inference, counted by qemu on emulated cores; not a measure of time."
     return [
         *results.notes,
         *([instructions] if has_instructions else []),
-        f"Drop: {reference} minus the file's over the same {images}, in percentage points, with a 95% interval by "
+        f"Drop: {reference} minus the file's on the same {images}, in percentage points, with a 95% interval by "
         f"paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
-        f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outlier removed"
-        + ("; ~ rounds differ by more than 10%" if noisy else "")
-        + ("; ! some rounds had CPU throttling and are excluded from the verdicts." if throttled else "."),
+        f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outliers removed"
+        + ("; ~: the rounds differ by more than 10%" if noisy else "")
+        + ("; !: some rounds had CPU throttling and are excluded from the verdicts." if throttled else "."),
         f"{machine.cpu}, {machine.cores} cores, governor {machine.governor}, {machine.system}; data {data.source}, "
         f"SHA-256 {data.digest[:12]}; measured {results.measured[:10]}.",
     ]

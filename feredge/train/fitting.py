@@ -40,11 +40,13 @@ class Fitter:
     """A network in training, its moving average and its optimizer.
 
     Attributes:
-        core: the network that is trained, in mixed bfloat16 where that is the precision.
+        core: the network in training, without the scaling of pixels to [0, 1]; in mixed bfloat16 if that is the
+            precision.
         averaged: a float32 network of the same layers; its weights, the statistics of batch normalization
             included, are the exponential moving average of `core`'s.
-        inference_core: the network for evaluation and export: `averaged` itself or, where that takes repeated or
-            standardized gray, an equivalent one for plain gray. `update_inference_core` copies the weights.
+        inference_core: the network for evaluation and export: `averaged`, or, if its input is standardized or repeated
+            over several channels, an equivalent network for one channel in [0, 1]. `update_inference_core` copies the
+            weights.
         step: `(images uint8 (B, H, W, 1), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`; with
             soft labels, targets are `(B, 2, classes)`: the one-hot label and the teacher's logits.
     """
@@ -69,8 +71,8 @@ class Fitter:
         Args:
             network: the architecture.
             training: optimizer, losses and averaging.
-            precision: of the step's matrix products.
-            batch_shape: of the images of a step; None for sizes that change. See `set_batch_shape`.
+            precision: number format of the step's matrix products.
+            batch_shape: shape of a step's images; None for sizes that change. See `set_batch_shape`.
             classes: number of outputs.
             size: height and width of full images, where a step's are crops.
             distillation: temperature and weights of the teachers' losses.
@@ -127,7 +129,7 @@ class Fitter:
             tf.TensorSpec((batch_shape[0], *[2] * self._soft_labels, self._classes), tf.float32),
             tf.TensorSpec((), tf.float32),
         ]
-        # Each image size is traced on its own: one graph for all sizes is a tenth slower.
+        # One traced graph per image size: a graph for variable sizes is 10% slower.
         self.step = tf.function(self._step, input_signature=None if None in batch_shape else signature)
 
     def update_inference_core(self) -> None:
@@ -190,7 +192,7 @@ class Fitter:
         return tf.cast(x, tf.float32)
 
     def _teacher_logits(self, images: Tensor) -> Tensor:
-        """Return the teachers' mean logits of the images, in odd steps of their mirror images, `float32 (B, classes)`.
+        """Return the teachers' mean logits, in odd steps on mirrored images, `float32 (B, classes)`.
 
         Both in every step would double the teachers' cost for nearly the same gradient on average.
         """
@@ -212,7 +214,10 @@ class Fitter:
         )
 
     def _update_average(self) -> None:
-        """Update the moving average. Its decay grows from 0.1, so that early averages forget the initial weights."""
+        """Update the moving average.
+
+        The decay grows from 0.1 to `ema_decay`, so that the initial weights have little influence early in training.
+        """
         steps = tf.cast(self._iteration, tf.float32)
         decay = tf.minimum(self._training.ema_decay, steps / (steps + 9.0))
         for average, weight in zip(self.averaged.weights, self.core.weights, strict=True):

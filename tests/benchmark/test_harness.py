@@ -50,8 +50,8 @@ def bench(
     """Measure a run as `feredge bench RUN` does."""
     plan = collect_candidates([run.path], data, TargetOptions(baselines=baselines), progress=progress)
     assert plan.is_run
-    results, evidence = measure_candidates(plan.test_sets, config, recipe=plan.recipe, progress=progress)
-    write_results(results, evidence, run.results)
+    results, raw_data = measure_candidates(plan.test_sets, config, recipe=plan.recipe, progress=progress)
+    write_results(results, raw_data, run.results)
     return results
 
 
@@ -74,8 +74,8 @@ def test_bench_measures_a_run(run: RunFolder, faces: Dataset, small_config: Benc
     assert [row.sha256 for row in results.rows[1:]] == [entry.sha256 for entry in manifest.entries]
     assert Results.read(run.results) == results
     assert list(dict.fromkeys(tasks)) == ["cold start", "accuracy", "latency, 1 thread"]
-    with np.load(run.path / "results.npz") as evidence:
-        assert set(evidence) >= {"labels", "float/probabilities", "rough.int8.onnx/1/2"}
+    with np.load(run.path / "results.npz") as raw_data:
+        assert set(raw_data) >= {"labels", "float/probabilities", "rough.int8.onnx/1/2"}
 
 
 def test_a_file_that_failed_its_export_is_a_row(run: RunFolder, faces: Dataset, small_config: BenchmarkConfig) -> None:
@@ -153,5 +153,5 @@ def test_baselines_are_rows_beside_the_files(
     results = bench(run, small_config, baselines=True)
     row = results.rows[-1]
     assert row.kind == "baseline" and row.failure is None
-    assert row.drop is not None and row.headline is not None
+    assert row.drop is not None and row.main_latency is not None
     assert current_results(run, faces, quick=True) is not None, "baselines do not make results outdated"

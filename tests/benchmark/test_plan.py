@@ -59,7 +59,7 @@ def test_rows_of_several_targets_have_distinct_names(folder: Path, workshop: Wor
     ]
     assert not plan.is_run and any("README.md was left out" in note for note in plan.notes)
     assert not any(str(tmp_path) in note for note in plan.notes), "reports are shared: no folders of this machine"
-    results, evidence = measure_candidates(plan.test_sets, SMALL_CONFIG, recipe=plan.recipe, notes=plan.notes)
+    results, raw_data = measure_candidates(plan.test_sets, SMALL_CONFIG, recipe=plan.recipe, notes=plan.notes)
     assert [row.failure for row in results.rows] == [None] * 5
     plain, rough, _, _, foreign_row = results.rows
     assert plain.drop is None and rough.drop is not None and rough.reference_row == plain.name
@@ -67,7 +67,7 @@ def test_rows_of_several_targets_have_distinct_names(folder: Path, workshop: Wor
     assert foreign_row.accuracy and plain.accuracy
     assert abs(foreign_row.accuracy.correct - plain.accuracy.correct) <= 2
     assert np.allclose(
-        evidence["peer.onnx/probabilities"], evidence[f"{plain.name}/probabilities"], atol=1e-3
+        raw_data["peer.onnx/probabilities"], raw_data[f"{plain.name}/probabilities"], atol=1e-3
     )  # pixels times 2/255 and back lose float32's last digits, which 2,304 terms add up
     assert results.rows[0].macs is not None and results.rows[0].macs.floating == 2304 * 7
     assert results.rows[0].roofline is not None and results.rows[0].roofline > 0
@@ -206,10 +206,10 @@ def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, mon
     )
     plan = collect_candidates([folder], DATA_SOURCE, TargetOptions(runtimes=("opencv", "tflite-micro")))
     assert "TFLite Micro was left out: its package no-such is not installed here." in plan.notes
-    results, evidence = measure_candidates(plan.test_sets, SMALL_CONFIG, recipe={})
+    results, raw_data = measure_candidates(plan.test_sets, SMALL_CONFIG, recipe={})
     row = next(row for row in results.rows if row.name == "dense.float32.onnx (OpenCV DNN)")
     assert row.failure is None and row.runtime == "OpenCV DNN"
     assert row.drop is not None and row.drop.agreement == 1.0
-    gap = np.abs(evidence[f"{row.name}/probabilities"] - evidence["dense.float32.onnx/probabilities"]).max()
+    gap = np.abs(raw_data[f"{row.name}/probabilities"] - raw_data["dense.float32.onnx/probabilities"]).max()
     assert gap < 1e-4  # the order of 2,304 float32 additions
     assert recommend(results).row in [row for row in results.rows if not row.runtime]

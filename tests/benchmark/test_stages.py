@@ -39,10 +39,10 @@ def run(
 
 
 def test_rows_of_real_files(workshop: Workshop, small_config: BenchmarkConfig) -> None:
-    """Guards the main path: accuracy through the file, verdict, timings complete, evidence that reproduces them."""
+    """Guards the main path: accuracy through the file, verdict, timings complete, raw data that reproduces them."""
     candidates = [workshop.candidate("float"), workshop.onnx("dense.float32.onnx"), workshop.onnx("rough.int8.onnx")]
     unique = np.arange(len(workshop.splits.test)) >= 10
-    results, evidence = measure_candidates(
+    results, raw_data = measure_candidates(
         [workshop.test_set(*candidates, unique=unique)], small_config, recipe={"name": "toy"}
     )
     reference, same, rough = results.rows
@@ -64,9 +64,9 @@ def test_rows_of_real_files(workshop: Workshop, small_config: BenchmarkConfig) -
         assert latency_1.preprocess.median < latency_1.whole.median
         assert latency_1.throughput[0].batch == 4 and latency_1.throughput[0].images_per_second > 0
         assert row.cold_start and row.cold_start.load > 0 and row.memory and row.memory.peak > row.memory.added > 0
-        predictions = evidence[f"{row.name}/probabilities"].argmax(1)
-        assert row.accuracy and (predictions == evidence["labels"]).sum() == row.accuracy.correct
-        assert len(evidence[f"{row.name}/1/0"]) == 1001
+        predictions = raw_data[f"{row.name}/probabilities"].argmax(1)
+        assert row.accuracy and (predictions == raw_data["labels"]).sum() == row.accuracy.correct
+        assert len(raw_data[f"{row.name}/1/0"]) == 1001
     assert reference.drop is None
     assert results.data.repeated == 10
     assert reference.accuracy.unique and reference.accuracy.unique.images == results.data.total - 10

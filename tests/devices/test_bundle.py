@@ -62,8 +62,8 @@ def test_a_bare_device_measures_itself(
     assert timed and timed.inference.median > 0 and timed.whole is None, "no OpenCV, no preprocessing"
     assert len(timed.conditions) == results.config.rounds
     assert lite.failure and "needs `pip install ai-edge-litert`" in lite.failure
-    with np.load(out.with_suffix(".npz")) as evidence:
-        assert "rough.int8.onnx/probabilities" in evidence
+    with np.load(out.with_suffix(".npz")) as raw_data:
+        assert "rough.int8.onnx/probabilities" in raw_data
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.npz"], "it leaves nothing else"
     assert "rough.int8.onnx" in report.to_terminal(results) and "latency, 1 thread: done" in done.stderr
     report.write_html(results, tmp_path / "page.html")

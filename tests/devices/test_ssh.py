@@ -65,7 +65,7 @@ def test_a_device_is_measured_through_lost_connections(
         if task == "cold start":
             server.drop()
 
-    with pytest.raises(DeviceError, match="run the same command again to reconnect to it"):
+    with pytest.raises(DeviceError, match="the same command reconnects to it"):
         bench_on(device, toy_run, faces, preset=QUICK, reconnect_seconds=0.0, progress=lose)
     (folder,) = server.home.iterdir()
     first = (folder / "pid").read_text()
@@ -124,7 +124,9 @@ def test_a_measurement_that_ends_there_says_so(
         if task == "cold start" and not done:
             os.kill(int(next(server.home.glob("*/pid")).read_text()), signal.SIGKILL)
 
-    with pytest.raises(DeviceError, match="the measurement on the device failed; its last output: no output"):
+    with pytest.raises(
+        DeviceError, match="expected results, found a failed measurement there; its last output: no output"
+    ):
         bench_on(device, toy_run, faces, preset=QUICK, progress=end)
     assert not list(server.home.iterdir())
 
@@ -139,10 +141,10 @@ def test_another_host_key_is_refused(server: sshd.Server, device: Device, tmp_pa
     )
     stranger = replace(device, options=("StrictHostKeyChecking=no", *options))  # and no option undoes the check
     with pytest.raises(DeviceError, match=r"^ssh://.*: expected the host key that is known for it, found another"):
-        stranger.run_agent("look", "x")
+        stranger.run_agent("describe", "x")
     known_hosts.write_text("")
     with pytest.raises(DeviceError, match=r"^ssh://.*: expected a host whose key is known, found an unknown key"):
-        stranger.run_agent("look", "x")
+        stranger.run_agent("describe", "x")
 
 
 def test_refusals_are_one_line(
@@ -160,8 +162,8 @@ def test_refusals_are_one_line(
     cases = {
         "expected to be let in by a key or an agent, found a refusal": replace(device, options=denied),
         "expected Python 3.11 or newer as no-such-python, found none": replace(device, python="no-such-python"),
-        "the host does not respond": replace(device, address=closed),
-        "on the device lacks numpy and onnxruntime; install with:": replace(device, python=str(bare)),
+        "expected a host that responds, found none": replace(device, address=closed),
+        "found no numpy nor onnxruntime; install there with:": replace(device, python=str(bare)),
         "expected options that ssh knows": replace(device, options=("NoSuchOption=1",)),
     }
     for message, wrong_device in cases.items():

@@ -13,7 +13,13 @@ from toy_workshop import card
 
 from feredge.errors import ArtifactError, VerificationError
 from feredge.export import replacement
-from feredge.inference.artifact import Failure, Manifest, finish_swap, manifest_entry, unfinished_folder
+from feredge.inference.artifact import (
+    Failure,
+    Manifest,
+    complete_interrupted_replacement,
+    manifest_entry,
+    unfinished_folder,
+)
 from feredge.inference.runtimes import find_model
 
 # The child dies by SIGKILL at its Nth renaming or removal of any file or folder.
@@ -72,7 +78,7 @@ def test_no_kill_loses_anything(tmp_path: Path, names: tuple[str, ...]) -> None:
         _write(replacement.new_folder(folder), "new", *names)
         done = subprocess.run([sys.executable, "-c", CHILD, str(folder), str(moment)], capture_output=True, text=True)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        finish_swap(folder)
+        complete_interrupted_replacement(folder)
         manifest = Manifest.read(folder)  # hashes every file
         texts = {(folder / entry.file).read_text().split()[0] for entry in manifest.entries}
         assert texts in ({"old"}, {"new"})
@@ -104,7 +110,7 @@ def test_half_an_export_is_never_taken(tmp_path: Path) -> None:
     """Guards a killed first export, whose manifest is not there yet: the next begins anew."""
     folder = tmp_path / "artifacts"
     (replacement.new_folder(folder) / B).write_text("half")
-    finish_swap(folder)
+    complete_interrupted_replacement(folder)
     assert not folder.exists()
     _export(folder, "new", A)
     assert _model_names(folder) == {"artifacts": [A]}

@@ -110,7 +110,7 @@ def test_missing_models(tmp_path: Path, name: str) -> None:
 def test_missing_default_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A checkout without the shipped network says so."""
     monkeypatch.setattr(runtimes, "DEFAULT_MODEL", tmp_path / "nano.int8.onnx")
-    with pytest.raises(ArtifactError, match="comes with an installed feredge"):
+    with pytest.raises(ArtifactError, match="part of an installed feredge"):
         runtimes.find_model(None)
 
 

@@ -191,7 +191,7 @@ def test_part_of_another_job_is_refused(tmp_path: Path, other: Job) -> None:
     with pytest.raises(KeyboardInterrupt), Table(path, job()) as table:
         table.add(ANSWERS[0])
         raise KeyboardInterrupt
-    with pytest.raises(RunError, match="belongs to other pictures"), Table(path, other):
+    with pytest.raises(RunError, match="was started with other pictures"), Table(path, other):
         pass
     with Table(path, job()) as table:  # the refusal harmed nothing
         assert table.state.pictures == 1
@@ -286,7 +286,7 @@ def test_names_that_are_no_text_in_parquet(tmp_path: Path) -> None:
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     """One line, whatever the system's reason is; here a file stands where the folder should be."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="expected a place that can be written"):
+    with pytest.raises(RunError, match="expected a writable path"):
         Table(tmp_path / "file" / "t.csv", job()).__enter__()
 
 

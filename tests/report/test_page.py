@@ -238,12 +238,12 @@ def test_hover_shows_the_tooltip_and_a_click_selects(page: chromium.Page, result
     page.mouse("mouseMoved", *place)
     tooltip = page.run("document.querySelector('#tooltip').innerText")
     row = next(row for row in results.rows if row.name == name)
-    assert row.accuracy and row.drop and row.headline
+    assert row.accuracy and row.drop and row.main_latency
     for text in (
         name,
         f"{100 * row.accuracy.accuracy:.2f}%",
         row.drop.verdict,
-        f"{row.headline.median:.3f} ms",
+        f"{row.main_latency.median:.3f} ms",
         "peak memory",
     ):
         assert text in tooltip
@@ -316,7 +316,7 @@ def test_a_comparison_as_a_page(results: Results, tmp_path: Path, width: int) ->
         assert f"The same accuracy in both: {measured} files." in text and "<Another> CPU" in text
         assert page.run("document.querySelectorAll('#compare-B tbody tr').length") == len(rows)
         lost = page.run("document.querySelectorAll('#compare-B .track.lost').length")
-        assert lost == sum(row.headline is not None for row in rows)
+        assert lost == sum(row.main_latency is not None for row in rows)
         assert page.run("document.querySelector('#machines').innerText").count("differs") == 1
         assert page.run("document.documentElement.scrollWidth") == width
         assert page.run(CONTRAST_SCRIPT) == []

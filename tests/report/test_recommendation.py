@@ -54,7 +54,7 @@ def test_a_faster_file_with_an_inconclusive_drop_is_an_alternative(results: Resu
     inconclusive = changed(results, with_verdict("no evidence of a drop", "int8"))
     recommendation = recommend(inconclusive)
     assert recommendation.row and recommendation.row.drop and recommendation.row.drop.verdict.startswith("equivalent")
-    alternative = dict(recommendation.alternatives)["speed, where a drop is neither shown nor ruled out"]
+    alternative = dict(recommendation.alternatives)["speed, with an inconclusive accuracy drop"]
     assert median_ms(alternative) == min(
         median_ms(row) for row in inconclusive.rows if row.kind == "artifact" and row.latency
     )
@@ -65,7 +65,7 @@ def test_without_equivalent_files_the_reason_says_so(results: Results) -> None:
     recommendation = recommend(changed(results, with_verdict("no evidence of a drop")))
     assert recommendation.row is not None
     assert recommendation.reasons[1].startswith(
-        "None is shown to be equivalent to the float model within 1 pp; for 20 files"
+        "No file is shown to be equivalent to the float model within 1 pp; for 20 files"
     )
 
 
@@ -104,12 +104,14 @@ def test_without_measurements_nothing_is_recommended(results: Results) -> None:
     assert recommend(none).row is None
     unknown = changed(results, lambda row: dataclasses.replace(row, drop=None))
     recommendation = recommend(unknown)
-    assert recommendation.row is not None and "no drop is known" in recommendation.reasons[1]
+    assert recommendation.row is not None and "drops are unknown" in recommendation.reasons[1]
 
 
 def test_warnings_name_unreliable_measurements(results: Results) -> None:
     """Guards the warnings of a quick benchmark, noise, a small test set and a busy machine."""
-    noisy = "Latencies are noisy: the rounds of 1 file differ by more than 10%, not the recommended one's."
+    noisy = (
+        "Latencies are noisy: in 1 row, not the recommended file's, the medians of the rounds differ by more than 10%."
+    )
     assert recommend(results).warnings == (noisy,)
     quick = dataclasses.replace(results, config=dataclasses.replace(results.config, name="quick"))
     assert "quick" in recommend(quick).warnings[0]

@@ -43,9 +43,9 @@ def test_csv_has_unrounded_numbers(results: Results) -> None:
     assert [row["file"] for row in rows] == [row.name for row in results.rows]
     for line, row in zip(rows, results.rows, strict=True):
         assert line["sha256"] == row.sha256 and float(line["bytes"]) == row.bytes
-        if row.accuracy and row.headline:
+        if row.accuracy and row.main_latency:
             assert float(line["accuracy"]) == row.accuracy.accuracy
-            assert float(line["median_ms"]) == row.headline.median
+            assert float(line["median_ms"]) == row.main_latency.median
         else:
             assert line["failure"] and line["accuracy"] == line["median_ms"] == ""
 
@@ -55,7 +55,7 @@ def test_rows_with_another_test_set_are_marked(results: Results) -> None:
     *rows, last = results.rows
     odd = dataclasses.replace(last, images=(10, 20, 30), classes=("a", "b", "c"))
     text = to_markdown(dataclasses.replace(results, rows=(*rows, odd)))
-    assert "| test images |" in text and "| 60, 3 classes |" in text and "over the same test images" in text
+    assert "| test images |" in text and "| 60, 3 classes |" in text and "on the same test images" in text
     assert "| test images |" not in to_markdown(results) and f"{results.data.total:,} test images" in to_markdown(
         results
     )

@@ -1,4 +1,4 @@
-"""Static int8 for ONNX: calibrated once, then quantized by onnxruntime with any choice of float32 layers."""
+"""Static int8 for ONNX: calibrated once, then quantized by onnxruntime with any subset of layers kept in float32."""
 
 from __future__ import annotations
 
@@ -56,28 +56,28 @@ class Int8Onnx:
         Args:
             graph: the result of `core_graph`.
             calibration: `uint8 (N, H, W, C)`.
-            method: of ranges.py.
+            method: how activation ranges are calibrated: see compress/ranges.py.
             reduce_range: kernels of 7 bits instead of 8.
             weight_quantization: rounding and granularity of the kernels.
         """
-        self._prepared = _prepared(graph, calibration)
+        self._preprocessed = _preprocess(graph, calibration)
         self._check_images = calibration[:CHECKED_IMAGES]
         self._reduce_range = reduce_range
         self._per_channel = weight_quantization.granularity == "per_channel"
-        self._ranges = ranges.calibrate_ranges(lambda: _activations(self._prepared, calibration), method)
-        for name in _pixel_tensors(self._prepared.graph):  # of any image: raw pixels are the quantized input
+        self._ranges = ranges.calibrate_ranges(lambda: _activations(self._preprocessed, calibration), method)
+        for name in _pixel_tensors(self._preprocessed.graph):  # fixed range: the quantized input is the raw pixels
             self._ranges[name] = 0.0, 1.0
-        nodes = [node.name for node in self._prepared.graph.node if node.op_type in ONNX_KERNEL_OPS]
+        nodes = [node.name for node in self._preprocessed.graph.node if node.op_type in ONNX_KERNEL_OPS]
         self.layers = tuple(dict.fromkeys(name.split("/")[0] for name in nodes))
         levels = REDUCED_LEVELS if reduce_range else INT8_LEVELS
         sum_preserving = weight_quantization.rounding == "sum_preserving"
-        self._rounded = _rounded_kernels(self._prepared.graph, levels) if sum_preserving else {}
+        self._rounded = _sum_preserving_kernels(self._preprocessed.graph, levels) if sum_preserving else {}
 
     def quantize(self, keep_float: Collection[str] = ()) -> bytes:
         """Return the int8 model, `uint8 (N, H, W, C)` to probabilities, with the layers `keep_float` in float32.
 
-        Weights are int8, activations uint8, in QDQ format. The softmax and its input stay in float32: logits of 8
-        bits would tie classes.
+        Weights are int8, activations uint8, in QDQ format. The softmax and its input stay in float32: 8-bit
+        logits would often be equal for two classes.
         """
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
@@ -85,12 +85,12 @@ class Int8Onnx:
         from onnxruntime.quantization.registry import QDQRegistry
 
         model = onnx.ModelProto()
-        model.CopyFrom(self._prepared)
+        model.CopyFrom(self._preprocessed)
         excluded = [
             node.name for node in model.graph.node if node.op_type == "Softmax" or node.name.split("/")[0] in keep_float
         ]
         if self._rounded:
-            self._round_kernels(model, keep_float)
+            self._replace_kernels(model, keep_float)
         bounds = {
             name: (np.array(np.float32(low)), np.array(np.float32(high))) for name, (low, high) in self._ranges.items()
         }
@@ -104,15 +104,15 @@ class Int8Onnx:
         model = _accept_uint8_input(_shorten_names(_keep_logits_in_float(quantizer.model.model)))
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _round_kernels(self, model: Any, keep_float: Collection[str]) -> None:
+    def _replace_kernels(self, model: Any, keep_float: Collection[str]) -> None:
         for tensor in model.graph.initializer:
             layer, rounded = self._rounded.get(tensor.name, ("", None))
             if rounded is not None and layer not in keep_float:
                 tensor.CopyFrom(rounded)
-        check_pass(ROUND_GRAPH_KERNELS, self._prepared, model, self._check_images)
+        check_pass(ROUND_GRAPH_KERNELS, self._preprocessed, model, self._check_images)
 
     def layer_outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
-        """Return the output of each layer of a model that `quantize` returned, before it is quantized."""
+        """Return each layer's float output, before its QuantizeLinear, in a model that `quantize` returned."""
         from feredge.inference.runtimes import onnx_session
 
         proto = onnx.load_from_string(model)
@@ -123,17 +123,17 @@ class Int8Onnx:
         return dict(zip(layers.values(), session.run(list(layers), {FILE_INPUT: images}), strict=True))
 
 
-def _prepared(graph: Any, calibration: Images) -> Any:
+def _preprocess(graph: Any, calibration: Images) -> Any:
     """Return `graph` with constants folded and shapes inferred."""
     from onnxruntime.quantization import quant_pre_process
     from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
     with tempfile.TemporaryDirectory() as folder:
-        source, prepared = Path(folder, "float32.onnx"), Path(folder, "prepared.onnx")
+        source, preprocessed = Path(folder, "float32.onnx"), Path(folder, "preprocessed.onnx")
         onnx.save(graph, source)
         # Symbolic shape inference needs sympy, and adds nothing for networks of fixed shape.
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        model = load_model_with_shape_infer(prepared)
+        quant_pre_process(source, preprocessed, skip_symbolic_shape=True)
+        model = load_model_with_shape_infer(preprocessed)
     replaced = onnx.ModelProto()
     replaced.CopyFrom(model)
     _replace_unit_gain_batchnorms(replaced.graph)
@@ -157,8 +157,8 @@ def _replace_unit_gain_batchnorms(graph: Any) -> None:
             del node.attribute[:]
 
 
-def _rounded_kernels(graph: Any, levels: int) -> dict[str, tuple[str, Any]]:
-    """Return the layer and the rounded kernel of each convolution, by the kernel's name."""
+def _sum_preserving_kernels(graph: Any, levels: int) -> dict[str, tuple[str, Any]]:
+    """Return the layer and the kernel, rounded with its sums preserved, of each convolution, by the kernel's name."""
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     rounded = {}
     for node in graph.node:
@@ -238,7 +238,7 @@ def _accept_uint8_input(model: Any) -> Any:
 
 
 def _shorten_names(model: Any) -> Any:
-    """Shorten the suffixes that the quantizer appends to names: in `nano` they were a tenth of the file."""
+    """Shorten the suffixes that the quantizer appends to names: they made up a tenth of `nano`'s file."""
 
     def renamed(name: str) -> str:
         for suffix, short in SHORT_SUFFIXES.items():
