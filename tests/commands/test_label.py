@@ -41,9 +41,9 @@ def test_same_table_as_predict(feredge: Any, tmp_path: Path) -> None:
     [
         (["--out", "t.csv"], "expected pictures"),
         (["a.png"], "--out"),
-        (["--out", "t.csv", "--address", "auto", "a.png"], "--address goes with --engine ray"),
-        (["--out", "t.csv", "--workers", "2", "a.png"], "--workers goes with --engine ray"),
-        (["--out", "t.csv", "--engine", "ray", "--threads", "2", "a.png"], "--threads goes with --engine threads"),
+        (["--out", "t.csv", "--address", "auto", "a.png"], "--address requires --engine ray"),
+        (["--out", "t.csv", "--workers", "2", "a.png"], "--workers requires --engine ray"),
+        (["--out", "t.csv", "--engine", "ray", "--threads", "2", "a.png"], "--threads requires --engine threads"),
         (["--out", "t.csv", "--engine", "spark", "a.png"], "--engine"),
         (["--out", "t.txt", "{here}"], "ends in .csv or .parquet"),
     ],
