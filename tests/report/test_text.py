@@ -60,4 +60,4 @@ def test_rows_with_another_test_set_are_marked(results: Results) -> None:
         results
     )
     folder = dataclasses.replace(results, rows=tuple(row for row in results.rows if row.kind == "artifact"))
-    assert "* Drop: accuracy of the same network in float32 minus" in to_markdown(folder)
+    assert "* Drop: the accuracy of the same network in float32 minus" in to_markdown(folder)
