@@ -184,4 +184,4 @@ def test_the_command_asks_for_what_a_file_does_not_say(tmp_path: Path, missing: 
     del options[missing]
     arguments = [text for option in options.items() for text in option]
     done = CliRunner().invoke(main, ["export", str(tmp_path / "x.h5"), *arguments, "--out", str(tmp_path / "run")])
-    assert done.exit_code == 2 and f"needs {missing}" in done.stderr and not (tmp_path / "run").exists()
+    assert done.exit_code == 2 and f"requires {missing}" in done.stderr and not (tmp_path / "run").exists()
