@@ -6,7 +6,6 @@ figures do.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tomllib
@@ -41,6 +40,7 @@ RECIPE_KEYS: dict[str, dict[str, str]] = {
 RESULTS_KEYS = {"again": "command", "effort": "config"}
 ROW_KEYS = {"beside": "reference_row", "judged": "test_set_digest", "cold": "cold_start"}
 
+EXPORT_LISTS = ("precisions", "formats", "also", "full_range")
 PRECISIONS = ["float32", "float16", "dynamic-int8", "int8"]
 FORMATS = ["tflite", "onnx"]
 WRITTEN = {
@@ -115,18 +115,9 @@ def _export_text(part: str) -> str:
     return keys.sub(lambda _: next(lines, ""), part)
 
 
-EXPORT_LISTS = ("precisions", "formats", "also", "full_range")
-
-
 def renamed(table: Mapping[str, Any], names: Mapping[str, str]) -> Table:
     """Return a table with other names for some of its keys, in the same order."""
     return {names.get(key, key): value for key, value in table.items()}
-
-
-def digest(recipe: Mapping[str, Any], *sections: str) -> str:
-    """Return a SHA-256 over sections of a recipe, as `Recipe.digest` does."""
-    text = json.dumps([recipe[section] for section in sections if section in recipe], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _export(section: Mapping[str, Any]) -> Table:

@@ -11,8 +11,9 @@ from typing import Any
 
 from feredge.benchmark.candidates import Candidate, TestSet, baseline_candidates, in_alternative_runtimes
 from feredge.benchmark.dataset_cache import DatasetCache
-from feredge.benchmark.targets import EXPECTED_TARGETS, Target, TargetOptions, find_targets, is_run
+from feredge.benchmark.targets import EXPECTED_TARGETS, Target, TargetOptions, find_targets
 from feredge.errors import ArtifactError
+from feredge.paths import RunPath, resolve
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -54,7 +55,7 @@ def collect_candidates(
         if not path.exists():
             raise ArtifactError(f"{path}: {EXPECTED_TARGETS}, found none")
     notes: list[str] = []
-    data = DatasetCache(source, [RunFolder(path) for path in paths if is_run(path)])
+    data = DatasetCache(source, [RunFolder(path) for path in paths if isinstance(resolve(path), RunPath)])
     targets = _all_targets(paths, data, options, notes)
     failed = [target for target in targets if target.failure]
     valid = [target for target in targets if not target.failure]

@@ -86,29 +86,25 @@ def find_targets(
         ArtifactError: an only path that holds nothing to measure, or a file whose classes the data do not have.
         RunError: a run that was trained on other data.
     """
-    if is_run(path):
+    place = resolve(path)
+    if isinstance(place, RunPath):
         run = RunFolder.open(path, trained=True, exported=True)
         recipe = run.recipe()
         dataset = data.dataset(recipe.data.size)
         run.check_data(dataset)
         yield Target(path.name, tuple(run_candidates(run)), recipe.data, run, recipe.to_json(), dataset.digest)
-    elif isinstance(resolve(path), ExportPath):
+    elif isinstance(place, ExportPath):
         cards = {entry.file: entry.card for entry in Manifest.read(path).entries}
         candidates = artifact_candidates(path)
         card = cards[candidates[0].name]
         view = _view(card, str(path), data, options)
         yield Target(path.name, tuple(candidates), view, None, card.recipe, card.source.get("data"))
-    elif isinstance(resolve(path), ModelFile):
+    elif isinstance(place, ModelFile):
         yield _file_target(path, data, options, notes)
     elif only_path:
         raise ArtifactError(f"{path}: {EXPECTED_TARGETS}, found another {'folder' if path.is_dir() else 'file'}")
     else:
         notes.append(f"{path.name} was left out: it is neither a run nor a model file.")
-
-
-def is_run(path: Path) -> bool:
-    """Return whether a path is a run folder."""
-    return isinstance(resolve(path), RunPath)
 
 
 def _file_target(path: Path, data: DatasetCache, options: TargetOptions, notes: list[str]) -> Target:
