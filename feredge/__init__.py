@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feredge.api.benchmarking import Baseline, Device, benchmark
     from feredge.api.bundling import bundle
+    from feredge.api.calibrating import calibrate
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
     from feredge.api.distillation import soft_labels
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     from feredge.api.verifying import verify
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
-    from feredge.inference.face import Face
+    from feredge.inference.face import UNSURE_LABEL, Face
     from feredge.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
+    "UNSURE_LABEL": "feredge.inference.face",
     "Baseline": "feredge.api.benchmarking",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
@@ -48,6 +50,7 @@ _NAME_MODULES = {
     "PredictorOptions": "feredge.api.predictor_options",
     "TrackOptions": "feredge.api.tracking",
     "bundle": "feredge.api.bundling",
+    "calibrate": "feredge.api.calibrating",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
     "inspect": "feredge.api.inspecting",
@@ -66,6 +69,7 @@ _CALLABLE_MODULES = ("baselines", "benchmark", "export", "label", "plots", "reci
 
 __all__ = [
     "CLASSES",
+    "UNSURE_LABEL",
     "Baseline",
     "Cancelled",
     "Device",
@@ -78,6 +82,7 @@ __all__ = [
     "baselines",
     "benchmark",
     "bundle",
+    "calibrate",
     "data_check",
     "data_info",
     "export",

@@ -28,6 +28,7 @@ COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does n
     "baselines": "Fit the published classical systems, and compare.",
     "bench": "Measure every file: accuracy, drop, size, latency.",
     "bundle": "Write one file that benchmarks a run on a device without ssh.",
+    "calibrate": "Choose the confidence below which a prediction is unsure.",
     "data": "Count and check the images of a data set.",
     "export": "Prune, quantize, write TFLite and ONNX, verify each file.",
     "inspect": "Show what is in a model file.",

@@ -22,6 +22,7 @@ class PredictorOptions:
         cropped: each picture is one cropped face; face detection is skipped.
         margin: fraction by which the square around each detected face is enlarged.
         yunet: a YuNet file for face detection; None for OpenCV's Haar cascade.
+        unsure: label faces `unsure` below the file's threshold, as in `Predictor`.
     """
 
     model: str | PathLike[str] | None = None
@@ -29,6 +30,7 @@ class PredictorOptions:
     cropped: bool = False
     margin: float = 0.0
     yunet: str | PathLike[str] | None = None
+    unsure: float | bool = False
 
     def open(self, *, reads_pictures: bool = True) -> Predictor:
         """Return the Predictor; close it, or use it as a context manager.
@@ -45,7 +47,7 @@ class PredictorOptions:
 
         if reads_pictures:
             opencv()
-        return Predictor(self.model, threads=self.threads, detector=self.yunet)
+        return Predictor(self.model, threads=self.threads, detector=self.yunet, unsure=self.unsure)
 
 
 DEFAULT_OPTIONS = PredictorOptions()

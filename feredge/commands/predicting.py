@@ -37,6 +37,12 @@ _PREDICTOR_OPTIONS = options(
         help="Enlarge the square around each detected face by this percentage; negative shrinks it.",
     ),
     click.option("--yunet", type=PATH_TYPE, help="Detect faces with this YuNet file instead of OpenCV's Haar cascade."),
+    click.option(
+        "--unsure",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="PRECISION",
+        help="Label faces `unsure` so that at least this fraction of the others is right; needs `feredge calibrate`.",
+    ),
 )
 
 
@@ -52,9 +58,10 @@ def with_predictor_options(function: Callable[..., Any]) -> Any:
         cropped: bool,
         margin: float,
         yunet: Path | None,
+        unsure: float | None,
         **command_options: Any,
     ) -> Any:
-        predictor = PredictorOptions(model, threads, cropped, margin / 100, yunet)
+        predictor = PredictorOptions(model, threads, cropped, margin / 100, yunet, unsure or False)
         return function(*arguments, options=predictor, **command_options)
 
     return command

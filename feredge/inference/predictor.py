@@ -16,7 +16,7 @@ import numpy as np
 from feredge.errors import ArtifactError, FeredgeError, PictureError
 from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
-from feredge.inference.face import Face, PictureResult, PixelBox, to_faces
+from feredge.inference.face import UNSURE_LABEL, Face, PictureResult, PixelBox, to_faces
 from feredge.inference.pictures import Box, Color, Images, Picture, pixels_and_order, to_box
 from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, available_cores, open_artifact, open_checked
 
@@ -52,15 +52,21 @@ class Predictor:
         providers: onnxruntime's execution providers, in order of preference.
         detector: the face detector for frames: None for OpenCV's Haar cascade, the path of a YuNet file, or a
             function as `feredge.inference.face_detection.Detector`.
+        unsure: label faces `unsure` whose confidence is below the file's threshold: a precision of the other faces
+            that `feredge calibrate` chose a threshold for, or True for abstention.DEFAULT_PRECISION. Their
+            probabilities, and `Face.likeliest`, stay available.
 
     Attributes:
         path: the model file.
         card: the file's metadata.
         classes: class names in the order of the probabilities.
         contract: the network's input.
+        unsure: as given.
+        threshold: the confidence below which a face is `unsure`; 0 without `unsure`.
 
     Raises:
-        ArtifactError: a missing or damaged model, one without a card, or one whose outputs do not match its card.
+        ArtifactError: a missing or damaged model, one without a card, one whose outputs do not match its card, or one
+            without a threshold for `unsure`.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Predictor:
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         detector: face_detection.Detector | str | os.PathLike[str] | None = None,
+        unsure: float | bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise ArtifactError(f"expected at least 1 thread, found {threads}")
@@ -88,6 +95,8 @@ class Predictor:
         self.card: Card = runner.card
         self.classes: tuple[str, ...] = self.card.classes
         self.contract: InputContract = self.card.contract
+        self.unsure = unsure
+        self.threshold = self._read_threshold() if unsure else 0.0
         self._runner: Runner | None = runner
         _predictors.add(self)
 
@@ -214,11 +223,18 @@ class Predictor:
 
     def __reduce__(self) -> Any:
         """Pickle the arguments: the other process opens the model again."""
-        return _unpickle, (str(self.path), self._threads, self._providers, self._detector)
+        return _unpickle, (str(self.path), self._threads, self._providers, self._detector, self.unsure)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ArtifactError(f"{self.path}: the predictor is closed")
+
+    def _read_threshold(self) -> float:
+        from feredge.inference.abstention import DEFAULT_PRECISION, read_threshold
+
+        if UNSURE_LABEL in self.classes:
+            raise ArtifactError(f"{self.path}: expected no class called {UNSURE_LABEL!r}, found one")
+        return read_threshold(self.path, DEFAULT_PRECISION if self.unsure is True else self.unsure)
 
     def _open_runner(self, threads: int | None = None) -> Runner:
         runner = open_artifact(self.path, threads=threads or self._threads or 1, providers=self._providers)
@@ -352,11 +368,13 @@ class Predictor:
         return [runner if self._threads in (None, 1) else self._open_runner(1)] * self._concurrency
 
     def _to_faces(self, probabilities: Probabilities, boxes: Sequence[PixelBox | None]) -> list[Face]:
-        return to_faces(probabilities, boxes, self.classes, model=self.path)
+        return to_faces(probabilities, boxes, self.classes, model=self.path, threshold=self.threshold)
 
 
-def _unpickle(path: str, threads: int | None, providers: tuple[str, ...], detector: Any) -> Predictor:
-    return Predictor(path, threads=threads, providers=providers, detector=detector)
+def _unpickle(
+    path: str, threads: int | None, providers: tuple[str, ...], detector: Any, unsure: float | bool
+) -> Predictor:
+    return Predictor(path, threads=threads, providers=providers, detector=detector, unsure=unsure)
 
 
 _predictors: weakref.WeakSet[Predictor] = weakref.WeakSet()

@@ -34,7 +34,7 @@ class Stage:
         model: as in `Predictor`; the file must exist on every node.
         column: name of the column of paths or of picture files' bytes.
         detect, margin: as `Predictor.stream` takes them.
-        detector: as in `Predictor`.
+        detector, unsure: as in `Predictor`.
     """
 
     def __init__(
@@ -45,8 +45,9 @@ class Stage:
         detect: bool = True,
         margin: float = 0.0,
         detector: Any = None,
+        unsure: float | bool = False,
     ) -> None:
-        self._predictor = Predictor(model, threads=1, detector=detector)
+        self._predictor = Predictor(model, threads=1, detector=detector, unsure=unsure)
         self._column = column
         self._detect = detect
         self._margin = margin
@@ -89,6 +90,7 @@ def engine(
         "detect": detect,
         "margin": margin,
         "detector": predictor.detector if detect else None,
+        "unsure": predictor.unsure,
     }
 
     def run(pictures: Sequence[str]) -> Iterator[PictureResult]:
@@ -163,6 +165,7 @@ def _parse_faces(text: str, classes: tuple[str, ...]) -> list[Face]:
             scores=tuple(face["probabilities"].values()),
             classes=classes,
             box=tuple(face["box"]) if face["box"] else None,  # type: ignore[arg-type]
+            sure=face["label"] in classes,
         )
         for face in json.loads(text)
     ]

@@ -46,6 +46,7 @@ class ServiceConfig:
         limits: of the whole service; of one process after `share`.
         origins: allowed CORS origins.
         proxy: address of a trusted proxy, which names its clients.
+        unsure: as in `Predictor`.
     """
 
     model: Path
@@ -56,6 +57,7 @@ class ServiceConfig:
     limits: Limits
     origins: tuple[str, ...] = ()
     proxy: str | None = None
+    unsure: float | bool = False
 
     def share(self, count: int) -> ServiceConfig:
         """Return the configuration of each of `count` processes, with its share of the limits."""
@@ -305,7 +307,7 @@ def _run_worker(config: ServiceConfig, listener: socket.socket, shared: SharedMe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent sends SIGTERM
     exit_with_parent()  # otherwise workers of a killed service would keep its port
     try:
-        predictor = Predictor(config.model, threads=1, detector=config.yunet)
+        predictor = Predictor(config.model, threads=1, detector=config.yunet, unsure=config.unsure)
     except FeredgeError as error:
         sender.send(str(error))
         return
