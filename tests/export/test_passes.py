@@ -101,4 +101,20 @@ def test_a_network_that_is_no_core_is_refused(core: Any) -> None:
     """Guards passes against what they do not require: features in place of probabilities, say."""
     features = keras.Model(core.input, core.get_layer("places").input)
     with pytest.raises(VerificationError, match=r"replace_weighted_pool: expected one input .* before it"):
-        passes.check_pass(POOL, features, core, IMAGES)
+        passes.check_pass(POOL, "float32", features, core, IMAGES)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("dynamic-int8", 0.25), ("int8", 0.6)])
+def test_rounding_has_the_bound_of_the_precision(
+    core: Any, monkeypatch: pytest.MonkeyPatch, precision: str, bound: float
+) -> None:
+    """Guards dynamic-int8 against the wider bound of int8, whose activations are rounded as well."""
+    changes = iter([np.zeros((1, 7)), np.full((1, 7), 0.4)])
+    monkeypatch.setattr(passes, "_predict", lambda network, images: next(changes))
+    listed = dataclasses.replace(passes.PASSES[-1], requires=passes.CORE_SHAPES, ensures=passes.SAME_LAYERS)
+    monkeypatch.setattr(passes, "PASSES", (listed,))
+    if bound > 0.4:
+        passes.check_pass(ROUND_GRAPH, precision, core, core, IMAGES)
+    else:
+        with pytest.raises(VerificationError, match=f"within {bound} of those before, found 0.4"):
+            passes.check_pass(ROUND_GRAPH, precision, core, core, IMAGES)
