@@ -15,9 +15,9 @@ from toy_workshop import Workshop
 
 from feredge.benchmark import config, corruptions, latency, measure_candidates
 from feredge.benchmark.candidates import Candidate
-from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.config import TIMEOUT_SECONDS, BenchmarkConfig
 from feredge.benchmark.harness import start_measurement
-from feredge.benchmark.measurement import TIMEOUT_SECONDS, Measurement
+from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.results import Results
 from feredge.benchmark.stages import affordable_corrupted, run_stages
 from feredge.benchmark.summary import reference_measurement
