@@ -66,6 +66,7 @@ def test_rounds_are_ordered_by_their_requirements(tool: ModuleType) -> None:
         core = build_core(recipe.network, size=recipe.data.size, classes=7)
         assert recipe.name == item.recipe and core.count_params() <= max_parameters[recipe.name]
     for network in max_parameters:
+        assert tool.round_recipe(tool.ROUNDS[network]) == recipes.load(tool.MODELS_FOLDER / network / "recipe.toml")
         assert [name for name in tool.ROUNDS if tool.ROUNDS[name].recipe == network][-1] == network
 
 
