@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+from html_checks import PNG_BYTES
 
 from feredge.benchmark import latency
 from feredge.benchmark.accuracy import accuracy, accuracy_drop
@@ -14,6 +16,7 @@ from feredge.benchmark.corruptions import CORRUPTION_STRENGTHS
 from feredge.benchmark.metrics import ColdStart, CorruptedAccuracy, Latency, Memory, Throughput, Timing
 from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.inference.contract import CLASSES
+from feredge.report import write_html
 
 TEST_IMAGES = 3589
 VARIANT_NOISE = {
@@ -120,3 +123,13 @@ def synthetic_results() -> Results:
 def results() -> Results:
     """Synthetic results."""
     return synthetic_results()
+
+
+@pytest.fixture(scope="session")
+def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a report beside the training plots of a run."""
+    folder = tmp_path_factory.mktemp("report")
+    for name in ("curves.png", "confusion.png"):
+        (folder / name).write_bytes(PNG_BYTES)
+    write_html(results, folder / "report.html")
+    return folder / "report.html"

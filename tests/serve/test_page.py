@@ -22,20 +22,12 @@ UNTIL = """new Promise((done, fail) => {
 })"""
 
 
-@pytest.fixture(scope="module")
-def program() -> str:
-    found = chromium.find()
-    if found is None:
-        pytest.skip("Chromium is not installed")
-    return found
-
-
 @pytest.fixture
-def page(program: str, serving: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:
+def page(serving: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:
     """The page of a service that looks for faces."""
     blank = tmp_path / "blank.html"
     blank.write_text("<!doctype html><title>blank</title>")
-    with serving(detect=True) as service, chromium.Page(program, blank) as page:
+    with chromium.open_page(blank) as page, serving(detect=True) as service:
         page.address = f"http://127.0.0.1:{service.port}/"
         page.send("Page.navigate", url=page.address)
         page.run(UNTIL % "document.querySelector('#model')?.textContent")
