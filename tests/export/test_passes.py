@@ -64,7 +64,7 @@ def test_network_passes_hold_on_images(core: Any, file: str) -> None:
     before = core.get_weights()
     changed = run_network_passes(core, Target(parse("dense"), precision, kind), IMAGES)  # type: ignore[arg-type]
     outputs = [np.asarray(network(IMAGES / np.float32(255))) for network in (core, changed)]
-    np.testing.assert_allclose(*outputs, atol=0.02)
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=0.02)
     assert all((weight == other).all() for weight, other in zip(core.get_weights(), before, strict=True))
 
 

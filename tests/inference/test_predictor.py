@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -117,23 +118,23 @@ def test_ready_batch(model: Path) -> None:
 
 def test_bad_picture_in_a_batch_is_named(model: Path, tmp_path: Path) -> None:
     """Of many pictures, the message says which one."""
-    pictures: list[object] = list(faces(40))
+    pictures: list[Any] = list(faces(40))
     pictures[33] = tmp_path / "none.png"
     with Predictor(model, threads=2) as predictor:
         with pytest.raises(PictureError, match=r"picture 33: .*none\.png"):
-            predictor.batch(pictures)  # type: ignore[arg-type]
+            predictor.batch(pictures)
         assert len(predictor.batch(faces(40))) == 40  # and it still works
         with pytest.raises(PictureError, match="many pictures"):
             predictor.batch("face.png")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("picture", [None, [[1]], np.zeros((4, 4)), np.zeros((2, 48, 48, 1), np.uint8), b"", "no.png"])
-def test_bad_pictures(model: Path, picture: object) -> None:
+def test_bad_pictures(model: Path, picture: Any) -> None:
     """Each is one line."""
     with Predictor(model) as predictor:
         for call in (predictor, predictor.frame):
             with pytest.raises(PictureError) as error:
-                call(picture)  # type: ignore[operator]
+                call(picture)
             assert "\n" not in str(error.value)
 
 
@@ -143,11 +144,11 @@ def test_stream(model: Path, tmp_path: Path, detect: bool) -> None:
     frame, _ = draw_frame()
     path = tmp_path / "frame.png"
     cv2.imwrite(str(path), frame)
-    pictures: list[object] = [faces(1)[0], path, tmp_path / "none.png", np.zeros((300, 300), np.uint8), frame[:, :320]]
+    pictures: list[Any] = [faces(1)[0], path, tmp_path / "none.png", np.zeros((300, 300), np.uint8), frame[:, :320]]
     pictures = pictures * 13
     with Predictor(model, threads=2) as predictor:
         single = predictor.frame if detect else lambda picture: [predictor(picture)]
-        found = list(predictor.stream(iter(pictures), detect=detect))  # type: ignore[arg-type]
+        found = list(predictor.stream(iter(pictures), detect=detect))
         assert len(found) == len(pictures)
         for picture, answer in zip(pictures, found, strict=True):
             if isinstance(answer, PictureError):

@@ -28,12 +28,12 @@ def page(serving: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:
     blank = tmp_path / "blank.html"
     blank.write_text("<!doctype html><title>blank</title>")
     with chromium.open_page(blank) as page, serving(detect=True) as service:
-        page.address = f"http://127.0.0.1:{service.port}/"
-        page.send("Page.navigate", url=page.address)
+        address = f"http://127.0.0.1:{service.port}/"
+        page.send("Page.navigate", url=address)
         page.run(UNTIL % "document.querySelector('#model')?.textContent")
         yield page
         # Asking this service is what the page is for; anything else is a complaint.
-        foreign = [line for line in page.browser_errors if f"network request: {page.address}" not in line]
+        foreign = [line for line in page.browser_errors if f"network request: {address}" not in line]
         assert foreign == []
 
 

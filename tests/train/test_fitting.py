@@ -34,7 +34,7 @@ def _step(fitter: Fitter) -> float:
 
 def test_the_same_seed_gives_the_same_steps() -> None:
     """Guards determinism inside one process, in which other code may have seeded Keras."""
-    digests = []
+    digests: list[str] = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(len(digests))
         fitter = _fitter(seed=seed)
