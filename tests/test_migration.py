@@ -62,7 +62,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(importlib.import_module("environment"), "enter", lambda: None)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     loader = importlib.machinery.SourceFileLoader("migrate", str(TOOLS / "migrate"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("migrate", loader))  # type: ignore[arg-type]
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("migrate", loader))  # type: ignore[arg-type]  # a spec with a loader
     loader.exec_module(module)
     return module
 

@@ -36,7 +36,7 @@ def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mod
     monkeypatch.syspath_prepend(str(TOOLS))
     loader = importlib.machinery.SourceFileLoader(request.param.replace("-", "_"), str(TOOLS / request.param))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))  # type: ignore[arg-type]
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))  # type: ignore[arg-type]  # a spec with a loader
     loader.exec_module(module)
     return module
 

@@ -225,11 +225,11 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:
     """Guards --max-drop: in the order of the damage, no more layers than needed, and it says which."""
-    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]
+    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]  # a toy
     assert converted.float_layers == ("c", "b") and converted.metrics["validation_drop"] == pytest.approx(100 / 70)
-    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]  # a toy
     assert converted.float_layers == ()
-    converted = quantize_within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    converted = quantize_within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]  # a toy
     assert converted.float_layers == ("b",)
 
 
@@ -240,7 +240,7 @@ def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -
     with pytest.raises(RecipeError, match="keep_float: the TFLite file of a qat variant was trained in int8"):
         accuracy_bound.check_trained_int8(bytes([1]), _job(keep_float=("a",)), None)
     with pytest.raises(RecipeError, match="unknown layer 'd'; known are a, b, c"):
-        quantize_within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
+        quantize_within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]  # a toy
 
 
 @pytest.mark.parametrize("method", ["moving-average", "percentile", "entropy"])

@@ -50,7 +50,7 @@ def core() -> Any:
 def test_a_file_has_its_passes(variant: str, file: str, names: list[str]) -> None:
     """Guards files whose passes change with the table: by these they are what was measured."""
     precision, _, kind = file.rpartition(".")
-    target = Target(parse(variant), precision, kind)  # type: ignore[arg-type]
+    target = Target(parse(variant), precision, kind)  # type: ignore[arg-type]  # a file of the table
     assert [listed.name for listed in passes.PASSES if listed.applies(target)] == names
     quantization = weight_quantization_of(target)
     assert quantization.granularity == ("per_tensor" if variant == "clustered-12" else "per_channel")
@@ -62,7 +62,7 @@ def test_network_passes_hold_on_images(core: Any, file: str) -> None:
     """Guards the bounds: each pass of an untrained network is within its own, and the network as a whole is its own."""
     precision, _, kind = file.rpartition(".")
     before = core.get_weights()
-    changed = run_network_passes(core, Target(parse("dense"), precision, kind), IMAGES)  # type: ignore[arg-type]
+    changed = run_network_passes(core, Target(parse("dense"), precision, kind), IMAGES)  # type: ignore[arg-type]  # a file of the table
     outputs = [np.asarray(network(IMAGES / np.float32(255))) for network in (core, changed)]
     np.testing.assert_allclose(outputs[0], outputs[1], atol=0.02)
     assert all((weight == other).all() for weight, other in zip(core.get_weights(), before, strict=True))

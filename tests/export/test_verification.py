@@ -137,7 +137,7 @@ def test_an_answer_that_depends_on_the_batch_is_refused() -> None:
     """Guards against dynamic quantization that takes its ranges from the whole batch."""
 
     class Neighbours:
-        card = Card("dense", "dynamic-int8", tuple("abc"), None)  # type: ignore[arg-type]
+        card = Card("dense", "dynamic-int8", tuple("abc"), None)  # type: ignore[arg-type]  # no contract needed
 
         def predict(self, batch: Any) -> Any:
             rows = np.tile(np.array([0.5, 0.3, 0.2], np.float32), (len(batch), 1))
@@ -161,7 +161,7 @@ def test_the_mean_difference_is_bounded_by_the_number_of_classes(shift: float, r
     reference = np.tile(np.array([0.6, 0.3, 0.1], np.float32), (70, 1))
 
     class Moved:
-        card = Card("dense", "int8", tuple("abc"), None)  # type: ignore[arg-type]
+        card = Card("dense", "int8", tuple("abc"), None)  # type: ignore[arg-type]  # no contract needed
 
         def predict(self, batch: Any) -> Any:
             return reference[: len(batch)] + np.array([-shift, shift, 0], np.float32)

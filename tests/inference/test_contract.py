@@ -63,7 +63,7 @@ def test_first_channel_of_a_colour_network_is_red() -> None:
 def test_unknown_colour_order() -> None:
     """A typing error must not mean BGR."""
     with pytest.raises(PictureError, match="colour order"):
-        GRAY.to_tensor(faces(1, channels=3)[0], color="RGB")  # type: ignore[arg-type]
+        GRAY.to_tensor(faces(1, channels=3)[0], color="RGB")  # type: ignore[arg-type]  # refused
 
 
 def test_shrinking_averages() -> None:
@@ -120,7 +120,7 @@ def test_check_batch() -> None:
     GRAY.check_batch(np.zeros((2, 48, 48, 1), np.uint8))
     for batch in (np.zeros((2, 48, 48), np.uint8), np.zeros((2, 48, 48, 1), np.float32)):
         with pytest.raises(PictureError, match=r"expected uint8 \(N, 48, 48, 1\)"):
-            GRAY.check_batch(batch)  # type: ignore[arg-type]
+            GRAY.check_batch(batch)  # type: ignore[arg-type]  # refused
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_other_contracts_are_refused(change: dict[str, object]) -> None:
 def test_any_array(picture: np.ndarray, color: str, contract: InputContract) -> None:
     """Whatever the array, the answer is the network's input or a PictureError."""
     try:
-        tensor = contract.to_tensor(picture, color=color)  # type: ignore[arg-type]
+        tensor = contract.to_tensor(picture, color=color)  # type: ignore[arg-type]  # a name of a color order
     except PictureError:
         return
     assert tensor.shape == contract.shape and tensor.dtype == np.uint8 and tensor.flags.c_contiguous

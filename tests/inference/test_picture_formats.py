@@ -46,7 +46,7 @@ def test_an_open_file(tmp_path: Path) -> None:
     with (tmp_path / "a.png").open("rb") as file:
         assert (to_pixels(file) == COLOR).all()
     with (tmp_path / "a.png").open(encoding="latin-1") as text, pytest.raises(PictureError, match="binary mode"):
-        to_pixels(text)  # type: ignore[arg-type]
+        to_pixels(text)  # type: ignore[arg-type]  # refused
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
@@ -89,7 +89,7 @@ def test_predictor_takes_them_all(small_onnx: Path) -> None:
         alone = [predictor(picture).scores for picture in wrapped]
         batch = [face.scores for face in predictor.batch(wrapped)]
         with pytest.raises(PictureError, match="many pictures"):
-            predictor.batch(bytearray(PNG))  # type: ignore[arg-type]
+            predictor.batch(bytearray(PNG))  # type: ignore[arg-type]  # refused
     assert np.ptp(alone, axis=0).max() == 0 and np.abs(np.subtract(batch, alone)).max() < 1e-5
 
 

@@ -115,12 +115,12 @@ def test_a_file_that_answers_nothing_is_refused(folder: Path, monkeypatch: pytes
 
     class Stuck:
         def __init__(self, runner: object) -> None:
-            self.card = runner.card  # type: ignore[attr-defined]
+            self.card = runner.card  # type: ignore[attr-defined]  # a runner
 
         def predict(self, batch: object) -> object:
             import numpy as np
 
-            return np.full((len(batch), 7), 1 / 7, np.float32)  # type: ignore[arg-type]
+            return np.full((len(batch), 7), 1 / 7, np.float32)  # type: ignore[arg-type]  # a batch
 
     monkeypatch.setattr(room, "open_checked", lambda path: Stuck(open_checked(path)))
     monkeypatch.setattr(ChildProcess, "call", lambda child, function, subject, **arguments: function(**arguments))
@@ -225,9 +225,9 @@ def test_damaged_answers_are_refused(tmp_path: Path, damage: str) -> None:
             for name, data in members.items():
                 archive.writestr(name, data.replace(b"), }", b", ( "))
     elif damage == "other pictures":
-        np.savez(path, **{"pictures": pictures + 1, "a.onnx": rows})  # type: ignore[arg-type]
+        np.savez(path, **{"pictures": pictures + 1, "a.onnx": rows})
     else:
         value = np.array([{}]) if damage == "pickled" else np.zeros((64, 70_000), np.float32)
-        np.savez(path, **{"pictures": pictures, "a.onnx": value})  # type: ignore[arg-type]
+        np.savez(path, **{"pictures": pictures, "a.onnx": value})
     with pytest.raises(ArtifactError, match=r"reference outputs|probe images"):
         read_probes(path, {"a.onnx": 7})

@@ -82,7 +82,7 @@ def test_exit_codes_of_the_command(results: Results, tmp_path: Path) -> None:
         return done.exit_code, done.output
 
     code, output = run("--max-kb", "150", "--max-drop", "1")
-    assert code == 0 and output.startswith(select(results, Budget(1, 150)).selected.name)  # type: ignore[union-attr]
+    assert code == 0 and output.startswith(select(results, Budget(1, 150)).selected.name)  # type: ignore[union-attr]  # one is selected
     code, output = run("--max-kb", "1")
     assert code == 1 and output.startswith("no file fits")
     assert run("--max-kb", "-1")[0] == run("--device", str(tmp_path / "none.json"))[0] == 2

@@ -86,7 +86,7 @@ def test_early_stopping_and_plateau_are_those_of_keras(
 )
 def test_the_best_epoch_is_the_first_of_equals(watch: str, values: list[float], best: int) -> None:
     """Guards `keep = "best"`: losses are better when lower, and the first of equal epochs is the best."""
-    state = schedule.schedule_state(_history(values, watch), Schedule(monitor=watch, keep_weights="best"))  # type: ignore[arg-type]
+    state = schedule.schedule_state(_history(values, watch), Schedule(monitor=watch, keep_weights="best"))  # type: ignore[arg-type]  # a name of a metric
     assert state == schedule.ScheduleState(best, 0, False)
 
 
