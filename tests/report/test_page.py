@@ -12,7 +12,7 @@ from html_checks import PNG_BYTES, ElementBalance
 
 from feredge.benchmark.metrics import Instructions, SensorReading, ThrottlingState
 from feredge.benchmark.results import Results
-from feredge.report import write_html
+from feredge.report import to_markdown, write_html
 from feredge.report.page import to_html
 
 
@@ -66,6 +66,14 @@ def test_a_name_with_several_spaces(results: Results, tmp_path: Path) -> None:
     with chromium.open_page(tmp_path / "page.html", width=1280) as page:
         assert page.run("document.querySelectorAll('#plot-area [data-name]').length") > 0
         assert page.browser_errors == []
+
+
+def test_caveats_are_above_the_verdict(results: Results) -> None:
+    """Guards against a recommendation that is read before what was assumed for it."""
+    assumed = dataclasses.replace(results, notes=("net.onnx has no feredge card.",))
+    for text, verdict in ((to_html(assumed), "Ship this file"), (to_markdown(assumed), "**Ship")):
+        for caveat in ("net.onnx has no feredge card.", "Latencies are noisy"):
+            assert 0 < text.index(caveat) < text.index(verdict)
 
 
 def test_a_quick_benchmark_is_marked(results: Results) -> None:

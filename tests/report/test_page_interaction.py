@@ -174,3 +174,16 @@ def test_sorting_by_every_heading(page: chromium.Page, results: Results) -> None
             if column == 6:
                 assert page.run(names)[-1] == "dense.int8.onnx", "the failed row has no latency"
     assert sorted(page.run(names)) == sorted(row.name for row in results.rows)
+
+
+def test_explanations_are_open_until_they_are_closed(report: Path) -> None:
+    """Guards the first visit: the columns are explained unless the reader has closed the explanations before."""
+    is_open = "document.querySelector('#column-explanations').open"
+    with chromium.open_page(report) as page:
+        assert page.run(is_open)
+        page.run("document.querySelector('#column-explanations summary').click()")
+        page.run("new Promise(done => setTimeout(done, 50))")
+        page.send("Page.reload")
+        page.run("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
+        assert not page.run(is_open)
+        assert page.browser_errors == []
