@@ -100,7 +100,7 @@ def test_public_names_all_load() -> None:
         *("soft_labels", "study", "submit", "track", "train", "verify"),
     }
     types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "InputContract", "Predictor"}
-    assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions"}
+    assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions", "TrainOptions"}
     for name in feredge.__all__:
         assert getattr(feredge, name) is not None
     assert all(callable(getattr(feredge, name)) for name in functions)
