@@ -38,11 +38,11 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server, and wait until it responds."""
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self._run(self._program, "-D", self._folder / "data", "-w", "-l", self._folder / "log", "-o", options, "start")
+        self._run(self._program, "-D", self._folder / "data", "-w", "-t", 300, "-l", self._folder / "log", "-o", options, "start")
 
     def stop(self) -> None:
         """Stop the server at once: connections break."""
-        self._run(self._program, "-D", self._folder / "data", "-m", "immediate", "-w", "stop")
+        self._run(self._program, "-D", self._folder / "data", "-m", "immediate", "-w", "-t", 300, "stop")
 
     def _run(self, *command: object) -> None:
         subprocess.run([*map(str, command)], check=True, capture_output=True, user=self._user, cwd="/")
