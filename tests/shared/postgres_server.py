@@ -38,7 +38,8 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server, and wait until it responds."""
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self._run(self._program, "-D", self._folder / "data", "-w", "-t", 300, "-l", self._folder / "log", "-o", options, "start")
+        waiting = "-w", "-t", 300, "-l", self._folder / "log"
+        self._run(self._program, "-D", self._folder / "data", *waiting, "-o", options, "start")
 
     def stop(self) -> None:
         """Stop the server at once: connections break."""
