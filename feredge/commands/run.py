@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import feredge
-from feredge.commands.export import print_export
+from feredge.commands.export import print_export, print_failures
 from feredge.commands.measuring import command_line
-from feredge.commands.shared import NO_FACES_OPTION, QUICK_OPTION, bars, print_results
+from feredge.commands.shared import JSON_OPTION, NO_FACES_OPTION, QUICK_OPTION, bars, complete_recipe, print_results
 from feredge.commands.train import TRAINING_OPTIONS, print_training
+from feredge.console import echo_json
 
 if TYPE_CHECKING:
     from feredge.api.pipeline import StepResult
 
 
 @click.command("run")
-@click.argument("recipe", default="nano")
+@click.argument("recipe", default="nano", shell_complete=complete_recipe)
 @TRAINING_OPTIONS
 @QUICK_OPTION
 @NO_FACES_OPTION
-def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
+@JSON_OPTION
+def command(recipe: str, quick: bool, no_faces: bool, as_json: bool, **settings: Any) -> None:
     """Train, export and benchmark with one command.
 
     RECIPE is a name of `feredge recipes` or a .toml file; default: nano. Completed steps are skipped. If a file fails
@@ -32,7 +34,8 @@ def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
 
         def print_step(step: StepResult) -> None:
             progress.finish()
-            _print_step(step)
+            if not as_json:
+                _print_step(step)
 
         result = feredge.run(
             recipe,
@@ -43,6 +46,9 @@ def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
             progress=progress,
             **settings,
         )
+    if as_json:
+        echo_json(result.benchmarked.results.to_json())
+        print_failures(result.exported)
     if result.exported.failures:
         sys.exit(1)
 

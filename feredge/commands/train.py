@@ -13,6 +13,7 @@ from feredge.commands.shared import (
     PATH_TYPE,
     SKIP_BAD_ROWS_OPTION,
     bars,
+    complete_recipe,
     options,
 )
 from feredge.console import echo
@@ -56,7 +57,7 @@ TRAINING_OPTIONS = options(
 
 
 @click.command("train")
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipe)
 @TRAINING_OPTIONS
 def command(recipe: str, **settings: Any) -> None:
     """Train a network.
