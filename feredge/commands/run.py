@@ -11,7 +11,7 @@ import feredge
 from feredge.commands.export import print_export, print_failures
 from feredge.commands.measuring import command_line
 from feredge.commands.shared import JSON_OPTION, NO_FACES_OPTION, QUICK_OPTION, bars, complete_recipe, print_results
-from feredge.commands.train import TRAINING_OPTIONS, print_training
+from feredge.commands.train import RUN_OPTIONS, print_training, with_train_options
 from feredge.console import echo_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("recipe", default="nano", shell_complete=complete_recipe)
-@TRAINING_OPTIONS
+@RUN_OPTIONS
+@with_train_options
 @QUICK_OPTION
 @NO_FACES_OPTION
 @JSON_OPTION

@@ -67,7 +67,10 @@ def _print_selection(result: SelectResult) -> None:
         echo("no file fits")
     else:
         row = result.winner
-        drop = f", drop {row.drop.pp:+.2f} pp" if row.drop else ""
-        echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}")
+        drop = f", drop {row.drop.pp:+.2f} pp [{row.drop.low:.2f}, {row.drop.high:.2f}]" if row.drop else ""
+        timing = result.timing
+        latency = f", median {timing.median:.3f} ms, p90 {timing.p90:.3f} ms" if timing else ""
+        noise = f" (noisy: the rounds differ by {timing.spread:.0%})" if timing and timing.noisy else ""
+        echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}{latency}{noise}")
     if result.rejected:
         echo_table(("rejected", "reason"), ((row.name, reason) for row, reason in result.rejected))
