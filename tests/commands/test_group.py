@@ -41,7 +41,7 @@ def test_a_mistyped_name_gets_a_hint(arguments: list[str], hint: str) -> None:
     ],
 )
 def test_bash_is_offered_completions(typed: str, offered: set[str]) -> None:
-    """Guards the completion that README describes, by the protocol of click's script for bash."""
+    """Guards the completion that docs/guide/install.md describes, by the protocol of click's script for bash."""
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split(" ")) - 1), "_FEREDGE_COMPLETE": "bash_complete"}
     code = "from feredge.cli import main; main(prog_name='feredge')"
     done = subprocess.run(

@@ -66,7 +66,11 @@ class Installation:
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         done = subprocess.run(
             [self.folder / "bin" / "python", "-m", "feredge", "doctor", "--json"],
-            **{"capture_output": True, "text": True, "env": environment, "cwd": self.folder, "check": False},
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=self.folder,
+            check=False,
         )
         assert "Traceback" not in done.stderr
         errors = [line for line in done.stderr.splitlines() if "still running" not in line]
