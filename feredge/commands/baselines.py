@@ -50,7 +50,7 @@ def _print_table(systems: Sequence[Reproduction]) -> None:
             once = (f"{one.seconds:.0f} s", f"{one.bytes / 1e6:.1f} MB") if first else ("", "")
             rows.append((one.id if first else "", *figures, *once))
             first = False
-    echo_table(("system", "figure", "published", "here", "fit", "size"), rows)
+    echo_table(("system", "figure", "published", "measured", "fit time", "size"), rows)
     for note, ids in _deviations(systems).items():
         echo(f"{', '.join(ids)}: {note}")
 
