@@ -16,9 +16,9 @@ from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_dataset, run_dataset
 from feredge.api.training import Overrides, override_texts
-from feredge.errors import RecipeError
+from feredge.errors import ArtifactError, RecipeError
 from feredge.inference.artifact import ARTIFACT_KINDS
-from feredge.paths import ExportPath, ForeignNetwork, RunPath, require
+from feredge.paths import ExportPath, ForeignNetwork, ModelFile, RunPath, require
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
 KerasModel = Any
 """A model object of Keras 2 or 3."""
+PICKLE = (
+    "weights of PyTorch, which are not opened because unpickling them can run code; write an ONNX file with "
+    "feredge.from_torch(module, example)"
+)
+CONVERTED = "a file that was converted already; export the network that it was converted from"
+UNOPENED_SUFFIXES = {
+    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".bin"), PICKLE),
+    ".safetensors": "weights without a network; write an ONNX file with feredge.from_torch(module, example)",
+    **dict.fromkeys((".tflite", ".ort"), CONVERTED),
+}
+"""By suffix, why a file is refused."""
 INPUT_SIZES = (8, 512)  # pixels per side, smallest and largest
 
 
@@ -124,8 +135,8 @@ def export(
 
     Args:
         network: a run folder; a folder of exported files or a name of `feredge.models()`, from which the network is
-            imported; or the Keras file, SavedModel or Keras model object of a network trained elsewhere. For all but a
-            run folder, the new run folder `out` is made.
+            imported; or the Keras file, SavedModel, ONNX file or Keras model object of a network trained elsewhere. For
+            all but a run folder, the new run folder `out` is made.
         data: the data, if moved since training; required if `network` is not a run folder.
         files: files to write of each variant, `["int8.onnx", ...]`, or `["all"]`; the recipe's by default.
         variants: variants to export; the recipe's by default.
@@ -206,8 +217,9 @@ def _open_run(
     if not isinstance(network, str | PathLike):
         with _saved(network) as path:
             return _import_network(path, data, spec, licence, out)
-    place = require(network, RunPath, ExportPath, ForeignNetwork)
-    if isinstance(place, ForeignNetwork):
+    _refuse_unopened(Path(network))
+    place = require(network, RunPath, ExportPath, ForeignNetwork, ModelFile)
+    if isinstance(place, ForeignNetwork | ModelFile):
         return _import_network(place.path, data, spec, licence, out)
     if spec:
         raise RecipeError(
@@ -219,6 +231,13 @@ def _open_run(
     if out is not None:
         raise RecipeError(f"--out is for networks that are not in a run folder, found the run folder {place.path}")
     return RunFolder.open(place.path, trained=True)
+
+
+def _refuse_unopened(path: Path) -> None:
+    """Raise ArtifactError, without opening it, for a file that no network can be imported from."""
+    reason = UNOPENED_SUFFIXES.get(path.suffix)
+    if reason is not None and path.is_file():
+        raise ArtifactError(f"{path}: expected a Keras or ONNX file, found {reason}")
 
 
 @contextmanager

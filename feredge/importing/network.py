@@ -1,4 +1,4 @@
-"""Import of a Keras network trained elsewhere as a run folder, for export, benchmark and report."""
+"""Import of a network trained elsewhere as a run folder, for export, benchmark and report."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class NetworkInput:
 def import_network(
     path: Path, network_input: NetworkInput, classes: tuple[str, ...], dataset: Dataset, out: Path, *, licence: str = ""
 ) -> RunFolder:
-    """Create the run folder `out` from a Keras network that was trained elsewhere.
+    """Create the run folder `out` from a network that was trained elsewhere.
 
     A folder that already holds the same network is not changed.
 
     Args:
-        path: the file; see keras_file.py.
+        path: a Keras file, see keras_file.py, or an ONNX file, see onnx/network.py.
         network_input: its input.
         classes: of its outputs, in their order; the data's classes are put in the same order.
         dataset: for calibration, verification and test, of the network's input size.
@@ -51,16 +51,14 @@ def import_network(
         licence: note for its files.
 
     Raises:
-        ArtifactError: not a Keras network that can be read safely, or one of another input or output.
+        ArtifactError: not a network that can be read safely, or one of another input or output.
         RecipeError: classes that do not match its outputs.
         RunError: `out` holds another run.
     """
-    from feredge.importing.keras_file import open_network
     from feredge.importing.layers import as_core
     from feredge.importing.run_from_weights import create_run
 
-    run_in_child(_try_open, path, limits=TENSORFLOW_LIMITS, path=path)
-    network = open_network(path)
+    network = _open(path, network_input)
     _check_shapes(network, network_input, classes, path)
     core = as_core(network, size=network_input.height, low=network_input.low, high=network_input.high)
     view = DataView(size=network_input.height, classes=() if classes == dataset.classes else classes)
@@ -76,6 +74,17 @@ def import_network(
     source = path if path.is_file() else path / "saved_model.pb"
     origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(network_input)}
     return create_run(core, recipe, dataset, out, foreign=origin)
+
+
+def _open(path: Path, network_input: NetworkInput) -> KerasModel:
+    if path.suffix == ".onnx":
+        from feredge.importing.onnx.network import open_onnx
+
+        return open_onnx(path, height=network_input.height, width=network_input.width)
+    from feredge.importing.keras_file import open_network
+
+    run_in_child(_try_open, path, limits=TENSORFLOW_LIMITS, path=path)
+    return open_network(path)
 
 
 def _try_open(path: str) -> None:
