@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from feredge.api.reporting import report, select
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
+    from feredge.api.torch_export import from_torch
     from feredge.api.tracking import TrackOptions, track
     from feredge.api.training import train
     from feredge.api.verifying import verify
@@ -50,6 +51,7 @@ _NAME_MODULES = {
     "bundle": "feredge.api.bundling",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
+    "from_torch": "feredge.api.torch_export",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
     "predict": "feredge.api.predicting",
@@ -81,6 +83,7 @@ __all__ = [
     "data_check",
     "data_info",
     "export",
+    "from_torch",
     "inspect",
     "label",
     "models",

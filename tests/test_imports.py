@@ -85,6 +85,7 @@ def test_public_names_all_load() -> None:
     """Guards the promise of `__all__`: every name is there, and none more is promised."""
     functions = {
         *("baselines", "benchmark", "bundle", "data_check", "data_info", "export", "inspect", "label", "models"),
+        "from_torch",
         *("plots", "predict", "recipes", "report", "run", "select", "sensitivity", "serve", "soft_labels"),
         *("submit", "track", "train", "verify"),
     }

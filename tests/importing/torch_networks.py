@@ -142,10 +142,10 @@ def regnet(channels: int, classes: int, size: int) -> Any:
     parts, inputs = [conv_norm(channels, 16, 3, 2, act=nn.ReLU())], 16
     for outputs in (24, 48):
         for stride in (2, 1):
+            grouped = conv_norm(outputs, outputs, 3, stride, outputs // 8, nn.ReLU())
             branch = nn.Sequential(
-                conv_norm(inputs, outputs, 1, act=nn.ReLU()), conv_norm(outputs, outputs, 3, stride, outputs // 8, nn.ReLU()),
-                conv_norm(outputs, outputs, 1),
-            )  # fmt: skip
+                conv_norm(inputs, outputs, 1, act=nn.ReLU()), grouped, conv_norm(outputs, outputs, 1)
+            )
             parts.append(Residual(branch, conv_norm(inputs, outputs, 1, stride) if stride > 1 else None, nn.ReLU()))
             inputs = outputs
     return nn.Sequential(*parts, head(48, classes))

@@ -72,8 +72,7 @@ def clip(node: Node, network: NetworkBuilder) -> Value:
     maximum = None if high is None or high > np.finfo(np.float32).max / 2 else float(high) - float(low)
     value = network.value(node) if not low else network.affine(node, 0, np.float32(1), np.float32(-low))
     tensor = network.layer(layers.ReLU, node, value.tensor, suffix="_relu", max_value=maximum)
-    if low:
-        tensor = network.layer(layers.Rescaling, node, tensor, suffix="_offset", scale=1.0, offset=float(low))
+    tensor = network.rescaled(node, tensor, 1.0, float(low))
     return dataclasses.replace(value, tensor=tensor, shared=False)
 
 
@@ -81,11 +80,9 @@ def hard_sigmoid(node: Node, network: NetworkBuilder) -> Value:
     """HardSigmoid: a ReLU with a maximum of 6, between scalings that TFLite's converter recognizes."""
     value = network.value(node)
     alpha, beta = (node.attributes.get(name, default) for name, default in (("alpha", 0.2), ("beta", 0.5)))
-    tensor = network.layer(
-        layers.Rescaling, node, value.tensor, suffix="_shift", scale=_exact(6 * alpha), offset=_exact(6 * beta)
-    )
+    tensor = network.rescaled(node, value.tensor, _exact(6 * alpha), _exact(6 * beta))
     tensor = network.layer(layers.ReLU, node, tensor, suffix="_relu6", max_value=6.0)
-    tensor = network.layer(layers.Rescaling, node, tensor, scale=1 / 6)
+    tensor = network.rescaled(node, tensor, 1 / 6, 0.0, suffix="_gate")
     return dataclasses.replace(value, tensor=tensor, shared=False)
 
 

@@ -174,18 +174,21 @@ class NetworkBuilder:
             gain, offset = gain[value.features], offset[value.features]
         if self.is_private(node.inputs[position]) and _fold(value.tensor._keras_history.layer, gain, offset):
             return value
-        scalar = all(values.size == 1 for values in constants)
-        tensor = self._rescaling(node, value, gain, offset) if scalar else self._scaled(node, value, gain, offset)
+        if all(values.size == 1 for values in constants):
+            tensor = self.rescaled(node, value.tensor, float(gain[0]), float(offset[0]))
+            return dataclasses.replace(value, tensor=tensor, shared=tensor is value.tensor)
+        epsilon = 1e-3
+        weights = [gain, offset, np.zeros(channels), np.full(channels, 1 - epsilon)]
+        tensor = self.layer(layers.BatchNormalization, node, value.tensor, weights=weights, epsilon=epsilon)
         return dataclasses.replace(value, tensor=tensor, shared=False)
 
-    def _rescaling(self, node: Node, value: Value, gain: NDArray[Any], offset: NDArray[Any]) -> Tensor:
-        return self.layer(layers.Rescaling, node, value.tensor, scale=float(gain[0]), offset=float(offset[0]))
-
-    def _scaled(self, node: Node, value: Value, gain: NDArray[Any], offset: NDArray[Any]) -> Tensor:
-        epsilon = 1e-3
-        mean, variance = np.zeros_like(gain), np.full_like(gain, 1 - epsilon)
-        weights = [gain, offset, mean, variance]
-        return self.layer(layers.BatchNormalization, node, value.tensor, weights=weights, epsilon=epsilon)
+    def rescaled(self, node: Node, tensor: Tensor, scale: float, offset: float, suffix: str = "") -> Tensor:
+        """Return scale * tensor + offset: a layer for each, so that quantization-aware training sees both results."""
+        if scale != 1:
+            tensor = self.layer(layers.Rescaling, node, tensor, suffix=f"{suffix}_scale", scale=scale)
+        if offset:
+            tensor = self.layer(layers.Rescaling, node, tensor, suffix=f"{suffix}_offset", scale=1.0, offset=offset)
+        return tensor
 
     def reshape(self, node: Node, target: Sequence[int]) -> Value:
         """Return the first input of `node` with other dimensions.
