@@ -1,7 +1,7 @@
 """Channels of a network: which layers share them, how important each is, and copies with fewer of them.
 
-Channels that are added, as by residual connections, or multiplied form one group and are removed together. Warm starts and
-channel pruning use this.
+Channels that are added, as by residual connections, or multiplied form one group and are removed together. Warm
+starts and channel pruning use this.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ ARCHITECTURES: dict[str, Callable[[int, int, int], Any]] = {
 }
 """By name: a function of input channels, classes and image size."""
 
-CONFIDENCE = 4.0  # standard deviation of the logits over the images
+CONFIDENCE = 3.0  # standard deviation of the logits over the images
 
 
 def steep_network(name: str, images: Any, classes: int) -> Any:
