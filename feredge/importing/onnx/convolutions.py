@@ -27,13 +27,13 @@ def conv(node: Node, network: NetworkBuilder) -> Value:
         image = network.layer(layers.ZeroPadding2D, node, image, suffix="_pad", padding=window.padding)
     groups, channels = node.attributes.get("group", 1), image.shape[-1]
     bias = _bias(node, network, kernel.shape[0])
-    options = {"strides": window.strides, "padding": "same" if window.same else "valid"}
-    options["dilation_rate"] = window.dilations
+    options: dict[str, Any] = {"strides": window.strides, "dilation_rate": window.dilations}
+    options["padding"] = "same" if window.same else "valid"
     if groups == channels > 1:
         return Value(_depthwise(node, network, image, kernel, bias, window, options), NHWC)
     weights = [kernel.transpose(2, 3, 1, 0), bias]
-    size = {"filters": kernel.shape[0], "kernel_size": window.size, "groups": groups}
-    return Value(network.layer(layers.Conv2D, node, image, weights=weights, **size, **options), NHWC)
+    options |= {"filters": kernel.shape[0], "kernel_size": window.size, "groups": groups}
+    return Value(network.layer(layers.Conv2D, node, image, weights=weights, **options), NHWC)
 
 
 def _depthwise(
@@ -50,8 +50,8 @@ def _depthwise(
     channels = image.shape[-1]
     multiplier = kernel.shape[0] // channels
     depthwise = kernel[:, 0].transpose(1, 2, 0).reshape(*window.size, channels, multiplier)
-    size = {"kernel_size": window.size, "depth_multiplier": multiplier}
-    return network.layer(layers.DepthwiseConv2D, node, image, weights=[depthwise, bias], **size, **options)
+    options |= {"kernel_size": window.size, "depth_multiplier": multiplier}
+    return network.layer(layers.DepthwiseConv2D, node, image, weights=[depthwise, bias], **options)
 
 
 def conv_transpose(node: Node, network: NetworkBuilder) -> Value:
@@ -107,8 +107,8 @@ def matmul(node: Node, network: NetworkBuilder) -> Value:
     kernel = network.constant(node, 1)
     if kernel.ndim < 2 or max(kernel.shape[:-2], default=1) != 1:
         raise UnsupportedOperatorError(node, f"a constant of shape {kernel.shape}")
-    kernel = kernel.reshape(kernel.shape[-2:])
-    return _dense(node, network, kernel, np.zeros(kernel.shape[1], np.float32))
+    kernel = kernel.reshape(-1, kernel.shape[-1])
+    return _dense(node, network, kernel, np.zeros(kernel.shape[-1], np.float32))
 
 
 def _dense(node: Node, network: NetworkBuilder, kernel: NDArray[Any], bias: NDArray[Any]) -> Value:

@@ -70,7 +70,7 @@ def clip(node: Node, network: NetworkBuilder) -> Value:
     if low is None:
         raise UnsupportedOperatorError(node, "no minimum")
     maximum = None if high is None or high > np.finfo(np.float32).max / 2 else float(high) - float(low)
-    value = network.value(node) if not low else network.affine(node, 0, np.float32(1), np.float32(-low))
+    value = network.value(node) if not low else network.affine(node, 0, 1.0, -float(low))
     tensor = network.layer(layers.ReLU, node, value.tensor, suffix="_relu", max_value=maximum)
     tensor = network.rescaled(node, tensor, 1.0, float(low))
     return dataclasses.replace(value, tensor=tensor, shared=False)
@@ -111,10 +111,10 @@ def softmax(node: Node, network: NetworkBuilder) -> Value:
 
 
 def log_softmax(node: Node, network: NetworkBuilder) -> Value:
-    """LogSoftmax as the last operator: its input, since log-probabilities are logits too."""
+    """LogSoftmax as the last operator: a Softmax, as the import needs probabilities; see `run_original`."""
     if node.outputs[0] != network.graph.output:
         raise UnsupportedOperatorError(node, "operators after it")
-    return network.alias(node)
+    return softmax(node, network)
 
 
 def batch_normalization(node: Node, network: NetworkBuilder) -> Value:
@@ -163,16 +163,16 @@ def arithmetic(node: Node, network: NetworkBuilder) -> Value:
 
 def _scale_and_shift(node: Node, constant: Any, position: int) -> tuple[Any, Any]:
     """Return the operator as scale and shift of its input at `position`."""
-    one, zero = np.float32(1), np.float32(0)
+    one, zero = 1.0, 0.0
     if node.operator == "Add":
         return one, constant
     if node.operator == "Sub":
-        return (one, -constant) if position == 0 else (-one, constant)
+        return (one, -constant) if position == 0 else (-1.0, constant)
     if node.operator == "Mul":
         return constant, zero
     if position == 1:
         raise UnsupportedOperatorError(node, "a divisor that is not constant")
-    return one / constant, zero
+    return 1 / constant, zero
 
 
 def merge(node: Node, network: NetworkBuilder, layer_class: type, **config: Any) -> Value:

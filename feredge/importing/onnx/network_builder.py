@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from feredge.importing.onnx.graph import Node, OnnxGraph, UnsupportedOperatorError
 from feredge.keras import KerasLayer, Tensor, keras
@@ -145,7 +145,7 @@ class NetworkBuilder:
             raise UnsupportedOperatorError(node, f"an input of {len(value.axes)} axes")
         return self.ordered(value, (0, 2, 3, 1), node).tensor
 
-    def affine(self, node: Node, position: int, scale: NDArray[Any], shift: NDArray[Any]) -> Value:
+    def affine(self, node: Node, position: int, scale: ArrayLike, shift: ArrayLike) -> Value:
         """Return scale * input + shift.
 
         Args:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from feredge.importing.onnx.convolutions import NHWC
 from feredge.importing.onnx.graph import Node, UnsupportedOperatorError
 from feredge.importing.onnx.network_builder import NetworkBuilder, Value
-from feredge.importing.onnx.windows import Padding, read_window
+from feredge.importing.onnx.windows import Padding, Window, read_window
 from feredge.keras import KerasLayer, Tensor, keras
 
 layers = keras.layers
@@ -24,7 +24,7 @@ def max_pool(node: Node, network: NetworkBuilder) -> Value:
         raise UnsupportedOperatorError(node, f"dilations {window.dilations}")
     if window.is_padded and not window.same:
         image = _pad_for_maximum(node, network, image, window.padding)
-    return _pool(layers.MaxPooling2D, node, network, image, window)
+    return _pool(layers.MaxPooling2D, node, network, image, window, same=window.same)
 
 
 def average_pool(node: Node, network: NetworkBuilder) -> Value:
@@ -38,14 +38,13 @@ def average_pool(node: Node, network: NetworkBuilder) -> Value:
         raise UnsupportedOperatorError(node, f"padding {window.padding} that does not count")
     if counted:
         image = network.layer(layers.ZeroPadding2D, node, image, suffix="_pad", padding=window.padding)
-    options = {"pool_size": window.size, "strides": window.strides}
-    options["padding"] = "same" if window.same and not counted else "valid"
-    return Value(network.layer(layers.AveragePooling2D, node, image, **options), NHWC)
+    return _pool(layers.AveragePooling2D, node, network, image, window, same=window.same and not counted)
 
 
-def _pool(layer_class: type, node: Node, network: NetworkBuilder, image: Tensor, window: Any) -> Value:
-    options = {"pool_size": window.size, "strides": window.strides, "padding": "same" if window.same else "valid"}
-    return Value(network.layer(layer_class, node, image, **options), NHWC)
+def _pool(layer_class: type, node: Node, network: NetworkBuilder, image: Tensor, window: Window, same: bool) -> Value:
+    padding = "same" if same else "valid"
+    tensor = network.layer(layer_class, node, image, pool_size=window.size, strides=window.strides, padding=padding)
+    return Value(tensor, NHWC)
 
 
 def _pad_for_maximum(node: Node, network: NetworkBuilder, image: Tensor, padding: Padding) -> Tensor:

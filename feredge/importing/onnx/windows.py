@@ -63,7 +63,7 @@ def read_window(node: Node, size: tuple[int, ...], feature_map: tuple[int, int])
             sides, feature_map, size, dilations, strides, strict=True
         )
     ]
-    return Window(size, strides, dilations, tuple(padding for padding, _ in sides), all(same))
+    return Window(size, strides, dilations, (sides[0][0], sides[1][0]), all(same))
 
 
 def _side(
