@@ -12,7 +12,7 @@ import numpy as np
 
 from feredge import data, files
 from feredge.data.dataset import Dataset
-from feredge.errors import ArtifactError, RecipeError
+from feredge.errors import ArtifactError, RecipeError, VerificationError
 from feredge.inference.contract import Images
 from feredge.inspection.child import run_in_child
 from feredge.inspection.limits import TENSORFLOW_LIMITS
@@ -22,6 +22,8 @@ from feredge.run import RunFolder
 if TYPE_CHECKING:
     from feredge.keras import KerasModel
 
+ORIGINAL_TOLERANCES = {"float32": 1e-3, "float16": 0.05}
+"""Bounds on the difference from a file's own outputs, relative to the largest, by the precision that it computes in."""
 PROBED_IMAGES = 64  # to tell probabilities from logits
 
 
@@ -70,7 +72,10 @@ def import_network(
         compression=Compression(variants=("dense",)),
         export=Export(licence=note),
     )
-    core = _with_probabilities(core, data.split(dataset, view).test.images[:PROBED_IMAGES])
+    images = data.split(dataset, view).test.images[:PROBED_IMAGES]
+    if path.suffix == ".onnx":
+        _compare_with_original(core, images, network_input, path)
+    core = _with_probabilities(core, images)
     source = path if path.is_file() else path / "saved_model.pb"
     origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(network_input)}
     return create_run(core, recipe, dataset, out, foreign=origin)
@@ -110,6 +115,22 @@ def _check_shapes(network: KerasModel, network_input: NetworkInput, classes: tup
         raise RecipeError(
             f"--classes: expected {output_shape[1]} different names, one for each output of {path.name}, "
             f"found {', '.join(classes)}"
+        )
+
+
+def _compare_with_original(core: KerasModel, images: Images, network_input: NetworkInput, path: Path) -> None:
+    """Raise VerificationError unless `core` has the outputs of the file in onnxruntime."""
+    from feredge.importing.onnx.original import run_original
+    from feredge.train.networks import make_predict_function
+
+    original = run_original(path, images, low=network_input.low, high=network_input.high)
+    rows, expected = make_predict_function(core)(images), np.asarray(original["rows"], np.float32)
+    difference = float(np.abs(rows - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    tolerance = ORIGINAL_TOLERANCES[original["precision"]]
+    if not difference <= tolerance:  # unlike `>`, this refuses NaN
+        raise VerificationError(
+            f"{path}: expected the outputs of onnxruntime within {tolerance:g}, "
+            f"found a difference of {difference:.3g} after the import"
         )
 
 

@@ -1,0 +1,201 @@
+"""ONNX files from elsewhere: imported in any form that exporters write, refused in one line otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+from onnx_graphs import CLASSES as OUTPUTS
+from onnx_graphs import GraphWriter, run_file, write_cnn
+from tiny_training import stripes
+
+from feredge.cli import main
+from feredge.errors import ArtifactError, VerificationError
+from feredge.export import export
+from feredge.importing.network import NetworkInput, import_network
+from feredge.importing.onnx.network import open_onnx
+from feredge.inference.contract import CLASSES
+from feredge.train.networks import make_predict_function
+from feredge.train.record import load_model
+
+INPUT = NetworkInput(16, 16, -1.0, 1.0)
+
+
+def _with_last(path: Path, operator: str) -> Path:
+    """Append an operator to a file's output."""
+    model = onnx.load(path)
+    last = model.graph.output[0].name
+    model.graph.node.append(helper.make_node(operator, [last], ["last"], axis=1))
+    model.graph.output[0].name = "last"
+    onnx.save(model, path)
+    return path
+
+
+def _in_float16(path: Path) -> Path:
+    """Store the weights of a file in float16, with a Cast to float32 of each."""
+    model = onnx.load(path)
+    casts = []
+    for tensor in model.graph.initializer:
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}_half")
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        tensor.CopyFrom(half)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+    return path
+
+
+def _external(path: Path) -> Path:
+    return write_cnn(path, save_as_external_data=True, size_threshold=0, location="weights.bin")
+
+
+FORMS = {
+    "any batch": lambda path: write_cnn(path),
+    "batch of 1": lambda path: write_cnn(path, shape=(1, 1, 16, 16)),
+    "batch of 4": lambda path: write_cnn(path, shape=(4, 1, 16, 16)),
+    "any size": lambda path: write_cnn(path, shape=("batch", 1, "height", "width")),
+    "three channels": lambda path: write_cnn(path, channels=3),
+    "external weights": _external,
+    "float16 weights": lambda path: _in_float16(write_cnn(path)),
+    "probabilities": lambda path: _with_last(write_cnn(path), "Softmax"),
+    "log-probabilities": lambda path: _with_last(write_cnn(path), "LogSoftmax"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_file_is_imported(tmp_path: Path, form: str) -> None:
+    """Guards what exporters write: the float model of the run gives the probabilities of the file."""
+    path = FORMS[form](tmp_path / "net.onnx")
+    run = import_network(path, INPUT, CLASSES, stripes(70), tmp_path / "run")
+    images = stripes(70).batch[:8]
+    outputs = make_predict_function(load_model(run).get_layer("core"))(images[..., 0])
+    pixels = images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    if form == "three channels":
+        pixels = np.repeat(pixels, 3, axis=1)
+    single = path if form != "batch of 4" else write_cnn(tmp_path / "single.onnx")
+    rows = run_file(single, pixels)
+    exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
+    expected = rows if form == "probabilities" else exponentials / exponentials.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(outputs, expected, atol=1e-4)  # the scaling is folded into float32 weights
+
+
+def test_a_file_is_exported_in_every_format(tmp_path: Path, here: None) -> None:
+    """Guards the whole way to pruned and int8 files, whose card says where the network came from."""
+    run = import_network(write_cnn(tmp_path / "net.onnx"), INPUT, CLASSES, stripes(), tmp_path / "run")
+    recipe = run.recipe()
+    compression = dataclasses.replace(recipe.compression, variants=("dense", "pruned-50", "qat"), epochs=1)
+    settings = dataclasses.replace(recipe.export, files=("int8.onnx", "int8.tflite"), calibration_images=64)
+    manifest = export(run, stripes(), recipe=dataclasses.replace(recipe, compression=compression), settings=settings)
+    assert not manifest.failures and len(manifest.entries) == 6
+    assert manifest.entries[0].card.recipe["foreign"]["file"] == "net.onnx"
+
+
+def test_a_translation_that_is_another_function_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a silent error of a translator: nothing is written unless the outputs are those of onnxruntime."""
+    path = write_cnn(tmp_path / "net.onnx")
+
+    def altered(*arguments: Any, **options: Any) -> Any:
+        network = open_onnx(*arguments, **options)
+        network.layers[-1].set_weights([2 * weight for weight in network.layers[-1].get_weights()])
+        return network
+
+    monkeypatch.setattr("feredge.importing.onnx.network.open_onnx", altered)
+    with pytest.raises(
+        VerificationError, match=r"expected the outputs of onnxruntime within 0.001, found a difference"
+    ):
+        import_network(path, INPUT, CLASSES, stripes(70), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def _save(path: Path, nodes: list[Any], inputs: tuple[str, ...] = ("image",), opsets: tuple[str, ...] = ("",)) -> Path:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", 1, 16, 16)) for name in inputs]
+    output = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    domains = [helper.make_opsetid(name, 17 if not name else 1) for name in opsets]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "x", values, [output]), opset_imports=domains), path)
+    return path
+
+
+def _control_flow(path: Path) -> Path:
+    body = helper.make_graph([helper.make_node("Relu", ["image"], ["y"])], "then", [], [
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])  # fmt: skip
+    return _save(path, [helper.make_node("If", ["image"], ["z"], then_branch=body, else_branch=body)])
+
+
+def _escaping_weights(path: Path) -> Path:
+    write_cnn(path, save_as_external_data=True, size_threshold=0, location="weights.bin")
+    path.write_bytes(path.read_bytes().replace(b"weights.bin", b"../eights.b"))
+    return path
+
+
+def _missing_weights(path: Path) -> Path:
+    _external(path)
+    (path.parent / "weights.bin").unlink()
+    return path
+
+
+def _unknown_operator(path: Path) -> Path:
+    graph = GraphWriter()
+    return graph.save(path, graph.classifier(graph.node("Sin", graph.conv("image", 1, 8)), 8))
+
+
+REFUSED = {
+    "control flow": (_control_flow, "expected operators without control flow, found If"),
+    "another domain": (
+        lambda path: _save(path, [helper.make_node("Own", ["image"], ["y"], domain="com.own")], opsets=("", "com.own")),
+        "expected operators that onnxruntime implements, found 'Own' of 'com.own'",
+    ),
+    "two inputs": (
+        lambda path: _save(path, [helper.make_node("Add", ["image", "other"], ["y"])], ("image", "other")),
+        "expected one input, found 2 (image, other)",
+    ),
+    "weights outside": (_escaping_weights, "expected weights in the model's own folder, found them in '../eights.b'"),
+    "no weights": (_missing_weights, "expected weights in 'weights.bin', found none"),
+    "another size": (
+        lambda path: write_cnn(path, shape=("batch", 1, 24, 24)), "expected the input 16x16 of --input-size, found 24x24"
+    ),
+    "four channels": (lambda path: write_cnn(path, channels=4), "expected an input of images"),
+    "unknown operator": (_unknown_operator, "expected operators with a Keras layer, found Sin (node '/Sin_1')"),
+    "no network": (lambda path: path.write_bytes(b"x" * 99), "expected an ONNX model"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    """Guards stack traces, guesses, and files that read others or never end; nothing is written."""
+    write, message = REFUSED[name]
+    path = tmp_path / "net.onnx"
+    write(path)
+    with pytest.raises(ArtifactError) as caught:
+        open_onnx(path, height=16, width=16)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("net.pt", "can run code; write an ONNX file with feredge.from_torch(module, example)"),
+        ("net.pth", "can run code; write an ONNX file with feredge.from_torch(module, example)"),
+        ("net.tflite", "found a file that was converted already"),
+    ],
+)
+def test_files_that_are_not_opened(tmp_path: Path, name: str, message: str) -> None:
+    """Guards pickles, and says what to do instead."""
+    (tmp_path / name).write_bytes(b"not opened")
+    done = CliRunner().invoke(main, ["export", str(tmp_path / name)])
+    assert done.exit_code == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_command_names_the_classes_it_expects(tmp_path: Path) -> None:
+    """Guards labels of another number than the outputs."""
+    path = write_cnn(tmp_path / "net.onnx")
+    options = ["--input-size", "16x16", "--input-range", "imagenet", "--classes", "a,b", "--data", "drawn:70"]
+    done = CliRunner().invoke(main, ["export", str(path), *options, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2 and f"--classes: expected {OUTPUTS} different names" in done.stderr
+    assert not (tmp_path / "run").exists()
