@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_dataset, run_dataset
+from feredge.api.pixel_range import PixelRange, black_and_white
 from feredge.api.training import Overrides, override_texts
 from feredge.errors import ArtifactError, RecipeError
 from feredge.inference.artifact import ARTIFACT_KINDS
@@ -52,12 +53,12 @@ class InputSpec:
 
     Attributes:
         size: height and width in pixels.
-        range: input values of black and white pixels.
+        range: input values of black and white pixels, or mean and standard deviation: see PixelRange.
         classes: class names, in the order of its outputs.
     """
 
     size: int | tuple[int, int] | None = None
-    range: tuple[float, float] | None = None
+    range: PixelRange | None = None
     classes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -125,7 +126,7 @@ def export(
     max_drop: float | None = None,
     licence: str | None = None,
     input_size: int | tuple[int, int] | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: PixelRange | None = None,
     classes: Sequence[str] = (),
     out: str | PathLike[str] | None = None,
     progress: Progress = quiet,
@@ -150,7 +151,8 @@ def export(
             error stay in float32, one by one, until it does not lose more.
         licence: licence note to store in the files.
         input_size: input size of an imported network: pixels per side.
-        input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`.
+        input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`; or mean and standard
+            deviation of pixels in 0..1 for each channel, `((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))`; or `"imagenet"`.
         classes: class names of an imported network, in the order of its outputs.
         out: the new run folder, if `network` is not a run folder; `runs/NAME` by default.
         progress: called between files.
@@ -280,13 +282,11 @@ def _import_network(
             raise RecipeError(f"{path.name}: {ForeignNetwork.description} requires {option}")
     assert spec.size is not None and spec.range is not None and data is not None
     height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
-    low, high = spec.range
+    low, high = black_and_white(spec.range)
     if height != width or not INPUT_SIZES[0] <= height <= INPUT_SIZES[1]:
         raise RecipeError(
             f"--input-size: expected a square of {INPUT_SIZES[0]} to {INPUT_SIZES[1]} pixels, found {height}x{width}"
         )
-    if not low < high:
-        raise RecipeError(f"--input-range: expected LOW..HIGH with LOW under HIGH, found {low:g}..{high:g}")
     from feredge.importing.network import NetworkInput, import_network
 
     dataset = load_dataset(data, size=height)

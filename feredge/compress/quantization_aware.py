@@ -15,7 +15,7 @@ OUTPUT_QUANTIZED_LAYERS = (layers.Multiply, layers.Subtract, layers.Rescaling)
 def quantization_aware(core: KerasModel) -> KerasModel:
     """Return a copy of `core` with fake quantization of weights and activations, after Jacob et al., 2018."""
     # A late import: it takes seconds, and must follow feredge.keras, which selects legacy Keras.
-    from tensorflow_model_optimization.quantization.keras import quantize_annotate_layer, quantize_model
+    from tensorflow_model_optimization.quantization.keras import quantize_annotate_layer, quantize_model, quantize_scope
 
     keras.backend.reset_uids()  # otherwise names in the file depend on the models made before
     if not any(type(layer) in OUTPUT_QUANTIZED_LAYERS for layer in core.layers):
@@ -32,7 +32,8 @@ def quantization_aware(core: KerasModel) -> KerasModel:
 
     annotated = keras.models.clone_model(core, clone_function=annotate)
     annotated.set_weights(core.get_weights())
-    return quantize_model(annotated)
+    with quantize_scope():
+        return quantize_model(annotated)
 
 
 def check_layers(core: KerasModel, name: str) -> None:

@@ -6,20 +6,24 @@ import copy
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feredge.keras import KerasModel, keras
 
 LayerConfig = dict[str, Any]
+PixelValue = float | tuple[float, ...]
+"""An input value: of all channels, or of each."""
 SHARED_SETTINGS = ("name", "trainable", "dtype", "data_format", "dilation_rate")
 
 
-def as_core(network: KerasModel, *, size: int, low: float, high: float) -> KerasModel:
+def as_core(network: KerasModel, *, size: int, low: PixelValue, high: PixelValue) -> KerasModel:
     """Return the same function with an input of `float32 (N, size, size, 1)` in [0, 1].
 
-    The network's input range is `low` (black) to `high` (white). The scaling is folded into its first layer if that
-    is exact at the border; otherwise a 1x1 convolution is prepended. A network of three channels gets gray in each:
-    the channels of its first kernel are summed. Separable convolutions become a depthwise and a pointwise one:
-    quantization-aware training pads them wrongly, and rounding and pruning need the two kernels.
+    The network's input range is `low` (black) to `high` (white), which may differ between channels. The scaling is
+    folded into its first layer if that is exact at the border; otherwise a 1x1 convolution is prepended. A network of
+    three channels gets gray in each: the channels of its first kernel are summed. Separable convolutions become a
+    depthwise and a pointwise one: quantization-aware training pads them wrongly, and rounding and pruning need the two
+    kernels.
     """
     if type(network) is keras.Sequential:
         network = keras.Model(network.inputs, network.outputs)
@@ -32,7 +36,9 @@ def as_core(network: KerasModel, *, size: int, low: float, high: float) -> Keras
     (input_layer,) = [layer for layer in layers if layer["class_name"] == "InputLayer"]
     channels = network.input_shape[-1]
     input_layer["config"]["batch_input_shape"] = [None, size, size, 1]
-    _scale_input(layers, weights, input_layer["name"], gain=high - low, offset=low, channels=channels)
+    offset = np.broadcast_to(np.asarray(low, np.float64), channels)
+    gain = np.broadcast_to(np.asarray(high, np.float64), channels) - offset
+    _scale_input(layers, weights, input_layer["name"], gain=gain, offset=offset)
     config["layers"] = layers
     core = keras.Model.from_config(config)
     for layer in core.layers:
@@ -76,29 +82,31 @@ def _scale_input(
     weights: dict[str, list[Any]],
     input_name: str,
     *,
-    gain: float,
-    offset: float,
-    channels: int,
+    gain: NDArray[np.float64],
+    offset: NDArray[np.float64],
 ) -> None:
-    """Change the first layers from an input of `channels` times gain * gray + offset to gray in [0, 1]."""
+    """Change the first layers from an input of gain * gray + offset, in each channel, to gray in [0, 1]."""
     consumers = [layer for layer in layers if _consumes(layer, input_name)]
     first = consumers[0]
     foldable = len(consumers) == 1 and first["class_name"] == "Conv2D" and first["config"].get("groups", 1) == 1
-    if foldable and (offset == 0.0 or first["config"]["padding"] == "valid"):
+    if foldable and (not offset.any() or first["config"]["padding"] == "valid"):
         kernel, *bias = weights[first["name"]]
-        summed = kernel.astype(np.float64).sum(axis=2, keepdims=True)
-        weights[first["name"]] = [(gain * summed).astype(np.float32), *bias]
-        if offset:
+        exact = kernel.astype(np.float64)
+        summed = (gain[:, None] * exact).sum(axis=2, keepdims=True)
+        weights[first["name"]] = [summed.astype(np.float32), *bias]
+        if offset.any():
             old_bias = bias[0] if bias else np.zeros(kernel.shape[-1])
             first["config"]["use_bias"] = True
-            weights[first["name"]][1:] = [(old_bias + offset * summed.sum(axis=(0, 1, 2))).astype(np.float32)]
+            shift = (offset[:, None] * exact).sum(axis=(0, 1, 2))
+            weights[first["name"]][1:] = [(old_bias + shift).astype(np.float32)]
         return
-    if (gain, offset, channels) == (1.0, 0.0, 1):
+    channels = len(gain)
+    if channels == 1 and (gain[0], offset[0]) == (1.0, 0.0):
         return
     scale = {"filters": channels, "kernel_size": [1, 1], "name": "input_scale"}
     node = [[[input_name, 0, 0, {}]]]
     layers.append({"class_name": "Conv2D", "config": scale, "name": "input_scale", "inbound_nodes": node})
-    weights["input_scale"] = [np.full((1, 1, 1, channels), gain, np.float32), np.full(channels, offset, np.float32)]
+    weights["input_scale"] = [gain.astype(np.float32).reshape(1, 1, 1, channels), offset.astype(np.float32)]
     for layer in consumers:
         for inbound in layer["inbound_nodes"]:
             for source in inbound:

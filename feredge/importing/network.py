@@ -29,12 +29,17 @@ PROBED_IMAGES = 64  # to tell probabilities from logits
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """Input of an imported network: height, width, and the values of black (`low`) and white (`high`)."""
+    """Input of an imported network.
+
+    Attributes:
+        height, width: of the images, in pixels.
+        low, high: values of black and white, of all channels or of each.
+    """
 
     height: int
     width: int
-    low: float
-    high: float
+    low: float | tuple[float, ...]
+    high: float | tuple[float, ...]
 
 
 def import_network(

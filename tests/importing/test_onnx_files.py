@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from feredge.inference.contract import CLASSES
 from feredge.train.networks import make_predict_function
 from feredge.train.record import load_model
 
+FLOAT = TensorProto.FLOAT
 INPUT = NetworkInput(16, 16, -1.0, 1.0)
 
 
@@ -43,7 +45,7 @@ def _in_float16(path: Path) -> Path:
     casts = []
     for tensor in model.graph.initializer:
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}_half")
-        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=FLOAT))
         tensor.CopyFrom(half)
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
@@ -56,7 +58,7 @@ def _external(path: Path) -> Path:
     return write_cnn(path, save_as_external_data=True, size_threshold=0, location="weights.bin")
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Path], Path]] = {
     "any batch": lambda path: write_cnn(path),
     "batch of 1": lambda path: write_cnn(path, shape=(1, 1, 16, 16)),
     "batch of 4": lambda path: write_cnn(path, shape=(4, 1, 16, 16)),
@@ -107,16 +109,14 @@ def test_a_translation_that_is_another_function_is_refused(tmp_path: Path, monke
         return network
 
     monkeypatch.setattr("feredge.importing.onnx.network.open_onnx", altered)
-    with pytest.raises(
-        VerificationError, match=r"expected the outputs of onnxruntime within 0.001, found a difference"
-    ):
+    with pytest.raises(VerificationError, match=r"expected the outputs of onnxruntime within 0.001"):
         import_network(path, INPUT, CLASSES, stripes(70), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def _save(path: Path, nodes: list[Any], inputs: tuple[str, ...] = ("image",), opsets: tuple[str, ...] = ("",)) -> Path:
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", 1, 16, 16)) for name in inputs]
-    output = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    values = [helper.make_tensor_value_info(name, FLOAT, ("batch", 1, 16, 16)) for name in inputs]
+    output = helper.make_tensor_value_info(nodes[-1].output[0], FLOAT, None)
     domains = [helper.make_opsetid(name, 17 if not name else 1) for name in opsets]
     onnx.save(helper.make_model(helper.make_graph(nodes, "x", values, [output]), opset_imports=domains), path)
     return path
@@ -124,7 +124,7 @@ def _save(path: Path, nodes: list[Any], inputs: tuple[str, ...] = ("image",), op
 
 def _control_flow(path: Path) -> Path:
     body = helper.make_graph([helper.make_node("Relu", ["image"], ["y"])], "then", [], [
-        helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])  # fmt: skip
+        helper.make_tensor_value_info("y", FLOAT, None)])  # fmt: skip
     return _save(path, [helper.make_node("If", ["image"], ["z"], then_branch=body, else_branch=body)])
 
 
@@ -145,7 +145,7 @@ def _unknown_operator(path: Path) -> Path:
     return graph.save(path, graph.classifier(graph.node("Sin", graph.conv("image", 1, 8)), 8))
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "control flow": (_control_flow, "expected operators without control flow, found If"),
     "another domain": (
         lambda path: _save(path, [helper.make_node("Own", ["image"], ["y"], domain="com.own")], opsets=("", "com.own")),
@@ -158,7 +158,8 @@ REFUSED = {
     "weights outside": (_escaping_weights, "expected weights in the model's own folder, found them in '../eights.b'"),
     "no weights": (_missing_weights, "expected weights in 'weights.bin', found none"),
     "another size": (
-        lambda path: write_cnn(path, shape=("batch", 1, 24, 24)), "expected the input 16x16 of --input-size, found 24x24"
+        lambda path: write_cnn(path, shape=("batch", 1, 24, 24)),
+        "expected the input 16x16 of --input-size, found 24x24",
     ),
     "four channels": (lambda path: write_cnn(path, channels=4), "expected an input of images"),
     "unknown operator": (_unknown_operator, "expected operators with a Keras layer, found Sin (node '/Sin_1')"),

@@ -28,7 +28,7 @@ def plain_cnn(channels: int, classes: int, size: int) -> Any:
     return nn.Sequential(*features, nn.MaxPool2d(2), *dense)
 
 
-class Residual(nn.Module):
+class Residual(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """x + branch(x), with a projection where the shapes differ."""
 
     def __init__(self, branch: Any, shortcut: Any = None, act: Any = None) -> None:
@@ -54,7 +54,7 @@ def resnet18(channels: int, classes: int, size: int) -> Any:
     return nn.Sequential(*parts, head(64, classes))
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """x times a gate per channel."""
 
     def __init__(self, channels: int, gate: Any) -> None:
@@ -87,7 +87,7 @@ def mobilenet(channels: int, classes: int, act: Any, gate: Any, kernels: tuple[i
     return nn.Sequential(*parts, conv_norm(24, 64, 1, act=act), head(64, classes))
 
 
-class ShuffleUnit(nn.Module):
+class ShuffleUnit(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """A unit of ShuffleNetV2: half of the channels pass, all are shuffled."""
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -116,7 +116,7 @@ def shufflenet(channels: int, classes: int, size: int) -> Any:
     return nn.Sequential(conv_norm(channels, 24, 3, 2, act=nn.ReLU()), *units, head(24, classes))
 
 
-class Fire(nn.Module):
+class Fire(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """A module of SqueezeNet."""
 
     def __init__(self, inputs: int, squeezed: int, outputs: int) -> None:
@@ -151,7 +151,7 @@ def regnet(channels: int, classes: int, size: int) -> Any:
     return nn.Sequential(*parts, head(48, classes))
 
 
-class ConvNeXtBlock(nn.Module):
+class ConvNeXtBlock(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """Depthwise convolution, layer normalization, two linear layers, and a scale per channel."""
 
     def __init__(self, channels: int) -> None:
@@ -167,7 +167,7 @@ class ConvNeXtBlock(nn.Module):
         return x + (self.gamma * self.layers(self.norm(y))).permute(0, 3, 1, 2)
 
 
-class LayerNorm2d(nn.LayerNorm):
+class LayerNorm2d(nn.LayerNorm):  # type: ignore[misc]  # likewise
     """A layer normalization of the channels of feature maps."""
 
     def forward(self, x: Any) -> Any:
@@ -182,7 +182,7 @@ def convnext(channels: int, classes: int, size: int) -> Any:
     return nn.Sequential(*stem, nn.Conv2d(16, 32, 2, 2), ConvNeXtBlock(32), *tail)
 
 
-class RepVGGBlock(nn.Module):
+class RepVGGBlock(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """The form that is trained: a 3x3 and a 1x1 convolution and the identity, each normalized, added."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -202,7 +202,7 @@ def repvgg(channels: int, classes: int, size: int) -> Any:
     return nn.Sequential(*(RepVGGBlock(*width) for width in widths), head(32, classes))
 
 
-class MixerBlock(nn.Module):
+class MixerBlock(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """Two perceptrons: over the patches and over the channels."""
 
     def __init__(self, patches: int, channels: int) -> None:
@@ -217,7 +217,7 @@ class MixerBlock(nn.Module):
         return x + self.channels(self.norms[1](x))
 
 
-class Mixer(nn.Module):
+class Mixer(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """An MLP-Mixer."""
 
     def __init__(self, channels: int, classes: int, size: int) -> None:

@@ -65,7 +65,7 @@ def core_graph(core: KerasModel, *, opset: int) -> Any:
     from feredge.keras import tf
 
     signature = [tf.TensorSpec(core.input_shape, tf.float32, name=CORE_INPUT)]
-    handlers = {"Erfc": (_convert_erfc, [])}
+    handlers: dict[str, Any] = {"Erfc": (_convert_erfc, [])}
     model, _ = tf2onnx.convert.from_keras(core, input_signature=signature, opset=opset, custom_op_handlers=handlers)
     _name_by_layer(model.graph)
     for value in (*model.graph.input, *model.graph.output):

@@ -16,14 +16,14 @@ from feredge.inspection.child import run_in_child
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
-def run_original(path: Path, images: Images, *, low: float, high: float) -> dict[str, Any]:
+def run_original(path: Path, images: Images, *, low: Any, high: Any) -> dict[str, Any]:
     """Return the outputs of an audited file for images, computed by onnxruntime in a child process with limits.
 
     Args:
         path: the file.
         images: `uint8 (N, H, W)` gray, or `(N, H, W, 3)` RGB.
-        low: input value of a black pixel.
-        high: input value of a white pixel.
+        low: input value of a black pixel, of all channels or of each.
+        high: likewise of a white pixel.
 
     Returns:
         `rows`, one of outputs per image, probabilities in place of log-probabilities; and `precision`, in which the
@@ -35,16 +35,19 @@ def run_original(path: Path, images: Images, *, low: float, high: float) -> dict
         return run_in_child(_run, path, path=path.absolute(), images=saved, low=low, high=high)
 
 
-def _run(path: str, images: str, low: float, high: float) -> dict[str, Any]:
+def _run(path: str, images: str, low: Any, high: Any) -> dict[str, Any]:
     import onnx
 
     from feredge.inference.runtimes import onnx_session
 
     session = onnx_session(path, threads=1)
     (model_input,) = session.get_inputs()
-    pixels = np.load(images).astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
-    tensor = _to_input(pixels, model_input.shape).astype(DTYPES[model_input.type])
-    batch = model_input.shape[0] if isinstance(model_input.shape[0], int) else 1
+    shape = [size if isinstance(size, int) else 0 for size in model_input.shape]
+    channels_first = is_channels_first(shape)
+    pixels = _with_channels(np.load(images), shape[1 if channels_first else 3])
+    pixels = pixels * np.float32(np.subtract(high, low) / 255) + np.float32(low)
+    tensor = (pixels.transpose(0, 3, 1, 2) if channels_first else pixels).astype(DTYPES[model_input.type])
+    batch = shape[0] or 1
     rows = []
     for start in range(0, len(tensor), batch):
         part = tensor[start : start + batch]
@@ -58,10 +61,10 @@ def _run(path: str, images: str, low: float, high: float) -> dict[str, Any]:
     return {"rows": outputs.tolist(), "precision": precision}
 
 
-def _to_input(pixels: NDArray[np.float32], shape: list[Any]) -> NDArray[np.float32]:
-    """Return pixels with the channels, and in the order of axes, of a model's input."""
-    sizes = [size if isinstance(size, int) else 0 for size in shape]
-    channels_first = is_channels_first(sizes)
-    if pixels.ndim == 3:
-        pixels = np.repeat(pixels[..., None], sizes[1 if channels_first else 3], axis=3)
-    return pixels.transpose(0, 3, 1, 2) if channels_first else pixels
+def _with_channels(images: Images, channels: int) -> NDArray[np.float32]:
+    """Return images as `float32 (N, H, W, channels)`, gray ones repeated."""
+    return (
+        np.repeat(images[..., None], channels, axis=3).astype(np.float32)
+        if images.ndim == 3
+        else images.astype(np.float32)
+    )
