@@ -16,14 +16,15 @@ from onnx_graphs import CLASSES as OUTPUTS
 from onnx_graphs import GraphWriter, run_file, write_cnn
 from tiny_training import stripes
 
+from feredge.api.pixel_range import IMAGENET_NORMALIZATION, black_and_white
 from feredge.cli import main
-from feredge.errors import ArtifactError, VerificationError
+from feredge.errors import ArtifactError, RecipeError, VerificationError
 from feredge.export import export
+from feredge.importing.layers import as_core
 from feredge.importing.network import NetworkInput, import_network
 from feredge.importing.onnx.network import open_onnx
 from feredge.inference.contract import CLASSES
 from feredge.train.networks import make_predict_function
-from feredge.train.record import load_model
 
 FLOAT = TensorProto.FLOAT
 INPUT = NetworkInput(16, 16, -1.0, 1.0)
@@ -71,21 +72,61 @@ FORMS: dict[str, Callable[[Path], Path]] = {
 }
 
 
+class _ThisProcess:
+    """In place of a child process, which takes seconds to import TensorFlow."""
+
+    def __init__(self, *arguments: object, **options: object) -> None: ...
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def call(self, function: Callable[..., Any], subject: object, **arguments: Any) -> Any:
+        """Call the function as a child does: paths arrive as text."""
+        return function(**{key: str(item) if isinstance(item, Path) else item for key, item in arguments.items()})
+
+
+@pytest.fixture
+def childless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files be opened in this process."""
+    monkeypatch.setattr("feredge.importing.onnx.network.ChildProcess", _ThisProcess)
+
+
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_a_file_is_imported(tmp_path: Path, form: str) -> None:
-    """Guards what exporters write: the float model of the run gives the probabilities of the file."""
+def test_every_form_of_a_file_is_imported(tmp_path: Path, form: str, childless: None) -> None:
+    """Guards what exporters write: the network has the outputs of the file in onnxruntime."""
     path = FORMS[form](tmp_path / "net.onnx")
-    run = import_network(path, INPUT, CLASSES, stripes(70), tmp_path / "run")
-    images = stripes(70).batch[:8]
-    outputs = make_predict_function(load_model(run).get_layer("core"))(images[..., 0])
-    pixels = images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-    if form == "three channels":
-        pixels = np.repeat(pixels, 3, axis=1)
-    single = path if form != "batch of 4" else write_cnn(tmp_path / "single.onnx")
-    rows = run_file(single, pixels)
-    exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
-    expected = rows if form == "probabilities" else exponentials / exponentials.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(outputs, expected, atol=1e-4)  # the scaling is folded into float32 weights
+    images = stripes(7).images
+    original, network = open_onnx(path, images, INPUT)
+    pixels = np.repeat(images[..., None], network.input_shape[-1], axis=3).astype(np.float32) / 127.5 - 1
+    rows = network(pixels).numpy()
+    np.testing.assert_allclose(rows, original.rows, atol=2e-5)  # float32 sums in another order
+    if form in ("any batch", "external weights"):
+        np.testing.assert_allclose(rows, run_file(path, pixels.transpose(0, 3, 1, 2)), atol=2e-5)
+    assert (np.abs(rows.sum(axis=1) - 1).max() < 1e-5) == form.endswith("probabilities")
+
+
+def test_mean_and_deviation_of_each_channel_are_applied(tmp_path: Path, childless: None) -> None:
+    """Guards the normalization that PyTorch users name: in onnxruntime, and folded into the imported network."""
+    path = write_cnn(tmp_path / "net.onnx", channels=3)
+    low, high = black_and_white("imagenet")
+    images = stripes(7).images
+    original, network = open_onnx(path, images, NetworkInput(16, 16, low, high))
+    core = as_core(network, size=16, low=low, high=high)
+    np.testing.assert_allclose(make_predict_function(core)(images), original.rows, atol=5e-5)  # folded in float32
+    mean, deviation = (np.array(side, np.float32) for side in IMAGENET_NORMALIZATION)
+    pixels = (images[..., None].astype(np.float32) / 255 - mean) / deviation
+    np.testing.assert_allclose(run_file(path, pixels.transpose(0, 3, 1, 2)), original.rows, atol=5e-5)
+    with pytest.raises(RecipeError, match=r"--input-range: expected values of 1 channel\(s\), found those of 3"):
+        open_onnx(write_cnn(tmp_path / "gray.onnx"), images, NetworkInput(16, 16, low, high))
+
+
+@pytest.mark.parametrize("values", [(1.0, 0.0), ((0.5,), (0.0,)), ((0.5, 0.5), (1.0, 1.0)), ((0.5,), (1.0, 1.0, 1.0))])
+def test_ranges_that_are_none_are_refused(values: Any) -> None:
+    """Guards a division by zero, and values of another number of channels than a picture has."""
+    with pytest.raises(RecipeError, match="--input-range: expected"):
+        black_and_white(values)
 
 
 def test_a_file_is_exported_in_every_format(tmp_path: Path, here: None) -> None:
@@ -99,17 +140,19 @@ def test_a_file_is_exported_in_every_format(tmp_path: Path, here: None) -> None:
     assert manifest.entries[0].card.recipe["foreign"]["file"] == "net.onnx"
 
 
-def test_a_translation_that_is_another_function_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_translation_that_is_another_function_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, childless: None
+) -> None:
     """Guards a silent error of a translator: nothing is written unless the outputs are those of onnxruntime."""
     path = write_cnn(tmp_path / "net.onnx")
 
     def altered(*arguments: Any, **options: Any) -> Any:
-        network = open_onnx(*arguments, **options)
+        original, network = open_onnx(*arguments, **options)
         network.layers[-1].set_weights([2 * weight for weight in network.layers[-1].get_weights()])
-        return network
+        return original, network
 
     monkeypatch.setattr("feredge.importing.onnx.network.open_onnx", altered)
-    with pytest.raises(VerificationError, match=r"expected the outputs of onnxruntime within 0.001"):
+    with pytest.raises(VerificationError, match=r"expected the outputs of its own framework within 0.001"):
         import_network(path, INPUT, CLASSES, stripes(70), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -140,6 +183,13 @@ def _missing_weights(path: Path) -> Path:
     return path
 
 
+def _two_outputs(path: Path) -> Path:
+    model = onnx.load(write_cnn(path))
+    model.graph.output.append(helper.make_tensor_value_info(model.graph.node[-2].output[0], FLOAT, None))
+    onnx.save(model, path)
+    return path
+
+
 def _unknown_operator(path: Path) -> Path:
     graph = GraphWriter()
     return graph.save(path, graph.classifier(graph.node("Sin", graph.conv("image", 1, 8)), 8))
@@ -155,6 +205,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: _save(path, [helper.make_node("Add", ["image", "other"], ["y"])], ("image", "other")),
         "expected one input, found 2 (image, other)",
     ),
+    "two outputs": (_two_outputs, "expected one of its outputs as --output, Gemm_6_0, Flatten_5_0, found none"),
     "weights outside": (_escaping_weights, "expected weights in the model's own folder, found them in '../eights.b'"),
     "no weights": (_missing_weights, "expected weights in 'weights.bin', found none"),
     "another size": (
@@ -168,13 +219,13 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
+def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str, childless: None) -> None:
     """Guards stack traces, guesses, and files that read others or never end; nothing is written."""
     write, message = REFUSED[name]
     path = tmp_path / "net.onnx"
     write(path)
     with pytest.raises(ArtifactError) as caught:
-        open_onnx(path, height=16, width=16)
+        open_onnx(path, stripes(7).images, INPUT)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -196,7 +247,7 @@ def test_files_that_are_not_opened(tmp_path: Path, name: str, message: str) -> N
 def test_the_command_names_the_classes_it_expects(tmp_path: Path) -> None:
     """Guards labels of another number than the outputs."""
     path = write_cnn(tmp_path / "net.onnx")
-    options = ["--input-size", "16x16", "--input-range", "imagenet", "--classes", "a,b", "--data", "drawn:70"]
+    options = ["--input-size", "16x16", "--input-range=0..1", "--classes", "a,b", "--data", "drawn:70"]
     done = CliRunner().invoke(main, ["export", str(path), *options, "--out", str(tmp_path / "run")])
     assert done.exit_code == 2 and f"--classes: expected {OUTPUTS} different names" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -41,11 +41,11 @@ def pixels(drawn: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: Any) -> None:
+def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: Any, drawn: Any) -> None:
     """Guards the whole way from torch.onnx.export to Keras layers, with weights under which images differ."""
     network = steep_network(name, pixels, len(CLASSES))
     path = feredge.from_torch(network, pixels[:1], tmp_path / "network.onnx")
-    core = open_onnx(path, height=SIZE, width=SIZE)
+    _, core = open_onnx(path, drawn.images[:64], INPUT)
     with torch.no_grad():
         expected = torch.softmax(network(pixels), dim=1).numpy()
     assert len(np.unique(expected.argmax(axis=1))) > 2

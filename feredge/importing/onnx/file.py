@@ -7,7 +7,7 @@ become constants.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,18 @@ def audit_onnx(path: Path) -> None:
         raise ArtifactError(f"{path}: {error}") from error
 
 
-def simplify(path: Path, target: Path, *, height: int, width: int) -> None:
+def simplify(path: Path, target: Path, *, height: int, width: int, output: str = "") -> None:
     """Write the simplified graph of an audited file, of one input and one output, to `target`.
 
+    Args:
+        path: the file.
+        target: the file to write.
+        height: of the images, in pixels.
+        width: likewise.
+        output: name of the output; required if there are several.
+
     Raises:
-        ArtifactError: several inputs or outputs, or an input of another kind or size.
+        ArtifactError: several inputs, an input of another kind or size, or another output.
     """
     import onnx
     import onnxslim
@@ -55,12 +62,20 @@ def simplify(path: Path, target: Path, *, height: int, width: int) -> None:
     model = onnx.load(path)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
-    for kind, values in (("input", inputs), ("output", model.graph.output)):
-        if len(values) != 1:
-            names = ", ".join(value.name[:40] for value in values[:5])
-            raise ArtifactError(f"{path}: expected one {kind}, found {len(values)} ({names})")
+    if len(inputs) != 1:
+        raise ArtifactError(f"{path}: expected one input, found {len(inputs)} ({_names(inputs)})")
+    outputs = [value for value in model.graph.output if output in ("", value.name)]
+    if len(outputs) != 1:
+        names = _names(model.graph.output)
+        raise ArtifactError(f"{path}: expected one of its outputs as --output, {names}, found {output or 'none'}")
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
     _fix_input(inputs[0], (height, width), path)
     onnx.save(onnxslim.slim(model, skip_fusion_patterns=SKIPPED_FUSIONS), target)
+
+
+def _names(values: Iterable[Any]) -> str:
+    return ", ".join(value.name[:40] for value in list(values)[:5])
 
 
 def _fix_input(value: Any, size: tuple[int, int], path: Path) -> None:

@@ -4,43 +4,66 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from feredge.errors import ArtifactError
+from feredge.importing.comparison import OriginalOutputs
 from feredge.importing.onnx.decomposed import join_decomposed
 from feredge.importing.onnx.file import audit_onnx, is_channels_first, simplify
 from feredge.importing.onnx.graph import OnnxGraph, UnsupportedOperatorError, parse_graph
 from feredge.importing.onnx.network_builder import NetworkBuilder, Value
+from feredge.importing.onnx.original import run_onnx
 from feredge.importing.onnx.translators import TRANSLATORS
-from feredge.inspection.child import run_in_child
+from feredge.inference.contract import Images
+from feredge.inspection.child import ChildProcess
 from feredge.inspection.limits import TENSORFLOW_LIMITS
 from feredge.keras import KerasModel, keras
 
+if TYPE_CHECKING:
+    from feredge.importing.network import NetworkInput
 
-def open_onnx(path: Path, *, height: int, width: int) -> KerasModel:
-    """Return the network of an ONNX file: `float32 (N, H, W, C)` to `float32 (N, classes)`.
 
-    The file is audited, then simplified and translated in a child process with limits. Input values are those of the
-    file; only the order of the axes may differ.
+def open_onnx(
+    path: Path, images: Images, network_input: NetworkInput, *, output: str = ""
+) -> tuple[OriginalOutputs, KerasModel]:
+    """Return the outputs of an ONNX file for images, in onnxruntime, and its network in Keras.
+
+    The file is audited, then simplified, translated and run in a child process with limits, which can write to an
+    empty folder only.
 
     Args:
         path: the file; its weights may be in files beside it.
-        height: of the images, where the file takes any.
-        width: likewise.
+        images: `uint8 (N, H, W)` gray, or `(N, H, W, 3)` RGB.
+        network_input: its input.
+        output: name of the output; required of a file that has several.
+
+    Returns:
+        The outputs, and the network: `float32 (N, H, W, C)` to `float32 (N, classes)`. Its input values are those of
+        the file; only the order of the axes may differ.
 
     Raises:
         ArtifactError: a file that fails the audit, or a graph that is not translated: see `simplify`, `read_network`.
     """
     audit_onnx(path)
     with tempfile.TemporaryDirectory() as folder:
-        simplified = Path(folder, "simplified.onnx")
-        arguments = {"path": path, "simplified": simplified, "height": height, "width": width}
-        run_in_child(_try_open, path, limits=TENSORFLOW_LIMITS, **arguments)
-        return read_network(simplified)
+        simplified, saved_images = Path(folder, "simplified.onnx"), Path(folder, "images.npy")
+        np.save(saved_images, images)
+        size = {"height": network_input.height, "width": network_input.width}
+        low, high = network_input.low, network_input.high
+        with ChildProcess(TENSORFLOW_LIMITS, writable=Path(folder)) as child:
+            child.call(_try_open, path, path=path.absolute(), simplified=simplified, output=output, **size)
+            original = child.call(
+                run_onnx, path, path=path.absolute(), images=saved_images, low=low, high=high, output=output
+            )
+        rows = np.asarray(original["rows"], np.float32)
+        return OriginalOutputs(rows, original["precision"]), read_network(simplified)
 
 
-def _try_open(path: str, simplified: str, height: int, width: int) -> None:
+def _try_open(path: str, simplified: str, output: str, height: int, width: int) -> None:
     """Simplify a file and translate it, in a child process, so that a crash or endless loop stays there."""
-    simplify(Path(path), Path(simplified), height=height, width=width)
+    simplify(Path(path), Path(simplified), height=height, width=width, output=output)
     try:
         read_network(Path(simplified))
     except ArtifactError as error:
