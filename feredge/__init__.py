@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.api.benchmarking import Baseline, Device, benchmark
+    from feredge.api.benchmarking import Device, benchmark
     from feredge.api.bundling import bundle
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from feredge.api.plotting import plots
     from feredge.api.predicting import predict
     from feredge.api.predictor_options import PredictorOptions
+    from feredge.api.regression_gate import Baseline
     from feredge.api.reporting import report, select
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
@@ -39,7 +40,7 @@ __version__ = "0.1.0"
 
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
-    "Baseline": "feredge.api.benchmarking",
+    "Baseline": "feredge.api.regression_gate",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",

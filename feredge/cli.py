@@ -26,7 +26,7 @@ RESUMABLE_COMMANDS = ("export", "run", "train")  # others set RESUMABLE_KEY in t
 
 COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does not import
     "baselines": "Fit the published classical systems, and compare.",
-    "bench": "Measure every file: accuracy, drop, size, latency.",
+    "bench": "Measure every file: accuracy, accuracy drop, size, latency.",
     "bundle": "Write one file that benchmarks a run on a device without ssh.",
     "data": "Count and check the images of a data set.",
     "export": "Prune, quantize, write TFLite and ONNX, verify each file.",

@@ -43,7 +43,7 @@ def _print_table(systems: Sequence[Reproduction]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("system", "figure", "published", "here", "fit", "size", box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table("system", "figure", "published", "measured", "fit time", "size", box=box.SIMPLE_HEAD, show_edge=False)
     for one in systems:
         first = True
         for name, label in FIGURE_LABELS.items():

@@ -76,7 +76,7 @@ def command(
     max_latency_ratio: float,
     **settings: Any,
 ) -> None:
-    """Measure every file: accuracy, drop, size, latency.
+    """Measure every file: accuracy, accuracy drop, size, latency.
 
     RUN is a run folder, or a folder of exported files. FILE is an .onnx, .ort or .tflite file; one that feredge did
     not write may need --classes and --input-range. NAME is one of `feredge models`. Each network is tested on its own

@@ -44,7 +44,13 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
     metavar="KEY=VALUE",
     help="Override a setting of the run's recipe, such as compression.epochs=2; may be repeated.",
 )
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Export only this variant; may be repeated.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="NAME",
+    help="Export only this variant, such as pruned-50; may be repeated.",
+)
 @click.option(
     "--calibration-images", type=click.IntRange(1), metavar="N", help="Number of calibration images.  [default: 512]"
 )
