@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: _save(path, [helper.make_node("Add", ["image", "other"], ["y"])], ("image", "other")),
         "expected one input, found 2 (image, other)",
     ),
-    "two outputs": (_two_outputs, "expected one of its outputs as --output, Gemm_6_0, Flatten_5_0, found none"),
+    "two outputs": (_two_outputs, "expected one of its outputs as --output, Gemm_7_0, Flatten_6_0, found none"),
     "weights outside": (_escaping_weights, "expected weights in the model's own folder, found them in '../eights.b'"),
     "no weights": (_missing_weights, "expected weights in 'weights.bin', found none"),
     "another size": (
