@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from feredge.api.bundling import bundle
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
+    from feredge.api.diagnosing import doctor
     from feredge.api.distillation import soft_labels
     from feredge.api.exporting import export
     from feredge.api.inspecting import inspect, models, recipes
@@ -53,6 +54,7 @@ _NAME_MODULES = {
     "bundle": "feredge.api.bundling",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
+    "doctor": "feredge.api.diagnosing",
     "from_torch": "feredge.api.torch_export",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
@@ -85,6 +87,7 @@ __all__ = [
     "bundle",
     "data_check",
     "data_info",
+    "doctor",
     "export",
     "from_torch",
     "inspect",

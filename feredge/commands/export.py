@@ -128,8 +128,13 @@ def print_export(result: ExportResult) -> None:
             f"warning: calibrated on only {min(calibrated)} images, expected at least {MIN_CALIBRATION_IMAGES}",
             err=True,
         )
-    for failure in result.failures:
-        echo(f"error: {failure.file}: {failure.reason}", err=True)
+    print_failures(result)
     echo(f"exported: {len(entries)} verified files, {result.run.artifacts}")
     for folder, names in result.previous:
         echo(f"{folder}: contains files of earlier exports that this export did not write: {', '.join(names)}")
+
+
+def print_failures(result: ExportResult) -> None:
+    """Print which files failed verification, and why."""
+    for failure in result.failures:
+        echo(f"error: {failure.file}: {failure.reason}", err=True)
