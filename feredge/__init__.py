@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from feredge.api.predictor_options import PredictorOptions
     from feredge.api.regression_gate import Baseline
     from feredge.api.reporting import report, select
+    from feredge.api.searching import estimate_search, search, study
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
     from feredge.api.torch_export import from_torch
@@ -55,6 +56,7 @@ _NAME_MODULES = {
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
     "doctor": "feredge.api.diagnosing",
+    "estimate_search": "feredge.api.searching",
     "from_torch": "feredge.api.torch_export",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
@@ -62,12 +64,15 @@ _NAME_MODULES = {
     "select": "feredge.api.reporting",
     "sensitivity": "feredge.api.layer_sensitivity",
     "soft_labels": "feredge.api.distillation",
+    "study": "feredge.api.searching",
     "submit": "feredge.api.submitting",
     "track": "feredge.api.tracking",
     "verify": "feredge.api.verifying",
 }
 """Where each public name is defined."""
-_CALLABLE_MODULES = ("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "serve", "train")
+_CALLABLE_MODULES = (
+    *("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "search", "serve", "train"),
+)
 """Functions whose names are modules of the package too: see `feredge.callable_module`."""
 
 __all__ = [
@@ -88,6 +93,7 @@ __all__ = [
     "data_check",
     "data_info",
     "doctor",
+    "estimate_search",
     "export",
     "from_torch",
     "inspect",
@@ -98,10 +104,12 @@ __all__ = [
     "recipes",
     "report",
     "run",
+    "search",
     "select",
     "sensitivity",
     "serve",
     "soft_labels",
+    "study",
     "submit",
     "track",
     "train",

@@ -212,7 +212,7 @@ def test_channels_last_files_need_no_transpositions(tmp_path: Path) -> None:
             r"found MaxPool \(node '/MaxPool_1'\) with dilations",
         ),
         (
-            _unary("Mul", np.arange(1.0, 13.0).reshape(12, 1)),
+            _unary("Mul", np.arange(1.0, 145.0).reshape(12, 12)),
             r"found Mul .* a constant that differs between pixels",
         ),
         (_unary("Reshape", [8, -1]), r"found Reshape .* with the shape \[8, -1\], which does not keep the batch"),
