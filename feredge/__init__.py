@@ -10,11 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.api.benchmarking import Baseline, Device, benchmark
+    from feredge.api.benchmarking import Device, benchmark
     from feredge.api.bundling import bundle
     from feredge.api.calibrating import calibrate
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
+    from feredge.api.diagnosing import doctor
     from feredge.api.distillation import soft_labels
     from feredge.api.exporting import export
     from feredge.api.inspecting import inspect, models, recipes
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from feredge.api.plotting import plots
     from feredge.api.predicting import predict
     from feredge.api.predictor_options import PredictorOptions
+    from feredge.api.regression_gate import Baseline
     from feredge.api.reporting import report, select
+    from feredge.api.searching import estimate_search, search, study
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
+    from feredge.api.torch_export import from_torch
     from feredge.api.tracking import TrackOptions, track
-    from feredge.api.training import train
+    from feredge.api.training import TrainOptions, train
     from feredge.api.verifying import verify
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
@@ -40,7 +44,7 @@ __version__ = "0.1.0"
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
     "UNSURE_LABEL": "feredge.inference.face",
-    "Baseline": "feredge.api.benchmarking",
+    "Baseline": "feredge.api.regression_gate",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",
@@ -49,22 +53,29 @@ _NAME_MODULES = {
     "Predictor": "feredge.inference.predictor",
     "PredictorOptions": "feredge.api.predictor_options",
     "TrackOptions": "feredge.api.tracking",
+    "TrainOptions": "feredge.api.training",
     "bundle": "feredge.api.bundling",
     "calibrate": "feredge.api.calibrating",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
+    "doctor": "feredge.api.diagnosing",
+    "estimate_search": "feredge.api.searching",
+    "from_torch": "feredge.api.torch_export",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
     "predict": "feredge.api.predicting",
     "select": "feredge.api.reporting",
     "sensitivity": "feredge.api.layer_sensitivity",
     "soft_labels": "feredge.api.distillation",
+    "study": "feredge.api.searching",
     "submit": "feredge.api.submitting",
     "track": "feredge.api.tracking",
     "verify": "feredge.api.verifying",
 }
 """Where each public name is defined."""
-_CALLABLE_MODULES = ("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "serve", "train")
+_CALLABLE_MODULES = (
+    *("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "search", "serve", "train"),
+)
 """Functions whose names are modules of the package too: see `feredge.callable_module`."""
 
 __all__ = [
@@ -79,13 +90,17 @@ __all__ = [
     "Predictor",
     "PredictorOptions",
     "TrackOptions",
+    "TrainOptions",
     "baselines",
     "benchmark",
     "bundle",
     "calibrate",
     "data_check",
     "data_info",
+    "doctor",
+    "estimate_search",
     "export",
+    "from_torch",
     "inspect",
     "label",
     "models",
@@ -94,10 +109,12 @@ __all__ = [
     "recipes",
     "report",
     "run",
+    "search",
     "select",
     "sensitivity",
     "serve",
     "soft_labels",
+    "study",
     "submit",
     "track",
     "train",

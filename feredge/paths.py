@@ -1,4 +1,4 @@
-"""What a path or name is: a run, an export, a model file, a named model, a network from elsewhere, or results.
+"""What a path or name is: a run, an export, a model file, a named model, a network from elsewhere, results, or a study.
 
 Every command asks `require`, so that a path means the same to all of them.
 """
@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from feredge.errors import ArtifactError, RunError
-from feredge.inference import model_zoo
-from feredge.inference.artifact import MANIFEST_FILE, MODEL_FORMATS, complete_interrupted_replacement
+from feredge.inference.artifact import MODEL_FORMATS
+from feredge.inference.model_paths import exported_folder, locate
 from feredge.run import RunFolder
 
 MODEL_SUFFIXES = tuple(f".{kind}" for kind in MODEL_FORMATS)
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 SAVED_MODEL_FILE = "saved_model.pb"
 RESULTS_SUFFIX = ".json"
+STUDY_FILE = "study.json"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ class ResultsFile(KnownPath):
 
 
 @dataclass(frozen=True)
+class StudyPath(KnownPath):
+    """A study folder of `feredge search`: it holds `study.json`."""
+
+    description: ClassVar[str] = "a study folder"
+
+
+@dataclass(frozen=True)
 class NamedModel(KnownPath):
     """A reference model by its name; `path` is its folder of exported files, or its file in the package."""
 
@@ -83,7 +91,7 @@ class NamedModel(KnownPath):
         return ExportPath(self.path) if self.path.is_dir() else ModelFile(self.path)
 
 
-AnyPath = RunPath | ExportPath | ModelFile | NamedModel | ForeignNetwork | ResultsFile
+AnyPath = RunPath | ExportPath | ModelFile | NamedModel | ForeignNetwork | ResultsFile | StudyPath
 Kind = TypeVar("Kind", bound=KnownPath)
 
 
@@ -93,21 +101,23 @@ def resolve(target: str | os.PathLike[str]) -> AnyPath | None:
     A path that exists goes before a name. A folder with a manifest is an export, also where a recipe and the data's
     description stand beside the files. An export that was killed between its two renames is completed first.
     """
-    path = Path(target)
-    complete_interrupted_replacement(path)
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
-        named = model_zoo.models().get(str(target))
-        return None if named is None else NamedModel(named, str(target))
+    path = locate(target)
+    if path is None:
+        return None
+    if path != Path(target):
+        return NamedModel(path, str(target))
     return _resolve_folder(path) if path.is_dir() else _resolve_file(path)
 
 
 def _resolve_folder(path: Path) -> AnyPath | None:
     run = RunFolder(path)
-    if (path / MANIFEST_FILE).is_file():
-        return ExportPath(path)
-    if run.recipe_file.is_file() and run.data_file.is_file():
-        complete_interrupted_replacement(run.artifacts)
+    exported = exported_folder(path)
+    if exported != path and run.recipe_file.is_file() and run.data_file.is_file():
         return RunPath(path)
+    if exported is not None:
+        return ExportPath(exported)
+    if (path / STUDY_FILE).is_file():
+        return StudyPath(path)
     if (path / SAVED_MODEL_FILE).is_file():
         return ForeignNetwork(path)
     return ResultsFile(run.results) if run.results.is_file() else None
@@ -127,7 +137,7 @@ def require(target: str | os.PathLike[str], *kinds: type[Kind]) -> Kind:
     A reference model's name counts as its folder or file.
 
     Raises:
-        RunError: something else, where a run is among `kinds`.
+        RunError: something else, where a run or a study is among `kinds`.
         ArtifactError: something else.
     """
     resolved = resolve(target)
@@ -136,7 +146,7 @@ def require(target: str | os.PathLike[str], *kinds: type[Kind]) -> Kind:
         return located
     *first, last = [kind.description for kind in kinds]
     expected = f"{', '.join(first)} or {last}" if first else last
-    error = RunError if RunPath in kinds else ArtifactError
+    error = RunError if {RunPath, StudyPath} & {*kinds} else ArtifactError
     raise error(f"{Path(target)}: expected {expected}, found {_describe(Path(target), resolved)}")
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import feredge
 from feredge.console import echo, echo_styled, progress_display, visible
+from feredge.dataclass_io import nearest
 from feredge.progress import heartbeat
 
 if TYPE_CHECKING:
@@ -37,6 +39,24 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the recipes that a shell offers for what was typed so far."""
+    return [name for name in feredge.recipes() if name.startswith(incomplete)]
+
+
+class SuggestingGroup(click.Group):
+    """A command group whose error for an unknown command names the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            ctx.fail(f"expected a command, found {name!r}{nearest(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
 class PixelRange(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 up
     """Two different numbers: `-1..1`."""
 
@@ -51,6 +71,25 @@ class PixelRange(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         if not match or float(match[1]) == float(match[2]):
             self.fail(f"expected the values of black and white, as -1..1, found {value!r}", param, ctx)
         return float(match[1]), float(match[2])
+
+
+class PixelNormalization(PixelRange):
+    """A range of pixels, or the mean and deviation of each channel: `-1..1`, `0.5/0.25`, `imagenet`."""
+
+    name = "BLACK..WHITE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text of an option."""
+        text = str(value).strip()
+        if isinstance(value, tuple) or text == "imagenet":
+            return value
+        if "/" not in text:
+            return super().convert(value, param, ctx)
+        try:
+            mean, deviation = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
+        except ValueError:
+            self.fail(f"expected MEAN/DEVIATION, as 0.5/0.25 or 0.5,0.4,0.3/0.2,0.2,0.2, found {value!r}", param, ctx)
+        return mean, deviation
 
 
 class PixelSize(click.ParamType):  # type: ignore[type-arg]

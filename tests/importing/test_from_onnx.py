@@ -54,7 +54,7 @@ def shipped(exported_once: RunFolder, tmp_path: Path, here: None) -> Path:
 def _with_card(folder: Path, path: Path, **changes: object) -> Path:
     """Copy a folder of exported files, and change the card in its source file."""
     shutil.copytree(folder, path)
-    card = dataclasses.replace(Manifest.read(path, check=False).entries[0].card, **changes)  # type: ignore[arg-type]
+    card = dataclasses.replace(Manifest.read(path, check=False).entries[0].card, **changes)  # type: ignore[arg-type]  # values of several types
     Manifest((artifact.manifest_entry(path / SOURCE_FILE, card, {}),)).write(path)
     return path
 
@@ -153,8 +153,14 @@ def test_a_folder_of_another_network_is_left_alone(shipped: Path, tmp_path: Path
     ("arguments", "message"),
     [
         ([], "a folder of exported files requires --data"),
-        (["--input-size", "16x16"], "--input-size, --input-range and --classes are for a Keras file or SavedModel"),
-        (["--classes", "a,b"], "--input-size, --input-range and --classes are for a Keras file or SavedModel"),
+        (
+            ["--input-size", "16x16"],
+            "--input-size, --input-range, --classes and --output are for a Keras file or SavedModel",
+        ),
+        (
+            ["--classes", "a,b"],
+            "--input-size, --input-range, --classes and --output are for a Keras file or SavedModel",
+        ),
     ],
 )
 def test_the_command_says_what_it_needs(shipped: Path, arguments: list[str], message: str) -> None:

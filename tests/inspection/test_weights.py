@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
-from feredge.compress import batch_norms, clustering, pruning, ranges, variants
+from feredge.compress import batch_norms, clustering, pruning, ranges
+from feredge.compress.quantization_aware import check_layers, quantization_aware
 from feredge.errors import RecipeError
 from feredge.export import quantizer
 from feredge.export.tflite.converter import to_tflite
@@ -87,7 +88,7 @@ def test_few_values_are_found_exactly() -> None:
     """Guards the centres: a kernel that holds no more values than clusters keeps them all."""
     core = build_core(RECIPE.network, size=16, classes=7)
     kernel = core.get_layer("stem_conv").kernel
-    few = np.random.default_rng(0).choice(np.float32([-0.5, -0.1, 0.0, 0.2]), kernel.shape)
+    few = np.random.default_rng(0).choice(np.array([-0.5, -0.1, 0.0, 0.2], np.float32), kernel.shape)
     kernel.assign(few)
     hold = clustering.cluster(core, 16)
     np.testing.assert_allclose(kernel.numpy(), few, atol=1e-7)  # a mean of equal numbers, in float32
@@ -189,7 +190,7 @@ def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["tuned-cnn", "course-cnn"])
-def test_gains_move_in_front_of_the_relu(name: str) -> None:
+def test_gains_move_in_front_of_the_relu(name: Any) -> None:
     """Guards the exactness of moved gains, negative ones and none at all too, through poolings and to dense layers."""
     core = _changed(build_core(Network(name=name), size=48, classes=7), 0.5, 1.5)
     loose = batch_norms.unfused_batchnorms(core)
@@ -279,11 +280,11 @@ def test_channels_that_int8_cannot_tell_from_constants_become_constants() -> Non
 def test_a_quantized_network_has_the_same_names_each_time() -> None:
     """Guards byte-identical files: names that count the networks made before would stand in them."""
     core = build_core(RECIPE.network, size=16, classes=7)
-    first, second = ([weight.name for weight in variants.quantization_aware(core).weights] for _ in range(2))
+    first, second = ([weight.name for weight in quantization_aware(core).weights] for _ in range(2))
     assert first == second
 
 
 def test_activations_without_trained_rounding_are_refused() -> None:
     """Guards `qat` against files with float operations between the integers."""
     with pytest.raises(RecipeError, match=r"^qat: .*found ELU \(elu1\)"):
-        variants._check_activations(build_core(Network(name="three-class-dcnn"), size=8, classes=7), "qat")
+        check_layers(build_core(Network(name="three-class-dcnn"), size=8, classes=7), "qat")

@@ -30,7 +30,7 @@ IMAGE_SIZE = 26  # about the smallest that all of them take
 def _trained(name: str, repeat: int, size: int = IMAGE_SIZE) -> typing.Any:
     """Return a core whose biases and statistics differ from the initial ones."""
     keras.utils.set_random_seed(1)
-    core = build_core(Network(name=name), size=size, classes=3, channels=repeat)  # type: ignore[arg-type]
+    core = build_core(Network(name=name), size=size, classes=3, channels=repeat)  # type: ignore[arg-type]  # a name of a network
     rng = np.random.default_rng(1)
     core.set_weights([w + np.abs(rng.normal(0, 0.05, w.shape)).astype(np.float32) for w in core.get_weights()])
     return core
@@ -39,7 +39,7 @@ def _trained(name: str, repeat: int, size: int = IMAGE_SIZE) -> typing.Any:
 def test_names() -> None:
     """Guards the recipe's list of names against the implemented networks."""
     names = typing.get_args(typing.get_type_hints(Network)["name"])
-    assert names == ("residual", *PUBLISHED_NETWORKS, "foreign") and set(PUBLISHED_PARAMETERS) == set(
+    assert names == ("residual", "convolutional", *PUBLISHED_NETWORKS, "foreign") and set(PUBLISHED_PARAMETERS) == set(
         PUBLISHED_NETWORKS
     )
 
@@ -58,10 +58,25 @@ def test_parameters_are_those_published(name: str) -> None:
     )
 
 
+def test_a_published_network_is_a_convolutional_one() -> None:
+    """Guards the keys of `convolutional`: a search over them can draw the winner of the study that they come from."""
+    network = Network(name="convolutional", channels=(32, 128, 128, 32), kernels=(3, 3, 3, 3), dense=(64,))
+    core = build_core(network, size=48, classes=7, channels=3)
+    published = build_core(Network(name="tuned-cnn"), size=48, classes=7, channels=3)
+    assert [layer.name for layer in core.layers] == [layer.name for layer in published.layers]
+    assert core.count_params() == PUBLISHED_PARAMETERS["tuned-cnn"]
+    larger = build_core(
+        Network(name="convolutional", channels=(8, 8), kernels=(5, 3), dense=(16, 8)), size=16, classes=3
+    )
+    assert [tuple(layer.kernel.shape[:2]) for layer in larger.layers if "conv" in layer.name] == [(5, 5)] * 2 + [
+        (3, 3)
+    ] * 2
+
+
 @pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
 def test_standardising_is_allowed_where_it_can_be_folded(name: str) -> None:
     """Guards the list of networks that allow `standardise`: those whose first layer with weights has no padding."""
-    core = build_core(Network(name=name), size=48, classes=3)  # type: ignore[arg-type]
+    core = build_core(Network(name=name), size=48, classes=3)  # type: ignore[arg-type]  # a name of a network
     first = next(layer for layer in core.layers if layer.weights)
     assert (getattr(first, "padding", "valid") == "valid") == (name in UNPADDED_NETWORKS)
 
@@ -79,7 +94,7 @@ def test_folding_gives_the_same_outputs(name: str, repeat: int, mean: float, dev
     core = _trained(name, repeat)
     gray = np.random.default_rng(0).random((5, IMAGE_SIZE, IMAGE_SIZE, 1), np.float32)
     expected = core(np.repeat((gray - mean) / deviation, repeat, axis=3)).numpy()
-    folded = build_core(Network(name=name), size=IMAGE_SIZE, classes=3)  # type: ignore[arg-type]
+    folded = build_core(Network(name=name), size=IMAGE_SIZE, classes=3)  # type: ignore[arg-type]  # a name of a network
     folded.set_weights(fold_input(core.get_weights(), repeat=repeat, mean=mean, deviation=deviation))
     # Logits reach some tens here, and float32 sums of thousands of products in another order differ in the sixth digit.
     np.testing.assert_allclose(folded(gray), expected, atol=1e-4)
