@@ -14,7 +14,7 @@ import pytest
 
 from feredge.benchmark.metrics import Instructions, SensorReading, ThrottlingState
 from feredge.benchmark.results import Results
-from feredge.report import recommend, write_comparison_html, write_html
+from feredge.report import recommend, to_markdown, write_comparison_html, write_html
 from feredge.report.flips import MAX_DISPLAYED_FLIPS, displayed_flips
 from feredge.report.page import to_html
 
@@ -129,6 +129,30 @@ def test_a_name_with_several_spaces(results: Results, tmp_path: Path) -> None:
     write_html(dataclasses.replace(results, rows=rows), tmp_path / "page.html")
     with chromium.Page(program, tmp_path / "page.html", width=1280) as page:
         assert page.run("document.querySelectorAll('#plot-area [data-name]').length") > 0
+        assert page.browser_errors == []
+
+
+def test_caveats_are_above_the_verdict(results: Results) -> None:
+    """Guards against a recommendation that is read before what was assumed for it."""
+    assumed = dataclasses.replace(results, notes=("net.onnx has no feredge card.",))
+    for text, verdict in ((to_html(assumed), "Ship this file"), (to_markdown(assumed), "**Ship")):
+        for caveat in ("net.onnx has no feredge card.", "Latencies are noisy"):
+            assert 0 < text.index(caveat) < text.index(verdict)
+
+
+def test_explanations_are_open_until_they_are_closed(report: Path) -> None:
+    """Guards the first visit: the columns are explained unless the reader has closed the explanations before."""
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    is_open = "document.querySelector('#column-explanations').open"
+    with chromium.Page(program, report) as page:
+        assert page.run(is_open)
+        page.run("document.querySelector('#column-explanations summary').click()")
+        page.run("new Promise(done => setTimeout(done, 50))")
+        page.send("Page.reload")
+        page.run("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
+        assert not page.run(is_open)
         assert page.browser_errors == []
 
 
