@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from feredge.export.c.layers import Layer
@@ -57,7 +57,7 @@ def plan(layers: Sequence[Layer], sizes: dict[int, int], aliases: dict[int, int]
     for number, layer in enumerate(layers):
         target = resolve(layer.output)
         last = last_use.get(target, number)
-        reused = next((buffer for buffer in _replaceable(layer, number, buffers, resolve, last_use)), None)
+        reused = next(_replaceable(layer, number, buffers, resolve, last_use), None)
         if reused is not None and reused.size >= _aligned(sizes[layer.output]):
             reused.last = last
             buffers[target] = reused
@@ -71,7 +71,7 @@ def plan(layers: Sequence[Layer], sizes: dict[int, int], aliases: dict[int, int]
     return Arena(tensors, tuple(buffer.offset for buffer in scratch), total, _lower_bound(unique, len(layers)))
 
 
-def _resolver(aliases: dict[int, int]):
+def _resolver(aliases: dict[int, int]) -> Callable[[int], int]:
     def resolve(index: int) -> int:
         while index in aliases:
             index = aliases[index]
@@ -80,7 +80,9 @@ def _resolver(aliases: dict[int, int]):
     return resolve
 
 
-def _replaceable(layer, number, buffers, resolve, last_use):
+def _replaceable(
+    layer: Layer, number: int, buffers: dict[int, _Buffer], resolve: Callable[[int], int], last_use: dict[int, int]
+) -> Iterator[_Buffer]:
     """Give the buffers of the inputs that nothing reads after an element-wise layer."""
     if layer.in_place:
         for index in layer.inputs:

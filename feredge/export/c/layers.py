@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from feredge.errors import ArtifactError
 from feredge.export.c import tflm, xnnpack
 from feredge.export.c.model import Model, Operator, Tensor
-from feredge.export.c.shapes import padding_before
+from feredge.export.c.shapes import SAME_PADDING, padding_before
 
 Arithmetic = Literal["xnnpack", "tflm"]
 ARITHMETICS: dict[Arithmetic, ModuleType] = {"xnnpack": xnnpack, "tflm": tflm}
@@ -85,7 +85,7 @@ class _Context:
 
     def kernel_file(self, operation: str) -> str:
         """Return the file of an operation whose arithmetic differs."""
-        return self.arithmetic.KERNEL_FILE.replace(".", f"_{operation}.")
+        return str(self.arithmetic.KERNEL_FILE).replace(".", f"_{operation}.")
 
     def bounds(self) -> tuple[int, int]:
         """Return the quantized bounds of the fused activation."""
@@ -132,9 +132,9 @@ def _sums(context: _Context, weights: NDArray[np.int8]) -> tuple[NDArray[np.int6
     bias = np.zeros(len(weights), np.int64)
     if has_bias:
         bias = np.asarray(context.operand(2).data, np.int64)
-    # 256: any zero point and value; no partial sum, in any order and with any input offset, is larger
+    # 256: of any value less any zero point; no partial sum, in any order, is larger
     largest = int((np.abs(weights.astype(np.int64)).sum(axis=1) * 256 + np.abs(bias)).max())
-    if 2 * largest > SUM_LIMIT:
+    if largest > SUM_LIMIT:
         raise ArtifactError(f"expected sums that fit into 32 bits, found weights that allow {largest:,}")
     return bias, largest
 
@@ -142,9 +142,10 @@ def _sums(context: _Context, weights: NDArray[np.int8]) -> tuple[NDArray[np.int6
 def _window(context: _Context, height: int, width: int) -> list[int]:
     """Return kernel height and width, strides, and the padding at the top and left."""
     shape, output, options = context.operand().shape, context.output.shape, context.operator.options
-    strides = options["stride_h"], options["stride_w"]
-    pads = [padding_before(shape[1], output[1], height, strides[0]), padding_before(shape[2], output[2], width, strides[1])]
-    return [height, width, *strides, *(pads if options.get("padding", 0) == 0 else (0, 0))]
+    strides, kernel = (options["stride_h"], options["stride_w"]), (height, width)
+    axes = zip(shape[1:3], output[1:3], kernel, strides, strict=True)
+    pads = [padding_before(*axis) if options.get("padding", 0) == SAME_PADDING else 0 for axis in axes]
+    return [*kernel, *strides, *pads]
 
 
 def _convolution(context: _Context) -> list[Layer]:
@@ -211,14 +212,14 @@ def _pooling(context: _Context) -> list[Layer]:
 
 
 def _require_same_scale(context: _Context) -> None:
-    for index in context.operator.inputs:
-        tensor = context.model.tensors[index]
-        if tensor.dtype == "int8" and (tensor.scale, tensor.zero_point) != (context.output.scale, context.output.zero_point):
-            raise ArtifactError(f"expected inputs of the output's scale {context.output.scale:g}, found {tensor.scale:g}")
+    scale, zero_point = context.output.scale, context.output.zero_point
+    for tensor in (context.model.tensors[index] for index in context.operator.inputs):
+        if tensor.dtype == "int8" and (tensor.scale, tensor.zero_point) != (scale, zero_point):
+            raise ArtifactError(f"expected inputs of the output's scale {scale:g}, found {tensor.scale:g}")
 
 
 def _operands(context: _Context) -> tuple[Tensor, Tensor, list[str], str, int]:
-    """Return both operands of an element-wise operation, the constant second; its definition; its C text; its period."""
+    """Return both operands of an operation, a constant second; its definition, its name in C and its period."""
     positions = (1, 0) if context.operand(0).data is not None else (0, 1)
     first, second = (context.operand(position) for position in positions)
     if second.data is None:
@@ -294,7 +295,8 @@ def _concatenation(context: _Context) -> list[Layer]:
             constants.append(array("int8_t", source, tensor.data.ravel()))
         else:
             position += 1
-        calls.append(f"feredge_copy_channels({source}, {{output}} + {start}, {pixels}, {tensor.shape[-1]}, {channels});")
+        sizes = f"{pixels}, {tensor.shape[-1]}, {channels}"
+        calls.append(f"feredge_copy_channels({source}, {{output}} + {start}, {sizes});")
         start += tensor.shape[-1]
     return [context.layer(("copy_channels.h",), constants, "\n    ".join(calls))]
 

@@ -33,7 +33,7 @@ class Tensor:
     Attributes:
         dtype: a name of DTYPES.
         scales: `float32`, one, or one per channel; empty if not quantized.
-        zero_point: of all channels.
+        zero_point: of all channels; if they differ, the largest in magnitude: kernels must have 0.
         data: its values if it is a constant, else None.
     """
 
@@ -125,14 +125,15 @@ def _tensor(tensor: Table, buffers: list[Table]) -> Tensor:
     dtype = DTYPES.get(tensor.get("type", 0), f"type {tensor.get('type', 0)}")
     shape = tuple(map(int, tensor.get("shape", ())))
     raw = buffers[tensor.get("buffer", 0)].get("data", ())
-    data = np.frombuffer(bytes(raw), np.dtype(dtype).newbyteorder("<")).reshape(shape) if len(raw) and dtype in DTYPES.values() else None
+    data = None
+    if len(raw) and dtype in DTYPES.values():
+        data = np.frombuffer(bytes(raw), np.dtype(dtype).newbyteorder("<")).reshape(shape)
     return Tensor(
         name=str(tensor.get("name", "")),
         shape=shape,
         dtype=dtype,
         scales=np.array(quantization.get("scale", ()), np.float32),
-        # kernels per channel have only zeros, which `_check_types` requires
-        zero_point=int(zero_points[0]) if len(set(map(int, zero_points))) == 1 else (0 if not len(zero_points) else -1),
+        zero_point=int(zero_points[np.abs(zero_points).argmax()]) if len(zero_points) else 0,
         data=data,
     )
 
@@ -166,7 +167,8 @@ def _check_types(model: Model) -> None:
         is_last = operator.output == model.output
         allowed = {"QUANTIZE": {"int8", "uint8"}, "DEQUANTIZE": {"float32"}}.get(operator.name, {"int8"})
         _check_tensor(model.result(operator), allowed if is_last else {"int8"}, name)
-        if operator.name in BIAS_OPERATORS and (model.operand(operator, 1).data is None or model.operand(operator, 1).zero_point):
+        weights = model.operand(operator, 1) if operator.name in BIAS_OPERATORS else None
+        if weights is not None and (weights.data is None or weights.zero_point):
             raise ArtifactError(f"{name}: expected constant weights of zero point 0, found others")
 
 

@@ -91,8 +91,9 @@ def _broadcast(model: Model, operator: Operator) -> Shape | None:
     if first.shape == second.shape:
         return first.shape
     constant, other = (first, second) if first.data is not None else (second, first)
-    fits = constant.data is not None and constant.size in (1, other.shape[-1]) and len(constant.shape) <= len(other.shape)
-    return other.shape if fits and constant.size == (constant.shape or (1,))[-1] else None
+    repeats = constant.data is not None and constant.size == (constant.shape or (1,))[-1]
+    fits = constant.size in (1, other.shape[-1]) and len(constant.shape) <= len(other.shape)
+    return other.shape if repeats and fits else None
 
 
 def _mean(model: Model, operator: Operator) -> Shape | None:

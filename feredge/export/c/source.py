@@ -1,4 +1,4 @@
-"""The C library of an int8 TensorFlow Lite model: one source file that needs nothing but memcpy and memset, and its header."""
+"""The C library of an int8 TensorFlow Lite model: a source file, which needs only memcpy and memset, and its header."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from feredge.errors import ArtifactError
 from feredge.export.c.arena import ALIGNMENT, Arena, plan
-from feredge.export.c.layers import ARITHMETICS, PIXELS, Arithmetic, Layer, array, lower
+from feredge.export.c.layers import ARITHMETICS, PIXELS, Arithmetic, Layer, lower
 from feredge.export.c.model import Model, read_model
 from feredge.export.c.xnnpack import float_literal
 
@@ -24,7 +24,6 @@ class Library:
         source: the text of the `.c` file, which contains the header's.
         header: the text of the `.h` file.
         arena: the plan of its memory.
-        constant_bytes: of weights, settings and tables.
     """
 
     source: str
@@ -51,15 +50,13 @@ def generate(model: bytes, *, name: str, classes: Sequence[str], arithmetic: Ari
     if len(classes) != graph.tensors[output].shape[-1]:
         raise ArtifactError(f"expected {graph.tensors[output].shape[-1]} class names, found {len(classes)}")
     layers = [layer for number in operators for layer in lower(graph, number, arithmetic)]
-    sizes = {index: graph.tensors[index].size for index in {image, output, *(i for layer in layers for i in (*layer.inputs, layer.output))}}
-    aliases = {
-        operator.output: operator.inputs[0] for operator in graph.operators if operator.name == "RESHAPE"
-    }
-    sizes |= {index: graph.tensors[index].size for index in aliases.keys() | aliases.values()}
+    aliases = {operator.output: operator.inputs[0] for operator in graph.operators if operator.name == "RESHAPE"}
+    used = {image, output, *aliases, *aliases.values(), *(index for layer in layers for index in layer.inputs)}
+    sizes = {index: graph.tensors[index].size for index in used | {layer.output for layer in layers}}
     arena = plan(layers, sizes, aliases, image, output)
-    header = _header(graph, symbol, arena, image, output)
+    header = _header(graph, symbol, arena, _constant_bytes(layers), image, output)
     parts = [
-        '#include <stdint.h>\n#include <string.h>',
+        (KERNEL_FOLDER / "includes.h").read_text(encoding="utf-8"),
         header,
         f"#define FEREDGE_DEPTH {max(layer.scratch for layer in layers) // PIXELS} /* of the longest patch */",
         *_kernels(layers, arithmetic),
@@ -101,11 +98,19 @@ def _require_shifted(graph: Model, unsigned: int, signed: int) -> None:
 
 
 def _kernels(layers: list[Layer], arithmetic: Arithmetic) -> list[str]:
-    names = dict.fromkeys(("base.h", ARITHMETICS[arithmetic].KERNEL_FILE, *(k for layer in layers for k in layer.kernels)))
+    kernels = (name for layer in layers for name in layer.kernels)
+    names = dict.fromkeys(("base.h", ARITHMETICS[arithmetic].KERNEL_FILE, *kernels))
     return [(KERNEL_FOLDER / name).read_text(encoding="utf-8") for name in names]
 
 
-def _header(graph: Model, symbol: str, arena: Arena, image: int, output: int) -> str:
+def _constant_bytes(layers: list[Layer]) -> int:
+    """Return the size of the layers' constant arrays."""
+    text = "\n".join(layer.constants for layer in layers)
+    arrays = re.findall(r"^static const FEREDGE_ALIGNED (\w+) \w+\[(\d+)\]", text, re.MULTILINE)
+    return sum((1 if kind == "int8_t" else 4) * int(length) for kind, length in arrays)
+
+
+def _header(graph: Model, symbol: str, arena: Arena, constant_bytes: int, image: int, output: int) -> str:
     pixels, result = graph.tensors[image], graph.tensors[output]
     height, width, channels = pixels.shape[1:]
     upper = symbol.upper()
@@ -119,7 +124,9 @@ def _header(graph: Model, symbol: str, arena: Arena, image: int, output: int) ->
 #define {upper}_WIDTH {width}
 #define {upper}_CHANNELS {channels}
 #define {upper}_CLASSES {result.shape[-1]}
+/* Of RAM; of weights and tables in flash, beside the code. */
 #define {upper}_ARENA_BYTES {arena.bytes}
+#define {upper}_CONSTANT_BYTES {constant_bytes}
 
 /* Of the int8 output: probability = (output - ZERO_POINT) * SCALE. */
 #define {upper}_OUTPUT_SCALE {float_literal(result.scale)}

@@ -89,11 +89,10 @@ def softmax_table(input: Tensor, beta: float) -> tuple[str, list[str]]:
     real = min(float(np.float32(beta)) * float(input.scale) * (1 << (31 - SOFTMAX_INTEGER_BITS)), (1 << 31) - 1.0)
     multiplier, shift = quantize_multiplier(real)
     smallest = -fixed_point.input_radius(SOFTMAX_INTEGER_BITS, shift)
+    rescaled = [fixed_point.multiply(difference, multiplier, shift) for difference in range(-255, 1)]
     return "int32_t", [
-        str(fixed_point.exp_on_negative_values(fixed_point.multiply(difference, multiplier, shift), SOFTMAX_INTEGER_BITS))
-        if difference >= smallest
-        else "0"
-        for difference in range(-255, 1)
+        str(fixed_point.exp_on_negative_values(value, SOFTMAX_INTEGER_BITS)) if difference >= smallest else "0"
+        for difference, value in zip(range(-255, 1), rescaled, strict=True)
     ]
 
 
@@ -104,12 +103,13 @@ def unary_table(operator: str, input: Tensor, output: Tensor) -> NDArray[np.int8
         return np.array([_logistic(value, input) for value in values], np.int8)
     if operator == "ELU":
         real = input.scale * np.array(values, np.float32)
-        elu = np.where(real < 0, np.exp(np.minimum(real, 0).astype(np.float64)).astype(np.float32) - np.float32(1), real)
+        exponentials = np.exp(np.minimum(real, 0).astype(np.float64)).astype(np.float32)
+        elu = np.where(real < 0, exponentials - np.float32(1), real)
         rescaled = [_round(float(value)) for value in elu * (np.float32(1) / output.scale)]
-        return np.clip(np.array(rescaled) + output.zero_point, -128, 127).astype(np.int8)
+        return np.clip(np.array(rescaled) + output.zero_point, -128, 127).astype(np.int8)  # type: ignore[no-any-return]
     multiplier, shift = quantize_multiplier(float(input.scale) / float(output.scale))
     rescaled = [fixed_point.multiply(value, multiplier, shift) + output.zero_point for value in values]
-    return np.clip(rescaled, *unary_bounds(operator, output)).astype(np.int8)
+    return np.clip(rescaled, *unary_bounds(operator, output)).astype(np.int8)  # type: ignore[no-any-return]
 
 
 def unary_bounds(operator: str, output: Tensor) -> tuple[int, int]:

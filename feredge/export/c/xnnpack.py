@@ -75,7 +75,8 @@ def unary_table(operator: str, input: Tensor, output: Tensor) -> NDArray[np.int8
         return _converted(operator, input, output)
     values = input.scale * (np.arange(-128, 128) - input.zero_point).astype(np.float32)
     result = _FUNCTIONS[operator](values.astype(np.float64)).astype(np.float32)
-    return np.clip(np.rint(result / output.scale) + output.zero_point, -128, 127).astype(np.int8)
+    quantized = result * (np.float32(1) / output.scale) + np.float32(output.zero_point)
+    return np.clip(np.rint(quantized), -128, 127).astype(np.int8)  # type: ignore[no-any-return]
 
 
 _FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
@@ -88,7 +89,7 @@ def _converted(operator: str, input: Tensor, output: Tensor) -> NDArray[np.int8]
     """Return the table of a change of scale, with the bounds of a ReLU: 8 fractional bits, halves upwards."""
     multiplier = round(float(input.scale / output.scale) * 256)
     values = (128 + (np.arange(-128, 128) - input.zero_point) * multiplier >> 8) + output.zero_point
-    return np.clip(values, *unary_bounds(operator, output)).astype(np.int8)
+    return np.clip(values, *unary_bounds(operator, output)).astype(np.int8)  # type: ignore[no-any-return]
 
 
 def unary_bounds(operator: str, output: Tensor) -> tuple[int, int]:

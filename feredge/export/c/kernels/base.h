@@ -8,15 +8,18 @@
 
 #if defined(__GNUC__)
 #define FEREDGE_ALIGNED __attribute__((aligned(16)))
+#define FEREDGE_INLINE static inline __attribute__((unused)) /* not every network and target needs every one */
 #elif defined(_MSC_VER)
 #define FEREDGE_ALIGNED __declspec(align(16))
+#define FEREDGE_INLINE static __inline
 #else
 #define FEREDGE_ALIGNED
+#define FEREDGE_INLINE static inline
 #endif
 
 #define FEREDGE_BLOCK 8 /* output channels whose weights are stored together */
 
-static inline int32_t feredge_clamp(int32_t value, int32_t low, int32_t high)
+FEREDGE_INLINE int32_t feredge_clamp(int32_t value, int32_t low, int32_t high)
 {
     return value < low ? low : value > high ? high : value;
 }

@@ -9,7 +9,7 @@ typedef struct {
 } feredge_convolution_layer;
 
 /* memcpy of few bytes, without a call. */
-static inline void feredge_copy(int8_t *target, const int8_t *source, int size)
+FEREDGE_INLINE void feredge_copy(int8_t *target, const int8_t *source, int size)
 {
     for (; size >= 16; size -= 16, target += 16, source += 16)
         memcpy(target, source, 16);

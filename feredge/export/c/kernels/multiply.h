@@ -2,7 +2,7 @@
    sums[patch][channel]. `depth`, the length of a patch, is a multiple of 4; weights hold 4 inputs of each of 8
    channels, then the next 4. All variants add the same integers, so that they give the same bits. */
 
-static inline int32_t feredge_load(const int8_t *bytes)
+FEREDGE_INLINE int32_t feredge_load(const int8_t *bytes)
 {
     int32_t word;
     memcpy(&word, bytes, sizeof word);
@@ -143,21 +143,21 @@ static void feredge_multiply(
 #define FEREDGE_PIXELS 2
 
 /* Bytes 0 and 2, or 1 and 3, of a word as two signed halves. */
-static inline int32_t feredge_even(int32_t word)
+FEREDGE_INLINE int32_t feredge_even(int32_t word)
 {
     int32_t halves;
     __asm__("sxtb16 %0, %1" : "=r"(halves) : "r"(word));
     return halves;
 }
 
-static inline int32_t feredge_odd(int32_t word)
+FEREDGE_INLINE int32_t feredge_odd(int32_t word)
 {
     int32_t halves;
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(word));
     return halves;
 }
 
-static inline int32_t feredge_dot(int32_t a, int32_t b, int32_t sum)
+FEREDGE_INLINE int32_t feredge_dot(int32_t a, int32_t b, int32_t sum)
 {
     int32_t result;
     __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));

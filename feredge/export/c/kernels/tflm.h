@@ -10,26 +10,26 @@ typedef struct {
 } feredge_addition;
 
 /* The high half of 2 * a * b, rounded; a multiplier is never -2^31, so that nothing overflows. */
-static inline int32_t feredge_multiply_high(int32_t a, int32_t b)
+FEREDGE_INLINE int32_t feredge_multiply_high(int32_t a, int32_t b)
 {
     const int64_t product = (int64_t)a * b;
     return (int32_t)((product + (product >= 0 ? 1 << 30 : 1 - (1 << 30))) / ((int64_t)1 << 31));
 }
 
 /* value / 2^exponent, halves rounded away from zero. */
-static inline int32_t feredge_divide_by_power(int32_t value, int exponent)
+FEREDGE_INLINE int32_t feredge_divide_by_power(int32_t value, int exponent)
 {
     const int32_t mask = (int32_t)(((int64_t)1 << exponent) - 1);
     return (value >> exponent) + ((value & mask) > (mask >> 1) + (value < 0));
 }
 
-static inline int32_t feredge_multiply_shift(int32_t value, int32_t multiplier, int shift)
+FEREDGE_INLINE int32_t feredge_multiply_shift(int32_t value, int32_t multiplier, int shift)
 {
     const int32_t shifted = shift > 0 ? value * ((int32_t)1 << shift) : value;
     return feredge_divide_by_power(feredge_multiply_high(shifted, multiplier), shift < 0 ? -shift : 0);
 }
 
-static inline int8_t feredge_rescale(
+FEREDGE_INLINE int8_t feredge_rescale(
     int32_t sum, const feredge_rescaling *rescaling, int channel, int zero_point, int low, int high)
 {
     const int32_t value = feredge_multiply_shift(sum, rescaling->multiplier[channel], rescaling->shift[channel]);
@@ -38,7 +38,7 @@ static inline int8_t feredge_rescale(
 }
 
 /* Up to 8 channels' sums; `left` is how many there are. */
-static inline void feredge_rescale_block(const int32_t *sums, const feredge_rescaling *rescaling, int channel, int left,
+FEREDGE_INLINE void feredge_rescale_block(const int32_t *sums, const feredge_rescaling *rescaling, int channel, int left,
     int zero_point, int low, int high, int8_t *output)
 {
     for (int i = 0; i < FEREDGE_BLOCK && i < left; i++)

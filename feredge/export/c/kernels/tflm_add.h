@@ -1,4 +1,4 @@
-static inline int8_t feredge_add_values(
+FEREDGE_INLINE int8_t feredge_add_values(
     int first, int second, const feredge_addition *layer, int zero_point, int low, int high)
 {
     const int32_t a = (first - layer->first_zero_point) * ((int32_t)1 << 20);

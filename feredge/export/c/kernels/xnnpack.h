@@ -12,12 +12,12 @@ typedef struct {
 } feredge_addition;
 
 /* Adding 1.5 * 2^23 leaves no fractional bits; |value| is far below 2^22. */
-static inline int32_t feredge_round(float value)
+FEREDGE_INLINE int32_t feredge_round(float value)
 {
     return (int32_t)(value + 12582912.0f) - 12582912;
 }
 
-static inline int8_t feredge_rescale(
+FEREDGE_INLINE int8_t feredge_rescale(
     int32_t sum, const feredge_rescaling *rescaling, int channel, int zero_point, int low, int high)
 {
     float value = (float)sum * rescaling->scale[channel];
@@ -28,7 +28,7 @@ static inline int8_t feredge_rescale(
 }
 
 /* Up to 8 channels' sums; `left` is how many there are. */
-static inline void feredge_rescale_block(const int32_t *sums, const feredge_rescaling *rescaling, int channel, int left,
+FEREDGE_INLINE void feredge_rescale_block(const int32_t *sums, const feredge_rescaling *rescaling, int channel, int left,
     int zero_point, int low, int high, int8_t *output)
 {
 #if defined(__AVX2__)

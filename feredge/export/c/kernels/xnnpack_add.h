@@ -1,4 +1,4 @@
-static inline int8_t feredge_add_values(
+FEREDGE_INLINE int8_t feredge_add_values(
     int first, int second, const feredge_addition *layer, int zero_point, int low, int high)
 {
     const int32_t sum = layer->bias + first * layer->first_multiplier + second * layer->second_multiplier;
