@@ -10,10 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.api.benchmarking import Baseline, Device, benchmark
+    from feredge.api.benchmarking import Device, benchmark
     from feredge.api.bundling import bundle
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
+    from feredge.api.diagnosing import doctor
     from feredge.api.distillation import soft_labels
     from feredge.api.exporting import export
     from feredge.api.inspecting import inspect, models, recipes
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from feredge.api.plotting import plots
     from feredge.api.predicting import predict
     from feredge.api.predictor_options import PredictorOptions
+    from feredge.api.regression_gate import Baseline
     from feredge.api.reporting import report, select
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
     from feredge.api.tracking import TrackOptions, track
-    from feredge.api.training import train
+    from feredge.api.training import TrainOptions, train
     from feredge.api.verifying import verify
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
@@ -38,7 +40,7 @@ __version__ = "0.1.0"
 
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
-    "Baseline": "feredge.api.benchmarking",
+    "Baseline": "feredge.api.regression_gate",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",
@@ -47,9 +49,11 @@ _NAME_MODULES = {
     "Predictor": "feredge.inference.predictor",
     "PredictorOptions": "feredge.api.predictor_options",
     "TrackOptions": "feredge.api.tracking",
+    "TrainOptions": "feredge.api.training",
     "bundle": "feredge.api.bundling",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
+    "doctor": "feredge.api.diagnosing",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
     "predict": "feredge.api.predicting",
@@ -75,11 +79,13 @@ __all__ = [
     "Predictor",
     "PredictorOptions",
     "TrackOptions",
+    "TrainOptions",
     "baselines",
     "benchmark",
     "bundle",
     "data_check",
     "data_info",
+    "doctor",
     "export",
     "inspect",
     "label",

@@ -8,13 +8,14 @@ import click
 
 import feredge
 from feredge.commands.shared import MOVED_DATA_OPTION, NO_FACES_OPTION, PATH_TYPE, print_results
-from feredge.console import echo, echo_lines, write_data
+from feredge.console import echo, echo_json, echo_lines, write_data
 
 
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=PATH_TYPE, metavar="RUN|RESULTS...")
 @click.option("--markdown", "text_format", flag_value="markdown", help="Print a Markdown table instead.")
 @click.option("--csv", "text_format", flag_value="csv", help="Print all measurements as csv instead.")
+@click.option("--json", "text_format", flag_value="json", help="Print all measurements as JSON instead.")
 @click.option("--html", type=PATH_TYPE, help="Path of the HTML report.  [default: report.html in the run folder]")
 @MOVED_DATA_OPTION
 @NO_FACES_OPTION
@@ -26,12 +27,14 @@ def command(
     RUN is a run folder, whose HTML report is rewritten; RESULTS is a results file. Several are compared with the first.
     """
     if len(runs) > 1 and text_format:
-        raise click.UsageError("--markdown and --csv take one run")
+        raise click.UsageError("--markdown, --csv and --json take one run")
     if html and text_format:
-        raise click.UsageError("expected one of --html, --markdown and --csv, found --html and another")
+        raise click.UsageError("expected one of --html, --markdown, --csv and --json, found --html and another")
     result = feredge.report(runs, html=html, write_page=not text_format, data=data, faces=not no_faces)
     if text_format == "csv":
         write_data(result.to_csv().encode("utf-8", "surrogateescape"))
+    elif text_format == "json":
+        echo_json(result.results[0].to_json())
     elif text_format or len(runs) > 1:
         echo_lines(result.to_markdown())
         if result.page is not None:

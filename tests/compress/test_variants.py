@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
+from feredge import data
 from feredge.compress import pruning, variants
 from feredge.errors import VerificationError
 from feredge.export import export, exporter
@@ -150,7 +152,7 @@ def test_a_file_unlike_its_variant_is_refused(compressed: Exported, file: str, c
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
 def test_values_are_counted_in_every_precision(dtype: type) -> None:
     """Guards against numpy's sort of float16, which found 34 different values among 16 on a CPU with AVX-512."""
-    kernel = np.random.default_rng(1).choice(np.arange(-8, 8), (3, 3, 64, 64)).astype(dtype)
+    kernel: Any = np.random.default_rng(1).choice(np.arange(-8, 8), (3, 3, 64, 64)).astype(dtype)
     inside = contents.StoredTensors({"kernel": kernel}, (), None)
     variant_checks.check(inside, "clustered-16", "x.tflite")
     with pytest.raises(VerificationError, match="at most 15 different weights in a kernel, found 16"):
@@ -179,7 +181,7 @@ def test_a_resumed_variant_equals_an_uninterrupted_one(compressed: Exported, tmp
 
 def _stop_and_resume(run: RunFolder, name: str) -> None:
     """Make a variant with a stop in its second epoch of two."""
-    train = exporter.data.split(stripes(), run.recipe().data).train
+    train = data.split(stripes(), run.recipe().data).train
     weights = run.training_record()["weights"]
 
     def stop(share: float, note: str) -> None:
@@ -209,7 +211,7 @@ def with_dropout(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.mark.parametrize("name", ["pruned-60", "qat"])
 def test_a_resumed_variant_with_dropout_equals_another(with_dropout: RunFolder, tmp_path: Path, name: str) -> None:
     """Guards against Keras's own generator, which restarts with the process, also in quantization-aware layers."""
-    train, runs = exporter.data.split(stripes(), SMALL.data).train, []
+    train, runs = data.split(stripes(), SMALL.data).train, []
     for folder in ("uninterrupted", "resumed"):
         runs.append(RunFolder(shutil.copytree(with_dropout.path, tmp_path / folder)))
     weights = with_dropout.training_record()["weights"]

@@ -87,7 +87,7 @@ def test_few_values_are_found_exactly() -> None:
     """Guards the centres: a kernel that holds no more values than clusters keeps them all."""
     core = build_core(RECIPE.network, size=16, classes=7)
     kernel = core.get_layer("stem_conv").kernel
-    few = np.random.default_rng(0).choice(np.float32([-0.5, -0.1, 0.0, 0.2]), kernel.shape)
+    few = np.random.default_rng(0).choice(np.array([-0.5, -0.1, 0.0, 0.2], np.float32), kernel.shape)
     kernel.assign(few)
     hold = clustering.cluster(core, 16)
     np.testing.assert_allclose(kernel.numpy(), few, atol=1e-7)  # a mean of equal numbers, in float32
@@ -189,7 +189,7 @@ def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["tuned-cnn", "course-cnn"])
-def test_gains_move_in_front_of_the_relu(name: str) -> None:
+def test_gains_move_in_front_of_the_relu(name: Any) -> None:
     """Guards the exactness of moved gains, negative ones and none at all too, through poolings and to dense layers."""
     core = _changed(build_core(Network(name=name), size=48, classes=7), 0.5, 1.5)
     loose = batch_norms.unfused_batchnorms(core)
