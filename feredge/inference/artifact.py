@@ -20,14 +20,10 @@ from feredge import files
 from feredge.errors import ArtifactError, NoCardError, VerificationError, describe_schema
 from feredge.inference.contract import InputContract
 
-<<<<<<< HEAD
-MODEL_FORMATS = ("tflite", "onnx", "ort", "c")
-=======
 if TYPE_CHECKING:
     import zipfile
 
-MODEL_FORMATS = ("tflite", "onnx", "ort")
->>>>>>> main
+MODEL_FORMATS = ("tflite", "onnx", "ort", "c")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
 FORMAT_PRECISIONS = {
     "tflite": PRECISIONS,
@@ -342,7 +338,6 @@ def _tflite_card(data: bytes) -> str:
     return text
 
 
-<<<<<<< HEAD
 def _c_card(data: bytes) -> str:
     from feredge.inference.c_source import read_c_source
     from feredge.inference.tflite_check import check_tflite
@@ -352,15 +347,12 @@ def _c_card(data: bytes) -> str:
     return source.card
 
 
-def _read_member(archive: Any, name: str) -> str:
-=======
 def tflite_model_size(archive: zipfile.ZipFile) -> int:
     """Return the bytes of a `.tflite` file before its zip archive."""
     return min(info.header_offset for info in archive.infolist())
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> str:
->>>>>>> main
     """Read a text member of a zip archive, at most CARD_LIMIT bytes whatever size the archive states."""
     info = archive.getinfo(name)
     if info.file_size > CARD_LIMIT or info.compress_type not in (0, 8):  # stored or deflated: both need little memory

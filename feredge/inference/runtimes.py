@@ -22,11 +22,8 @@ from feredge.inference.artifact import (
     read_card,
 )
 from feredge.inference.contract import Images
-<<<<<<< HEAD
-from feredge.inference.shared_library import SharedLibraryRunner
-=======
 from feredge.inference.model_paths import exported_folder, locate
->>>>>>> main
+from feredge.inference.shared_library import SharedLibraryRunner
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
 
 Probabilities = NDArray[np.float32]

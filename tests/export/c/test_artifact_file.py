@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from one_operator import GraphBuilder, convolution
 from feredge.errors import ArtifactError, NoCardError
 from feredge.export.c import compiler
 from feredge.export.c.artifact_file import c_artifact, check_c_artifact
+from feredge.export.c.layers import Arithmetic
 from feredge.export.c.source import generate
 from feredge.inference.artifact import Card, read_card
 from feredge.inference.contract import InputContract
@@ -64,7 +67,7 @@ def test_describes_itself(nano: Path) -> None:
         (lambda text: "", "expected a feredge card"),
     ],
 )
-def test_other_code_is_refused(nano: Path, tmp_path: Path, change, message: str) -> None:
+def test_other_code_is_refused(nano: Path, tmp_path: Path, change: Callable[[str], str], message: str) -> None:
     """Guards against running code from a stranger's file: only what feredge generates is compiled."""
     path = tmp_path / "dense.int8.c"
     path.write_text(change(nano.read_text()))
@@ -104,7 +107,7 @@ def test_card_text_cannot_end_the_comment() -> None:
     ],
     ids=["gcc", "g++", "cortex-m4", "wasm", "cortex-a76", "armhf", "riscv64"],
 )
-def test_compiles_without_warnings(command: tuple[str, ...], arithmetic, tmp_path: Path) -> None:
+def test_compiles_without_warnings(command: tuple[str, ...], arithmetic: Arithmetic, tmp_path: Path) -> None:
     """Guards users' builds, which may treat warnings as errors; each target has kernels of its own."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
@@ -130,8 +133,8 @@ def test_needs_memcpy_and_memset_only(nano: Path, tmp_path: Path) -> None:
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards the message where nothing can compile."""
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ArtifactError, match=r"expected a C compiler .* found none; pip install 'feredge\[c\]'"):
         compiler.find_compiler()
 

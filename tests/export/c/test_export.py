@@ -13,6 +13,7 @@ from feredge import files
 from feredge.errors import ArtifactError
 from feredge.export import exporter
 from feredge.export.c.runner import open_c_library
+from feredge.inference.artifact import Manifest
 from feredge.inference.runtimes import open_checked
 from feredge.inspection import recheck
 from feredge.recipes.schema import Export
@@ -32,7 +33,7 @@ def exported(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Ru
 
 def test_the_manifest_has_it(exported: RunFolder) -> None:
     """Guards the verification on every image, and the memory that `select` reads."""
-    manifest = exporter.Manifest.read(exported.artifacts)
+    manifest = Manifest.read(exported.artifacts)
     tflite, library = manifest.entries
     assert library.file == "dense.int8.c" and not manifest.failures
     assert library.verification["agreement"] == tflite.verification["agreement"]
