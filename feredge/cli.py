@@ -23,7 +23,7 @@ from feredge.commands.shared import RESUMABLE_KEY, SuggestingGroup, log_lines
 from feredge.console import echo, visible
 from feredge.errors import FeredgeError, one_line
 
-RESUMABLE_COMMANDS = ("export", "run", "train")  # others set RESUMABLE_KEY in their context
+RESUMABLE_COMMANDS = ("export", "run", "search", "train")  # others set RESUMABLE_KEY in their context
 
 COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does not import
     "baselines": "Fit the published classical systems, and compare.",
@@ -40,6 +40,7 @@ COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does n
     "recipes": "List the recipes that come with feredge.",
     "report": "Show results again, or several side by side.",
     "run": "Train, export and benchmark with one command.",
+    "search": "Search for the most accurate network within limits.",
     "select": "Choose the file that fits a budget, with reasons.",
     "sensitivity": "Show the int8 quantization error of each layer.",
     "serve": "Serve predictions over HTTP.",

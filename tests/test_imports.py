@@ -18,10 +18,10 @@ HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxrunti
 ORDER = (
     *("callable_module", "errors", "console", "files", "progress", "dataclass_io", "inference", "recipes", "data"),
     *("run", "paths", "predictions", "plots", "inspection", "keras", "train", "compress", "importing", "export"),
-    *("baselines", "benchmark", "report", "devices", "label", "serve", "diagnostics", "api", "commands"),
+    *("baselines", "benchmark", "report", "devices", "search", "label", "serve", "diagnostics", "api", "commands"),
 )
 """From the ground up: a room imports only what stands before it. `commands` is cli.py too."""
-TENSORFLOW = ("keras", "train", "compress", "importing", "export")
+TENSORFLOW = ("keras", "train", "compress", "importing", "export", "search")
 """Imported only by each other, by `api` and by the command line."""
 OUTSIDES = {
     ("benchmark", "baselines"): {"baselines"},
@@ -86,9 +86,10 @@ def test_every_command_has_its_function() -> None:
 def test_public_names_all_load() -> None:
     """Guards the promise of `__all__`: every name is there, and none more is promised."""
     functions = {
-        *("baselines", "benchmark", "bundle", "data_check", "data_info", "doctor", "export", "inspect", "label"),
-        *("models", "plots", "predict", "recipes", "report", "run", "select", "sensitivity", "serve", "soft_labels"),
-        *("submit", "track", "train", "verify"),
+        *("baselines", "benchmark", "bundle", "data_check", "data_info", "doctor", "estimate_search", "export"),
+        "from_torch",
+        *("inspect", "label", "models", "plots", "predict", "recipes", "report", "run", "search", "select"),
+        *("sensitivity", "serve", "soft_labels", "study", "submit", "track", "train", "verify"),
     }
     types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "InputContract", "Predictor"}
     assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions", "TrainOptions"}

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_dataset, run_dataset
+from feredge.api.pixel_range import PixelRange, black_and_white
 from feredge.api.training import Overrides, override_texts
-from feredge.errors import RecipeError
+from feredge.errors import ArtifactError, RecipeError
 from feredge.inference.artifact import ARTIFACT_KINDS
-from feredge.paths import ExportPath, ForeignNetwork, RunPath, require
+from feredge.paths import ExportPath, ForeignNetwork, ModelFile, RunPath, require
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -32,6 +33,17 @@ if TYPE_CHECKING:
 CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
 KerasModel = Any
 """A model object of Keras 2 or 3."""
+PICKLE = (
+    "weights of PyTorch, which are not opened because unpickling them can run code; write an ONNX file with "
+    "feredge.from_torch(module, example)"
+)
+CONVERTED = "a file that was converted already; export the network that it was converted from"
+UNOPENED_SUFFIXES = {
+    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".bin"), PICKLE),
+    ".safetensors": "weights without a network; write an ONNX file with feredge.from_torch(module, example)",
+    **dict.fromkeys((".tflite", ".ort"), CONVERTED),
+}
+"""By suffix, why a file is refused."""
 INPUT_SIZES = (8, 512)  # pixels per side, smallest and largest
 
 
@@ -41,13 +53,15 @@ class InputSpec:
 
     Attributes:
         size: height and width in pixels.
-        range: input values of black and white pixels.
+        range: input values of black and white pixels, or mean and standard deviation: see PixelRange.
         classes: class names, in the order of its outputs.
+        output: name of its output, if it has several.
     """
 
     size: int | tuple[int, int] | None = None
-    range: tuple[float, float] | None = None
+    range: PixelRange | None = None
     classes: tuple[str, ...] = ()
+    output: str = ""
 
     def __bool__(self) -> bool:
         """Return whether anything is specified."""
@@ -62,11 +76,13 @@ class ExportResult:
         run: the run folder.
         manifest: the verified files, and those that failed.
         previous: folders of earlier exports, and the files of each that this export did not write.
+        notes: how an imported network was compared with the file that it comes from.
     """
 
     run: RunFolder
     manifest: Manifest
     previous: tuple[tuple[Path, tuple[str, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -114,8 +130,9 @@ def export(
     max_drop: float | None = None,
     licence: str | None = None,
     input_size: int | tuple[int, int] | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: PixelRange | None = None,
     classes: Sequence[str] = (),
+    output: str = "",
     out: str | PathLike[str] | None = None,
     progress: Progress = quiet,
     cancel: Cancel | None = None,
@@ -124,8 +141,8 @@ def export(
 
     Args:
         network: a run folder; a folder of exported files or a name of `feredge.models()`, from which the network is
-            imported; or the Keras file, SavedModel or Keras model object of a network trained elsewhere. For all but a
-            run folder, the new run folder `out` is made.
+            imported; or the Keras file, SavedModel, ONNX file or Keras model object of a network trained elsewhere. For
+            all but a run folder, the new run folder `out` is made.
         data: the data, if moved since training; required if `network` is not a run folder.
         files: files to write of each variant, `["int8.onnx", ...]`, or `["all"]`; the recipe's by default.
         variants: variants to export; the recipe's by default.
@@ -139,8 +156,11 @@ def export(
             error stay in float32, one by one, until it does not lose more.
         licence: licence note to store in the files.
         input_size: input size of an imported network: pixels per side.
-        input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`.
-        classes: class names of an imported network, in the order of its outputs.
+        input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`; or mean and standard
+            deviation of pixels in 0..1 for each channel, `((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))`; or `"imagenet"`.
+        classes: class names of an imported network, in the order of its outputs; of a single sigmoid two, the second
+            of which it is the probability of.
+        output: name of the output of an imported network that has several.
         out: the new run folder, if `network` is not a run folder; `runs/NAME` by default.
         progress: called between files.
         cancel: polled between files.
@@ -153,7 +173,7 @@ def export(
         VerificationError: every file failed.
         Cancelled: `cancel` returned True.
     """
-    spec = InputSpec(input_size, input_range, tuple(classes))
+    spec = InputSpec(input_size, input_range, tuple(classes), output)
     run = _open_run(network, data, spec, licence, None if out is None else Path(out))
     dataset = run_dataset(run, data)
     from feredge.recipes import load as load_recipe
@@ -183,9 +203,22 @@ def export(
         calibrate_on=None if calibration_data is None else load_dataset(calibration_data, size=size),
         progress=cancellable(progress, cancel),
     )
-    return ExportResult(
-        run, manifest, tuple((folder, tuple(names)) for folder, names in previous_exports(run.artifacts))
-    )
+    previous = tuple((folder, tuple(names)) for folder, names in previous_exports(run.artifacts))
+    return ExportResult(run, manifest, previous, notes=_import_notes(run) if spec else ())
+
+
+def _import_notes(run: RunFolder) -> tuple[str, ...]:
+    """Return how the outputs of an imported network were compared with its file's own."""
+    record = run.training_record()
+    comparison, source = record.get("comparison"), record.get("foreign", {}).get("file")
+    if comparison is None:
+        return ()
+    difference = f"outputs within {comparison['largest']:.1g} of its own on {comparison['images']} images"
+    in_precision = "" if comparison["precision"] == "float32" else f", which are computed in {comparison['precision']}"
+    if comparison["rebuilt"]:
+        rebuilt = "its graph was not run; the network was rebuilt from its layers and compared with Keras's"
+        return (f"{source}: {rebuilt}: {difference}{in_precision}",)
+    return (f"{source}: {difference}{in_precision}",)
 
 
 def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export | None:
@@ -206,12 +239,13 @@ def _open_run(
     if not isinstance(network, str | PathLike):
         with _saved(network) as path:
             return _import_network(path, data, spec, licence, out)
-    place = require(network, RunPath, ExportPath, ForeignNetwork)
-    if isinstance(place, ForeignNetwork):
+    _refuse_unopened(Path(network))
+    place = require(network, RunPath, ExportPath, ForeignNetwork, ModelFile)
+    if isinstance(place, ForeignNetwork | ModelFile):
         return _import_network(place.path, data, spec, licence, out)
     if spec:
         raise RecipeError(
-            f"--input-size, --input-range and --classes are for {ForeignNetwork.description}, "
+            f"--input-size, --input-range, --classes and --output are for {ForeignNetwork.description}, "
             f"found {place.description} ({place.path})"
         )
     if isinstance(place, ExportPath):
@@ -219,6 +253,13 @@ def _open_run(
     if out is not None:
         raise RecipeError(f"--out is for networks that are not in a run folder, found the run folder {place.path}")
     return RunFolder.open(place.path, trained=True)
+
+
+def _refuse_unopened(path: Path) -> None:
+    """Raise ArtifactError, without opening it, for a file that no network can be imported from."""
+    reason = UNOPENED_SUFFIXES.get(path.suffix)
+    if reason is not None and path.is_file():
+        raise ArtifactError(f"{path}: expected a Keras or ONNX file, found {reason}")
 
 
 @contextmanager
@@ -261,15 +302,14 @@ def _import_network(
             raise RecipeError(f"{path.name}: {ForeignNetwork.description} requires {option}")
     assert spec.size is not None and spec.range is not None and data is not None
     height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
-    low, high = spec.range
+    low, high = black_and_white(spec.range)
     if height != width or not INPUT_SIZES[0] <= height <= INPUT_SIZES[1]:
         raise RecipeError(
             f"--input-size: expected a square of {INPUT_SIZES[0]} to {INPUT_SIZES[1]} pixels, found {height}x{width}"
         )
-    if not low < high:
-        raise RecipeError(f"--input-range: expected LOW..HIGH with LOW under HIGH, found {low:g}..{high:g}")
     from feredge.importing.network import NetworkInput, import_network
 
     dataset = load_dataset(data, size=height)
     takes = NetworkInput(height, width, low, high)
-    return import_network(path, takes, spec.classes, dataset, out or Path("runs") / path.stem, licence=licence or "")
+    out = out or Path("runs") / path.stem
+    return import_network(path, takes, spec.classes, dataset, out, output=spec.output, licence=licence or "")

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 import feredge
+from feredge.commands.search import print_study
 from feredge.commands.shared import MOVED_DATA_OPTION, NO_FACES_OPTION, PATH_TYPE, print_results
 from feredge.console import echo, echo_json, echo_lines, write_data
+from feredge.paths import StudyPath, resolve
 
 
 @click.command("report")
@@ -24,12 +26,16 @@ def command(
 ) -> None:
     """Show results again, or several side by side.
 
-    RUN is a run folder, whose HTML report is rewritten; RESULTS is a results file. Several are compared with the first.
+    RUN is a run folder, whose HTML report is rewritten, or a study folder of `feredge search`; RESULTS is a results
+    file. Several are compared with the first.
     """
     if len(runs) > 1 and text_format:
         raise click.UsageError("--markdown, --csv and --json take one run")
     if html and text_format:
         raise click.UsageError("expected one of --html, --markdown, --csv and --json, found --html and another")
+    if len(runs) == 1 and isinstance(resolve(runs[0]), StudyPath):
+        _report_study(runs[0], text_format, html)
+        return
     result = feredge.report(runs, html=html, write_page=not text_format, data=data, faces=not no_faces)
     if text_format == "csv":
         write_data(result.to_csv().encode("utf-8", "surrogateescape"))
@@ -41,3 +47,15 @@ def command(
             echo(f"report: {result.page.absolute()}")
     else:
         print_results(result.results[0], result.page)
+
+
+def _report_study(path: Path, text_format: str | None, html: Path | None) -> None:
+    if text_format == "markdown" or html is not None:
+        raise click.UsageError("--markdown and --html are for runs; the page of a study is in its folder")
+    study = feredge.study(path)
+    if text_format == "csv":
+        write_data(study.results.to_csv().encode())
+    elif text_format == "json":
+        echo_json(study.results.rows())
+    else:
+        print_study(study)

@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from feredge import files
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
@@ -18,7 +18,6 @@ from feredge.inference import artifact
 from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.runtimes import Probabilities
-from feredge.recipes.schema import Export
 from feredge.recipes.variant import Variant, parse
 from feredge.run import RunFolder
 
@@ -85,7 +84,7 @@ def _write_file(
         try:
             converted = converter(card)
             card = dataclasses.replace(card, float_layers=converted.float_layers)
-            temporary.write_bytes(_add_card(converted.model, card, path.suffix, job.settings))
+            temporary.write_bytes(add_card(converted.model, card, path.suffix, job.settings.c_arithmetic))
         except FeredgeError as error:
             raise type(error)(f"{name}: {error}") from error
         except OSError:
@@ -117,13 +116,13 @@ def _write_header(source: Path, path: Path) -> None:
     files.write_text(header_path(path), check_c_artifact(source)[1].header)
 
 
-def _add_card(model: bytes, card: Card, suffix: str, settings: Export) -> bytes:
+def add_card(model: bytes, card: Card, suffix: str, c_arithmetic: Literal["xnnpack", "tflm"] = "xnnpack") -> bytes:
     """Return the file's content: the model with its card, in the format of `suffix`."""
     if suffix == ".c":
         from feredge.export.c.artifact_file import c_artifact
         from feredge.export.tflite.fixed_batch import with_fixed_batch
 
-        return c_artifact(with_fixed_batch(model), card, settings.c_arithmetic)[0].encode()
+        return c_artifact(with_fixed_batch(model), card, c_arithmetic)[0].encode()
     if suffix == ".tflite":
         from feredge.export.tflite.fixed_batch import with_fixed_batch
         from feredge.export.tflite.metadata import with_metadata

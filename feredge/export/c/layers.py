@@ -1,4 +1,8 @@
-"""From operators to C: the constants of each, and its call."""
+"""From operators to C: the constants of each, and its call.
+
+An operator that is added needs its output's shape in `shapes.py`, a function here, a kernel in `kernels/`, both
+arithmetics where they differ in it, and a graph in `tests/export/c/test_operators.py`, which compares every bit.
+"""
 
 from __future__ import annotations
 
