@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +137,10 @@ def test_the_command(export: Path, tmp_path: Path) -> None:
     """Guards its lines, also for a precision that no threshold reaches, and its exit codes."""
     done = CliRunner().invoke(main, ["calibrate", str(export), "--images", "drawn:300", "--precision", "0.999"])
     assert done.exit_code == 0
-    assert "dense.float32.onnx    precision 0.999: no threshold reaches it; shown is at most 0." in done.output
+    assert re.search(r"dense\.float32\.onnx +300 +0\.999 +none +0% +0\.\d{3}", done.output)
+    assert "none: no threshold was shown to reach the precision" in done.output
+    done = CliRunner().invoke(main, ["calibrate", str(export), "--images", "drawn:300", "--json"])
+    assert [len(table["levels"]) for table in json.loads(done.stdout).values()] == [3, 3]
     assert CliRunner().invoke(main, ["calibrate", str(export)]).exit_code == 2
     assert CliRunner().invoke(main, ["calibrate", str(tmp_path / "none"), "--images", "drawn"]).exit_code == 2
 
