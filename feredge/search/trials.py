@@ -59,10 +59,8 @@ class ClaimedTrial:
 
     def report(self, epoch: int, value: float) -> bool:
         """Report the value after an epoch; return whether the trial is to end there."""
-        if (
-            epoch
-            not in self._store.call(lambda: self.trial.storage.get_trial(self.trial._trial_id)).intermediate_values
-        ):
+        stored = self._store.call(lambda: self.trial.storage.get_trial(self.trial._trial_id))
+        if epoch not in stored.intermediate_values:  # a resumed trial may have reported it
             self._store.call(lambda: self.trial.report(value, epoch))
         return self._store.call(self.trial.should_prune)
 
@@ -180,7 +178,7 @@ class TrialStore:
 
     def _claim(self, trial: Trial) -> ClaimedTrial | None:
         """Lock a trial's folder and count its start; None if another process has the lock."""
-        name = self.call(lambda: trial.user_attrs).get(FOLDER_ATTRIBUTE, f"{trial.number:05}")
+        name = str(self.call(lambda: trial.user_attrs).get(FOLDER_ATTRIBUTE, f"{trial.number:05}"))
         run = self.folder.trial(name)
         run.path.mkdir(parents=True, exist_ok=True)
         path = run.path / ".lock"

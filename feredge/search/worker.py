@@ -319,6 +319,7 @@ def run_study(
         order.core,
         "" if order.start is None else load_trained(order.start).digest,
         tuple(load_trained(path).digest for path in order.teachers),
+        "journal" if order.storage is None else "database",
     )
     if order.device is not None:
         check_device(order.device)

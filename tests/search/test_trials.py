@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from postgres_server import PostgresServer
 from trial_process import StartProcess
 
+from feredge.errors import RunError
 from feredge.search import storage, trials
 from feredge.search.storage import Retries, StorageError, open_database, open_journal, without_password
 from feredge.search.study import StudyFolder
@@ -55,6 +56,17 @@ def test_a_trial_is_taken_up_by_another(untrained_study: StudyFolder) -> None:
     again.tell(TrialState.COMPLETE, 0.6)
     again.release()
     assert first.next(1) is None and not first.running() and first.trials()[0].intermediate_values == {1: 0.5}
+
+
+def test_a_folder_outside_of_the_study_is_refused(untrained_study: StudyFolder) -> None:
+    """Guards files elsewhere against a storage that someone else wrote: folders of trials are written and cleaned."""
+    store = TrialStore(untrained_study, untrained_study.settings())
+    claimed = store.next(1)
+    assert claimed is not None
+    claimed.set("folder", "../../runs")
+    claimed.release()
+    with pytest.raises(RunError, match=r"expected a trial's number as the name of its folder, found '\.\./\.\./runs'"):
+        store.next(1)
 
 
 def test_a_line_written_in_part_is_removed(untrained_study: StudyFolder) -> None:
