@@ -71,11 +71,11 @@ class ClaimedTrial:
             self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._phase_start
         self._phase, self._phase_start = name, now
 
-    def tell(self, state: TrialState, value: float | None = None) -> None:
+    def end(self, state: TrialState, value: float | None = None) -> None:
         """End the trial."""
         self.start_phase("")
         self.set(SECONDS_ATTRIBUTE, {**self._seconds, "storage": self._store.seconds - self._storage_seconds})
-        self._store.tell(self.trial.number, state, value)
+        self._store.end(self.trial.number, state, value)
 
     def release(self) -> None:
         """Give the trial up: another worker may take it up if it has not ended."""
@@ -147,7 +147,7 @@ class TrialStore:
         unfinished = (TrialState.RUNNING, TrialState.WAITING)
         return any(trial.state in unfinished for trial in self.trials())
 
-    def tell(self, number: int, state: TrialState, value: float | None) -> None:
+    def end(self, number: int, state: TrialState, value: float | None) -> None:
         """End a trial; nothing if it was ended before."""
         self.call(lambda: self.study.tell(number, value, state=state, skip_if_finished=True))
 
@@ -163,9 +163,9 @@ class TrialStore:
         self.call(lambda: optuna.storages.fail_stale_trials(self.study))
         oldest = datetime.now() - timedelta(seconds=GRACE_SECONDS)
         for trial in self.trials():  # of a worker that died before its first heartbeat
-            asked = trial.state == TrialState.RUNNING and FOLDER_ATTRIBUTE not in trial.user_attrs
-            if asked and trial.datetime_start is not None and trial.datetime_start < oldest:
-                self.tell(trial.number, TrialState.FAIL, None)
+            unstarted = trial.state == TrialState.RUNNING and FOLDER_ATTRIBUTE not in trial.user_attrs
+            if unstarted and trial.datetime_start is not None and trial.datetime_start < oldest:
+                self.end(trial.number, TrialState.FAIL, None)
 
     def _abandoned(self) -> ClaimedTrial | None:
         """Claim a running trial whose lock is free."""

@@ -53,7 +53,7 @@ def test_a_trial_is_taken_up_by_another(untrained_study: StudyFolder) -> None:
     again = second.next(1)
     assert again is not None and again.name == claimed.name and again.trial.number == claimed.trial.number
     assert settings.parsed_space.draw(again.trial) == recipe and again.get("starts") == 2
-    again.tell(TrialState.COMPLETE, 0.6)
+    again.end(TrialState.COMPLETE, 0.6)
     again.release()
     assert first.next(1) is None and not first.running() and first.trials()[0].intermediate_values == {1: 0.5}
 
@@ -115,7 +115,7 @@ def test_a_trial_without_heartbeat_goes_on_elsewhere(
     assert again.name == claimed.name and again.trial.number == 1 and again.get("starts") == 2
     assert settings.parsed_space.draw(again.trial) == recipe
     assert second.trials()[1].intermediate_values == {1: 0.5}
-    again.tell(TrialState.COMPLETE, 0.6)
+    again.end(TrialState.COMPLETE, 0.6)
     again.release()
     assert first.next(1) is None
 
