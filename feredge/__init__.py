@@ -7,6 +7,8 @@ imported on first use, so that `import feredge` costs next to nothing.
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from feredge.api.searching import estimate_search, search, study
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
+    from feredge.api.torch_export import from_torch
     from feredge.api.tracking import TrackOptions, track
     from feredge.api.training import TrainOptions, train
     from feredge.api.verifying import verify
@@ -56,6 +59,7 @@ _NAME_MODULES = {
     "data_info": "feredge.api.datasets",
     "doctor": "feredge.api.diagnosing",
     "estimate_search": "feredge.api.searching",
+    "from_torch": "feredge.api.torch_export",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
     "predict": "feredge.api.predicting",
@@ -68,6 +72,8 @@ _NAME_MODULES = {
     "verify": "feredge.api.verifying",
 }
 """Where each public name is defined."""
+_DEPRECATED_NAMES: dict[str, str] = {}
+"""Public names that were replaced, and the names that replaced them; CONTRIBUTING.md says for how long."""
 _CALLABLE_MODULES = (
     *("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "search", "serve", "train"),
 )
@@ -93,6 +99,7 @@ __all__ = [
     "doctor",
     "estimate_search",
     "export",
+    "from_torch",
     "inspect",
     "label",
     "models",
@@ -115,6 +122,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _DEPRECATED_NAMES:
+        replacement = _DEPRECATED_NAMES[name]
+        message = f"feredge.{name} is deprecated, use feredge.{replacement}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[__name__], replacement)
     if name in _CALLABLE_MODULES:
         return importlib.import_module(f"feredge.{name}")
     if name not in _NAME_MODULES:
