@@ -136,6 +136,8 @@ def test_a_study_of_something_else_is_refused(searched: SearchResult, tiny_space
         run(tiny_space, searched.path, max_kb=9)
     with pytest.raises(RunError, match="a study with data stripes-0, found stripes-1"):
         feredge.search(tiny_space, stripes(420, seed=1), out=searched.path, trials=3, max_kb=9.5)
+    with pytest.raises(RunError, match="a study with storage journal, found database; choose another folder"):
+        run(tiny_space, searched.path, storage="postgresql+psycopg://nobody@127.0.0.1:1/none")
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(RunError, match="expected a study or an empty folder, found other files"):
         run(tiny_space, tmp_path)
