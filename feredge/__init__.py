@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
     from feredge.inference.face import UNSURE_LABEL, Face
+    from feredge.inference.foreign import ForeignModel
     from feredge.inference.predictor import Predictor
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ _NAME_MODULES = {
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",
     "FeredgeError": "feredge.errors",
+    "ForeignModel": "feredge.inference.foreign",
     "InputContract": "feredge.inference.contract",
     "Predictor": "feredge.inference.predictor",
     "PredictorOptions": "feredge.api.predictor_options",
@@ -90,6 +92,7 @@ __all__ = [
     "Device",
     "Face",
     "FeredgeError",
+    "ForeignModel",
     "InputContract",
     "Predictor",
     "PredictorOptions",
