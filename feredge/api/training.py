@@ -95,7 +95,7 @@ def train(
     resolved = load_recipe(Path(recipe), overrides=settings)  # before the slow imports
     if soft_labels is not None:
         _check_readable(Path(soft_labels))
-    dataset = load_training_set(data, size=resolved.data.size, leave_out=leave_out, skip_bad_rows=skip_bad_rows)
+    dataset = load_training_set(data, resolved.data, leave_out=leave_out, skip_bad_rows=skip_bad_rows)
     from feredge.importing import from_onnx
 
     start = None if start_from is None else from_onnx.load_trained(Path(start_from))
