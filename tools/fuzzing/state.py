@@ -18,6 +18,7 @@ class State:
         answered, refused: numbers of cases.
         reached: cases by parser.
         failures: outcomes by case number.
+        timed_out: the case whose first attempt took too long.
     """
 
     next: int = 0
@@ -26,6 +27,7 @@ class State:
     seconds: float = 0.0
     reached: dict[str, int] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    timed_out: int | None = None
 
     @classmethod
     def read(cls, path: Path) -> State:
