@@ -25,10 +25,10 @@ from feredge.run import RunFolder
 
 pytest.importorskip("tensorflow")
 
-SHAPES = "drawn-shapes:400"
+SHAPES = "drawn-shapes:800"
 RGB_RECIPE = dataclasses.replace(
-    with_training(RECIPE, epochs=8, learning_rate=0.1),
-    data=DataView(size=16, channels=3),
+    with_training(RECIPE, epochs=10, learning_rate=0.1),
+    data=DataView(size=24, channels=3),
     compression=Compression(variants=("dense", "qat"), epochs=1, learning_rate=0.02),
     export=Export(("int8.tflite", "float32.onnx", "int8.onnx"), calibration_images=128),
 )
@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_every_file_takes_rgb_and_is_as_accurate(run: RunFolder) -> None:
     """Guards the chain: contracts, verification, and accuracies in every runtime; baselines see colour too."""
     entries = Manifest.read(run.artifacts).require_complete().entries
-    assert len(entries) == 6 and {entry.card.contract for entry in entries} == {InputContract(16, 16, 3)}
+    assert len(entries) == 6 and {entry.card.contract for entry in entries} == {InputContract(24, 24, 3)}
     results = Results.read(run.results)
     assert [row.failure for row in results.rows] == [None] * len(results.rows)
     accuracies = {row.name: row.accuracy.accuracy for row in results.rows if row.accuracy}
@@ -59,7 +59,7 @@ def test_every_file_takes_rgb_and_is_as_accurate(run: RunFolder) -> None:
 
 def test_the_predictor_tells_rgb_from_bgr(run: RunFolder) -> None:
     """Guards the order of the channels on the device: exchanged ones turn blue shapes into orange ones."""
-    test = split(load(SHAPES, size=16, channels=3), DataView(size=16, channels=3)).test
+    test = split(load(SHAPES, size=24, channels=3), DataView(size=24, channels=3)).test
     with Predictor(run.path) as predictor:
         blue = np.array(["blue" in test.classes[label] for label in test.labels])
         for color, images in (("rgb", test.images), ("bgr", test.images[..., ::-1])):
@@ -102,8 +102,8 @@ def test_images_of_other_channels_are_refused(tmp_path: Path) -> None:
     """Guards a Dataset of one's own."""
     from feredge.train import train
 
-    with pytest.raises(DataError, match="expected images of 16x16x3, found 16x16x1"):
-        train(RGB_RECIPE, load(SHAPES, size=16), tmp_path / "run")
+    with pytest.raises(DataError, match="expected images of 24x24x3, found 24x24x1"):
+        train(RGB_RECIPE, load(SHAPES, size=24), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
