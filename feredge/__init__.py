@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
     from feredge.api.tracking import TrackOptions, track
-    from feredge.api.training import train
+    from feredge.api.training import TrainOptions, train
     from feredge.api.verifying import verify
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
@@ -47,6 +47,7 @@ _NAME_MODULES = {
     "Predictor": "feredge.inference.predictor",
     "PredictorOptions": "feredge.api.predictor_options",
     "TrackOptions": "feredge.api.tracking",
+    "TrainOptions": "feredge.api.training",
     "bundle": "feredge.api.bundling",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
@@ -75,6 +76,7 @@ __all__ = [
     "Predictor",
     "PredictorOptions",
     "TrackOptions",
+    "TrainOptions",
     "baselines",
     "benchmark",
     "bundle",

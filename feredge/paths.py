@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from feredge.errors import ArtifactError, RunError
-from feredge.inference import model_zoo
-from feredge.inference.artifact import MANIFEST_FILE, MODEL_FORMATS, complete_interrupted_replacement
+from feredge.inference.artifact import MODEL_FORMATS
+from feredge.inference.model_paths import exported_folder, locate
 from feredge.run import RunFolder
 
 MODEL_SUFFIXES = tuple(f".{kind}" for kind in MODEL_FORMATS)
@@ -93,21 +93,21 @@ def resolve(target: str | os.PathLike[str]) -> AnyPath | None:
     A path that exists goes before a name. A folder with a manifest is an export, also where a recipe and the data's
     description stand beside the files. An export that was killed between its two renames is completed first.
     """
-    path = Path(target)
-    complete_interrupted_replacement(path)
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long for the system
-        named = model_zoo.models().get(str(target))
-        return None if named is None else NamedModel(named, str(target))
+    path = locate(target)
+    if path is None:
+        return None
+    if path != Path(target):
+        return NamedModel(path, str(target))
     return _resolve_folder(path) if path.is_dir() else _resolve_file(path)
 
 
 def _resolve_folder(path: Path) -> AnyPath | None:
     run = RunFolder(path)
-    if (path / MANIFEST_FILE).is_file():
-        return ExportPath(path)
-    if run.recipe_file.is_file() and run.data_file.is_file():
-        complete_interrupted_replacement(run.artifacts)
+    exported = exported_folder(path)
+    if exported != path and run.recipe_file.is_file() and run.data_file.is_file():
         return RunPath(path)
+    if exported is not None:
+        return ExportPath(exported)
     if (path / SAVED_MODEL_FILE).is_file():
         return ForeignNetwork(path)
     return ResultsFile(run.results) if run.results.is_file() else None

@@ -22,6 +22,7 @@ from feredge.callable_module import make_callable
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
 from feredge.inference.artifact import MANIFEST_FILE, complete_interrupted_replacement
+from feredge.inference.model_paths import ARTIFACTS_FOLDER
 from feredge.recipes.schema import Recipe
 
 
@@ -99,7 +100,7 @@ class RunFolder:
     @property
     def artifacts(self) -> Path:
         """The exported files and their manifest."""
-        return self.path / "artifacts"
+        return self.path / ARTIFACTS_FOLDER
 
     @property
     def manifest(self) -> Path:

@@ -91,7 +91,7 @@ def test_data_on_a_terminal_is_written_out(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "stdout", screen)
     console.write_data(b"a\x1b[2J\xff.png,1\n")
     screen.flush()
-    assert screen.buffer.getvalue() == b"a\\x1b[2J\\udcff.png,1\n"  # type: ignore[attr-defined]
+    assert screen.buffer.getvalue() == b"a\\x1b[2J\\udcff.png,1\n"  # type: ignore[attr-defined]  # a buffer of bytes
 
 
 def test_colours_of_data_are_not_ours() -> None:

@@ -89,7 +89,7 @@ def test_public_names_all_load() -> None:
         *("submit", "track", "train", "verify"),
     }
     types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "InputContract", "Predictor"}
-    assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions"}
+    assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions", "TrainOptions"}
     for name in feredge.__all__:
         assert getattr(feredge, name) is not None
     assert all(callable(getattr(feredge, name)) for name in functions)

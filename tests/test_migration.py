@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import tomli_w
 
-from feredge import dataclass_io, files, recipes
+from feredge import dataclass_io, files
 from feredge.benchmark.results import Results, Row
 from feredge.errors import ArtifactError, RecipeError
 from feredge.inference import artifact
 from feredge.inference.artifact import Manifest
+from feredge.recipes import load
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 
@@ -61,7 +62,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(importlib.import_module("environment"), "enter", lambda: None)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     loader = importlib.machinery.SourceFileLoader("migrate", str(TOOLS / "migrate"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("migrate", loader))  # type: ignore[arg-type]
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("migrate", loader))  # type: ignore[arg-type]  # a spec with a loader
     loader.exec_module(module)
     return module
 
@@ -80,8 +81,8 @@ def backwards(migration: ModuleType, recipe: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_new_key_is_one_of_a_recipe(migration: ModuleType) -> None:
     """Guards the tables against a name that the package does not know, and against one that it still knows."""
-    whole = recipes.load("nano").to_json()
-    known = {section: vars(getattr(recipes.load("nano"), section)) for section in migration.RECIPE_KEYS}
+    whole = load("nano").to_json()
+    known = {section: vars(getattr(load("nano"), section)) for section in migration.RECIPE_KEYS}
     for section, keys in migration.RECIPE_KEYS.items():
         assert set(keys.values()) <= set(known[section]) and not set(keys) & set(known[section])
     assert migration.migrate_recipe(whole) == whole
@@ -105,9 +106,9 @@ def test_a_recipe_keeps_its_comments(migration: ModuleType, tmp_path: Path) -> N
     path = tmp_path / "mine.toml"
     path.write_text(OLD)
     with pytest.raises(RecipeError, match=r"unknown key '\w+'.*tools/migrate"):
-        recipes.load(path)
+        load(path)
     path.write_text(migrated)
-    assert isinstance(recipes.load(path), Recipe)
+    assert isinstance(load(path), Recipe)
     with pytest.raises(ValueError, match="one key a line"):
         migration.migrate_toml('training = {rate = 0.1}\nname = "x"\n')
 

@@ -17,6 +17,7 @@ KINDS = {
     "model": ("manifest.json", "recipe.toml", "data.json", "results.json"),
     "saved": ("saved_model.pb",),
     "bench": ("results.json", "results.npz"),
+    "copied": ("artifacts/manifest.json", "results.json"),
     "other": ("letter.txt",),
     "empty": (),
 }
@@ -28,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, files in KINDS.items():
         (tmp_path / name).mkdir()
         for file in files:
+            (tmp_path / name / file).parent.mkdir(exist_ok=True)
             (tmp_path / name / file).touch()
     for file in ("a.onnx", "a.ort", "a.tflite", "a.h5", "a.hdf5", "a.keras", "a.json", "a.txt"):
         (tmp_path / file).touch()
@@ -46,6 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("model", ExportPath),
         ("saved", ForeignNetwork),
         ("bench", ResultsFile),
+        ("copied", ExportPath),
         ("a.onnx", ModelFile),
         ("a.ort", ModelFile),
         ("a.tflite", ModelFile),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
+from feredge.benchmark.config import TIMEOUT_SECONDS
 from feredge.errors import FeredgeError
 from feredge.paths import ExportPath, ModelFile, NamedModel, RunPath, require, resolve
 from feredge.progress import Progress, quiet
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from feredge.data.dataset import Dataset
 
 EffortName = Literal["quick", "default", "strict"]
-TIMEOUT_SECONDS = 60.0
 MAX_DROP_PP = 0.5
 MAX_LATENCY_RATIO = 1.10
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from feredge.api.benchmarking import BenchmarkResult, EffortName, benchmark
 from feredge.api.cancel import Cancel
 from feredge.api.exporting import ExportResult, export
-from feredge.api.training import Overrides, TrainResult, train
+from feredge.api.training import DEFAULT_OPTIONS, Overrides, TrainOptions, TrainResult, train
 from feredge.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -40,12 +40,7 @@ def run(
     data: DataSource,
     out: str | PathLike[str] | None = None,
     overrides: Overrides = (),
-    keep_duplicates: bool = False,
-    leave_out: str | PathLike[str] | Sequence[int] | None = None,
-    soft_labels: str | PathLike[str] | None = None,
-    teachers: Sequence[str | PathLike[str]] = (),
-    start_from: str | PathLike[str] | None = None,
-    skip_bad_rows: bool = False,
+    options: TrainOptions = DEFAULT_OPTIONS,
     effort: EffortName = "default",
     faces: bool = True,
     command: str = "",
@@ -58,20 +53,7 @@ def run(
     Arguments and errors as of `feredge.train`, `feredge.export` and `feredge.benchmark`; `on_result` is called with
     each step's result when the step is complete.
     """
-    trained = train(
-        recipe,
-        data,
-        out=out,
-        overrides=overrides,
-        keep_duplicates=keep_duplicates,
-        leave_out=leave_out,
-        soft_labels=soft_labels,
-        teachers=teachers,
-        start_from=start_from,
-        skip_bad_rows=skip_bad_rows,
-        progress=progress,
-        cancel=cancel,
-    )
+    trained = train(recipe, data, out=out, overrides=overrides, options=options, progress=progress, cancel=cancel)
     notify = on_result or (lambda _: None)
     notify(trained)
     exported = export(trained.run.path, data=trained.dataset, progress=progress, cancel=cancel)

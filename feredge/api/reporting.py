@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from feredge.api.datasets import DataSource
     from feredge.benchmark import Results, Row
+    from feredge.benchmark.metrics import Timing
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +107,13 @@ class SelectResult:
         winner: the selected file's row in the results; None if no file fits.
         rejected: each other file's row, and the reason why it was rejected.
         all_throttled: no latency is valid, because of CPU throttling in every round.
+        timing: the winner's latency of one face at one thread, on the device if its results were given.
     """
 
     winner: Row | None
     rejected: tuple[tuple[Row, str], ...]
     all_throttled: bool = False
+    timing: Timing | None = None
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return one row per file, the winner first: `name`, `size_bytes`, `selected`, `reason`."""
@@ -152,7 +155,7 @@ def select(
     budget = Budget(max_drop, max_kb, max_ms_p90)
     results = run if isinstance(run, Results) else _read_results(results_path(run))
     selection = select_row(results, budget, device=None if device is None else Results.read(Path(device)))
-    return SelectResult(selection.selected, selection.rejected, selection.all_throttled)
+    return SelectResult(selection.selected, selection.rejected, selection.all_throttled, selection.timing)
 
 
 def results_path(target: str | PathLike[str]) -> Path:

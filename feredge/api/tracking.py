@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from feredge.api.cancel import Cancel
 from feredge.api.predictor_options import DEFAULT_OPTIONS, PredictorOptions
 from feredge.errors import Cancelled, PictureError
+from feredge.label.video import RECONNECT_SECONDS
 from feredge.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from feredge.label.video_output import Frame
 
 logger = logging.getLogger(__name__)
-RECONNECT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,31 @@ Overrides = Mapping[str, object] | Sequence[str]
 """Recipe settings by `section.key`: `{"training.epochs": 5}`, or strings as in `--set`."""
 
 
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of a training beside its recipe and data.
+
+    Attributes:
+        keep_duplicates: train on images that have a duplicate in a test split.
+        leave_out: row numbers, or a file of them, to exclude from training and validation.
+        soft_labels: a file of `feredge.soft_labels`, for distillation.
+        teachers: trained runs, folders of exported files or names of `feredge.models()`, for online distillation on
+            each augmented batch.
+        start_from: a trained run, a folder of exported files or a name, whose weights the training starts with.
+        skip_bad_rows: skip invalid csv rows and report how many there were.
+    """
+
+    keep_duplicates: bool = False
+    leave_out: str | PathLike[str] | Sequence[int] | None = None
+    soft_labels: str | PathLike[str] | None = None
+    teachers: Sequence[str | PathLike[str]] = ()
+    start_from: str | PathLike[str] | None = None
+    skip_bad_rows: bool = False
+
+
+DEFAULT_OPTIONS = TrainOptions()
+
+
 @dataclass(frozen=True, eq=False)
 class TrainResult:
     """A trained run.
@@ -57,12 +82,7 @@ def train(
     *,
     out: str | PathLike[str] | None = None,
     overrides: Overrides = (),
-    keep_duplicates: bool = False,
-    leave_out: str | PathLike[str] | Sequence[int] | None = None,
-    soft_labels: str | PathLike[str] | None = None,
-    teachers: Sequence[str | PathLike[str]] = (),
-    start_from: str | PathLike[str] | None = None,
-    skip_bad_rows: bool = False,
+    options: TrainOptions = DEFAULT_OPTIONS,
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> TrainResult:
@@ -73,13 +93,7 @@ def train(
         data: a FER2013 csv, a folder with one subfolder per class, or `drawn:N`.
         out: the run folder; `runs/RECIPE` by default.
         overrides: recipe settings that replace the file's.
-        keep_duplicates: train on images that have a duplicate in a test split.
-        leave_out: row numbers, or a file of them, to exclude from training and validation.
-        soft_labels: a file of `feredge.soft_labels`, for distillation.
-        teachers: trained runs, folders of exported files or names of `feredge.models()`, for online distillation on
-            each augmented batch.
-        start_from: a trained run, a folder of exported files or a name, whose weights the training starts with.
-        skip_bad_rows: skip invalid csv rows and report how many there were.
+        options: excluded and skipped images, distillation, initial weights.
         progress: called between steps.
         cancel: polled between steps.
 
@@ -91,24 +105,25 @@ def train(
     """
     from feredge.recipes import load as load_recipe
 
-    settings = [*override_texts(overrides), *(["data.drop_duplicates=false"] if keep_duplicates else [])]
+    settings = [*override_texts(overrides), *(["data.drop_duplicates=false"] if options.keep_duplicates else [])]
     resolved = load_recipe(Path(recipe), overrides=settings)  # before the slow imports
+    soft_labels = None if options.soft_labels is None else Path(options.soft_labels)
     if soft_labels is not None:
-        _check_readable(Path(soft_labels))
-    dataset = load_training_set(data, resolved.data, leave_out=leave_out, skip_bad_rows=skip_bad_rows)
+        _check_readable(soft_labels)
+    dataset = load_training_set(data, resolved.data, leave_out=options.leave_out, skip_bad_rows=options.skip_bad_rows)
     from feredge.importing import from_onnx
 
-    start = None if start_from is None else from_onnx.load_trained(Path(start_from))
-    teacher_networks = [from_onnx.load_trained(Path(teacher)) for teacher in teachers]
+    start = None if options.start_from is None else from_onnx.load_trained(Path(options.start_from))
+    teachers = [from_onnx.load_trained(Path(teacher)) for teacher in options.teachers]
     from feredge.train import train as fit
 
     run = fit(
         resolved,
         dataset,
         Path("runs") / resolved.name if out is None else Path(out),
-        soft_labels=None if soft_labels is None else Path(soft_labels),
+        soft_labels=soft_labels,
         start=start,
-        teachers=teacher_networks,
+        teachers=teachers,
         progress=cancellable(progress, cancel),
     )
     test: dict[str, Any] = run.training_record().get("test") or {"accuracy": None, "images": 0}

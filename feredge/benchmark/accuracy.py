@@ -93,12 +93,15 @@ def accuracy_drop(
 def verdict(drop: float, p_value: float, interval_ends: tuple[float, ...], margin: float) -> Verdict:
     """Classify an accuracy drop by its p value, its intervals' ends and the equivalence margin, both in pp.
 
-    Equivalence comes first: a significant drop that is smaller than the margin is visible in its interval. McNemar's
+    A negative drop is a gain by the same tests. Equivalence comes first: a significant drop that is smaller than the
+    margin is visible in its interval. McNemar's
     exact test is conservative, so intervals that all exclude zero count as evidence too.
     """
     if max(map(abs, interval_ends)) < margin:
         return "equivalent within the margin"
-    return "drop" if drop > 0 and (p_value < SIGNIFICANCE_LEVEL or min(interval_ends) > 0) else "no evidence of a drop"
+    if drop > 0 and (p_value < SIGNIFICANCE_LEVEL or min(interval_ends) > 0):
+        return "drop"
+    return "gain" if drop < 0 and (p_value < SIGNIFICANCE_LEVEL or max(interval_ends) < 0) else "no evidence of a drop"
 
 
 def corrupted_accuracies(

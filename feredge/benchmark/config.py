@@ -13,6 +13,8 @@ TURN_SECONDS = 0.5
 """Length of a turn. The clock drifts within seconds; files whose turns lie close together drift alike."""
 MAX_TURNS_PER_ROUND = 8
 """Each turn begins with a warm-up."""
+TIMEOUT_SECONDS = 60.0
+"""Without a response for so long, beyond the work that was requested, a worker counts as hanging."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ VERDICT_LABELS: dict[Verdict, tuple[str, str]] = {
     "drop": ("lost", "drop"),
     "no evidence of a drop": ("unsure", "no evidence of a drop"),
     "equivalent within the margin": ("kept", "equivalent"),
+    "gain": ("won", "gain"),
 }
 """Each verdict's CSS class on pages, and its text in tables, which give the margin below."""
 

@@ -11,8 +11,8 @@ import numpy as np
 from feredge import files
 from feredge.benchmark import machine
 from feredge.benchmark.candidates import Candidate, TestSet, run_candidates
-from feredge.benchmark.config import BenchmarkConfig
-from feredge.benchmark.measurement import TIMEOUT_SECONDS, Measurement
+from feredge.benchmark.config import TIMEOUT_SECONDS, BenchmarkConfig
+from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.results import Results
 from feredge.benchmark.stages import run_stages
 from feredge.benchmark.summary import RawData, summarize

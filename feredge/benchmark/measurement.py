@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.benchmark.candidates import Candidate
-from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.config import TIMEOUT_SECONDS, BenchmarkConfig
 from feredge.benchmark.latency import summarize_rounds
 from feredge.benchmark.metrics import ColdStart, Latency, Memory, ThrottlingState, Throughput
 from feredge.benchmark.throttling import SystemSnapshot, compare_snapshots, take_snapshot
@@ -25,8 +25,6 @@ LOAD_TIMEOUT_SECONDS = 300.0
 """TensorFlow or scikit-learn may take so long to import and to load a file."""
 SECONDARY_SECONDS = 10.0
 """Upper bound of a row's time of which all timings but the main latency's take their shares."""
-TIMEOUT_SECONDS = 60.0
-"""Without a response for so long, beyond the work that was requested, a worker counts as hanging."""
 
 Corruption = tuple[str, int]
 """A kind of corruption, and its strength."""

@@ -14,7 +14,7 @@ P99_MIN_SAMPLES = 662
 NOISY_SPREAD = 0.10
 """A timing is noisy if its spread over the rounds is larger."""
 
-Verdict = Literal["drop", "no evidence of a drop", "equivalent within the margin"]
+Verdict = Literal["drop", "no evidence of a drop", "equivalent within the margin", "gain"]
 
 
 @dataclass(frozen=True)

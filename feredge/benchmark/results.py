@@ -37,6 +37,14 @@ NAME_PATTERN = re.compile(r"[\w.+-]{0,80}")
 MAX_FILE_BYTES = 256_000_000
 """Of a results file; one of 44 files on 3,589 images has 0.3 million."""
 Kind = Literal["float", "artifact", "baseline"]
+FORMAT_RUNTIMES = {
+    "keras": "TensorFlow",
+    "tflite": "LiteRT with XNNPACK",
+    "onnx": "onnxruntime",
+    "ort": "onnxruntime",
+    "skops": "scikit-learn",
+}
+"""The default runtime of each file format."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,11 @@ class Row:
     roofline: float | None = None
 
     @property
+    def runtime_title(self) -> str:
+        """The runtime whose arithmetic the accuracy is of, and whose latency was measured."""
+        return self.runtime or FORMAT_RUNTIMES.get(self.format, self.format)
+
+    @property
     def throttled_by(self) -> tuple[str, ...]:
         """Causes of throttling in the rounds of any thread count; empty if all rounds are valid."""
         states = [state for latency in self.latency for state in latency.conditions]
@@ -190,6 +203,21 @@ class Results:
         if row.reference_row:
             return next((other for other in self.rows if other.name == row.reference_row), None)
         return next((other for other in self.rows if other.kind == "float" and other.network == row.network), None)
+
+    def float32_file_of(self, row: Row) -> Row | None:
+        """Return the timed float32 file of a file's network in the same runtime, the dense one if there is one.
+
+        Latency and size are compared with it: against the Keras graph a ratio would contain the change of runtime.
+        """
+        files = [
+            other
+            for other in self.rows
+            if other.kind == row.kind == "artifact"
+            and other.precision == "float32"
+            and (other.network, other.runtime_title) == (row.network, row.runtime_title)
+            and other.main_latency
+        ]
+        return min(files, key=lambda other: (other.variant != "dense", other.format != row.format), default=None)
 
     def class_names(self, row: Row) -> tuple[str, ...]:
         """Return the classes that `row` is evaluated on."""

@@ -16,8 +16,8 @@ from typing import Any
 from feredge import dataclass_io
 from feredge.benchmark import foreign
 from feredge.benchmark.candidates import Candidate, artifact_candidates, run_candidates
+from feredge.benchmark.config import TIMEOUT_SECONDS
 from feredge.benchmark.dataset_cache import DatasetCache
-from feredge.benchmark.measurement import TIMEOUT_SECONDS
 from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.errors import ArtifactError, NoCardError, RecipeError
 from feredge.inference.artifact import Card, Manifest, read_card

@@ -11,7 +11,7 @@ import feredge
 from feredge.commands.export import print_export
 from feredge.commands.measuring import command_line
 from feredge.commands.shared import NO_FACES_OPTION, QUICK_OPTION, bars, print_results
-from feredge.commands.train import TRAINING_OPTIONS, print_training
+from feredge.commands.train import RUN_OPTIONS, print_training, with_train_options
 
 if TYPE_CHECKING:
     from feredge.api.pipeline import StepResult
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("recipe", default="nano")
-@TRAINING_OPTIONS
+@RUN_OPTIONS
+@with_train_options
 @QUICK_OPTION
 @NO_FACES_OPTION
 def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:

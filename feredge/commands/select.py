@@ -47,8 +47,11 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
         echo("no file fits")
     else:
         row = result.winner
-        drop = f", drop {row.drop.pp:+.2f} pp" if row.drop else ""
-        echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}")
+        drop = f", drop {row.drop.pp:+.2f} pp [{row.drop.low:.2f}, {row.drop.high:.2f}]" if row.drop else ""
+        timing = result.timing
+        latency = f", median {timing.median:.3f} ms, p90 {timing.p90:.3f} ms" if timing else ""
+        noise = f" (noisy: the rounds differ by {timing.spread:.0%})" if timing and timing.noisy else ""
+        echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}{latency}{noise}")
     width = max((len(visible(row.name)) for row, _ in result.rejected), default=0)
     for row, reason in result.rejected:
         echo(f"  {visible(row.name):{width}}  {reason}")

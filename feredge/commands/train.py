@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,9 +21,9 @@ from feredge.commands.shared import (
 from feredge.console import echo
 
 if TYPE_CHECKING:
-    from feredge.api.training import TrainResult
+    from feredge.api.training import TrainOptions, TrainResult
 
-TRAINING_OPTIONS = options(
+RUN_OPTIONS = options(
     DATA_OPTION,
     click.option("--out", type=PATH_TYPE, help="The run folder.  [default: runs/RECIPE]"),
     click.option(
@@ -30,6 +33,8 @@ TRAINING_OPTIONS = options(
         metavar="KEY=VALUE",
         help="Override a setting of the recipe, such as training.epochs=5; may be repeated.",
     ),
+)
+_TRAIN_OPTIONS = options(
     click.option("--keep-duplicates", is_flag=True, help="Train on images that have a duplicate in a test split."),
     LEAVE_OUT_OPTION,
     click.option(
@@ -55,16 +60,38 @@ TRAINING_OPTIONS = options(
 )
 
 
+def with_train_options(function: Callable[..., Any]) -> Any:
+    """Add the options of a training to a command, passed as its argument `options`."""
+
+    @_TRAIN_OPTIONS
+    @functools.wraps(function)
+    def command(
+        *,
+        keep_duplicates: bool,
+        leave_out: Path | None,
+        soft_labels: Path | None,
+        teachers: tuple[Path, ...],
+        start_from: Path | None,
+        skip_bad_rows: bool,
+        **command_options: Any,
+    ) -> Any:
+        training = feredge.TrainOptions(keep_duplicates, leave_out, soft_labels, teachers, start_from, skip_bad_rows)
+        return function(options=training, **command_options)
+
+    return command
+
+
 @click.command("train")
 @click.argument("recipe")
-@TRAINING_OPTIONS
-def command(recipe: str, **settings: Any) -> None:
+@RUN_OPTIONS
+@with_train_options
+def command(recipe: str, data: str, out: Path | None, overrides: tuple[str, ...], options: TrainOptions) -> None:
     """Train a network.
 
     RECIPE is a name of `feredge recipes` or a .toml file. After an interruption, the same command resumes the training.
     """
     with bars("reading the data and opening TensorFlow") as progress:
-        result = feredge.train(recipe, progress=progress, **settings)
+        result = feredge.train(recipe, data, out=out, overrides=overrides, options=options, progress=progress)
     print_training(result)
 
 

@@ -29,9 +29,11 @@ from feredge.inference.artifact import MANIFEST_FILE
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
-SOURCE_PATTERNS = tuple(
-    f"{room}*.py"
-    for room in ("", "inference/", "inspection/", "benchmark/", "benchmark/workers/", "data/", "devices/", "recipes/")
+SOURCE_PATTERNS = (
+    "*.py",
+    *(f"{room}/*.py" for room in ("inference", "inspection", "benchmark", "data", "devices", "recipes")),
+    "benchmark/workers/*.py",
+    "benchmark/matrix_products/*.onnx",
 )
 """Of the sources in a bundle, which need numpy and onnxruntime. LiteRT and OpenCV are used where installed."""
 

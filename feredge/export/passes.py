@@ -20,6 +20,7 @@ import numpy as np
 
 from feredge.compress.rounding import WeightQuantization, for_variant, with_rounded_kernels
 from feredge.errors import VerificationError
+from feredge.export.verification import PRECISION_TOLERANCES
 from feredge.inference.contract import Images
 from feredge.inference.runtimes import Probabilities
 from feredge.inspection.weights import SMALL_KERNEL
@@ -72,7 +73,7 @@ class Pass:
         files: those that it is for, as `Target.file`.
         requires: a condition on the network before it.
         ensures: a condition on the network after it.
-        max_difference: bound on the change of a probability.
+        max_difference: bound on the change of a probability; None for that of verification, by precision.
         transform: a network pass: from a core, its target and calibration images to a core. None for a graph pass.
     """
 
@@ -81,12 +82,18 @@ class Pass:
     files: tuple[str, ...]
     requires: Condition
     ensures: Condition
-    max_difference: float
+    max_difference: float | None
     transform: Callable[[Network, Target, Images], Network] | None = None
 
     def applies(self, target: Target) -> bool:
         """Return whether the pass is listed for a target."""
         return target.variant_kind in self.variants and target.file in self.files
+
+    def bound(self, precision: str) -> float:
+        """Return the bound on the change of a probability."""
+        if self.max_difference is None:
+            return PRECISION_TOLERANCES[precision].max_difference
+        return self.max_difference
 
 
 def run_network_passes(core: Network, target: Target, images: Images) -> Network:
@@ -104,7 +111,7 @@ def run_network_passes(core: Network, target: Target, images: Images) -> Network
         if listed.transform is not None and listed.applies(target):
             transformed = listed.transform(core, target, images)
             if transformed is not core:
-                check_pass(listed.name, core, transformed, images)
+                check_pass(listed.name, target.precision, core, transformed, images)
             core = transformed
     return core
 
@@ -116,7 +123,7 @@ def weight_quantization_of(target: Target) -> WeightQuantization:
     return WeightQuantization("sum_preserving" if rounds else "nearest", granularity)
 
 
-def check_pass(name: str, before: Network, after: Network, images: Images) -> None:
+def check_pass(name: str, precision: str, before: Network, after: Network, images: Images) -> None:
     """Check a pass of the table on images, in debug runs only.
 
     Raises:
@@ -129,11 +136,10 @@ def check_pass(name: str, before: Network, after: Network, images: Images) -> No
         if not condition.holds(before, after):
             raise VerificationError(f"pass {name}: expected {condition.text} {moment} it, found another network")
     sample = images[:CHECKED_IMAGES]
-    difference = float(np.abs(_predict(after, sample) - _predict(before, sample)).max())
-    if not difference <= listed.max_difference:
+    difference, bound = float(np.abs(_predict(after, sample) - _predict(before, sample)).max()), listed.bound(precision)
+    if not difference <= bound:
         raise VerificationError(
-            f"pass {name}: expected probabilities within {listed.max_difference:g} of those before, "
-            f"found {difference:.3g}"
+            f"pass {name}: expected probabilities within {bound:g} of those before, found {difference:.3g}"
         )
 
 
@@ -274,7 +280,7 @@ PASSES = (
         ("dynamic-int8.tflite", "int16x8.tflite"),
         requires=CORE_SHAPES,
         ensures=SAME_LAYERS,
-        max_difference=0.25,  # kernels of 8 bits, as in verification.py
+        max_difference=None,  # kernels of 8 bits
         transform=_round_kernels,
     ),
     Pass(
@@ -291,7 +297,7 @@ PASSES = (
         ("dynamic-int8.onnx", "int8.onnx", "int8.tflite"),
         requires=FLOAT_GRAPH,
         ensures=SAME_OPERATORS,
-        max_difference=0.6,  # kernels of 7 bits in int8.onnx, as in verification.py
+        max_difference=None,  # kernels of 8 bits, in int8.onnx of 7
     ),
 )
 """In the order in which they run."""

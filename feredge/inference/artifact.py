@@ -14,11 +14,14 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feredge import files
 from feredge.errors import ArtifactError, NoCardError, VerificationError, describe_schema
 from feredge.inference.contract import InputContract
+
+if TYPE_CHECKING:
+    import zipfile
 
 MODEL_FORMATS = ("tflite", "onnx", "ort")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
@@ -324,7 +327,7 @@ def _tflite_card(data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             text, digest = _read_member(archive, CARD_FILE), _read_member(archive, DIGEST_FILE)
-            model = data[: min(info.header_offset for info in archive.infolist())]
+            model = data[: tflite_model_size(archive)]
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # all that zipfile raises for damaged archives; RuntimeError for encryption or a later version
         raise NoCardError("expected a feredge card inside the file, found none") from error
@@ -334,7 +337,12 @@ def _tflite_card(data: bytes) -> str:
     return text
 
 
-def _read_member(archive: Any, name: str) -> str:
+def tflite_model_size(archive: zipfile.ZipFile) -> int:
+    """Return the bytes of a `.tflite` file before its zip archive."""
+    return min(info.header_offset for info in archive.infolist())
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> str:
     """Read a text member of a zip archive, at most CARD_LIMIT bytes whatever size the archive states."""
     info = archive.getinfo(name)
     if info.file_size > CARD_LIMIT or info.compress_type not in (0, 8):  # stored or deflated: both need little memory

@@ -6,7 +6,7 @@ import io
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -153,7 +153,7 @@ class Predictor:
 
     def stream(
         self, pictures: Iterable[Picture], *, detect: bool = False, margin: float = 0.0, color: Color = "bgr"
-    ) -> Iterator[PictureResult]:
+    ) -> Generator[PictureResult, None, None]:
         """Yield the faces in each picture, in order, or its PictureError.
 
         Made for hundreds of thousands of paths: reading, decoding and inference overlap on all threads, and only

@@ -12,17 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError, one_line
-from feredge.inference import model_zoo
 from feredge.inference.artifact import (
     MANIFEST_FILE,
     Card,
     Entry,
     Manifest,
     check_digest,
-    complete_interrupted_replacement,
     read_card,
 )
 from feredge.inference.contract import Images
+from feredge.inference.model_paths import exported_folder, locate
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
 
 Probabilities = NDArray[np.float32]
@@ -228,16 +227,13 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
     Raises:
         ArtifactError: no such file, no manifest in the folder, or a file that does not match its manifest.
     """
-    path = DEFAULT_MODEL if model is None else Path(model)
-    complete_interrupted_replacement(path)
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
-        if (reference_model := model_zoo.models().get(str(model))) is None:
-            missing = "which is part of an installed feredge" if model is None else "or a name of `feredge models`"
-            raise ArtifactError(f"{path}: expected a model file, {missing}")
-        path = reference_model
+    target = DEFAULT_MODEL if model is None else Path(model)
+    path = locate(target)
+    if path is None:
+        missing = "which is part of an installed feredge" if model is None else "or a name of `feredge models`"
+        raise ArtifactError(f"{target}: expected a model file, {missing}")
     if path.is_dir():
-        complete_interrupted_replacement(path / "artifacts")
-        folder = path / "artifacts" if (path / "artifacts" / MANIFEST_FILE).is_file() else path
+        folder = exported_folder(path) or path
         entries = sorted(Manifest.read(folder, check=False).entries, key=_preference)
         if not entries:
             raise ArtifactError(f"{folder / MANIFEST_FILE}: expected artifacts, found none")

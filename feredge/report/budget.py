@@ -38,11 +38,13 @@ class Selection:
 
     Attributes:
         all_throttled: no file has a latency from a round without throttling, so that none can be selected.
+        timing: the selected file's latency in rounds without throttling, which the selection is based on.
     """
 
     selected: Row | None
     rejected: tuple[tuple[Row, str], ...]
     all_throttled: bool = False
+    timing: Timing | None = None
 
 
 def select(results: Results, budget: Budget, *, device: Results | None = None) -> Selection:
@@ -87,7 +89,7 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
         elif not reason:
             reason = f"fits, but is slower: median {medians_ms[row.name]:.3f} ms, the fastest {fastest_ms:.3f} ms"
         reasons.append((row, reason))
-    return Selection(selected, tuple(reasons))
+    return Selection(selected, tuple(reasons), timing=timings[selected.name])
 
 
 def _artifacts(results: Results) -> list[Row]:

@@ -350,6 +350,13 @@
   if (data.rows.some((row) => row.kind === "float")) addLegendEntry(star, "var(--ink)", "var(--ink)", "float model");
   if (data.rows.some((row) => row.kind === "baseline")) addLegendEntry(polygon(4, 8, Math.PI / 4), "var(--plain)", "var(--plain)", "baseline");
 
+  // ---- the explanations are open until the reader closes them, also on other reports -----------------------------
+  const explanations = document.getElementById("column-explanations"), CLOSED_KEY = "feredge-explanations-closed";
+  try {  // storage may be blocked
+    explanations.open = localStorage.getItem(CLOSED_KEY) === null;
+    explanations.addEventListener("toggle", () => explanations.open ? localStorage.removeItem(CLOSED_KEY) : localStorage.setItem(CLOSED_KEY, ""));
+  } catch { explanations.open = true; }
+
   new ResizeObserver(() => { if (plotArea.clientWidth !== state.width) { state.width = plotArea.clientWidth; drawPlot(); drawCurves(); } }).observe(plotArea);
   drawPlot();
   drawCurves();

@@ -22,7 +22,7 @@ class Recommendation:
         row: None when no artifact could be measured.
         reasons: the outcome of each rule, a sentence each.
         alternatives: the file to ship if another criterion matters more: (criterion, file).
-        warnings: why the measurements may be unreliable, a sentence each.
+        warnings: what was assumed or left out, and why the measurements may be unreliable, a sentence each.
     """
 
     row: Row | None
@@ -46,9 +46,9 @@ def recommend(results: Results) -> Recommendation:
 
     0. Of several networks, take those whose best file's accuracy is at least the lower end of the 95% interval of the
        most accurate file's, on the same images; of these, the one whose recommended file is fastest.
-    1. Keep the files that are equivalent to the float model within the margin. If there are none, those without
-       evidence of a drop. If there are none of these either, the one with the smallest drop. Where there is no float
-       model, a float32 file replaces it, and is kept as well.
+    1. Keep the files that are equivalent to the float model within the margin, or more accurate. If there are none,
+       those without evidence of a drop. If there are none of these either, the one with the smallest drop. Where there
+       is no float model, a float32 file replaces it, and is kept as well.
     2. Of these, keep those within 10% of the fastest at one thread: a smaller difference may be noise.
     3. Recommend the smallest.
     """
@@ -60,7 +60,7 @@ def recommend(results: Results) -> Recommendation:
         reason = f"No latency is valid: {ALL_THROTTLED} of {file_count(throttled)}. Measure again with better cooling."
         return Recommendation(None, (reason,), (), _warnings(results, None))
     if not measured:
-        return Recommendation(None, ("No file was measured completely.",), (), ())
+        return Recommendation(None, ("No file was measured completely.",), (), results.notes)
     reasons = [f"{file_count(len(measured))} measured" + (f", {failed} failed" if failed else "") + "."]
     if throttled:
         reasons.append(f"{file_count(throttled)} left out: {ALL_THROTTLED}.")
@@ -178,9 +178,15 @@ def _filter_by_accuracy(rows: Sequence[Row], margin: float) -> tuple[list[Row], 
     reference = references[0].name if references else "the float model"
     and_itself = f", in addition to {reference} itself" if references else ""
     equivalent = [row for row, drop in drops if drop.verdict == "equivalent within the margin"]
-    if equivalent:
-        count = f"{file_count(len(equivalent))} {_is_or_are(equivalent)}"
-        return [*references, *equivalent], f"{count} equivalent to {reference} within {margin:g} pp{and_itself}."
+    better = [row for row, drop in drops if drop.verdict == "gain"]
+    if equivalent or better:
+        counts = []
+        if equivalent:
+            is_or_are = _is_or_are(equivalent)
+            counts.append(f"{file_count(len(equivalent))} {is_or_are} equivalent to {reference} within {margin:g} pp")
+        if better:
+            counts.append(f"{file_count(len(better))} {_is_or_are(better)} more accurate than {reference}")
+        return [*references, *equivalent, *better], f"{', '.join(counts)}{and_itself}."
     inconclusive = [row for row, drop in drops if drop.verdict == "no evidence of a drop"]
     if inconclusive:
         return [*references, *inconclusive], (
@@ -218,7 +224,7 @@ def _alternatives(choice: _NetworkChoice, measured: Sequence[Row]) -> tuple[tupl
 
 
 def _warnings(results: Results, best: Row | None) -> tuple[str, ...]:
-    warnings = []
+    warnings = list(results.notes)
     if results.config.name == "quick":
         warnings.append(
             f"A quick benchmark: {results.config.seconds:g} s of timed runs per file instead of 10 s"

@@ -8,7 +8,7 @@ from feredge.benchmark.formatting import percent, signed
 from feredge.benchmark.results import Results, Row
 from feredge.report.recommendation import Recommendation, median_ms
 from feredge.report.rendering import render
-from feredge.report.table import columns
+from feredge.report.table import columns, runtimes_by_format
 
 
 def page_header(results: Results) -> str:
@@ -113,10 +113,11 @@ def _method(results: Results) -> list[str]:
         f"short turns in random order, at least {effort.seconds:g} s and {effort.runs:,} timed runs per file in all. "
         "No outlier is removed.",
         "Inference is one face, given as a tensor. End to end is from a 96 by 96 colour crop to a class.",
-        "Accuracy is over every test image, by the file that ships, in the runtime that will run it.",
+        f"Accuracy is over every test image, computed by {runtimes_by_format(results)}, on this machine.",
         "Drop: 95% interval by paired bootstrap over images. Verdict: equivalent when this interval and that of Bonett "
         f"and Price lie wholly within {effort.margin:g} pp; a drop when McNemar's exact test gives p under 0.05, or "
-        "both intervals lie above zero; otherwise no evidence of a drop, which is not proof that there is none.",
+        "both intervals lie above zero; a gain by the same tests; otherwise no evidence of a drop, which is not proof "
+        "that there is none.",
         "Percent of peak: the time of a file's multiply-adds at the rate of this machine's fastest matrix product on "
         "one thread, for floats and integers separately, over the median. The rest is memory access, small layers and "
         "overhead.",
@@ -132,24 +133,15 @@ def _method(results: Results) -> list[str]:
 
 
 def _tiles(results: Results, row: Row) -> list[tuple[str, str, str, str]]:
-    """Return the recommended file's metrics, compared with the dense float32 file of its network and format."""
-    baseline = next(
-        (
-            other
-            for other in results.rows
-            if (other.variant, other.precision, other.format) == ("dense", "float32", row.format)
-            and (other.network, other.runtime) == (row.network, "")
-            and other.main_latency
-        ),
-        row,
-    )
+    """Return the recommended file's metrics, compared with the float32 file of its network in its runtime."""
+    baseline = results.float32_file_of(row) or row
     speed, size = "one face, one thread", "on disk"
     if baseline != row:
         speed = f"{_ratio(median_ms(baseline) / median_ms(row), 'faster', 'slower')} than {baseline.name}"
         size = f"{_ratio(baseline.bytes / row.bytes, 'smaller', 'larger')} than {baseline.name}"
     tiles = []
     if row.accuracy:
-        interval = f"95% interval {100 * row.accuracy.low:.1f} to {100 * row.accuracy.high:.1f}"
+        interval = f"95% interval {100 * row.accuracy.low:.1f} to {100 * row.accuracy.high:.1f}, in {row.runtime_title}"
         tiles.append(("accuracy", percent(row.accuracy), "%", interval))
     if row.drop:
         interval = f"95% interval {signed(row.drop.low)} to {signed(row.drop.high)}"

@@ -35,6 +35,9 @@ class Column:
 
 ROOFLINE_EXPLANATION = "multiply-add rate over this machine's peak rate in the same arithmetic, one thread"
 
+SPEED_UP_HEADING = "× float32"
+SPEED_UP_EXPLANATION = "speedup: median of the float32 file of the same network in the same runtime, over this"
+
 
 def columns(results: Results) -> list[Column]:
     """Return the columns of `results`, the most important first."""
@@ -49,7 +52,7 @@ def columns(results: Results) -> list[Column]:
 
         meaning = "number of test images, and of classes where they differ from the data's"
         table.insert(
-            3, Column("judged_on", "test images", meaning, lambda row: sum(results.images_per_class(row)), text)
+            3, Column("test_images", "test images", meaning, lambda row: sum(results.images_per_class(row)), text)
         )
     if any(row.corrupted for row in results.rows):
         meaning = "mean accuracy over all kinds and severities of corruption"
@@ -61,20 +64,22 @@ def _main_columns(results: Results) -> list[Column]:
     """Return the columns of size, accuracy and latency at one thread."""
 
     def speed_up(row: Row) -> float | None:
-        reference = results.reference_of(row)
-        return reference.latency_ratio(row) if reference else None
+        float32_file = results.float32_file_of(row)
+        return float32_file.latency_ratio(row) if float32_file else None
 
+    reference = "float model" if results.reference else "float32 file"
+    arithmetic = f"over every test image, computed by {runtimes_by_format(results)}"
     return [
         Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
         _number("bytes", "KB", "size on disk, 1 KB = 1,000 bytes", lambda row: row.bytes, "{:,.0f}", scale=1e-3),
-        _number("accuracy", "accuracy %", "over every test image", _accuracy, "{:.2f}", scale=100),
-        Column("drop_pp", "drop pp", "float model's accuracy minus this, with 95% interval", _drop_pp, _drop_text),
+        _number("accuracy", "accuracy %", arithmetic, _accuracy, "{:.2f}", scale=100),
+        Column("drop_pp", "drop pp", f"{reference}'s accuracy minus this, with 95% interval", _drop_pp, _drop_text),
         Column("verdict", "verdict", "of the statistical tests of the drop", _verdict, _verdict_text),
         _number("median_ms", "median ms", "inference of one face, one thread", _timing(lambda t: t.median), "{:.3f}"),
         _number("p90_ms", "p90 ms", "90th percentile of the inference", _timing(lambda t: t.p90), "{:.3f}"),
-        _number("speed_up", "speedup", "float model's median over this", speed_up, "{:.1f}"),
+        _number("speed_up", SPEED_UP_HEADING, SPEED_UP_EXPLANATION, speed_up, "{:.1f}"),
         _number("roofline", "% of peak", ROOFLINE_EXPLANATION, lambda row: row.roofline, "{:.0f}", scale=100),
-        _number("whole_ms", "end-to-end ms", "from a colour crop to a class, median", _end_to_end_ms, "{:.3f}"),
+        _number("end_to_end_ms", "end-to-end ms", "from a colour crop to a class, median", _end_to_end_ms, "{:.3f}"),
     ]
 
 
@@ -121,14 +126,23 @@ def _further_columns() -> list[Column]:
     load = "in a new process: import of the runtime, and the file"
     spread = "slowest round's median over the fastest round's, minus 1"
     return [
-        _number("unique_accuracy", "unique %", unique, _unique, "{:.2f}", scale=100),
+        _number("unique_accuracy", "without duplicates %", unique, _unique, "{:.2f}", scale=100),
         _number("ece", "ECE %", "expected calibration error, over 15 bins", _ece, "{:.2f}", scale=100),
-        _number("confidence_drift", "confidence pp", drift, _confidence_drift, "{:+.2f}", scale=100),
-        _number("peak_bytes", "peak MB", "peak resident memory of its process", _peak, "{:.0f}", scale=1e-6),
+        _number("confidence_drift", "confidence drift pp", drift, _confidence_drift, "{:+.2f}", scale=100),
+        _number("peak_bytes", "peak RSS MB", "peak resident set size of its process", _peak, "{:.0f}", scale=1e-6),
         _number("load_ms", "load ms", load, _cold("load"), "{:.0f}"),
         _number("first_call_ms", "first call ms", "the first call after loading", _cold("first_call"), "{:.2f}"),
         _number("spread", "spread %", spread, _timing(lambda t: t.spread), "{:.0f}", scale=100),
     ]
+
+
+def runtimes_by_format(results: Results) -> str:
+    """Return the runtime of each measured file format, `onnxruntime (onnx), LiteRT with XNNPACK (tflite)`."""
+    formats: dict[str, list[str]] = {}
+    for row in results.rows:
+        if row.accuracy and row.format not in formats.setdefault(row.runtime_title, []):
+            formats[row.runtime_title].append(row.format)
+    return ", ".join(f"{runtime} ({', '.join(names)})" for runtime, names in formats.items()) or "no runtime"
 
 
 def to_csv(results: Results) -> str:

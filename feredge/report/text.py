@@ -9,9 +9,9 @@ from feredge.benchmark.formatting import format_median
 from feredge.benchmark.results import Results, Row
 from feredge.console import rendered, visible
 from feredge.report.recommendation import recommend
-from feredge.report.table import Column, columns
+from feredge.report.table import SPEED_UP_EXPLANATION, SPEED_UP_HEADING, Column, columns, runtimes_by_format
 
-TABLE_COLUMNS = ("file", "bytes", "accuracy", "judged_on", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
+TABLE_COLUMNS = ("file", "bytes", "accuracy", "test_images", "drop_pp", "verdict", "median_ms", "p90_ms", "speed_up")
 MAX_TABLE_WIDTH = 116
 MAX_NAME_WIDTH = 36
 """Characters from which a file's name may wrap."""
@@ -50,17 +50,18 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
         if narrow:
             cells = [cell.partition(" [")[0] for cell in cells]
         cells = [
-            cell.replace(", ", "\n") if column.key == "judged_on" else cell
+            cell.replace(", ", "\n") if column.key == "test_images" else cell
             for column, cell in zip(table_columns, cells, strict=True)
         ]
         table.add_row(*map(Text, cells), style="red" if row.failure else row_style)
     failed = [row for row in results.rows if row.failure]
     lines = [Text(visible(f"{row.name} failed: {row.failure}"), style="red") for row in failed]
     reasons = visible(" ".join(recommendation.reasons))
+    lines += [Text(visible(line), style="yellow") for line in recommendation.warnings]
     if recommended is not None:
         ship = Text(visible(f"Ship {recommended}."), style="bold green")
         lines.append(Text.assemble(ship, " ", Text(reasons)))
-    lines += [Text(visible(line), style="dim") for line in (*recommendation.warnings, *_footnotes(results))]
+    lines += [Text(visible(line), style="dim") for line in _footnotes(results)]
     error = [Text(reasons, style="bold red")] if recommended is None else []
     return rendered(*error, table, *lines, width=width)
 
@@ -81,9 +82,11 @@ def to_markdown(results: Results) -> str:
         code = code_span(name).replace("|", "\\|")
         cells = [f"**{code}**" if row.name == recommended else code, *(plain_table_cell(cell) for cell in cells)]
         lines.append("| " + " | ".join(cells) + " |")
+    for warning in recommendation.warnings:
+        lines += ["", plain_text(warning)]
     if recommended is not None:
         lines += ["", f"**Ship {code_span(recommended)}.** {reasons}"]
-    lines += ["", *(f"* {plain_text(line)}" for line in (*recommendation.warnings, *_footnotes(results)))]
+    lines += ["", *(f"* {plain_text(line)}" for line in _footnotes(results))]
     return "\n".join(lines) + "\n"
 
 
@@ -129,13 +132,14 @@ def _footnotes(results: Results) -> list[str]:
     has_instructions = any(row.instructions for row in results.rows)
     instructions = "Instructions: millions per inference, counted by qemu on emulated cores; not a measure of time."
     return [
-        *results.notes,
         *([instructions] if has_instructions else []),
+        f"Accuracy: computed by {runtimes_by_format(results)}, on this machine.",
         f"Drop: {reference} minus the file's on the same {images}, in percentage points, with a 95% interval by "
         f"paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
         f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outliers removed"
         + ("; ~: the rounds differ by more than 10%" if noisy else "")
-        + ("; !: some rounds had CPU throttling and are excluded from the verdicts." if throttled else "."),
+        + ("; !: some rounds had CPU throttling and are excluded from the verdicts." if throttled else ".")
+        + f" {SPEED_UP_HEADING}: {SPEED_UP_EXPLANATION}.",
         f"{machine.cpu}, {machine.cores} cores, governor {machine.governor}, {machine.system}; data {data.source}, "
         f"SHA-256 {data.digest[:12]}; measured {results.measured[:10]}.",
     ]

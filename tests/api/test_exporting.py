@@ -26,7 +26,7 @@ def test_a_keras_model_object(tmp_path: Path, here: None) -> None:
     network = keras.Sequential(
         [keras.Input((16, 16, 1)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(7)], name="mine"
     )
-    options = {"input_size": 16, "input_range": (0.0, 1.0), "classes": CLASSES, "out": tmp_path / "run"}
+    options: dict[str, Any] = {"input_size": 16, "input_range": (0.0, 1.0), "classes": CLASSES, "out": tmp_path / "run"}
     result = feredge.export(network, data=stripes(), files=["float32.onnx"], **options)
     (entry,) = result.manifest.entries
     assert entry.file == "dense.float32.onnx" and entry.card.recipe["foreign"]["file"] == "mine.keras"

@@ -12,6 +12,7 @@ import pytest
 
 import feredge.baselines as baselines
 from feredge.baselines import fitting
+from feredge.baselines.conversion import to_onnx
 from feredge.data import Dataset, Splits, drawn
 from feredge.errors import ArtifactError, DataError, RecipeError, VerificationError
 from feredge.inference.runtimes import open_artifact
@@ -92,7 +93,12 @@ def test_what_is_fitted_is_not_fitted_again(
 ) -> None:
     """Guards the cache: minutes of fitting on the whole csv; and its key: other data must not get these files."""
     submitted: list[fitting.FitJob] = []
-    monkeypatch.setattr(fitting, "run_parallel", lambda function, jobs: submitted.extend(jobs) or [])
+
+    def run_parallel(function: object, jobs: list[fitting.FitJob]) -> list[Path]:
+        submitted.extend(jobs)
+        return []
+
+    monkeypatch.setattr(fitting, "run_parallel", run_parallel)
     assert baselines.fit(IDS, splits, cache=cache) == list(fitted.values()) and not submitted
     other = dataclasses.replace(splits, train=splits.train.take(np.arange(160)))
     with pytest.raises(ArtifactError):  # nothing was fitted in this test
@@ -120,7 +126,7 @@ def test_a_file_that_disagrees_with_scikit_learn_is_not_kept(splits: Splits, tmp
     columns = np.roll(np.eye(7, dtype=np.float32), 1, axis=0)
     path = job.folder / fitting.BASELINE_FILE
     path.parent.mkdir()
-    path.write_bytes(fitting.to_onnx([model], columns, fitting._card(job.baseline, job.train), scaling))
+    path.write_bytes(to_onnx([model], columns, fitting._card(job.baseline, job.train), scaling))
     with pytest.raises(VerificationError, match="scikit-learn"):
         fitting._agreement(job, model, columns)
     assert not path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +15,54 @@ from feredge.inference.runtimes import onnx_session
 from feredge.inspection import macs
 from feredge.inspection.macs import Macs
 
+WEIGHTS = {"float32": 1.5, "int8": 3}
+"""Value of each element of the constant matrix."""
 
-@pytest.mark.parametrize("integer", [False, True])
-def test_the_encoded_product_is_a_model(integer: bool) -> None:
-    """Guards the protocol buffer encoder: onnxruntime loads the model, and its product is correct."""
-    session = onnx_session(peak._product(8, integer=integer), threads=1)
-    data = np.arange(64, dtype=np.uint8 if integer else np.float32).reshape(8, 8)
-    (out,) = session.run(None, {"data": data})
-    weight = 3 if integer else 1.5
-    assert np.array_equal(out, np.repeat(data.astype(np.float64).sum(1, keepdims=True) * weight, 8, axis=1))
+
+def matrix_product(precision: str, size: int) -> Any:
+    """Return the model of a square matrix times a constant one."""
+    from onnx import TensorProto, helper
+
+    integer = precision == "int8"
+    data, weight, product = (
+        (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32) if integer else (TensorProto.FLOAT,) * 3
+    )
+    nodes = [
+        helper.make_node(
+            "ConstantOfShape",
+            ["shape"],
+            ["weights"],
+            value=helper.make_tensor("value", weight, [1], [WEIGHTS[precision]]),
+        ),
+        helper.make_node("MatMulInteger" if integer else "MatMul", ["data", "weights"], ["product"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "matrix_product",
+        [helper.make_tensor_value_info("data", data, [size, size])],
+        [helper.make_tensor_value_info("product", product, [size, size])],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [size, size])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="feredge")
+
+
+@pytest.mark.parametrize("precision", WEIGHTS)
+@pytest.mark.parametrize("size", peak.MATRIX_SIZES)
+def test_the_stored_models_are_matrix_products(precision: str, size: int) -> None:
+    """Guards the peak: each stored file is the model above, and onnxruntime's product is correct."""
+    path = peak.MODELS_FOLDER / f"{precision}-{size}.onnx"
+    assert path.read_bytes() == matrix_product(precision, size).SerializeToString(deterministic=True)
+    data = np.arange(size * size).reshape(size, size) % 251
+    data = data.astype(np.uint8 if precision == "int8" else np.float32)
+    (out,) = onnx_session(str(path), threads=1).run(None, {"data": data})
+    assert np.array_equal(
+        out, np.repeat(data.sum(1, keepdims=True, dtype=np.float64) * WEIGHTS[precision], size, axis=1)
+    )
 
 
 def test_the_peak_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards its unit: over ten million multiply-adds a second on anything that runs Python, under 100,000 billion."""
-    monkeypatch.setattr(peak, "MATRIX_SIZES", (128,))
+    monkeypatch.setattr(peak, "MATRIX_SIZES", peak.MATRIX_SIZES[:1])
     peaks = peak.measure_peaks(seconds=0.01)
     assert set(peaks) == {"float32", "int8"} and all(1e7 < rate < 1e14 for rate in peaks.values())
 

@@ -210,6 +210,6 @@ def test_other_runtimes_are_rows_or_a_note(folder: Path, workshop: Workshop, mon
     row = next(row for row in results.rows if row.name == "dense.float32.onnx (OpenCV DNN)")
     assert row.failure is None and row.runtime == "OpenCV DNN"
     assert row.drop is not None and row.drop.agreement == 1.0
-    gap = np.abs(raw_data[f"{row.name}/probabilities"] - raw_data["dense.float32.onnx/probabilities"]).max()
-    assert gap < 1e-4  # the order of 2,304 float32 additions
+    rows: list[Any] = [raw_data[f"{name}/probabilities"] for name in (row.name, "dense.float32.onnx")]
+    assert np.abs(rows[0] - rows[1]).max() < 1e-4  # the order of 2,304 float32 additions
     assert recommend(results).row in [row for row in results.rows if not row.runtime]

@@ -115,7 +115,7 @@ def test_results_are_frozen_and_finite(tmp_path: Path) -> None:
     """Guards figures against change after the measurement, and JSON against NaN, which other readers refuse."""
     results = some_results()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        results.rows[0].bytes = 1  # type: ignore[misc]
+        results.rows[0].bytes = 1  # type: ignore[misc]  # frozen
     with pytest.raises(ValueError, match="not JSON compliant"):
         dataclasses.replace(results, recipe={"rate": float("nan")}).write(tmp_path / "results.json")
     assert not (tmp_path / "results.json").exists()

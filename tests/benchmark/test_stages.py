@@ -15,9 +15,9 @@ from toy_workshop import Workshop
 
 from feredge.benchmark import config, corruptions, latency, measure_candidates
 from feredge.benchmark.candidates import Candidate
-from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.config import TIMEOUT_SECONDS, BenchmarkConfig
 from feredge.benchmark.harness import start_measurement
-from feredge.benchmark.measurement import TIMEOUT_SECONDS, Measurement
+from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.results import Results
 from feredge.benchmark.stages import affordable_corrupted, run_stages
 from feredge.benchmark.summary import reference_measurement
@@ -61,6 +61,7 @@ def test_rows_of_real_files(workshop: Workshop, small_config: BenchmarkConfig) -
             <= latency_1.inference.most
         )
         assert latency_1.inference.p99 is None, "a 99th percentile of 30 samples"
+        assert latency_1.preprocess and latency_1.whole
         assert latency_1.preprocess.median < latency_1.whole.median
         assert latency_1.throughput[0].batch == 4 and latency_1.throughput[0].images_per_second > 0
         assert row.cold_start and row.cold_start.load > 0 and row.memory and row.memory.peak > row.memory.added > 0
@@ -176,7 +177,12 @@ def test_a_worker_refuses_unknown_requests_and_ends_when_closed() -> None:
 def test_time_calls_measures_the_call() -> None:
     """Guards the clock and the stopping rule: both the seconds and the runs must be reached."""
     items: list[int] = []
-    samples = time_calls(lambda item: (items.append(item), time.sleep(0.002)), [1, 2, 3], seconds=0.0, runs=7)
+
+    def call(item: int) -> None:
+        items.append(item)
+        time.sleep(0.002)
+
+    samples = time_calls(call, [1, 2, 3], seconds=0.0, runs=7)
     assert items == [1, 2, 3, 1, 2, 3, 1]
     assert samples.dtype == np.int64 and (samples >= 2_000_000).all()
     start = time.perf_counter()

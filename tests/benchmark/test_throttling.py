@@ -29,7 +29,7 @@ from feredge.benchmark.throttling import compare_snapshots, parse_celsius, parse
         ("", set(), set()),
     ],
 )
-def test_firmware_flags(text: str, current: set[str], since_boot: set[str]) -> None:
+def test_firmware_flags(text: str, current: frozenset[str], since_boot: frozenset[str]) -> None:
     """Guards current flags (low bits) against flags since boot (high bits)."""
     assert parse_throttled(text) == (current, since_boot)
 

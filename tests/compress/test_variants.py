@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
+from feredge import data
 from feredge.compress import pruning, variants
 from feredge.errors import VerificationError
 from feredge.export import export, exporter
@@ -91,7 +93,7 @@ def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path:
     """Guards weight-only int8: scales per channel would multiply the number of values."""
     core = variants.open_core(compressed[0], "clustered-12", weights=_weights(compressed))
     path = tmp_path / f"x.{suffix}"
-    images = stripes(8).batch
+    images = stripes(8).images
     for variant, clustered in ((Variant("clustered", 12), True), (Variant("dense"), False)):
         if suffix == "tflite":
             model = to_tflite(core, "dynamic-int8", calibration=images, variant=variant)
@@ -110,7 +112,7 @@ def test_depthwise_kernels_can_have_one_scale(precision: str) -> None:
     x = keras.layers.Conv2D(128, 1, use_bias=False)(pixels)
     x = keras.layers.DepthwiseConv2D(3, bias_initializer="random_normal")(x)
     x = keras.layers.Dense(7, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
-    core, images = keras.Model(pixels, x), stripes(32, size=6).batch
+    core, images = keras.Model(pixels, x), stripes(32, size=6).images
     model = to_tflite(core, precision, calibration=images, variant=Variant("clustered", 12))
     details = litert_interpreter(model).get_tensor_details()
     (kernel,) = (item for item in details if item["dtype"] == np.int8 and item["shape"].tolist() == [1, 3, 3, 128])
@@ -150,7 +152,7 @@ def test_a_file_unlike_its_variant_is_refused(compressed: Exported, file: str, c
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
 def test_values_are_counted_in_every_precision(dtype: type) -> None:
     """Guards against numpy's sort of float16, which found 34 different values among 16 on a CPU with AVX-512."""
-    kernel = np.random.default_rng(1).choice(np.arange(-8, 8), (3, 3, 64, 64)).astype(dtype)
+    kernel: Any = np.random.default_rng(1).choice(np.arange(-8, 8), (3, 3, 64, 64)).astype(dtype)
     inside = contents.StoredTensors({"kernel": kernel}, (), None)
     variant_checks.check(inside, "clustered-16", "x.tflite")
     with pytest.raises(VerificationError, match="at most 15 different weights in a kernel, found 16"):
@@ -179,7 +181,7 @@ def test_a_resumed_variant_equals_an_uninterrupted_one(compressed: Exported, tmp
 
 def _stop_and_resume(run: RunFolder, name: str) -> None:
     """Make a variant with a stop in its second epoch of two."""
-    train = exporter.data.split(stripes(), run.recipe().data).train
+    train = data.split(stripes(), run.recipe().data).train
     weights = run.training_record()["weights"]
 
     def stop(share: float, note: str) -> None:
@@ -209,7 +211,7 @@ def with_dropout(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.mark.parametrize("name", ["pruned-60", "qat"])
 def test_a_resumed_variant_with_dropout_equals_another(with_dropout: RunFolder, tmp_path: Path, name: str) -> None:
     """Guards against Keras's own generator, which restarts with the process, also in quantization-aware layers."""
-    train, runs = exporter.data.split(stripes(), SMALL.data).train, []
+    train, runs = data.split(stripes(), SMALL.data).train, []
     for folder in ("uninterrupted", "resumed"):
         runs.append(RunFolder(shutil.copytree(with_dropout.path, tmp_path / folder)))
     weights = with_dropout.training_record()["weights"]

@@ -6,6 +6,7 @@ import os
 import random
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,8 @@ def test_copy_of_another_shape_is_refused(csv_file: Path, private_cache: Path, c
     first = load(csv_file)
     (copy,) = private_cache.iterdir()
     arrays = {"images": first.images, "labels": first.labels, "usage": first.usage, "rows": first.rows}
-    np.savez(copy, **{**arrays, **change})
+    contents: dict[str, Any] = {**arrays, **change}
+    np.savez(copy, **contents)
     assert cache.fetch(first.digest) is None
     assert same(load(csv_file), first)
 

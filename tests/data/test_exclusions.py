@@ -64,7 +64,7 @@ def test_a_row_that_is_not_there() -> None:
         exclude_rows(drawn(70), [1, 700])
     for wrong in (["a"], [None], [10**30]):
         with pytest.raises(DataError, match="expected numbers of rows to exclude, found"):
-            exclude_rows(drawn(70), wrong)  # type: ignore[arg-type]
+            exclude_rows(drawn(70), wrong)  # type: ignore[arg-type]  # refused
 
 
 def test_a_run_keeps_its_list(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def some_rows(count: int, seed: int = 0) -> list[dict[str, str]]:
 def as_csv(rows: list[dict[str, str]], columns: Sequence[str] = DEFAULT_COLUMNS, **dialect: object) -> bytes:
     """Return rows as a csv file's bytes."""
     text = io.StringIO()
-    writer = csv.writer(text, **dialect)  # type: ignore[arg-type]
+    writer = csv.writer(text, **dialect)  # type: ignore[arg-type]  # values of several types
     writer.writerow(columns)
     writer.writerows([row[column] for column in columns] for row in rows)
     return text.getvalue().encode()

@@ -30,7 +30,7 @@ def _dataset(
 
 
 def _view(**changes: object) -> DataView:
-    return dataclasses.replace(DEFAULT_VIEW, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(DEFAULT_VIEW, **changes)  # type: ignore[arg-type]  # values of several types
 
 
 def test_no_choice_is_no_copy() -> None:

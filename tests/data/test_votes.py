@@ -43,7 +43,7 @@ def test_votes_follow_their_rows(tmp_path: Path, faces: Path) -> None:
     faces.write_text(faces.read_text().replace("\n1,", "\n8,"))
     rest = load(faces, votes=votes, skip_bad_rows=True)
     assert rest.votes is not None and rest.votes.tolist() == [[4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [0, 10] + [0] * 8]
-    assert rest.take(rest.labels == 2).votes.tolist() == [[0, 10] + [0] * 8]  # type: ignore[union-attr]
+    assert rest.take(rest.labels == 2).votes.tolist() == [[0, 10] + [0] * 8]  # type: ignore[union-attr]  # with votes
 
 
 VALID_ROW = "Training,a.png,4,0,0,1,3,2,0,0,0,0"

@@ -59,7 +59,7 @@ def bare_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("packages")
     for module in (numpy, onnxruntime):
-        package = Path(module.__file__).parent
+        package = Path(str(module.__file__)).parent
         (folder / package.name).symlink_to(package)
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.exists():

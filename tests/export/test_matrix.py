@@ -17,7 +17,7 @@ from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge import data, files
-from feredge.compress import variants
+from feredge.compress import batch_norms, variants
 from feredge.errors import ArtifactError, RecipeError, VerificationError
 from feredge.export import accuracy_bound, exporter, layer_error, parity, quantizer
 from feredge.export.accuracy_bound import quantize_within_bound
@@ -37,7 +37,7 @@ from feredge.run import RunFolder
 from feredge.train import networks as float_networks
 from feredge.train.networks import make_predict_function
 
-IMAGES = stripes(70, seed=5).batch
+IMAGES = stripes(70, seed=5).images
 CALIBRATION = stripes().images[:96].copy()
 CALIBRATION[0, 0, 0], CALIBRATION[0, 0, 1] = 0, 255
 Networks = dict[str, quantizer.CalibratedModel]
@@ -225,11 +225,11 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_worst_layers_go_back_until_the_drop_is_within_the_bound(worse: None) -> None:
     """Guards --max-drop: in the order of the damage, no more layers than needed, and it says which."""
-    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]
+    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=2.0), None)  # type: ignore[arg-type, return-value]  # a toy
     assert converted.float_layers == ("c", "b") and converted.metrics["validation_drop"] == pytest.approx(100 / 70)
-    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    converted = quantize_within_bound(lambda images: Worse(), _job(max_drop=50.0), None)  # type: ignore[arg-type, return-value]  # a toy
     assert converted.float_layers == ()
-    converted = quantize_within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]
+    converted = quantize_within_bound(lambda images: Worse(), _job(keep_float=("b",), max_drop=50.0), None)  # type: ignore[arg-type, return-value]  # a toy
     assert converted.float_layers == ("b",)
 
 
@@ -240,14 +240,14 @@ def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -
     with pytest.raises(RecipeError, match="keep_float: the TFLite file of a qat variant was trained in int8"):
         accuracy_bound.check_trained_int8(bytes([1]), _job(keep_float=("a",)), None)
     with pytest.raises(RecipeError, match="unknown layer 'd'; known are a, b, c"):
-        quantize_within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]
+        quantize_within_bound(lambda images: Worse(), _job(keep_float=("d",)), None)  # type: ignore[arg-type, return-value]  # a toy
 
 
 @pytest.mark.parametrize("method", ["moving-average", "percentile", "entropy"])
 def test_each_method_makes_files_that_agree(core: Any, graph: Any, networks: Networks, method: str) -> None:
     """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
     exact = make_predict_function(core)(IMAGES)
-    calibrated = {
+    calibrated: Networks = {
         "onnx": Int8Onnx(graph, CALIBRATION, method=method),
         "tflite": Int8TFLite(core, CALIBRATION, method=method),
     }
@@ -288,7 +288,7 @@ def _of_stem(kernels: dict[str, Any]) -> Any:
 def test_layers_in_float_keep_their_own_weights(networks: Networks, core: Any, tmp_path: Path) -> None:
     """Guards keep_float against weights in float32 that are those of int8 all the same."""
     exact = core.get_layer("stem_conv").kernel.numpy().reshape(-1, core.get_layer("stem_conv").filters).T
-    scale = variants.fold_batchnorms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
+    scale = batch_norms.fold_batchnorms(core).get_layer("stem_conv").kernel.numpy().reshape(exact.T.shape).T / exact
     for kind, network in networks.items():
         stored = _of_stem(_kernels(tmp_path / f"kept.{kind}", network.quantize(["stem_conv"])))
         # Normalization is folded into the kernel, by the converters in another order than here.

@@ -16,7 +16,7 @@ from feredge.keras import keras
 from feredge.recipes.variant import parse
 from feredge.train.networks import build_core
 
-IMAGES = stripes(70, seed=5).batch
+IMAGES = stripes(70, seed=5).images
 EQUALIZE, FREEZE, POOL = "equalize_scales", "freeze_dead_channels", "replace_weighted_pool"
 ROUND, ROUND_GRAPH, ADDITIONS = "round_kernels", "round_graph_kernels", "replace_unit_gain_batchnorms"
 
@@ -50,7 +50,7 @@ def core() -> Any:
 def test_a_file_has_its_passes(variant: str, file: str, names: list[str]) -> None:
     """Guards files whose passes change with the table: by these they are what was measured."""
     precision, _, kind = file.rpartition(".")
-    target = Target(parse(variant), precision, kind)  # type: ignore[arg-type]
+    target = Target(parse(variant), precision, kind)  # type: ignore[arg-type]  # a file of the table
     assert [listed.name for listed in passes.PASSES if listed.applies(target)] == names
     quantization = weight_quantization_of(target)
     assert quantization.granularity == ("per_tensor" if variant == "clustered-12" else "per_channel")
@@ -62,9 +62,9 @@ def test_network_passes_hold_on_images(core: Any, file: str) -> None:
     """Guards the bounds: each pass of an untrained network is within its own, and the network as a whole is its own."""
     precision, _, kind = file.rpartition(".")
     before = core.get_weights()
-    changed = run_network_passes(core, Target(parse("dense"), precision, kind), IMAGES)  # type: ignore[arg-type]
+    changed = run_network_passes(core, Target(parse("dense"), precision, kind), IMAGES)  # type: ignore[arg-type]  # a file of the table
     outputs = [np.asarray(network(IMAGES / np.float32(255))) for network in (core, changed)]
-    np.testing.assert_allclose(*outputs, atol=0.02)
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=0.02)
     assert all((weight == other).all() for weight, other in zip(core.get_weights(), before, strict=True))
 
 
@@ -101,4 +101,20 @@ def test_a_network_that_is_no_core_is_refused(core: Any) -> None:
     """Guards passes against what they do not require: features in place of probabilities, say."""
     features = keras.Model(core.input, core.get_layer("places").input)
     with pytest.raises(VerificationError, match=r"replace_weighted_pool: expected one input .* before it"):
-        passes.check_pass(POOL, features, core, IMAGES)
+        passes.check_pass(POOL, "float32", features, core, IMAGES)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("dynamic-int8", 0.25), ("int8", 0.6)])
+def test_rounding_has_the_bound_of_the_precision(
+    core: Any, monkeypatch: pytest.MonkeyPatch, precision: str, bound: float
+) -> None:
+    """Guards dynamic-int8 against the wider bound of int8, whose activations are rounded as well."""
+    changes = iter([np.zeros((1, 7)), np.full((1, 7), 0.4)])
+    monkeypatch.setattr(passes, "_predict", lambda network, images: next(changes))
+    listed = dataclasses.replace(passes.PASSES[-1], requires=passes.CORE_SHAPES, ensures=passes.SAME_LAYERS)
+    monkeypatch.setattr(passes, "PASSES", (listed,))
+    if bound > 0.4:
+        passes.check_pass(ROUND_GRAPH, precision, core, core, IMAGES)
+    else:
+        with pytest.raises(VerificationError, match=f"within {bound} of those before, found 0.4"):
+            passes.check_pass(ROUND_GRAPH, precision, core, core, IMAGES)

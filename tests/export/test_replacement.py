@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_workshop import card
+from device_models import card
 
 from feredge.errors import ArtifactError, VerificationError
 from feredge.export import replacement

@@ -19,7 +19,7 @@ from feredge.inference.artifact import CARD_KEY, Card, Manifest, parse_card
 from feredge.inference.runtimes import open_artifact
 from feredge.run import RunFolder
 
-IMAGES = stripes(70, seed=5).batch
+IMAGES = stripes(70, seed=5).images
 
 
 def _rewrite(source: Path, path: Path, change: Callable[[Any], None]) -> tuple[Path, Card]:
@@ -103,7 +103,7 @@ def test_a_wrong_file_is_refused(
     ],
 )
 def test_a_file_must_be_what_its_card_says(
-    exported: tuple[RunFolder, Manifest], tmp_path: Path, file: str, claim: dict[str, str], message: str
+    exported: tuple[RunFolder, Manifest], tmp_path: Path, file: str, claim: dict[str, Any], message: str
 ) -> None:
     """Guards against int8 files that are not integer and pruned files that are not sparse."""
     source = exported[0].artifacts / file
@@ -137,34 +137,34 @@ def test_an_answer_that_depends_on_the_batch_is_refused() -> None:
     """Guards against dynamic quantization that takes its ranges from the whole batch."""
 
     class Neighbours:
-        card = Card("dense", "dynamic-int8", tuple("abc"), None)  # type: ignore[arg-type]
+        card = Card("dense", "dynamic-int8", tuple("abc"), None)  # type: ignore[arg-type]  # no contract needed
 
         def predict(self, batch: Any) -> Any:
-            rows = np.tile(np.float32([0.5, 0.3, 0.2]), (len(batch), 1))
+            rows = np.tile(np.array([0.5, 0.3, 0.2], np.float32), (len(batch), 1))
             rows[:, 0] += 0.01 * (len(batch) > 1)
             rows[:, 1] -= 0.01 * (len(batch) > 1)
             return rows
 
-    reference = np.tile(np.float32([0.5, 0.3, 0.2]), (70, 1))
+    reference = np.tile(np.array([0.5, 0.3, 0.2], np.float32), (70, 1))
     with pytest.raises(VerificationError, match="alone and in a batch"):
         verification._check_outputs(Neighbours(), Neighbours.card, IMAGES, reference, "x.onnx")
 
 
 def test_ties_are_counted() -> None:
     """Guards the count of images that an integer output leaves undecided."""
-    assert verification._count_ties(np.float32([[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.25, 0.25, 0.5]])) == 1
+    assert verification._count_ties(np.array([[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.25, 0.25, 0.5]], np.float32)) == 1
 
 
 @pytest.mark.parametrize(("shift", "refused"), [(0.09, False), (0.12, True)])
 def test_the_mean_difference_is_bounded_by_the_number_of_classes(shift: float, refused: bool) -> None:
     """Guards files of three classes: what moves from one class to another is more a class where there are few."""
-    reference = np.tile(np.float32([0.6, 0.3, 0.1]), (70, 1))
+    reference = np.tile(np.array([0.6, 0.3, 0.1], np.float32), (70, 1))
 
     class Moved:
-        card = Card("dense", "int8", tuple("abc"), None)  # type: ignore[arg-type]
+        card = Card("dense", "int8", tuple("abc"), None)  # type: ignore[arg-type]  # no contract needed
 
         def predict(self, batch: Any) -> Any:
-            return reference[: len(batch)] + np.float32([-shift, shift, 0])
+            return reference[: len(batch)] + np.array([-shift, shift, 0], np.float32)
 
     # 0.03 of each of seven classes is a shift of 0.105, 0.07 of each of three
     if refused:

@@ -149,7 +149,7 @@ def test_a_saved_model_is_rebuilt_and_its_graph_is_not_run(tmp_path: Path) -> No
 
     target = str(tmp_path / "written")
 
-    class Writer(CapturableResource):  # type: ignore[misc]
+    class Writer(CapturableResource):  # type: ignore[misc]  # TensorFlow has no types
         def _create_resource(self) -> Any:
             return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.string, shared_name="t")
 

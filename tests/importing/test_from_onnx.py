@@ -54,7 +54,7 @@ def shipped(exported_once: RunFolder, tmp_path: Path, here: None) -> Path:
 def _with_card(folder: Path, path: Path, **changes: object) -> Path:
     """Copy a folder of exported files, and change the card in its source file."""
     shutil.copytree(folder, path)
-    card = dataclasses.replace(Manifest.read(path, check=False).entries[0].card, **changes)  # type: ignore[arg-type]
+    card = dataclasses.replace(Manifest.read(path, check=False).entries[0].card, **changes)  # type: ignore[arg-type]  # values of several types
     Manifest((artifact.manifest_entry(path / SOURCE_FILE, card, {}),)).write(path)
     return path
 

@@ -53,11 +53,15 @@ def test_a_core_is_the_same_function(padding: str, channels: int) -> None:
 
 
 def _lambda(path: Path) -> None:
-    recording = layers.Lambda(lambda x: CALLS.append("ran") or x)
+    def record(x: Any) -> Any:
+        CALLS.append("ran")
+        return x
+
+    recording = layers.Lambda(record)
     keras.Sequential([keras.Input((16, 16, 1)), recording, layers.Flatten(), layers.Dense(7)]).save(path)
 
 
-class CustomLayer(layers.Layer):
+class CustomLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """A custom layer, whose code a file would ask for."""
 
     def call(self, inputs: Any) -> Any:
@@ -144,7 +148,7 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     run = import_network(tmp_path / "net.h5", NetworkInput(16, 16, -1.0, 1.0), order, stripes(), tmp_path / "run")
     second = import_network(tmp_path / "net.h5", NetworkInput(16, 16, -1.0, 1.0), order, stripes(), tmp_path / "run")
     assert second == run
-    settings = {"files": ("float32.onnx",), "calibration_images": 64}
+    settings: dict[str, Any] = {"files": ("float32.onnx",), "calibration_images": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     assert entry.card.classes == order and entry.card.recipe["foreign"]["file"] == "net.h5"
     assert "training" not in entry.card.recipe and "net.h5" in entry.card.licence
@@ -168,7 +172,7 @@ def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: 
     network = keras.Model(pixels, flat)
     network.save(tmp_path / "net.h5")
     run = import_network(tmp_path / "net.h5", NetworkInput(16, 16, 0.0, 1.0), CLASSES, stripes(), tmp_path / "run")
-    settings = {"files": ("int8.onnx",), "calibration_images": 64}
+    settings: dict[str, Any] = {"files": ("int8.onnx",), "calibration_images": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     batch = stripes().images[:32]
     with Predictor(run.artifacts / entry.file) as predictor:

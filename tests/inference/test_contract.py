@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,7 +63,7 @@ def test_first_channel_of_a_colour_network_is_red() -> None:
 def test_unknown_colour_order() -> None:
     """A typing error must not mean BGR."""
     with pytest.raises(PictureError, match="colour order"):
-        GRAY.to_tensor(faces(1, channels=3)[0], color="RGB")  # type: ignore[arg-type]
+        GRAY.to_tensor(faces(1, channels=3)[0], color="RGB")  # type: ignore[arg-type]  # refused
 
 
 def test_shrinking_averages() -> None:
@@ -74,8 +75,8 @@ def test_shrinking_averages() -> None:
 @pytest.mark.parametrize("shape", [(192, 192), (200, 333), (767, 640), (1501, 1501), (3000, 200)])
 def test_large_pictures_are_averaged_too(shape: tuple[int, int]) -> None:
     """Halving and bilinear sampling together give nearly what averaging in one step gives."""
-    smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, shape, np.uint8), (0, 0), min(shape) / 12)
-    picture = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)
+    smooth: Any = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, shape, np.uint8), (0, 0), min(shape) / 12)
+    picture: Any = cv2.normalize(smooth, smooth, 0, 255, cv2.NORM_MINMAX)
     once = cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA).astype(int)
     # A shift of 1/100 of the picture, by odd rows left out, along its steepest slopes; the rest is far closer.
     apart = np.abs(GRAY.to_tensor(picture)[:, :, 0] - once)
@@ -88,7 +89,7 @@ def test_jpeg_is_read_by_its_brightness(tmp_path: Path) -> None:
     picture = cv2.resize(faces(1, channels=3)[0], (160, 160))
     picture = cv2.addWeighted(picture, 0.5, np.full_like(picture, 128), 0.5, 0)  # no colour that clips
     cv2.imwrite(str(tmp_path / "face.jpg"), picture)
-    decoded = cv2.imread(str(tmp_path / "face.jpg"))
+    decoded: Any = cv2.imread(str(tmp_path / "face.jpg"))
     difference = GRAY.to_tensor(tmp_path / "face.jpg").astype(int) - GRAY.to_tensor(decoded)
     # 1: both round once more or less
     assert np.abs(difference).max() <= 1
@@ -119,7 +120,7 @@ def test_check_batch() -> None:
     GRAY.check_batch(np.zeros((2, 48, 48, 1), np.uint8))
     for batch in (np.zeros((2, 48, 48), np.uint8), np.zeros((2, 48, 48, 1), np.float32)):
         with pytest.raises(PictureError, match=r"expected uint8 \(N, 48, 48, 1\)"):
-            GRAY.check_batch(batch)  # type: ignore[arg-type]
+            GRAY.check_batch(batch)  # type: ignore[arg-type]  # refused
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_other_contracts_are_refused(change: dict[str, object]) -> None:
 def test_any_array(picture: np.ndarray, color: str, contract: InputContract) -> None:
     """Whatever the array, the answer is the network's input or a PictureError."""
     try:
-        tensor = contract.to_tensor(picture, color=color)  # type: ignore[arg-type]
+        tensor = contract.to_tensor(picture, color=color)  # type: ignore[arg-type]  # a name of a color order
     except PictureError:
         return
     assert tensor.shape == contract.shape and tensor.dtype == np.uint8 and tensor.flags.c_contiguous

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +39,8 @@ def test_haar_finds_faces_largest_first(channels: int) -> None:
 def test_boxes_of_a_shrunk_picture_lead_back() -> None:
     """A large photograph is searched small, and its boxes are in its own pixels."""
     frame, places = draw_frame(1)
-    found = face_detection.detect(cv2.resize(frame, None, fx=4, fy=4))
+    large: Any = cv2.resize(frame, None, fx=4, fy=4)
+    found = face_detection.detect(large)
     wanted = [tuple(4 * value for value in place) for place in places]
     assert len(found) == 2 and all(overlap(*pair) > 0.6 for pair in zip(found, wanted, strict=True))
 

@@ -63,5 +63,8 @@ def test_ctrl_c_waits_for_no_process() -> None:
 
 def test_a_process_that_was_killed_is_one_error() -> None:
     """Guards the machine's word for too little memory: it ends a process, which can say nothing then."""
-    with pytest.raises(RunError, match="a job was killed"), process_pool(1, initializer=int, task="a job") as pool:
+    with (
+        pytest.raises(RunError, match="a job was killed"),
+        process_pool(1, initializer=exit_with_parent, task="a job") as pool,
+    ):
         pool.submit(os._exit, 9).result()

@@ -46,7 +46,7 @@ def test_an_open_file(tmp_path: Path) -> None:
     with (tmp_path / "a.png").open("rb") as file:
         assert (to_pixels(file) == COLOR).all()
     with (tmp_path / "a.png").open(encoding="latin-1") as text, pytest.raises(PictureError, match="binary mode"):
-        to_pixels(text)  # type: ignore[arg-type]
+        to_pixels(text)  # type: ignore[arg-type]  # refused
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
@@ -89,7 +89,7 @@ def test_predictor_takes_them_all(small_onnx: Path) -> None:
         alone = [predictor(picture).scores for picture in wrapped]
         batch = [face.scores for face in predictor.batch(wrapped)]
         with pytest.raises(PictureError, match="many pictures"):
-            predictor.batch(bytearray(PNG))  # type: ignore[arg-type]
+            predictor.batch(bytearray(PNG))  # type: ignore[arg-type]  # refused
     assert np.ptp(alone, axis=0).max() == 0 and np.abs(np.subtract(batch, alone)).max() < 1e-5
 
 
@@ -125,7 +125,7 @@ def test_heic(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_planes_of_a_camera(color: Any) -> None:
     """Guards Picamera2's YUV420: all its colours come back, and so do bright and dark."""
     picture = frame()
-    planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+    planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
     if color == "nv12":
         planes[480:] = planes[480:].reshape(2, -1).T.reshape(240, 640)
     pixels, order = pixels_and_order(planes, color)
@@ -135,7 +135,7 @@ def test_planes_of_a_camera(color: Any) -> None:
 
 def test_planes_that_nobody_named_are_refused() -> None:
     """Guards a face looked for in Y, U and V above each other; the same as (h, w, 1) is taken as gray."""
-    planes = cv2.cvtColor(frame(), cv2.COLOR_BGR2YUV_I420)
+    planes: Any = cv2.cvtColor(frame(), cv2.COLOR_BGR2YUV_I420)
     with pytest.raises(PictureError, match='color="yuv420"'):
         to_pixels(planes)
     assert to_pixels(planes[:, :, None]).shape == (720, 640, 1)
@@ -144,7 +144,7 @@ def test_planes_that_nobody_named_are_refused() -> None:
 @pytest.mark.parametrize("shape", [(720, 640), (360, 320), (1080, 1280), (1620, 1920)])
 def test_gray_pictures_of_such_a_shape_are_gray(shape: tuple[int, int]) -> None:
     """Guards portraits of 320 x 360: textured, black below, or flat, they are no planes."""
-    textured = cv2.cvtColor(frame(*shape), cv2.COLOR_BGR2GRAY)
+    textured: Any = cv2.cvtColor(frame(*shape), cv2.COLOR_BGR2GRAY)
     below_black = textured.copy()
     below_black[shape[0] * 2 // 3 :] = 0
     for picture in (textured, below_black, np.full(shape, 128, np.uint8)):

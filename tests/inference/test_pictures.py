@@ -185,7 +185,7 @@ def test_sixteen_bits_and_alpha() -> None:
 )
 def test_boxes_of_the_usual_types(box: object) -> None:
     """What cv2, MTCNN, DeepFace and numpy hand over; rounded, and plain ints."""
-    found = to_box(box)  # type: ignore[arg-type]
+    found = to_box(box)  # type: ignore[arg-type]  # numpy numbers too
     assert found == (1, 2, 30, 40)
     assert all(type(value) is int for value in found)
 
@@ -211,7 +211,7 @@ def test_boxes_of_the_usual_types(box: object) -> None:
 def test_bad_boxes(box: object) -> None:
     """Each is one clear error, whatever numpy thinks of it."""
     with pytest.raises(PictureError, match="expected a box"):
-        to_box(box)  # type: ignore[arg-type]
+        to_box(box)  # type: ignore[arg-type]  # refused
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_bad_boxes(box: object) -> None:
 def test_bad_arrays(pixels: object, words: str) -> None:
     """What is no picture says so before OpenCV sees it."""
     with pytest.raises(PictureError, match=words):
-        to_pixels(pixels)  # type: ignore[arg-type]
+        to_pixels(pixels)  # type: ignore[arg-type]  # refused
 
 
 @settings(max_examples=300, deadline=None)

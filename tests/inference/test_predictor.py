@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,7 +52,7 @@ def test_one_face(model: Path) -> None:
     assert json.loads(json.dumps(face.to_dict()))["probabilities"] == face.probabilities
     assert pickle.loads(pickle.dumps(face)) == face and hash(face)
     with pytest.raises(AttributeError):
-        face.label = "happy"  # type: ignore[misc]
+        face.label = "happy"  # type: ignore[misc]  # frozen
 
 
 @pytest.mark.parametrize("threads", [None, 1, 3])
@@ -87,7 +88,7 @@ def test_frame_finds_faces(model: Path, tmp_path: Path) -> None:
     with Predictor(model) as predictor:
         found = predictor.frame(frame)
         assert len(found) == 2 and found == predictor.frame(path, color="rgb")
-        x, y, side, _ = found[0].box  # type: ignore[misc]
+        x, y, side, _ = found[0].box  # type: ignore[misc]  # a detected face has a box
         assert predictor(frame[y : y + side, max(x, 0) : x + side]).label == found[0].label
         assert predictor.frame(np.zeros((300, 300), np.uint8)) == []
         own = predictor.frame(frame, boxes=places, margin=0.1)
@@ -112,28 +113,28 @@ def test_ready_batch(model: Path) -> None:
         np.testing.assert_allclose(predictor.predict(batch), expected(batch), atol=1e-5)
         np.testing.assert_allclose(predictor.predict(batch[::2]), expected(batch[::2]), atol=1e-5)
         with pytest.raises(PictureError, match="expected uint8"):
-            predictor.predict(batch.astype(np.float32))  # type: ignore[arg-type]
+            predictor.predict(batch.astype(np.float32))
 
 
 def test_bad_picture_in_a_batch_is_named(model: Path, tmp_path: Path) -> None:
     """Of many pictures, the message says which one."""
-    pictures: list[object] = list(faces(40))
+    pictures: list[Any] = list(faces(40))
     pictures[33] = tmp_path / "none.png"
     with Predictor(model, threads=2) as predictor:
         with pytest.raises(PictureError, match=r"picture 33: .*none\.png"):
-            predictor.batch(pictures)  # type: ignore[arg-type]
+            predictor.batch(pictures)
         assert len(predictor.batch(faces(40))) == 40  # and it still works
         with pytest.raises(PictureError, match="many pictures"):
-            predictor.batch("face.png")  # type: ignore[arg-type]
+            predictor.batch("face.png")
 
 
 @pytest.mark.parametrize("picture", [None, [[1]], np.zeros((4, 4)), np.zeros((2, 48, 48, 1), np.uint8), b"", "no.png"])
-def test_bad_pictures(model: Path, picture: object) -> None:
+def test_bad_pictures(model: Path, picture: Any) -> None:
     """Each is one line."""
     with Predictor(model) as predictor:
         for call in (predictor, predictor.frame):
             with pytest.raises(PictureError) as error:
-                call(picture)  # type: ignore[operator]
+                call(picture)
             assert "\n" not in str(error.value)
 
 
@@ -143,11 +144,11 @@ def test_stream(model: Path, tmp_path: Path, detect: bool) -> None:
     frame, _ = draw_frame()
     path = tmp_path / "frame.png"
     cv2.imwrite(str(path), frame)
-    pictures: list[object] = [faces(1)[0], path, tmp_path / "none.png", np.zeros((300, 300), np.uint8), frame[:, :320]]
+    pictures: list[Any] = [faces(1)[0], path, tmp_path / "none.png", np.zeros((300, 300), np.uint8), frame[:, :320]]
     pictures = pictures * 13
     with Predictor(model, threads=2) as predictor:
         single = predictor.frame if detect else lambda picture: [predictor(picture)]
-        found = list(predictor.stream(iter(pictures), detect=detect))  # type: ignore[arg-type]
+        found = list(predictor.stream(iter(pictures), detect=detect))
         assert len(found) == len(pictures)
         for picture, answer in zip(pictures, found, strict=True):
             if isinstance(answer, PictureError):

@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from feredge import files
 from feredge.cli import main
 from feredge.errors import ArtifactError
 from feredge.inference.artifact import MANIFEST_FILE, PROBES_FILE, Manifest, append_tflite_card, read_card
+from feredge.inference.runtimes import open_checked
 from feredge.inspection import flatbuffer
+from feredge.inspection.child import ChildProcess
 from feredge.inspection.probes import add_probes, read_probes, write_probes
 from feredge.inspection.recheck import recheck
 from feredge.run import RunFolder
@@ -41,7 +44,7 @@ def folder(exported: tuple[RunFolder, Manifest], tmp_path: Path) -> Path:
     return folder_copy
 
 
-def _rewrite(folder: Path, change: Callable[[dict[str, object]], None], file: str = "dense.int8.onnx") -> None:
+def _rewrite(folder: Path, change: Callable[[dict[str, Any]], object], file: str = "dense.int8.onnx") -> None:
     path = folder / MANIFEST_FILE
     value = json.loads(path.read_text())
     (row,) = [row for row in value["artifacts"] if row["file"] == file]
@@ -74,7 +77,7 @@ def _change(**changes: object) -> Callable[[Path], None]:
 
 
 def _change_in(key: str, **changes: object) -> Callable[[Path], None]:
-    return lambda folder: _rewrite(folder, lambda row: row[key].update(changes))  # type: ignore[attr-defined]
+    return lambda folder: _rewrite(folder, lambda row: row[key].update(changes))
 
 
 def _stranger(folder: Path) -> None:
@@ -112,16 +115,15 @@ def test_a_file_that_answers_nothing_is_refused(folder: Path, monkeypatch: pytes
 
     class Stuck:
         def __init__(self, runner: object) -> None:
-            self.card = runner.card  # type: ignore[attr-defined]
+            self.card = runner.card  # type: ignore[attr-defined]  # a runner
 
         def predict(self, batch: object) -> object:
             import numpy as np
 
-            return np.full((len(batch), 7), 1 / 7, np.float32)  # type: ignore[arg-type]
+            return np.full((len(batch), 7), 1 / 7, np.float32)  # type: ignore[arg-type]  # a batch
 
-    opened = room.open_checked
-    monkeypatch.setattr(room, "open_checked", lambda path: Stuck(opened(path)))
-    monkeypatch.setattr(room.ChildProcess, "call", lambda child, function, subject, **arguments: function(**arguments))
+    monkeypatch.setattr(room, "open_checked", lambda path: Stuck(open_checked(path)))
+    monkeypatch.setattr(ChildProcess, "call", lambda child, function, subject, **arguments: function(**arguments))
     assert all("depend on the image" in check.failure for check in recheck(folder))
 
 
@@ -223,9 +225,9 @@ def test_damaged_answers_are_refused(tmp_path: Path, damage: str) -> None:
             for name, data in members.items():
                 archive.writestr(name, data.replace(b"), }", b", ( "))
     elif damage == "other pictures":
-        np.savez(path, **{"pictures": pictures + 1, "a.onnx": rows})  # type: ignore[arg-type]
+        np.savez(path, **{"pictures": pictures + 1, "a.onnx": rows})
     else:
         value = np.array([{}]) if damage == "pickled" else np.zeros((64, 70_000), np.float32)
-        np.savez(path, **{"pictures": pictures, "a.onnx": value})  # type: ignore[arg-type]
+        np.savez(path, **{"pictures": pictures, "a.onnx": value})
     with pytest.raises(ArtifactError, match=r"reference outputs|probe images"):
         read_probes(path, {"a.onnx": 7})

@@ -87,7 +87,7 @@ def test_few_values_are_found_exactly() -> None:
     """Guards the centres: a kernel that holds no more values than clusters keeps them all."""
     core = build_core(RECIPE.network, size=16, classes=7)
     kernel = core.get_layer("stem_conv").kernel
-    few = np.random.default_rng(0).choice(np.float32([-0.5, -0.1, 0.0, 0.2]), kernel.shape)
+    few = np.random.default_rng(0).choice(np.array([-0.5, -0.1, 0.0, 0.2], np.float32), kernel.shape)
     kernel.assign(few)
     hold = clustering.cluster(core, 16)
     np.testing.assert_allclose(kernel.numpy(), few, atol=1e-7)  # a mean of equal numbers, in float32
@@ -121,7 +121,7 @@ def test_folded_networks_answer_the_same(network: Network) -> None:
 def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
     """Guards that all places and channels keep their weights, which count as kernels, and that none is convolved."""
     core = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
-    places, calibration = core.get_layer("places"), stripes(64).batch
+    places, calibration = core.get_layer("places"), stripes(64).images
     kernel = np.random.default_rng(0).normal(1 / 64, 1 / 64, (8, 8, 16, 1))  # not around 0, so int8's zero is moved
     kernel[:4] = 0
     places.set_weights([kernel])
@@ -151,7 +151,7 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
 def test_what_goes_into_a_product_keeps_its_own_range() -> None:
     """Guards int8's steps: a product stands in the memory of its features, where the converter took it for them."""
     core = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
-    places, calibration = core.get_layer("places"), stripes(64).batch
+    places, calibration = core.get_layer("places"), stripes(64).images
     places.set_weights([np.linspace(-10, 10, 8 * 8 * 16, dtype=np.float32).reshape(8, 8, 16, 1)])
     features = keras.Model(core.input, places.input)(calibration / np.float32(255)).numpy()
     parsed = flatbuffer.parse(quantizer.calibrate(core, calibration, "tflite", settings=Export()).quantize())
@@ -189,7 +189,7 @@ def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["tuned-cnn", "course-cnn"])
-def test_gains_move_in_front_of_the_relu(name: str) -> None:
+def test_gains_move_in_front_of_the_relu(name: Any) -> None:
     """Guards the exactness of moved gains, negative ones and none at all too, through poolings and to dense layers."""
     core = _changed(build_core(Network(name=name), size=48, classes=7), 0.5, 1.5)
     loose = batch_norms.unfused_batchnorms(core)

@@ -58,7 +58,8 @@ def test_folder_keeps_the_names_below_the_common_folder(tmp_path: Path) -> None:
     folder.add(str(pictures[0]), PictureError("damaged"))
     found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
     assert found == ["a/1.png", "b/1.png", "b/2.tiff.png"]
-    assert cv2.imread(str(tmp_path / "out" / "a" / "1.png")).shape[2] == 3
+    picture = cv2.imread(str(tmp_path / "out" / "a" / "1.png"))
+    assert picture is not None and picture.shape[2] == 3
 
 
 def test_originals_are_safe(tmp_path: Path) -> None:

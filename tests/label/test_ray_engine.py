@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -82,7 +83,7 @@ def workers() -> set[int]:
 def test_killed_worker_loses_nothing(cluster: None, small_onnx: Path, pictures: list[str], tmp_path: Path) -> None:
     """One of the two processes is killed in the middle; the table is the same."""
     names = pictures * 20
-    killed = []
+    killed: list[int] = []
 
     def kill() -> None:
         end = time.monotonic() + 60
@@ -136,7 +137,9 @@ def test_stopped_and_gone_on_with(cluster: None, small_onnx: Path, pictures: lis
 
 def test_stage_in_a_pipeline_of_ones_own(cluster: None, small_onnx: Path, pictures: list[str]) -> None:
     """Other columns stay, and pictures may come as bytes."""
-    rows = [{"id": number, "data": Path(name).read_bytes()} for number, name in enumerate(pictures[98:103])]
+    rows: list[dict[str, Any]] = [
+        {"id": number, "data": Path(name).read_bytes()} for number, name in enumerate(pictures[98:103])
+    ]
     stage = {"model": str(small_onnx), "column": "data", "detect": False}
     found = (
         ray.data.from_items(rows).map_batches(ray_engine.Stage, fn_constructor_kwargs=stage, concurrency=1).take_all()

@@ -148,7 +148,7 @@ def test_frames_stand_at_their_own_times(small_onnx: Path, clip: Path, tmp_path:
     video = Video(clip)
     times = [number / 20 if number < 10 else 0.5 + (number - 10) / 4 for number in range(COUNT)]
     frames = [(index, times[index], pixels) for index, _, pixels in video.frames()]
-    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
+    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]  # frames of a test
     with Predictor(small_onnx) as predictor:
         track_video(predictor, video, detect=False, out=tmp_path / f"o{suffix}")
     copy = list(Video(tmp_path / f"o{suffix}").frames())
@@ -163,7 +163,7 @@ def test_a_clock_that_jumps_is_not_filled_up(small_onnx: Path, clip: Path, tmp_p
     """Guards the disk: a wrong time of day in a stream must not become a day of one picture."""
     video = Video(clip)
     frames = [(index, time + 86400 * (index > 9), pixels) for index, time, pixels in video.frames()]
-    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
+    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]  # frames of a test
     with Predictor(small_onnx) as predictor:
         track_video(predictor, video, detect=False, out=tmp_path / "o.avi")
     assert len(list(Video(tmp_path / "o.avi").frames())) == COUNT
@@ -173,7 +173,7 @@ def test_a_picture_of_another_size_stays_in_the_copy(small_onnx: Path, clip: Pat
     """A conference changes its resolution on the way; OpenCV leaves such frames out without a word."""
     video = Video(clip)
     frames = [(index, time, pixels[::2, ::2] if index > 9 else pixels) for index, time, pixels in video.frames()]
-    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]
+    video.frames = lambda: (frame for frame in frames)  # type: ignore[method-assign]  # frames of a test
     with Predictor(small_onnx) as predictor:
         track_video(predictor, video, detect=False, out=tmp_path / "o.avi")
     assert [pixels.shape for _, _, pixels in Video(tmp_path / "o.avi").frames()] == [(480, 640, 3)] * COUNT
@@ -300,7 +300,7 @@ def test_leaving_early_ends_the_reader(clip: Path) -> None:
     frames = Video(clip).frames()
     next(frames)
     assert isinstance(frames, Iterator) and threading.active_count() == before + 1
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()
     assert threading.active_count() == before
 
 
@@ -356,7 +356,7 @@ def test_bad_outputs(small_onnx: Path, clip: Path, tmp_path: Path, monkeypatch: 
             ({"show": True}, "expected a screen"),
         ):
             with pytest.raises(PictureError, match=words):
-                track_video(predictor, Video(clip), **options)  # type: ignore[arg-type]
+                track_video(predictor, Video(clip), **options)
 
 
 def test_a_signal_while_the_decoder_starts(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ def test_every_picture_is_drawn(run: RunFolder) -> None:
     for path in paths:
         if path.suffix == ".png":
             pixels = cv2.imread(str(path))
+            assert pixels is not None
             assert min(pixels.shape[:2]) > 150 and len(np.unique(pixels)) > 20, path.name
     table = json.loads((run.path / "pictures" / "classification.json").read_text())
     assert table["accuracy"] == pytest.approx((~_predictions().wrong).mean())

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+from html_checks import PNG_BYTES
 
 from feredge.benchmark import latency
 from feredge.benchmark.accuracy import accuracy, accuracy_drop
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.corruptions import CORRUPTION_STRENGTHS
 from feredge.benchmark.metrics import ColdStart, CorruptedAccuracy, Latency, Memory, Throughput, Timing
-from feredge.benchmark.results import Data, Machine, Results, Row
+from feredge.benchmark.results import Data, Kind, Machine, Results, Row
 from feredge.inference.contract import CLASSES
+from feredge.report import write_html
 
 TEST_IMAGES = 3589
 VARIANT_NOISE = {
@@ -35,11 +38,11 @@ def synthetic_results() -> Results:
 
     def softmax(values: np.ndarray) -> np.ndarray:
         powers = np.exp(values)
-        return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
+        return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
     reference = softmax(logits)
 
-    def row(name: str, kind: str, variant: str, precision: str, size: int, ms: float, noise: float) -> Row:
+    def row(name: str, kind: Kind, variant: str, precision: str, size: int, ms: float, noise: float) -> Row:
         probabilities = softmax(logits + random.normal(scale=noise, size=logits.shape)) if noise else reference
         jitter = 0.09 if name.startswith("dense.float16") else 0.01
 
@@ -48,7 +51,7 @@ def synthetic_results() -> Results:
                 ms * scale * 1e6 * (1 + random.normal(scale=jitter)) * (1 + random.gamma(0.5, 0.03, 900))
                 for _ in range(5)
             ]
-            return latency.summarize_rounds(rounds)
+            return latency.summarize_rounds(rounds)  # type: ignore[arg-type]  # times as measured are whole ns
 
         return Row(
             name=name,
@@ -120,3 +123,13 @@ def synthetic_results() -> Results:
 def results() -> Results:
     """Synthetic results."""
     return synthetic_results()
+
+
+@pytest.fixture(scope="session")
+def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a report beside the training plots of a run."""
+    folder = tmp_path_factory.mktemp("report")
+    for name in ("curves.png", "confusion.png"):
+        (folder / name).write_bytes(PNG_BYTES)
+    write_html(results, folder / "report.html")
+    return folder / "report.html"

@@ -43,7 +43,7 @@ def test_latencies_of_a_device_are_matched_by_digest(results: Results) -> None:
     other_rows = [row for row in results.rows if row.name != fast.name]
     device = dataclasses.replace(results, rows=(dataclasses.replace(fast, name="renamed"),))
     selection = select(results, Budget(), device=device)
-    assert selection.selected == fast
+    assert selection.selected == fast and selection.timing == device.rows[0].main_latency
     assert all("was not timed" in reason or "measured" in reason for _, reason in selection.rejected)
     other_files = dataclasses.replace(results, rows=(dataclasses.replace(other_rows[1], sha256="0" * 64),))
     with pytest.raises(ResultsError, match="to be of this run's files, found none"):
@@ -82,7 +82,14 @@ def test_exit_codes_of_the_command(results: Results, tmp_path: Path) -> None:
         return done.exit_code, done.output
 
     code, output = run("--max-kb", "150", "--max-drop", "1")
-    assert code == 0 and output.startswith(select(results, Budget(1, 150)).selected.name)  # type: ignore[union-attr]
+    selection = select(results, Budget(1, 150))
+    assert selection.selected and selection.selected.drop and selection.timing
+    drop, timing = selection.selected.drop, selection.timing
+    assert code == 0 and output.startswith(
+        f"{selection.selected.name}: {selection.selected.bytes / 1000:.0f} KB, "
+        f"drop {drop.pp:+.2f} pp [{drop.low:.2f}, {drop.high:.2f}], "
+        f"median {timing.median:.3f} ms, p90 {timing.p90:.3f} ms"
+    )
     code, output = run("--max-kb", "1")
     assert code == 1 and output.startswith("no file fits")
     assert run("--max-kb", "-1")[0] == run("--device", str(tmp_path / "none.json"))[0] == 2

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import pytest
+
 from feredge.benchmark.metrics import Verdict
 from feredge.benchmark.results import Results, Row
 from feredge.report.recommendation import median_ms, pareto_front, recommend
+from feredge.report.table import columns
 
 
 def changed(results: Results, change: Callable[[Row], Row]) -> Results:
@@ -69,6 +72,30 @@ def test_without_equivalent_files_the_reason_says_so(results: Results) -> None:
     )
 
 
+def test_a_more_accurate_file_is_called_so(results: Results) -> None:
+    """Guards against a gain that is discarded, because it is not equivalent."""
+    fastest = min((row for row in results.rows if row.kind == "artifact" and row.latency), key=median_ms)
+    others_lost = changed(results, with_verdict("drop"))
+    recommendation = recommend(changed(others_lost, with_verdict("gain", fastest.name)))
+    assert recommendation.row and recommendation.row.name == fastest.name
+    assert recommendation.reasons[1] == "1 file is more accurate than the float model."
+
+
+def test_the_speedup_is_against_the_float32_file_of_the_same_runtime(results: Results) -> None:
+    """Guards a speedup that contains a change of runtime, as that of LiteRT against the Keras graph does."""
+    rows = {row.name: row for row in results.rows}
+    speed_up = next(column for column in columns(results) if column.key == "speed_up")
+    for file_format in ("tflite", "onnx"):
+        row, float32_file = rows[f"qat.int8.{file_format}"], rows[f"dense.float32.{file_format}"]
+        assert results.float32_file_of(row) == float32_file
+        assert speed_up.value(row) == pytest.approx(median_ms(float32_file) / median_ms(row))
+    assert speed_up.value(rows["float"]) is speed_up.value(rows["pca-svc"]) is None
+    ort = dataclasses.replace(rows["qat.int8.onnx"], format="ort")
+    assert results.float32_file_of(ort) == rows["dense.float32.onnx"], "both are run by onnxruntime"
+    other_runtime = dataclasses.replace(rows["qat.int8.onnx"], runtime="OpenCV DNN")
+    assert results.float32_file_of(other_runtime) is None
+
+
 def test_a_float32_file_replaces_the_float_model(results: Results) -> None:
     """Guards a folder of exported files: the counts in the reasons, and each rule."""
     first = next(row for row in results.rows if row.kind == "artifact")
@@ -115,6 +142,8 @@ def test_warnings_name_unreliable_measurements(results: Results) -> None:
     assert recommend(results).warnings == (noisy,)
     quick = dataclasses.replace(results, config=dataclasses.replace(results.config, name="quick"))
     assert "quick" in recommend(quick).warnings[0]
+    assumed = dataclasses.replace(results, notes=("net.onnx has no feredge card.",))
+    assert recommend(assumed).warnings == ("net.onnx has no feredge card.", noisy)
     few = dataclasses.replace(results, data=dataclasses.replace(results.data, images=(100,) * 7))
     assert recommend(few).warnings[1:] == ("Only 700 test images: small drops cannot be detected.",)
     busy = dataclasses.replace(results, machine=dataclasses.replace(results.machine, load=3.5))

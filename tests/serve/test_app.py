@@ -230,7 +230,7 @@ def test_load_is_answered_in_batches(serving: Serving, small_onnx: Path) -> None
         found = [answer.result()[1]["faces"][0]["label"] for answer in answers]
         assert found == [face.label for face in predictor.batch(pictures)]
         text = service.ask("GET", "/metrics")[1]
-        batches = int(re.search(r"^feredge_batches_total (\d+)\.0$", text, re.M).group(1))  # type: ignore[union-attr]
+        batches = int(re.search(r"^feredge_batches_total (\d+)\.0$", text, re.M).group(1))  # type: ignore[union-attr]  # a match
         assert batches <= 12 and "feredge_pictures_total 24.0" in text
 
 

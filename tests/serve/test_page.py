@@ -22,26 +22,18 @@ UNTIL = """new Promise((done, fail) => {
 })"""
 
 
-@pytest.fixture(scope="module")
-def program() -> str:
-    found = chromium.find()
-    if found is None:
-        pytest.skip("Chromium is not installed")
-    return found
-
-
 @pytest.fixture
-def page(program: str, serving: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:
+def page(serving: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:
     """The page of a service that looks for faces."""
     blank = tmp_path / "blank.html"
     blank.write_text("<!doctype html><title>blank</title>")
-    with serving(detect=True) as service, chromium.Page(program, blank) as page:
-        page.address = f"http://127.0.0.1:{service.port}/"
-        page.send("Page.navigate", url=page.address)
+    with chromium.open_page(blank) as page, serving(detect=True) as service:
+        address = f"http://127.0.0.1:{service.port}/"
+        page.send("Page.navigate", url=address)
         page.run(UNTIL % "document.querySelector('#model')?.textContent")
         yield page
         # Asking this service is what the page is for; anything else is a complaint.
-        foreign = [line for line in page.browser_errors if f"network request: {page.address}" not in line]
+        foreign = [line for line in page.browser_errors if f"network request: {address}" not in line]
         assert foreign == []
 
 

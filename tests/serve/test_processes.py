@@ -42,12 +42,12 @@ def command(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
         text=True,
     )
     try:
-        line = process.stderr.readline()  # type: ignore[union-attr]
-        yield process, int(re.search(r"127\.0\.0\.1:(\d+)", line)[1])  # type: ignore[index]
+        line = process.stderr.readline()  # type: ignore[union-attr]  # a pipe
+        yield process, int(re.search(r"127\.0\.0\.1:(\d+)", line)[1])  # type: ignore[index]  # a match
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()  # type: ignore[union-attr]
+        process.stderr.close()  # type: ignore[union-attr]  # a pipe
 
 
 def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, str]:
@@ -94,7 +94,7 @@ def test_two_processes_are_one_service(small_onnx: Path) -> None:
         assert len(before) == 2
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
-        assert "is replaced" in process.stderr.readline()  # type: ignore[union-attr]
+        assert "is replaced" in process.stderr.readline()  # type: ignore[union-attr]  # a pipe
         assert len(children(process.pid) - {killed}) == 2
         for _ in range(24):
             assert ask(port, "/predict", PICTURE)[0] == 200  # it waits for the new process, if that is the one
@@ -112,8 +112,8 @@ def test_a_hung_process_is_replaced(small_onnx: Path) -> None:
     with command(small_onnx, "--processes", "2") as (process, port):
         hung = min(children(process.pid))
         os.kill(hung, signal.SIGSTOP)
-        assert f"process {hung} hung" in process.stderr.readline()  # type: ignore[union-attr]
-        assert "is replaced" in process.stderr.readline()  # type: ignore[union-attr]
+        assert f"process {hung} hung" in process.stderr.readline()  # type: ignore[union-attr]  # a pipe
+        assert "is replaced" in process.stderr.readline()  # type: ignore[union-attr]  # a pipe
         assert gone({hung})
         assert [ask(port, "/predict", PICTURE)[0] for _ in range(24)] == [200] * 24
 
@@ -155,7 +155,7 @@ def test_a_process_that_can_no_longer_start_ends_the_service(small_onnx: Path, t
         model.unlink()
         os.kill(min(children(process.pid)), signal.SIGKILL)
         assert process.wait(60) == 2
-        lines = process.stderr.read().splitlines()  # type: ignore[union-attr]
+        lines = process.stderr.read().splitlines()  # type: ignore[union-attr]  # a pipe
         assert "is replaced" in lines[0] and f"before it did ({model}: expected a model" in lines[-1]
 
 

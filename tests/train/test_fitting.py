@@ -24,8 +24,8 @@ LEARNING_RATE = np.float32(0.1)
 
 
 def _fitter(network: Network = TINY_NETWORK, precision: str = "float32", **training: object) -> Fitter:
-    values = dataclasses.replace(RECIPE.training, label_smoothing=0.0, weight_decay=0.0, **training)  # type: ignore[arg-type]
-    return Fitter(network, values, precision, batch_shape=BATCH_SHAPE, classes=3)  # type: ignore[arg-type]
+    values = dataclasses.replace(RECIPE.training, label_smoothing=0.0, weight_decay=0.0, **training)  # type: ignore[arg-type]  # values of several types
+    return Fitter(network, values, precision, batch_shape=BATCH_SHAPE, classes=3)  # type: ignore[arg-type]  # a name of a precision
 
 
 def _step(fitter: Fitter) -> float:
@@ -34,7 +34,7 @@ def _step(fitter: Fitter) -> float:
 
 def test_the_same_seed_gives_the_same_steps() -> None:
     """Guards determinism inside one process, in which other code may have seeded Keras."""
-    digests = []
+    digests: list[str] = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(len(digests))
         fitter = _fitter(seed=seed)
@@ -126,7 +126,7 @@ LARGER_IMAGES = np.random.default_rng(0).integers(0, 256, (8, 26, 26, 1), np.uin
 
 def _published(network: Network = PUBLISHED_NETWORK, precision: str = "float32", **options: object) -> Fitter:
     values = Training(optimizer="nadam", weight_decay=0.0, ema_decay=0.0)
-    return Fitter(network, values, precision, batch_shape=LARGER_IMAGES.shape, classes=3, **options)  # type: ignore[arg-type]
+    return Fitter(network, values, precision, batch_shape=LARGER_IMAGES.shape, classes=3, **options)  # type: ignore[arg-type]  # a name of a precision
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -30,7 +30,7 @@ IMAGE_SIZE = 26  # about the smallest that all of them take
 def _trained(name: str, repeat: int, size: int = IMAGE_SIZE) -> typing.Any:
     """Return a core whose biases and statistics differ from the initial ones."""
     keras.utils.set_random_seed(1)
-    core = build_core(Network(name=name), size=size, classes=3, channels=repeat)  # type: ignore[arg-type]
+    core = build_core(Network(name=name), size=size, classes=3, channels=repeat)  # type: ignore[arg-type]  # a name of a network
     rng = np.random.default_rng(1)
     core.set_weights([w + np.abs(rng.normal(0, 0.05, w.shape)).astype(np.float32) for w in core.get_weights()])
     return core
@@ -61,7 +61,7 @@ def test_parameters_are_those_published(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
 def test_standardising_is_allowed_where_it_can_be_folded(name: str) -> None:
     """Guards the list of networks that allow `standardise`: those whose first layer with weights has no padding."""
-    core = build_core(Network(name=name), size=48, classes=3)  # type: ignore[arg-type]
+    core = build_core(Network(name=name), size=48, classes=3)  # type: ignore[arg-type]  # a name of a network
     first = next(layer for layer in core.layers if layer.weights)
     assert (getattr(first, "padding", "valid") == "valid") == (name in UNPADDED_NETWORKS)
 
@@ -79,7 +79,7 @@ def test_folding_gives_the_same_outputs(name: str, repeat: int, mean: float, dev
     core = _trained(name, repeat)
     gray = np.random.default_rng(0).random((5, IMAGE_SIZE, IMAGE_SIZE, 1), np.float32)
     expected = core(np.repeat((gray - mean) / deviation, repeat, axis=3)).numpy()
-    folded = build_core(Network(name=name), size=IMAGE_SIZE, classes=3)  # type: ignore[arg-type]
+    folded = build_core(Network(name=name), size=IMAGE_SIZE, classes=3)  # type: ignore[arg-type]  # a name of a network
     folded.set_weights(fold_input(core.get_weights(), repeat=repeat, mean=mean, deviation=deviation))
     # Logits reach some tens here, and float32 sums of thousands of products in another order differ in the sixth digit.
     np.testing.assert_allclose(folded(gray), expected, atol=1e-4)

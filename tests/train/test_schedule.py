@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,12 +55,12 @@ def _keras(values: list[float], config: Schedule) -> tuple[int, float, bool]:
     st.sampled_from(["validation_accuracy", "validation_loss"]),
 )
 def test_early_stopping_and_plateau_are_those_of_keras(
-    values: list[float], lower: int, stop: int, delta: float, watch: str
+    values: list[float], lower: int, stop: int, delta: float, watch: Any
 ) -> None:
     """Guards the published protocols: the last epoch and the number of rate reductions are those of Keras."""
     config = Schedule(
         "constant", monitor=watch, min_delta=delta, lr_patience=lower, early_stopping_patience=stop, min_lr=0.2
-    )  # type: ignore[arg-type]
+    )
     ran, expected, stopped = _keras(values, config)
     state = schedule.schedule_state(_history(values[:ran], watch), config)
     assert state.stop == stopped
@@ -85,7 +86,7 @@ def test_early_stopping_and_plateau_are_those_of_keras(
 )
 def test_the_best_epoch_is_the_first_of_equals(watch: str, values: list[float], best: int) -> None:
     """Guards `keep = "best"`: losses are better when lower, and the first of equal epochs is the best."""
-    state = schedule.schedule_state(_history(values, watch), Schedule(monitor=watch, keep_weights="best"))  # type: ignore[arg-type]
+    state = schedule.schedule_state(_history(values, watch), Schedule(monitor=watch, keep_weights="best"))  # type: ignore[arg-type]  # a name of a metric
     assert state == schedule.ScheduleState(best, 0, False)
 
 

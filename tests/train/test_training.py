@@ -20,6 +20,7 @@ from feredge.errors import DataError, RunError
 from feredge.recipes.schema import DataView
 from feredge.run import RunFolder
 from feredge.train import load_model, train, training
+from feredge.train.networks import build_core
 
 # The child dies by SIGKILL: in the steps of epoch 2, then half way through writing epoch 3's checkpoint.
 CHILD_SCRIPT = """
@@ -120,7 +121,7 @@ def test_a_run_that_another_process_finished_is_unchanged(
 ) -> None:
     """Guards two trainings started at once: the second leaves the finished run unchanged."""
     run = RunFolder(tmp_path / "run")
-    build = training.build_core
+    build = build_core
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         shutil.copytree(finished.path, run.path)

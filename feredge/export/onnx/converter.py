@@ -100,7 +100,7 @@ def at_precision(
         if weight_quantization.rounding == "sum_preserving":
             _round_kernels(model.graph, min_size=SMALL_KERNEL)
             if calibration is not None:
-                check_pass(ROUND_GRAPH_KERNELS, graph, model, calibration)
+                check_pass(ROUND_GRAPH_KERNELS, precision, graph, model, calibration)
         _store_kernels_as_integers(model, weight_quantization)
     elif precision == "float16":
         _store_kernels_as_float16(model)

@@ -109,7 +109,7 @@ class Int8Onnx:
             layer, rounded = self._rounded.get(tensor.name, ("", None))
             if rounded is not None and layer not in keep_float:
                 tensor.CopyFrom(rounded)
-        check_pass(ROUND_GRAPH_KERNELS, self._preprocessed, model, self._check_images)
+        check_pass(ROUND_GRAPH_KERNELS, "int8", self._preprocessed, model, self._check_images)
 
     def layer_outputs(self, model: bytes, images: Images) -> dict[str, NDArray[np.float32]]:
         """Return each layer's float output, before its QuantizeLinear, in a model that `quantize` returned."""
@@ -137,7 +137,7 @@ def _preprocess(graph: Any, calibration: Images) -> Any:
     replaced = onnx.ModelProto()
     replaced.CopyFrom(model)
     _replace_unit_gain_batchnorms(replaced.graph)
-    check_pass(REPLACE_UNIT_GAIN_BATCHNORMS, model, replaced, calibration)
+    check_pass(REPLACE_UNIT_GAIN_BATCHNORMS, "int8", model, replaced, calibration)
     return replaced
 
 

@@ -64,7 +64,7 @@ class Int8TFLite:
         model = self._calibrated
         if self._weight_quantization.rounding == "sum_preserving":
             model = _rounded(model, keep_float)
-            check_pass(ROUND_GRAPH_KERNELS, self._calibrated, model, self._check_images)
+            check_pass(ROUND_GRAPH_KERNELS, "int8", self._calibrated, model, self._check_images)
         quantized = mlir_quantize(
             model,
             disable_per_channel=self._weight_quantization.granularity == "per_tensor",

@@ -40,7 +40,7 @@ def stripes(count: int = 420, *, seed: int = 0, size: int = 16) -> Dataset:
 
 def with_training(recipe: Recipe, **changes: object) -> Recipe:
     """Return `recipe` with some training values changed."""
-    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **changes))  # type: ignore[arg-type]
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **changes))  # type: ignore[arg-type]  # values of several types
 
 
 def stop_in_the_second(task: str, done: float, total: float, note: str = "") -> None:

@@ -33,7 +33,7 @@ def expected(batch: np.ndarray, seed: int = 1) -> np.ndarray:
     contract = InputContract(*batch.shape[1:])
     logits = batch.reshape(len(batch), -1) / 255 @ weights(contract, len(CLASSES), seed).astype(np.float64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def write_onnx(path: Path, *, with_card: Card | None = None, outputs: int = 7, last: str = "Softmax") -> Path:

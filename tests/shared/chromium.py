@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 PROGRAM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # No sandbox, because tests also run as root; no background services that use the network.
 COMMAND_LINE_FLAGS = (
@@ -150,3 +152,11 @@ class Page:
         os.close(self._commands)
         os.close(self._messages)
         shutil.rmtree(self._profile, ignore_errors=True)
+
+
+def open_page(path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> Page:
+    """Open a page; skip the test without an installed Chromium."""
+    program = find()
+    if program is None:
+        pytest.skip("no chromium is installed here")
+    return Page(program, path, width=width, height=height, dark=dark)

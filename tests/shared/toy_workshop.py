@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import feredge.recipes as recipes
 from feredge.benchmark.candidates import Candidate, TestSet
 from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.results import Kind
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.drawn import drawn
 from feredge.inference.artifact import Manifest, manifest_entry
@@ -47,7 +48,7 @@ class Workshop:
 
     def candidate(self, name: str, opener: str = "toy_runners:Linear", file: str = "float.npz") -> Candidate:
         """Return a candidate of one file of the folder."""
-        kind = "float" if name == "float" else "artifact"
+        kind: Kind = "float" if name == "float" else "artifact"
         precision = name.split(".")[1] if "." in name else "float32"
         path = self.folder / file
         return Candidate(

@@ -24,7 +24,8 @@ class Linear:
         """Return `float32 (N, classes)`."""
         logits = batch.reshape(len(batch), -1).astype(np.float32) @ self._weights + self._bias
         exponentials = np.exp(logits - logits.max(1, keepdims=True))
-        return exponentials / exponentials.sum(1, keepdims=True)
+        probabilities: NDArray[np.float32] = exponentials / exponentials.sum(1, keepdims=True)
+        return probabilities
 
 
 class Crashes(Linear):
