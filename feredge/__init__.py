@@ -10,10 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feredge.api.benchmarking import Baseline, Device, benchmark
+    from feredge.api.benchmarking import Device, benchmark
     from feredge.api.bundling import bundle
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
+    from feredge.api.diagnosing import doctor
     from feredge.api.distillation import soft_labels
     from feredge.api.exporting import export
     from feredge.api.inspecting import inspect, models, recipes
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from feredge.api.plotting import plots
     from feredge.api.predicting import predict
     from feredge.api.predictor_options import PredictorOptions
+    from feredge.api.regression_gate import Baseline
     from feredge.api.reporting import report, select
+    from feredge.api.searching import estimate_search, search, study
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
     from feredge.api.tracking import TrackOptions, track
@@ -38,7 +41,7 @@ __version__ = "0.1.0"
 
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
-    "Baseline": "feredge.api.benchmarking",
+    "Baseline": "feredge.api.regression_gate",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",
@@ -51,18 +54,23 @@ _NAME_MODULES = {
     "bundle": "feredge.api.bundling",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
+    "doctor": "feredge.api.diagnosing",
+    "estimate_search": "feredge.api.searching",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
     "predict": "feredge.api.predicting",
     "select": "feredge.api.reporting",
     "sensitivity": "feredge.api.layer_sensitivity",
     "soft_labels": "feredge.api.distillation",
+    "study": "feredge.api.searching",
     "submit": "feredge.api.submitting",
     "track": "feredge.api.tracking",
     "verify": "feredge.api.verifying",
 }
 """Where each public name is defined."""
-_CALLABLE_MODULES = ("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "serve", "train")
+_CALLABLE_MODULES = (
+    *("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "search", "serve", "train"),
+)
 """Functions whose names are modules of the package too: see `feredge.callable_module`."""
 
 __all__ = [
@@ -82,6 +90,8 @@ __all__ = [
     "bundle",
     "data_check",
     "data_info",
+    "doctor",
+    "estimate_search",
     "export",
     "inspect",
     "label",
@@ -91,10 +101,12 @@ __all__ = [
     "recipes",
     "report",
     "run",
+    "search",
     "select",
     "sensitivity",
     "serve",
     "soft_labels",
+    "study",
     "submit",
     "track",
     "train",

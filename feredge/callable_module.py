@@ -28,8 +28,13 @@ class CallableModule(ModuleType):
         return inspect.signature(self._function)
 
     @property
+    def target(self) -> str:
+        """The function, `module:function`."""
+        return str(self.__dict__[_CALL_TARGET])
+
+    @property
     def _function(self) -> Any:
-        module, _, name = self.__dict__[_CALL_TARGET].partition(":")
+        module, _, name = self.target.partition(":")
         return getattr(importlib.import_module(module), name)
 
 

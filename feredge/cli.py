@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import platform
 import signal
 import sys
 import threading
@@ -18,17 +19,18 @@ from typing import Any, NoReturn
 import click
 
 import feredge
-from feredge.commands.shared import RESUMABLE_KEY, log_lines
+from feredge.commands.shared import RESUMABLE_KEY, SuggestingGroup, log_lines
 from feredge.console import echo, visible
 from feredge.errors import FeredgeError, one_line
 
-RESUMABLE_COMMANDS = ("export", "run", "train")  # others set RESUMABLE_KEY in their context
+RESUMABLE_COMMANDS = ("export", "run", "search", "train")  # others set RESUMABLE_KEY in their context
 
 COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does not import
     "baselines": "Fit the published classical systems, and compare.",
-    "bench": "Measure every file: accuracy, drop, size, latency.",
+    "bench": "Measure every file: accuracy, accuracy drop, size, latency.",
     "bundle": "Write one file that benchmarks a run on a device without ssh.",
     "data": "Count and check the images of a data set.",
+    "doctor": "Check the installation and the machine.",
     "export": "Prune, quantize, write TFLite and ONNX, verify each file.",
     "inspect": "Show what is in a model file.",
     "label": "Classify the faces in many pictures into a table, also on Ray.",
@@ -38,6 +40,7 @@ COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does n
     "recipes": "List the recipes that come with feredge.",
     "report": "Show results again, or several side by side.",
     "run": "Train, export and benchmark with one command.",
+    "search": "Search for the most accurate network within limits.",
     "select": "Choose the file that fits a budget, with reasons.",
     "sensitivity": "Show the int8 quantization error of each layer.",
     "serve": "Serve predictions over HTTP.",
@@ -107,7 +110,7 @@ def _sigterm_raises() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-class Commands(click.Group):
+class Commands(SuggestingGroup):
     """A command group that turns the errors users cause into one line and the right exit code."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
@@ -180,7 +183,27 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from feredge.inference.system_info import package_versions
+
+    echo(f"feredge, version {feredge.__version__}")
+    versions = {"python": platform.python_version(), **package_versions()}
+    versions.pop("feredge", None)  # the line above
+    for name, version in versions.items():
+        echo(f"{name} {version}")
+    ctx.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(feredge.__version__, prog_name="feredge")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the versions of feredge, Python and the runtimes, and exit.",
+)
 def main() -> None:
     """Train a facial-expression network, export it for devices, and measure the accuracy lost at each step."""

@@ -11,8 +11,11 @@ import codecs
 import io
 import json
 import re
+import shutil
 import sys
+import textwrap
 import unicodedata
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TextIO
 
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -21,6 +24,9 @@ _JOINER_CHARACTERS = "\u200c\u200d"
 """Format characters that names in Persian, Hindi and emoji need."""
 _ASCII_SUBSTITUTES = str.maketrans("−–—’‘“”×·…←→↑↓≤≥─━│┃╺╸", "---''\"\"x..<>^v<>--||--")
 """ASCII substitutes, of the same width, for non-ASCII characters in feredge's own output."""
+_UNLIMITED_WIDTH = 10_000
+"""Width of a table in a file or pipe: its lines are not folded."""
+_MIN_FOLDED_WIDTH = 20
 _ANSI_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 """ANSI escape sequences of colours and weights only."""
 
@@ -66,6 +72,54 @@ def echo_styled(text: str) -> None:
     parts = _ANSI_STYLE.split(text)
     safe = "".join(part if index % 2 else visible(part, lines=True) for index, part in enumerate(parts))
     click.echo(_encodable(safe, sys.stdout))
+
+
+def echo_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = (), header: bool = True
+) -> None:
+    """Print a table no wider than the terminal: cells that are too long are folded.
+
+    Rich draws it where it is installed, as with feredge[workshop]; else columns are aligned with spaces.
+
+    Args:
+        columns: names of the columns.
+        rows: cells, printed by `str`; control characters in them are escaped.
+        right: names of the columns that are aligned to the right, such as numbers.
+        header: print the names of the columns.
+    """
+    width = shutil.get_terminal_size((_UNLIMITED_WIDTH, 24)).columns
+    cells = [[visible(str(cell)) for cell in row] for row in rows]
+    try:
+        echo_styled(_rich_table(columns, cells, right, header, width))
+    except ModuleNotFoundError:
+        echo_lines(_aligned_table([list(columns), *cells] if header else cells, width))
+
+
+def _rich_table(
+    columns: Sequence[str], cells: list[list[str]], right: Collection[str], header: bool, width: int
+) -> str:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=header)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    return "\n".join(line.rstrip() for line in rendered(table, width=width).splitlines())
+
+
+def _aligned_table(rows: list[list[str]], width: int) -> str:
+    """Return rows with aligned columns; the last one is folded."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    indent = " " * (sum(widths) + 2 * len(widths))
+    lines: list[str] = []
+    for row in rows:
+        start = "".join(f"{cell:{column_width}}  " for cell, column_width in zip(row, widths, strict=False))
+        folded = textwrap.wrap(row[-1], max(width - len(indent), _MIN_FOLDED_WIDTH)) or [""]
+        lines += [f"{start}{folded[0]}".rstrip(), *(indent + line for line in folded[1:])]
+    return "\n".join(lines)
 
 
 def rendered(*parts: Any, width: int | None = None) -> str:

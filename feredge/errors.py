@@ -42,6 +42,10 @@ class RunError(FeredgeError):
     """A run folder that is incomplete for the step, or belongs to something else."""
 
 
+class DivergedError(RunError):
+    """A training whose loss is no longer finite."""
+
+
 class VerificationError(FeredgeError):
     """An exported file whose outputs exceed their tolerance."""
 

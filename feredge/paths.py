@@ -1,4 +1,4 @@
-"""What a path or name is: a run, an export, a model file, a named model, a network from elsewhere, or results.
+"""What a path or name is: a run, an export, a model file, a named model, a network from elsewhere, results, or a study.
 
 Every command asks `require`, so that a path means the same to all of them.
 """
@@ -19,6 +19,7 @@ MODEL_SUFFIXES = tuple(f".{kind}" for kind in MODEL_FORMATS)
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 SAVED_MODEL_FILE = "saved_model.pb"
 RESULTS_SUFFIX = ".json"
+STUDY_FILE = "study.json"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ class ResultsFile(KnownPath):
 
 
 @dataclass(frozen=True)
+class StudyPath(KnownPath):
+    """A study folder of `feredge search`: it holds `study.json`."""
+
+    description: ClassVar[str] = "a study folder"
+
+
+@dataclass(frozen=True)
 class NamedModel(KnownPath):
     """A reference model by its name; `path` is its folder of exported files, or its file in the package."""
 
@@ -83,7 +91,7 @@ class NamedModel(KnownPath):
         return ExportPath(self.path) if self.path.is_dir() else ModelFile(self.path)
 
 
-AnyPath = RunPath | ExportPath | ModelFile | NamedModel | ForeignNetwork | ResultsFile
+AnyPath = RunPath | ExportPath | ModelFile | NamedModel | ForeignNetwork | ResultsFile | StudyPath
 Kind = TypeVar("Kind", bound=KnownPath)
 
 
@@ -108,6 +116,8 @@ def _resolve_folder(path: Path) -> AnyPath | None:
         return RunPath(path)
     if exported is not None:
         return ExportPath(exported)
+    if (path / STUDY_FILE).is_file():
+        return StudyPath(path)
     if (path / SAVED_MODEL_FILE).is_file():
         return ForeignNetwork(path)
     return ResultsFile(run.results) if run.results.is_file() else None
@@ -127,7 +137,7 @@ def require(target: str | os.PathLike[str], *kinds: type[Kind]) -> Kind:
     A reference model's name counts as its folder or file.
 
     Raises:
-        RunError: something else, where a run is among `kinds`.
+        RunError: something else, where a run or a study is among `kinds`.
         ArtifactError: something else.
     """
     resolved = resolve(target)
@@ -136,7 +146,7 @@ def require(target: str | os.PathLike[str], *kinds: type[Kind]) -> Kind:
         return located
     *first, last = [kind.description for kind in kinds]
     expected = f"{', '.join(first)} or {last}" if first else last
-    error = RunError if RunPath in kinds else ArtifactError
+    error = RunError if {RunPath, StudyPath} & {*kinds} else ArtifactError
     raise error(f"{Path(target)}: expected {expected}, found {_describe(Path(target), resolved)}")
 
 

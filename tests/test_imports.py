@@ -18,10 +18,10 @@ HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxrunti
 ORDER = (
     *("callable_module", "errors", "console", "files", "progress", "dataclass_io", "inference", "recipes", "data"),
     *("run", "paths", "predictions", "plots", "inspection", "keras", "train", "compress", "importing", "export"),
-    *("baselines", "benchmark", "report", "devices", "label", "serve", "api", "commands"),
+    *("baselines", "benchmark", "report", "devices", "search", "label", "serve", "diagnostics", "api", "commands"),
 )
 """From the ground up: a room imports only what stands before it. `commands` is cli.py too."""
-TENSORFLOW = ("keras", "train", "compress", "importing", "export")
+TENSORFLOW = ("keras", "train", "compress", "importing", "export", "search")
 """Imported only by each other, by `api` and by the command line."""
 OUTSIDES = {
     ("benchmark", "baselines"): {"baselines"},
@@ -46,7 +46,9 @@ def test_light_modules_import_nothing_heavy(module: str) -> None:
     assert modules_after(f"import {module}") == "[]"
 
 
-@pytest.mark.parametrize("command", [["--help"], ["--version"], ["run", "--help"], ["recipes"], ["train", "nanno"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["--version"], ["run", "--help"], ["doctr"], ["recipes"], ["train", "nanno"]]
+)
 def test_light_commands_import_nothing_heavy(command: list[str]) -> None:
     """Guards help, and errors that need no data, against waiting for TensorFlow."""
     arguments = [*command, "--data", "nowhere.csv"] if command[0] == "train" else command
@@ -84,9 +86,9 @@ def test_every_command_has_its_function() -> None:
 def test_public_names_all_load() -> None:
     """Guards the promise of `__all__`: every name is there, and none more is promised."""
     functions = {
-        *("baselines", "benchmark", "bundle", "data_check", "data_info", "export", "inspect", "label", "models"),
-        *("plots", "predict", "recipes", "report", "run", "select", "sensitivity", "serve", "soft_labels"),
-        *("submit", "track", "train", "verify"),
+        *("baselines", "benchmark", "bundle", "data_check", "data_info", "doctor", "estimate_search", "export"),
+        *("inspect", "label", "models", "plots", "predict", "recipes", "report", "run", "search", "select"),
+        *("sensitivity", "serve", "soft_labels", "study", "submit", "track", "train", "verify"),
     }
     types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "InputContract", "Predictor"}
     assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions", "TrainOptions"}

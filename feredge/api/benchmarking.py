@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
+from feredge.api.regression_gate import Baseline, read_gate
 from feredge.benchmark.config import TIMEOUT_SECONDS
 from feredge.errors import FeredgeError
 from feredge.paths import ExportPath, ModelFile, NamedModel, RunPath, require, resolve
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from feredge.data.dataset import Dataset
 
 EffortName = Literal["quick", "default", "strict"]
-MAX_DROP_PP = 0.5
-MAX_LATENCY_RATIO = 1.10
 
 
 @dataclass(frozen=True)
@@ -41,21 +40,6 @@ class Device:
     address: str
     python: str = "python3"
     ssh_options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Earlier results, and how much worse a file may be.
-
-    Attributes:
-        results: the results file.
-        max_drop: percentage points of accuracy that a file may lose since then.
-        max_latency_ratio: allowed ratio of a file's latency, and of its instructions, to the earlier ones.
-    """
-
-    results: Path
-    max_drop: float = MAX_DROP_PP
-    max_latency_ratio: float = MAX_LATENCY_RATIO
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +115,7 @@ def benchmark(
         DeviceError: a device that is unreachable or does not meet the requirements.
         Cancelled: `cancel` returned True.
     """
-    gate = None if baseline is None else _read_gate(baseline)
+    gate = None if baseline is None else read_gate(baseline)
     paths = [targets] if isinstance(targets, str | PathLike) else list(targets)
     settings = _Settings(
         effort, tuple(threads), tuple(batches), tuple(runtimes), tuple(classes), input_range, baselines, timeout_seconds
@@ -157,36 +141,6 @@ def benchmark(
             progress=progress,
         )
     return measured if gate is None else replace(measured, regression=gate.compare(measured.results))
-
-
-@dataclass(frozen=True, eq=False)
-class _Gate:
-    """Earlier results, and the limits of a comparison with them."""
-
-    limits: Baseline
-    results: Results
-
-    def check_data(self, digest: str) -> None:
-        """Raise ResultsError if the data are not the baseline's; called before hours of measuring."""
-        from feredge.benchmark.regression import check_data
-
-        check_data(self.results.data.digest, digest, str(self.limits.results))
-
-    def compare(self, results: Results) -> RegressionReport:
-        """Return the regressions since the baseline."""
-        from feredge.benchmark.regression import find_regressions
-
-        limits = self.limits
-        return find_regressions(
-            results, self.results, max_drop_pp=limits.max_drop, max_slowdown=limits.max_latency_ratio
-        )
-
-
-def _read_gate(baseline: Baseline | str | PathLike[str]) -> _Gate:
-    from feredge.benchmark import Results
-
-    limits = baseline if isinstance(baseline, Baseline) else Baseline(Path(baseline))
-    return _Gate(limits, Results.read(limits.results))
 
 
 def _accept(digest: str) -> None:

@@ -1,7 +1,7 @@
-"""Image corruptions for robustness tests: blur, noise, exposure, resolution, JPEG and occlusion, in five strengths.
+"""Image corruptions for robustness tests: blur, noise, exposure, resolution, JPEG and occlusion, in five severities.
 
 After Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
-2019, with strengths for small images.
+2019, with severities for small images.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from importlib import metadata
 from pathlib import Path
 
 from feredge.benchmark.results import Machine
@@ -15,10 +14,6 @@ CPU_FLAGS = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
     *("avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "hypervisor"),  # a virtual machine shares its cores
     *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "fphp"),
-)
-VERSIONED_PACKAGES = (
-    *("feredge", "numpy", "onnxruntime", "ai-edge-litert", "opencv-python", "opencv-python-headless"),
-    *("tensorflow", "tf-keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "scikit-learn"),
 )
 
 
@@ -34,7 +29,7 @@ def describe() -> Machine:
         memory_bytes=system_info.read_sizes(system_info.MEMINFO_PATH).get("MemTotal", 0),
         governor=system_info.frequency_governor() or "not shown by this system",
         system=f"{platform.system()} {platform.release()}",
-        versions={"python": platform.python_version(), **_versions()},
+        versions={"python": platform.python_version(), **system_info.package_versions()},
         load=_load(),
     )
 
@@ -61,13 +56,3 @@ def _cpu_ticks() -> tuple[int, int] | None:
 def _arm_core(cpu: dict[str, str]) -> str:
     """Describe an Arm core by its part and implementer numbers, for a board without a model name."""
     return f"Arm core, part {cpu['CPU part']} of {cpu.get('CPU implementer', '?')}" if "CPU part" in cpu else ""
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in VERSIONED_PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -10,7 +10,7 @@ import click
 
 import feredge
 from feredge.commands.shared import DATA_OPTION, JSON_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION, bars
-from feredge.console import echo, echo_json, echo_styled, rendered, visible
+from feredge.console import echo, echo_json, echo_table
 
 if TYPE_CHECKING:
     from feredge.baselines import Reproduction
@@ -39,11 +39,7 @@ def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad
 
 
 def _print_table(systems: Sequence[Reproduction]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("system", "figure", "published", "here", "fit", "size", box=box.SIMPLE_HEAD, show_edge=False)
+    rows = []
     for one in systems:
         first = True
         for name, label in FIGURE_LABELS.items():
@@ -51,10 +47,10 @@ def _print_table(systems: Sequence[Reproduction]) -> None:
                 continue
             published = f"{one.published[name]:.2%}" if name in one.published else "-"
             figures = label, published, f"{one.measured[name]:.2%}"
-            once = (f"{one.seconds:.0f} s", f"{one.bytes / 1e6:.1f} MB") if first else ()
-            table.add_row(Text(visible(one.id) if first else ""), *figures, *once)
+            once = (f"{one.seconds:.0f} s", f"{one.bytes / 1e6:.1f} MB") if first else ("", "")
+            rows.append((one.id if first else "", *figures, *once))
             first = False
-    echo_styled(rendered(table))
+    echo_table(("system", "figure", "published", "measured", "fit time", "size"), rows)
     for note, ids in _deviations(systems).items():
         echo(f"{', '.join(ids)}: {note}")
 

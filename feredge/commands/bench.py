@@ -10,8 +10,8 @@ import click
 
 import feredge
 from feredge.commands.measuring import EFFORT_OPTIONS, TARGET_OPTIONS, Cores, command_line, effort_name
-from feredge.commands.shared import MOVED_DATA_OPTION, PATH_TYPE, bars, options, print_results
-from feredge.console import echo
+from feredge.commands.shared import JSON_OPTION, MOVED_DATA_OPTION, PATH_TYPE, bars, options, print_results
+from feredge.console import echo, echo_json
 
 if TYPE_CHECKING:
     from feredge.benchmark.regression import RegressionReport
@@ -62,6 +62,7 @@ BASELINE_OPTIONS = options(
 @TARGET_OPTIONS
 @DEVICE_OPTIONS
 @BASELINE_OPTIONS
+@JSON_OPTION
 def command(
     targets: tuple[Path, ...],
     quick: bool,
@@ -74,9 +75,10 @@ def command(
     baseline: Path | None,
     max_drop: float,
     max_latency_ratio: float,
+    as_json: bool,
     **settings: Any,
 ) -> None:
-    """Measure every file: accuracy, drop, size, latency.
+    """Measure every file: accuracy, accuracy drop, size, latency.
 
     RUN is a run folder, or a folder of exported files. FILE is an .onnx, .ort or .tflite file; one that feredge did
     not write may need --classes and --input-range. NAME is one of `feredge models`. Each network is tested on its own
@@ -110,17 +112,20 @@ def command(
             progress=progress,
             **settings,
         )
-    print_results(result.results, result.page)
+    if as_json:
+        echo_json(result.results.to_json())
+    else:
+        print_results(result.results, result.page)
     if device:
-        echo(f"results: {result.results_file}")
+        echo(f"results: {result.results_file}", err=as_json)
     if result.regression is not None:
-        _print_regressions(result.regression)
+        _print_regressions(result.regression, err=as_json)
 
 
-def _print_regressions(report: RegressionReport) -> None:
+def _print_regressions(report: RegressionReport, *, err: bool) -> None:
     """Print which files got worse, and exit with code 1 if any did."""
     for line in (*report.notes, *report.regressions):
-        echo(line)
+        echo(line, err=err)
     if report.regressions:
         sys.exit(1)
-    echo(f"gate: no file got worse, of {report.files}")
+    echo(f"gate: no file got worse, of {report.files}", err=err)

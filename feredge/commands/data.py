@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import feredge
-from feredge.commands.shared import JSON_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION
+from feredge.commands.shared import JSON_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION, SuggestingGroup
 from feredge.console import echo, echo_json, echo_lines
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ CLASS_NAMES_OPTION = click.option(
 )
 
 
-@click.group("data")
+@click.group("data", cls=SuggestingGroup)
 def command() -> None:
     """Count and check the images of a data set."""
 

@@ -44,7 +44,13 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
     metavar="KEY=VALUE",
     help="Override a setting of the run's recipe, such as compression.epochs=2; may be repeated.",
 )
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Export only this variant; may be repeated.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="NAME",
+    help="Export only this variant, such as pruned-50; may be repeated.",
+)
 @click.option(
     "--calibration-images", type=click.IntRange(1), metavar="N", help="Number of calibration images.  [default: 512]"
 )
@@ -118,8 +124,13 @@ def print_export(result: ExportResult) -> None:
             f"warning: calibrated on only {min(calibrated)} images, expected at least {MIN_CALIBRATION_IMAGES}",
             err=True,
         )
-    for failure in result.failures:
-        echo(f"error: {failure.file}: {failure.reason}", err=True)
+    print_failures(result)
     echo(f"exported: {len(entries)} verified files, {result.run.artifacts}")
     for folder, names in result.previous:
         echo(f"{folder}: contains files of earlier exports that this export did not write: {', '.join(names)}")
+
+
+def print_failures(result: ExportResult) -> None:
+    """Print which files failed verification, and why."""
+    for failure in result.failures:
+        echo(f"error: {failure.file}: {failure.reason}", err=True)

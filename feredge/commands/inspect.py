@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 import feredge
 from feredge.commands.shared import JSON_OPTION, PATH_TYPE, note_unread_weights
-from feredge.console import echo, echo_json
+from feredge.console import echo_json, echo_table
 
 
 @click.command("inspect")
@@ -25,9 +25,13 @@ def command(model: Path, as_json: bool) -> None:
     if as_json:
         echo_json(fields, indent=2)
         return
-    width = max(map(len, fields))
-    for name, value in fields.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else value
-        if isinstance(value, dict):
-            text = json.dumps(value)
-        echo(f"{name.replace('_', ' '):{width}}  {text}")
+    rows = ((name.replace("_", " "), _text(value)) for name, value in fields.items())
+    echo_table(("field", "value"), rows, header=False)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return str(value)

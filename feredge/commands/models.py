@@ -8,7 +8,7 @@ import click
 
 import feredge
 from feredge.commands.shared import JSON_OPTION
-from feredge.console import echo, echo_json, visible
+from feredge.console import echo_json, echo_table
 
 if TYPE_CHECKING:
     from feredge.api.inspecting import ModelInfo
@@ -22,9 +22,12 @@ def command(as_json: bool) -> None:
     if as_json:
         echo_json([_to_json(model) for model in models], indent=2)
         return
-    for model in models:
-        correct = "" if model.accuracy is None else f"{model.accuracy:.2%} of {model.test_images:,} test images"
-        echo(f"{visible(model.name):<8} {model.size_bytes / 1e3:7,.0f} KB  {correct:<28} {model.file}")
+    echo_table(("name", "KB", "accuracy", "file"), map(_cells, models), right=("KB",))
+
+
+def _cells(model: ModelInfo) -> tuple[object, ...]:
+    correct = "" if model.accuracy is None else f"{model.accuracy:.2%} of {model.test_images:,} test images"
+    return model.name, f"{model.size_bytes / 1e3:,.0f}", correct, model.file
 
 
 def _to_json(model: ModelInfo) -> dict[str, Any]:

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import feredge
-from feredge.commands.export import print_export
+from feredge.commands.export import print_export, print_failures
 from feredge.commands.measuring import command_line
-from feredge.commands.shared import NO_FACES_OPTION, QUICK_OPTION, bars, print_results
+from feredge.commands.shared import JSON_OPTION, NO_FACES_OPTION, QUICK_OPTION, bars, complete_recipe, print_results
 from feredge.commands.train import RUN_OPTIONS, print_training, with_train_options
+from feredge.console import echo_json
 
 if TYPE_CHECKING:
     from feredge.api.pipeline import StepResult
 
 
 @click.command("run")
-@click.argument("recipe", default="nano")
+@click.argument("recipe", default="nano", shell_complete=complete_recipe)
 @RUN_OPTIONS
 @with_train_options
 @QUICK_OPTION
 @NO_FACES_OPTION
-def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
+@JSON_OPTION
+def command(recipe: str, quick: bool, no_faces: bool, as_json: bool, **settings: Any) -> None:
     """Train, export and benchmark with one command.
 
     RECIPE is a name of `feredge recipes` or a .toml file; default: nano. Completed steps are skipped. If a file fails
@@ -33,7 +35,8 @@ def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
 
         def print_step(step: StepResult) -> None:
             progress.finish()
-            _print_step(step)
+            if not as_json:
+                _print_step(step)
 
         result = feredge.run(
             recipe,
@@ -44,6 +47,9 @@ def command(recipe: str, quick: bool, no_faces: bool, **settings: Any) -> None:
             progress=progress,
             **settings,
         )
+    if as_json:
+        echo_json(result.benchmarked.results.to_json())
+        print_failures(result.exported)
     if result.exported.failures:
         sys.exit(1)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import feredge
-from feredge.commands.shared import PATH_TYPE
-from feredge.console import echo, visible
+from feredge.commands.shared import JSON_OPTION, PATH_TYPE
+from feredge.console import echo, echo_json, echo_table
+
+if TYPE_CHECKING:
+    from feredge.api.reporting import SelectResult
 
 
 @click.command("select")
@@ -32,15 +36,31 @@ from feredge.console import echo, visible
     metavar="RESULTS",
     help="Results of the same files on a device, whose latencies are used.",
 )
-def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device: Path | None) -> None:
+@JSON_OPTION
+def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device: Path | None, as_json: bool) -> None:
     """Choose the file that fits a budget, and give the reason why each other file was rejected.
 
     RUN is a run folder or a results file. The exit code is 1 if no file fits. Rounds with CPU throttling are excluded;
     a file with no other rounds is not selected.
     """
+    result = feredge.select(run, max_drop=max_drop, max_kb=max_kb, max_ms_p90=max_ms_p90, device=device)
+    if as_json:
+        echo_json(_to_json(result), indent=2)
+    else:
+        _print_selection(result)
+    if result.winner is None:
+        sys.exit(1)
+
+
+def _to_json(result: SelectResult) -> dict[str, Any]:
+    rejected = [{"name": row.name, "reason": reason} for row, reason in result.rejected]
+    selected = None if result.winner is None else result.winner.name
+    return {"selected": selected, "rejected": rejected, "all_throttled": result.all_throttled}
+
+
+def _print_selection(result: SelectResult) -> None:
     from feredge.benchmark.results import ALL_THROTTLED
 
-    result = feredge.select(run, max_drop=max_drop, max_kb=max_kb, max_ms_p90=max_ms_p90, device=device)
     if result.all_throttled:
         echo(f"{ALL_THROTTLED}: no latency is valid, no file is selected; measure again")
     elif result.winner is None:
@@ -52,8 +72,5 @@ def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device
         latency = f", median {timing.median:.3f} ms, p90 {timing.p90:.3f} ms" if timing else ""
         noise = f" (noisy: the rounds differ by {timing.spread:.0%})" if timing and timing.noisy else ""
         echo(f"{row.name}: {row.bytes / 1000:.0f} KB{drop}{latency}{noise}")
-    width = max((len(visible(row.name)) for row, _ in result.rejected), default=0)
-    for row, reason in result.rejected:
-        echo(f"  {visible(row.name):{width}}  {reason}")
-    if result.winner is None:
-        sys.exit(1)
+    if result.rejected:
+        echo_table(("rejected", "reason"), ((row.name, reason) for row, reason in result.rejected))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
 import feredge
 from feredge.commands.shared import JSON_OPTION, MOVED_DATA_OPTION, PATH_TYPE
-from feredge.console import echo, echo_json, visible
+from feredge.console import echo_json, echo_table
 from feredge.progress import heartbeat
 
 
@@ -38,12 +39,14 @@ def command(run: Path, data: str | None, variant: str, format: Literal["onnx", "
     if as_json:
         echo_json(list(rows), indent=2)
         return
-    width = max(len(visible(row["layer"])) for row in rows)
-    echo(f"{'layer':{width}}  output MSE   dB  alone: MSE   dB")
-    for row in rows:
-        output, alone = (_decibels(row[key]) for key in ("sqnr_db", "alone_sqnr_db"))
-        echo(f"{visible(row['layer']):{width}}  {row['mse']:10.2e} {output}  {row['alone_mse']:10.2e} {alone}")
+    columns = ("layer", "output MSE", "SQNR dB", "alone: MSE", "alone: SQNR dB")
+    echo_table(columns, map(_cells, rows), right=columns[1:])
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    output, alone = (_decibels(row[key]) for key in ("sqnr_db", "alone_sqnr_db"))
+    return row["layer"], f"{row['mse']:.2e}", output, f"{row['alone_mse']:.2e}", alone
 
 
 def _decibels(value: float | None) -> str:
-    return "   -" if value is None else f"{value:4.0f}"
+    return "-" if value is None else f"{value:.0f}"

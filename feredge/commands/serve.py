@@ -84,7 +84,7 @@ def command(options: PredictorOptions, **service: Any) -> None:
     The default is one process per core, or per thread of --threads, but at most --queue divided by --max-pictures (4 by
     default), so that each can hold the largest request. A single request is answered by one process.
 
-    docs/serving.md explains the limits, and how a proxy adds TLS and authentication.
+    docs/guide/serving.md explains the limits, and how a proxy adds TLS and authentication.
 
     Ctrl-C or SIGTERM stops the server after it has answered the requests already received.
     """

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import feredge
 from feredge.console import echo, echo_styled, progress_display, visible
+from feredge.dataclass_io import nearest
 from feredge.progress import heartbeat
 
 if TYPE_CHECKING:
@@ -35,6 +37,24 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the recipes that a shell offers for what was typed so far."""
+    return [name for name in feredge.recipes() if name.startswith(incomplete)]
+
+
+class SuggestingGroup(click.Group):
+    """A command group whose error for an unknown command names the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            ctx.fail(f"expected a command, found {name!r}{nearest(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
 
 
 class PixelRange(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 up

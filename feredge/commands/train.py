@@ -16,6 +16,7 @@ from feredge.commands.shared import (
     PATH_TYPE,
     SKIP_BAD_ROWS_OPTION,
     bars,
+    complete_recipe,
     options,
 )
 from feredge.console import echo
@@ -82,7 +83,7 @@ def with_train_options(function: Callable[..., Any]) -> Any:
 
 
 @click.command("train")
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipe)
 @RUN_OPTIONS
 @with_train_options
 def command(recipe: str, data: str, out: Path | None, overrides: tuple[str, ...], options: TrainOptions) -> None:

@@ -12,8 +12,8 @@ from feredge.data.usage import TEST_USAGES, TRAINING_USAGES, VALIDATION_USAGE
 from feredge.errors import DataError
 from feredge.recipes.schema import DataView
 
-TEST_SHARE = 0.15
-"""Share of the images split off for the test if the data set has no test split."""
+TEST_FRACTION = 0.15
+"""Fraction of the images split off for the test if the data set has no test split."""
 
 
 def split(dataset: Dataset, view: DataView) -> Splits:
@@ -50,7 +50,7 @@ def split(dataset: Dataset, view: DataView) -> Splits:
     if view.validation_is_test:
         validation = test & allowed
     elif not all_validation.any():
-        validation = _share(dataset, train, view.holdout, rng)
+        validation = _random_fraction(dataset, train, view.holdout, rng)
         train = train & ~validation
         if view.drop_duplicates:
             train = _without_duplicates(dataset, train, validation)
@@ -79,7 +79,7 @@ def _source_splits(
     if test_names:
         test = np.any([masks[name] for name in (test_names if merged else test_names[:1])], axis=0)
     else:
-        test = _share(dataset, train, TEST_SHARE, rng)
+        test = _random_fraction(dataset, train, TEST_FRACTION, rng)
     public_is_validation = test_names[:2] == ["PrivateTest", "PublicTest"] and not merged
     validation = masks["PublicTest" if public_is_validation else VALIDATION_USAGE]
     return train & ~test, validation & (not view.validation_is_test), test
@@ -130,9 +130,9 @@ def _without_duplicates(dataset: Dataset, rows: RowMask, references: RowMask) ->
     return result
 
 
-def _share(dataset: Dataset, rows: RowMask, share: float, rng: np.random.Generator) -> RowMask:
-    """Return a stratified random `share` of `rows`."""
-    return _sample(dataset.labels, rows, round(share * int(rows.sum())), rng)
+def _random_fraction(dataset: Dataset, rows: RowMask, fraction: float, rng: np.random.Generator) -> RowMask:
+    """Return a stratified random `fraction` of `rows`."""
+    return _sample(dataset.labels, rows, round(fraction * int(rows.sum())), rng)
 
 
 def _sample(labels: NDArray[np.int8], rows: RowMask, n: int, rng: np.random.Generator) -> RowMask:

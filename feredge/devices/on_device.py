@@ -52,7 +52,7 @@ def main(folder: str, out: Path, progress_file: str | None) -> None:
 def measure_bundle(
     payload: Path, *, effort: BenchmarkConfig | None = None, progress: Progress = quiet
 ) -> tuple[Results, dict[str, NDArray[np.generic]]]:
-    """Return what `feredge.benchmark.measure_candidates` does, of a bundle's files. `effort` replaces the bundle's.
+    """Measure a bundle's files; return results and raw data as `measure_candidates`. `effort` replaces the bundle's.
 
     Raises:
         ArtifactError: files that do not fit their manifest.

@@ -82,7 +82,7 @@ def _write_file(
         try:
             converted = converter(card)
             card = dataclasses.replace(card, float_layers=converted.float_layers)
-            temporary.write_bytes(_add_card(converted.model, card, path.suffix))
+            temporary.write_bytes(add_card(converted.model, card, path.suffix))
         except FeredgeError as error:
             raise type(error)(f"{name}: {error}") from error
         except OSError:
@@ -105,7 +105,7 @@ def _network_size(core: KerasModel) -> dict[str, int]:
     return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
 
 
-def _add_card(model: bytes, card: Card, suffix: str) -> bytes:
+def add_card(model: bytes, card: Card, suffix: str) -> bytes:
     """Return the file's content: the model with its card, in the format of `suffix`."""
     if suffix == ".tflite":
         from feredge.export.tflite.fixed_batch import with_fixed_batch

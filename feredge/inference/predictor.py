@@ -43,10 +43,10 @@ class Predictor:
     network. `feredge inspect FILE` opens a file of unknown origin in a process with limits.
 
     Args:
-        model: an `.onnx`, `.ort` or `.tflite` file with a feredge card; or an exported folder, from which an int8
-            file is chosen (ONNX before TFLite, then other precisions); or a name listed by `feredge models`; or None
-            for feredge's default network. A file that is missing from the `manifest.json` in its folder, or has
-            another digest there, is refused.
+        model: an `.onnx`, `.ort` or `.tflite` file with feredge's metadata (its card); or a folder of exported files,
+            of which an int8 file is chosen (ONNX before TFLite, then other precisions); or a name listed by `feredge
+            models`; or None for feredge's default network. A file that is missing from the `manifest.json` in its
+            folder, or has another digest there, is refused.
         threads: CPU threads per call. None uses one for a single face and all cores for a batch, because a small
             network gains little from a second thread on one face.
         providers: onnxruntime's execution providers, in order of preference.

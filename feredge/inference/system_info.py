@@ -1,12 +1,17 @@
-"""Machine information from Linux's /proc and /sys. Elsewhere the results are empty: no text, no fields."""
+"""Machine information from Linux's /proc and /sys, empty elsewhere, and versions of the installed packages."""
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 SYS_PATH = Path("/sys")
 CPUINFO_PATH = Path("/proc/cpuinfo")
 MEMINFO_PATH = Path("/proc/meminfo")
+VERSIONED_PACKAGES = (
+    *("feredge", "numpy", "onnxruntime", "ai-edge-litert", "opencv-python", "opencv-python-headless"),
+    *("tensorflow", "tf-keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "scikit-learn"),
+)
 
 
 def read_text(path: Path) -> str:
@@ -35,6 +40,17 @@ def cpu_flags() -> set[str]:
     """Return the first core's instruction set flags: `flags` on x86, `Features` on Arm."""
     cpu = read_fields(CPUINFO_PATH)
     return set(f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split())
+
+
+def package_versions(names: tuple[str, ...] = VERSIONED_PACKAGES) -> dict[str, str]:
+    """Return the versions of those packages that are installed, from their metadata."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def frequency_governor(sys: Path = SYS_PATH) -> str:

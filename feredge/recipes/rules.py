@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from feredge import dataclass_io
 from feredge.errors import RecipeError
@@ -83,12 +84,25 @@ def _data_rules(data: DataView) -> Rules:
 
 
 def _network_rules(network: Network) -> Rules:
-    residual = type(network)(name=network.name, input_channels=network.input_channels, standardize=network.standardize)
+    convolutional = network.name == "convolutional"
+    plain = type(network)(name=network.name, input_channels=network.input_channels, standardize=network.standardize)
+    if convolutional:
+        plain = replace(plain, channels=network.channels, kernels=network.kernels, dense=network.dense)
     return (
         (
-            len(network.channels) == len(network.blocks) > 0,
+            convolutional or len(network.channels) == len(network.blocks) > 0,
             "one entry of network.blocks for each of network.channels",
         ),
+        (
+            not convolutional or len(network.channels) == len(network.kernels) > 0,
+            "one entry of network.kernels for each of network.channels",
+        ),
+        (convolutional or not network.kernels + network.dense, "network.kernels and dense in convolutional only"),
+        (
+            all(kernel in (1, 3, 5, 7) for kernel in (network.kernel, *network.kernels)),
+            "network.kernel and kernels of 1, 3, 5 or 7",
+        ),
+        (min((1, *network.dense)) >= 1, "network.dense of at least 1"),
         (
             min((*network.channels, *network.blocks, network.stem)) >= 1,
             "network channels and blocks of at least 1",
@@ -96,8 +110,8 @@ def _network_rules(network: Network) -> Rules:
         (network.stem_stride in (1, 2), "network.stem_stride 1 or 2"),
         (0.0 <= network.dropout < 1.0, "network.dropout from 0 to under 1"),
         (
-            network.name == "residual" or network == residual,
-            f"no stem, channels, blocks, dropout or pool in {network.name}",
+            network.name == "residual" or network == plain,
+            f"only its own keys in {network.name}",
         ),
         (1 <= network.input_channels <= 4, "network.input_channels from 1 to 4"),
         (

@@ -60,17 +60,19 @@ class DataView:
 
 @dataclass(frozen=True)
 class Network:
-    """A residual network of 3x3 convolutions (stem, stages of residual blocks, global pooling, one dense layer).
+    """A residual network (stem, stages of residual blocks, global pooling, one dense layer).
 
-    Or a published network, by its name; their layers are in train/published.py.
+    Or blocks of two convolutions, or a published network, by its name; their layers are in train/published.py.
 
     Attributes:
         stem: channels of the first convolution.
         stem_stride: its stride; 2 halves height and width before any costly layer.
         channels: channels of each stage; every stage after the first halves height and width.
-        blocks: residual blocks (two 3x3 convolutions each) in each stage.
+        blocks: residual blocks (two convolutions each) in each stage.
         dropout: fraction of the pooled features zeroed in training.
-        name: architecture; the keys above apply to `residual` only. `foreign` is a network trained elsewhere.
+        name: architecture. The keys above apply to `residual`. `convolutional` is one block for each of `channels` (two
+            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `foreign` is
+            a network trained elsewhere.
         input_channels: input channels in training on gray images; more than one repeats the gray channel. The saved
             network takes gray: its first kernels are summed over the equal channels.
         standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
@@ -78,6 +80,11 @@ class Network:
         pool: global pooling after the last stage: `average`, or `weighted` with learned weights for each channel and
             position (a global depthwise convolution; Chen et al., "MobileFaceNets", 2018). In an aligned face crop
             mouth and brows have fixed positions, which an average discards.
+        kernel: height and width of the kernels in residual blocks.
+        convolution: of residual blocks: `dense`, or `depthwise`, a depthwise convolution and a 1x1 convolution, which
+            have a fraction of the weights (Chollet, "Xception", 2017).
+        kernels: of `convolutional`: height and width of the kernels of each block.
+        dense: of `convolutional`: units of each hidden dense layer.
     """
 
     stem: int = 32
@@ -87,6 +94,7 @@ class Network:
     dropout: float = 0.0
     name: Literal[
         "residual",
+        "convolutional",
         "study-2022-ann",
         "study-2022-cnn",
         "six-class-cnn",
@@ -98,6 +106,10 @@ class Network:
     input_channels: int = added(1)
     standardize: bool = added(False)
     pool: Literal["average", "weighted"] = added("average")
+    kernel: int = added(3)
+    convolution: Literal["dense", "depthwise"] = added("dense")
+    kernels: tuple[int, ...] = added(())
+    dense: tuple[int, ...] = added(())
 
     def feature_map_size(self, size: int) -> int:
         """Return height and width of the last stage's feature maps, for images of `size` pixels."""

@@ -36,18 +36,23 @@ def load(name: str | Path, *, overrides: Iterable[str] = ()) -> Recipe:
         if str(name) not in names():
             raise RecipeError(f"unknown recipe {str(name)!r}{dataclass_io.nearest(str(name), names())}")
         path = RECIPE_FOLDER / f"{name}.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: expected a recipe, cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path}: expected TOML ({error})") from error
+    table = read_table(path, "a recipe")
     table.setdefault("name", path.stem)
     for override in overrides:
-        _apply_override(override, table)
+        apply_override(override, table)
     recipe: Recipe = dataclass_io.read(Recipe, table, str(path))
     check(recipe, str(path))
     return recipe
+
+
+def read_table(path: Path, description: str) -> dict[str, Any]:
+    """Return a TOML file's table; RecipeError, which says that `description` was expected, if it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: expected {description}, cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: expected TOML ({error})") from error
 
 
 def dump(recipe: Recipe) -> str:
@@ -57,7 +62,7 @@ def dump(recipe: Recipe) -> str:
     return tomli_w.dumps(recipe.to_json())
 
 
-def _apply_override(override: str, table: dict[str, Any]) -> None:
+def apply_override(override: str, table: dict[str, Any]) -> None:
     """Set one `section.key=value` in the parsed table, before it is validated."""
     key, equals, text = override.partition("=")
     section, dot, name = key.strip().partition(".")

@@ -48,7 +48,7 @@ def build_core(network: Network, *, size: int | None, classes: int, channels: in
     if network.name == "foreign":
         raise RecipeError("network.name: a foreign network is not trained here; `feredge export` takes its file")
     pixels = keras.Input((size, size, channels), name="pixels")
-    features = _residual(network, pixels) if network.name == "residual" else hidden_layers(network.name, pixels)
+    features = _residual(network, pixels) if network.name == "residual" else hidden_layers(network, pixels)
     logits = layers.Dense(classes, name=LOGITS_LAYER)(features)
     return keras.Model(pixels, layers.Activation("softmax", dtype="float32", name="probabilities")(logits), name="core")
 
@@ -59,7 +59,7 @@ def _residual(network: Network, pixels: Tensor) -> Tensor:
     for stage, (channels, blocks) in enumerate(zip(network.channels, network.blocks, strict=True)):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
-            x = _residual_block(x, channels, stride=stride, name=f"stage{stage + 1}_block{block + 1}")
+            x = _residual_block(x, network, channels, stride=stride, name=f"stage{stage + 1}_block{block + 1}")
     if network.pool == "average":
         return layers.GlobalAveragePooling2D(name=POOL_LAYER)(x)
     size = x.shape[1]
@@ -189,10 +189,20 @@ def _convolution(x: Tensor, channels: int, kernel: int, *, stride: int = 1, name
     return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}{NORM_SUFFIX}")(x)
 
 
-def _residual_block(x: Tensor, channels: int, *, stride: int, name: str) -> Tensor:
+def _block_convolution(x: Tensor, network: Network, channels: int, *, stride: int = 1, name: str) -> Tensor:
+    """Apply a block's convolution. A depthwise one has no normalization of its own: the 1x1 convolution's is folded."""
+    if network.convolution == "dense":
+        return _convolution(x, channels, network.kernel, stride=stride, name=name)
+    options = {"padding": "same", "use_bias": False, "depthwise_initializer": "he_normal"}
+    x = layers.DepthwiseConv2D(network.kernel, stride, **options, name=f"{name}_depthwise")(x)
+    return _convolution(x, channels, 1, name=name)
+
+
+def _residual_block(x: Tensor, network: Network, channels: int, *, stride: int, name: str) -> Tensor:
     shortcut = x
     if stride != 1 or x.shape[-1] != channels:
         shortcut = _convolution(x, channels, 1, stride=stride, name=f"{name}_shortcut")
-    x = layers.ReLU(name=f"{name}_relu1")(_convolution(x, channels, 3, stride=stride, name=f"{name}_1"))
-    x = _convolution(x, channels, 3, name=f"{name}_2")
+    x = _block_convolution(x, network, channels, stride=stride, name=f"{name}_1")
+    x = layers.ReLU(name=f"{name}_relu1")(x)
+    x = _block_convolution(x, network, channels, name=f"{name}_2")
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, shortcut]))

@@ -1,15 +1,16 @@
-"""The hidden layers of the published networks, without their last dense layer.
+"""The hidden layers of convolutional and published networks, without their last dense layer.
 
 Where a study names no weight initializer, Keras's default is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from feredge.errors import RecipeError
 from feredge.keras import Tensor, keras
+from feredge.recipes.schema import Network
 
 layers = keras.layers
 
@@ -17,8 +18,8 @@ Layer = tuple[type, dict[str, Any]]
 """A layer class and its arguments."""
 
 
-def hidden_layers(name: str, pixels: Tensor) -> Tensor:
-    """Apply the hidden layers of network `name` to `pixels`, `float32 (N, H, W, C)`. Return `(N, features)`.
+def hidden_layers(network: Network, pixels: Tensor) -> Tensor:
+    """Apply the hidden layers of a network to `pixels`, `float32 (N, H, W, C)`. Return `(N, features)`.
 
     Dropout layers are included; their masks are seeded by the training step (see fitting.py).
 
@@ -27,14 +28,18 @@ def hidden_layers(name: str, pixels: Tensor) -> Tensor:
     """
     counts: dict[str, int] = {}
     x = pixels
-    for layer_class, arguments in PUBLISHED_NETWORKS[name]():
+    if network.name == "convolutional":
+        listed = _convolutional(network.channels, network.kernels, network.dense)
+    else:
+        listed = PUBLISHED_NETWORKS[network.name]()
+    for layer_class, arguments in listed:
         prefix = LAYER_NAMES[layer_class]
         counts[prefix] = counts.get(prefix, 0) + 1
         try:
             x = layer_class(**arguments, name=f"{prefix}{counts[prefix]}")(x)
         except ValueError as error:  # a kernel larger than the feature map
             size = pixels.shape[1]
-            raise RecipeError(f"expected images large enough for {name}, found {size}x{size}") from error
+            raise RecipeError(f"expected images large enough for {network.name}, found {size}x{size}") from error
     return x
 
 
@@ -100,14 +105,21 @@ def _three_class_dcnn() -> list[Layer]:
     return [*blocks, FLATTEN_LAYER, _dense(128, initializer="he_normal"), ELU, BATCH_NORM, _dropout(0.6)]
 
 
-def _tuned_cnn() -> list[Layer]:
-    blocks: list[Layer] = []
-    for filters in (32, 128, 128, 32):
-        blocks += [_conv(filters, padding="same", initializer="he_normal"), RELU, BATCH_NORM] * 2 + [
+def _convolutional(channels: Sequence[int], kernels: Sequence[int], dense: Sequence[int]) -> list[Layer]:
+    listed: list[Layer] = []
+    for filters, kernel in zip(channels, kernels, strict=True):
+        listed += [_conv(filters, kernel, padding="same", initializer="he_normal"), RELU, BATCH_NORM] * 2 + [
             MAX_POOL,
             _dropout(0.2),
         ]
-    return [*blocks, FLATTEN_LAYER, _dense(64), RELU, BATCH_NORM, _dropout(0.5)]
+    listed.append(FLATTEN_LAYER)
+    for units in dense:
+        listed += [_dense(units), RELU, BATCH_NORM, _dropout(0.5)]
+    return listed
+
+
+def _tuned_cnn() -> list[Layer]:
+    return _convolutional((32, 128, 128, 32), (3, 3, 3, 3), (64,))
 
 
 def _course_cnn() -> list[Layer]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from feredge import files
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.splits import stratified_sample
-from feredge.errors import DataError, RunError
+from feredge.errors import DataError, DivergedError, RunError
+from feredge.inference.contract import Images
 from feredge.plots.classification import confusion
 from feredge.plots.epochs import curves
 from feredge.predictions import Predictions
@@ -36,6 +37,25 @@ from feredge.train.warm_start import TrainedNetwork
 PROGRESS_INTERVAL_SECONDS = 0.2
 
 
+@dataclass(frozen=True, eq=False)
+class EpochEnd:
+    """The state after an epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        predict: the averaged network, from `uint8 (N, H, W)` to probabilities `float32 (N, classes)`.
+        validation: the validation split.
+    """
+
+    epoch: int
+    predict: Callable[[Images], NDArray[np.float32]]
+    validation: Dataset
+
+
+EpochCallback = Callable[[EpochEnd], None]
+"""Called after each epoch, before its checkpoint is written; what it raises ends the training."""
+
+
 def train(
     recipe: Recipe,
     dataset: Dataset,
@@ -44,6 +64,8 @@ def train(
     soft_labels: Path | None = None,
     start: TrainedNetwork | None = None,
     teachers: Sequence[TrainedNetwork] = (),
+    evaluate_test: bool = True,
+    on_epoch_end: EpochCallback | None = None,
     progress: Progress = quiet,
 ) -> RunFolder:
     """Train the recipe's network on the data set's training split, in the run folder `out`.
@@ -60,6 +82,9 @@ def train(
         start: a network whose weights initialize the recipe's; it may be wider, and have other numbers of blocks.
         teachers: networks for online distillation on the augmented images (Beyer et al., "Knowledge distillation: A
             good teacher is patient and consistent", 2022).
+        evaluate_test: False ignores the test images, except that their duplicates are dropped from the training
+            images: for trainings that are compared with each other.
+        on_epoch_end: called after each epoch. A resumed training calls it again for an epoch without a checkpoint.
         progress: called during training.
 
     Raises:
@@ -77,7 +102,8 @@ def train(
     if run.training.is_file():
         RunFolder.claim(run.path, recipe, dataset)
     else:
-        _train_once(recipe, dataset, run, sources, progress)
+        options = _TrainingOptions(evaluate_test, on_epoch_end)
+        _train_once(recipe, dataset, run, sources, options, progress)
     sources.check(run)
     if recipe.training.repeats > 1:
         runs = {recipe.training.seed: run}
@@ -89,6 +115,8 @@ def train(
                 soft_labels=soft_labels,
                 start=start,
                 teachers=teachers,
+                evaluate_test=evaluate_test,
+                on_epoch_end=on_epoch_end,
                 progress=repeats.numbered_progress(progress, number, recipe.training.repeats),
             )
         repeats.write_spread(run, runs)
@@ -128,6 +156,14 @@ class _TransferSources:
                 raise RunError(f"{run.path}: was trained with {name} {expected}, found {actual}; choose another folder")
 
 
+@dataclass(frozen=True)
+class _TrainingOptions:
+    """Arguments of `train` that its weights do not depend on."""
+
+    evaluate_test: bool
+    on_epoch_end: EpochCallback | None
+
+
 def _short_digests(entry: Any) -> str:
     """Return the first 12 digits of each digest in an entry of `_TransferSources.to_json`."""
     digests = entry["sha256"] if isinstance(entry, dict) else entry or "none"
@@ -139,11 +175,14 @@ def _train_once(
     dataset: Dataset,
     run: RunFolder,
     sources: _TransferSources,
+    options: _TrainingOptions,
     progress: Progress,
 ) -> None:
     from feredge import data
 
     splits = data.split(dataset, recipe.data)
+    if not options.evaluate_test:
+        splits = replace(splits, test=splits.test.take(np.empty(0, np.int64)))
     if len(np.unique(splits.train.labels)) < 2:
         actual = f"{len(splits.train)} images of {len(np.unique(splits.train.labels))}"
         if splits.dropped:
@@ -166,7 +205,7 @@ def _train_once(
             return
         _record_splits(run, splits)
         loop = _TrainingLoop(run, recipe, dataset.digest, splits, sources, soft_labels)
-        loop.run_epochs(progress)
+        loop.run_epochs(progress, options.on_epoch_end)
         loop.finish(progress)
 
 
@@ -223,7 +262,7 @@ class _TrainingLoop:
             warm_start.initialize(self.fitter.averaged, start, split.classes, sample.images)
             self.fitter.core.set_weights(self.fitter.averaged.get_weights())
 
-    def run_epochs(self, progress: Progress) -> None:
+    def run_epochs(self, progress: Progress, on_epoch_end: EpochCallback | None) -> None:
         """Run the remaining epochs, with a checkpoint after each."""
         reporter = _ProgressReporter(progress, done=len(self.history), epochs=self.recipe.training.epochs)
         for epoch in range(len(self.history), self.recipe.training.epochs):
@@ -241,6 +280,8 @@ class _TrainingLoop:
             self.history = np.vstack([self.history, row])
             if self.recipe.schedule.keep_weights == "best" and self._state.best_epoch == epoch + 1:
                 self.fitter.save_best()
+            if on_epoch_end is not None:
+                on_epoch_end(EpochEnd(epoch + 1, self.predict, self.splits.validation))
             checkpoint.save(
                 self.run.checkpoint,
                 self.fitter.variables,
@@ -280,9 +321,9 @@ class _TrainingLoop:
         if not finite or (validation.images and not math.isfinite(validation.loss)):
             raise self._diverged(epoch, rate)
 
-    def _diverged(self, epoch: int, rate: float) -> RunError:
+    def _diverged(self, epoch: int, rate: float) -> DivergedError:
         checkpoint_note = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was kept"
-        return RunError(
+        return DivergedError(
             f"{self.run.path}: expected a finite loss, found none in epoch {epoch + 1} at rate {rate:.3g}; "
             f"{checkpoint_note}; lower training.learning_rate"
         )

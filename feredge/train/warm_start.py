@@ -148,6 +148,9 @@ def initialize(core: KerasModel, start: TrainedNetwork, classes: tuple[str, ...]
         classes: of `core`.
         images: `uint8 (N, H, W, C)`, training images that means and variances are estimated on.
     """
+    for layer in core.layers:  # convolutions of blocks, and the weighted pooling
+        if type(layer) is keras.layers.DepthwiseConv2D and layer.name in start.weights:
+            layer.set_weights(start.weights[layer.name])
     for norm in [layer for layer in core.layers if layer.name.endswith(NORM_SUFFIX)]:  # in topological order
         convolution = core.get_layer(norm.name.removesuffix(NORM_SUFFIX) + CONVOLUTION_SUFFIX)
         extra = convolution.name not in start.weights
@@ -161,7 +164,5 @@ def initialize(core: KerasModel, start: TrainedNetwork, classes: tuple[str, ...]
         else:
             gamma, beta = np.sqrt(variance + norm.epsilon), mean + start.weights[convolution.name][1]
         norm.set_weights([gamma, beta, mean, variance])
-    if WEIGHTED_POOL_LAYER in start.weights:
-        core.get_layer(WEIGHTED_POOL_LAYER).set_weights(start.weights[WEIGHTED_POOL_LAYER])
     if start.classes == classes:
         core.get_layer(LOGITS_LAYER).set_weights(start.weights[LOGITS_LAYER])

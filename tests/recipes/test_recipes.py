@@ -98,7 +98,11 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[data]\nclasses = ['happy', 'a = happy + sad']", "each class of the source once"),
         ("[data]\nshares = [0.5, 0.4]", "two or three data.shares above 0 that add up to 1"),
         ("[data]\nsplit = 'randon'", "expected one of given, merged, random, found 'randon'"),
-        ("[network]\nname = 'tuned-cnn'\nstem = 16", "no stem, channels, blocks, dropout or pool in tuned-cnn"),
+        ("[network]\nname = 'tuned-cnn'\nstem = 16", "only its own keys in tuned-cnn"),
+        ("[network]\nname = 'convolutional'\nchannels = [8]", "one entry of network.kernels for each"),
+        ("[network]\nname = 'convolutional'\nchannels = [8]\nkernels = [3]\nstem = 16", "only its own keys"),
+        ("[network]\ndense = [8]", "network.kernels and dense in convolutional only"),
+        ("[network]\nkernel = 4", "network.kernel and kernels of 1, 3, 5 or 7"),
         (
             "[network]\npool = 'weighted'\n[augmentation]\nprogressive_sizes = [40, 48]",
             "no progressive_sizes, and a crop_size that",

@@ -39,7 +39,7 @@ def _trained(name: str, repeat: int, size: int = IMAGE_SIZE) -> typing.Any:
 def test_names() -> None:
     """Guards the recipe's list of names against the implemented networks."""
     names = typing.get_args(typing.get_type_hints(Network)["name"])
-    assert names == ("residual", *PUBLISHED_NETWORKS, "foreign") and set(PUBLISHED_PARAMETERS) == set(
+    assert names == ("residual", "convolutional", *PUBLISHED_NETWORKS, "foreign") and set(PUBLISHED_PARAMETERS) == set(
         PUBLISHED_NETWORKS
     )
 
@@ -56,6 +56,21 @@ def test_parameters_are_those_published(name: str) -> None:
         f"{PUBLISHED_PARAMETERS[name]:,} parameters"
         in (recipes.toml_files.RECIPE_FOLDER / f"{name}.toml").read_text().splitlines()[0]
     )
+
+
+def test_a_published_network_is_a_convolutional_one() -> None:
+    """Guards the keys of `convolutional`: a search over them can draw the winner of the study that they come from."""
+    network = Network(name="convolutional", channels=(32, 128, 128, 32), kernels=(3, 3, 3, 3), dense=(64,))
+    core = build_core(network, size=48, classes=7, channels=3)
+    published = build_core(Network(name="tuned-cnn"), size=48, classes=7, channels=3)
+    assert [layer.name for layer in core.layers] == [layer.name for layer in published.layers]
+    assert core.count_params() == PUBLISHED_PARAMETERS["tuned-cnn"]
+    larger = build_core(
+        Network(name="convolutional", channels=(8, 8), kernels=(5, 3), dense=(16, 8)), size=16, classes=3
+    )
+    assert [tuple(layer.kernel.shape[:2]) for layer in larger.layers if "conv" in layer.name] == [(5, 5)] * 2 + [
+        (3, 3)
+    ] * 2
 
 
 @pytest.mark.parametrize("name", PUBLISHED_NETWORKS)

@@ -1,0 +1,100 @@
+"""Optuna's samplers and pruner, made repeatable: a study that was killed goes on as if it had not been."""
+
+from __future__ import annotations
+
+import binascii
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from feredge.search.space import SearchSettings
+
+STARTUP_TRIALS = 10
+"""Candidates that TPE draws at random first: Optuna's default."""
+RUNG_KEY = "completed_rung_{}"
+"""System attribute in which Optuna's successive halving records a trial's value at a rung."""
+
+
+class TrialSeededSampler(BaseSampler):
+    """A sampler whose draws depend on the seed, the trial's number, the parameter and the earlier trials only.
+
+    Optuna's own samplers are seeded once for each process, so that the draws after a restart are others.
+    """
+
+    def __init__(self, kind: str, seed: int) -> None:
+        self._kind, self._seed = kind, seed
+
+    def _sampler(self, trial: FrozenTrial, name: str = "") -> BaseSampler:
+        seed = binascii.crc32(f"{self._seed}/{trial.number}/{name}".encode())
+        return RandomSampler(seed) if self._kind == "random" else TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the parameters that are drawn together."""
+        return self._sampler(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw the parameters of `search_space` together."""
+        return self._sampler(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Draw one parameter; with its own seed, because a resumed trial has drawn some of them already."""
+        return self._sampler(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
+
+
+class RepeatableHalving(SuccessiveHalvingPruner):
+    """Asynchronous successive halving that can repeat its last decision (Li et al., ASHA, 2020).
+
+    Optuna's records a trial's value at a rung before it decides. A trial that was killed in between reports the same
+    value again; its record is ignored then, as Optuna would take it for a decision to go on.
+    """
+
+    def __init__(self, min_resource: int, reduction_factor: int) -> None:
+        super().__init__(min_resource=min_resource, reduction_factor=reduction_factor)
+        self._rungs = {min_resource * reduction_factor**rung: RUNG_KEY.format(rung) for rung in range(32)}
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Return whether the trial ends at its last reported epoch."""
+        key = self._rungs.get(trial.last_step or 0, "")
+        if key in trial.system_attrs:
+            trial = copy.copy(trial)
+            trial.system_attrs = {name: value for name, value in trial.system_attrs.items() if name != key}
+            study = _OtherTrials(study, trial.number)
+        return super().prune(study, trial)
+
+
+class _OtherTrials(Study):
+    """A study without one of its trials."""
+
+    def __init__(self, study: Study, number: int) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._number = number
+
+    def get_trials(self, deepcopy: bool = True, states: Sequence[TrialState] | None = None) -> list[FrozenTrial]:  # type: ignore[override]
+        """Return the other trials."""
+        return [trial for trial in super().get_trials(deepcopy, states) if trial.number != self._number]
+
+
+def rungs(settings: SearchSettings, epochs: int) -> tuple[int, ...]:
+    """Return the epochs, before the last, after which a trial of `epochs` may end."""
+    steps, step = [], settings.min_epochs
+    while 0 < step < epochs:
+        steps.append(step)
+        step *= settings.reduction_factor
+    return tuple(steps)
+
+
+def make_pruner(settings: SearchSettings) -> BasePruner:
+    """Return the pruner of a space."""
+    if not settings.min_epochs:
+        return NopPruner()
+    return RepeatableHalving(settings.min_epochs, settings.reduction_factor)

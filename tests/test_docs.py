@@ -1,0 +1,95 @@
+"""README and docs/: every command parses, every Python block compiles with public names, every internal link exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+import feredge
+from feredge.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+GENERATED_PAGES = {"reference/commands.md"}
+MAX_README_WORDS = 900
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return page and text of every block in a language."""
+    return [
+        (str(page.relative_to(ROOT)), text)
+        for page in PAGES
+        for name, text in BLOCK.findall(page.read_text(encoding="utf-8"))
+        if name == language
+    ]
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return page and line of every command of feredge in a shell block, continued lines joined."""
+    lines = [
+        (page, line.strip())
+        for page, text in [*blocks(""), *blocks("yaml")]
+        for line in text.replace("\\\n", " ").splitlines()
+    ]
+    return [
+        (page, line.removeprefix("- run:").strip())
+        for page, line in lines
+        if line.removeprefix("- run:").strip().startswith("feredge ")
+    ]
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_documented_command_parses(page: str, line: str) -> None:
+    """Guards the documentation against commands and options that are not there."""
+    arguments = shlex.split(line, comments=True)[1:]
+    command: click.Command = main
+    context = click.Context(main, info_name="feredge")
+    while isinstance(command, click.Group):
+        name = arguments.pop(0)
+        child = command.get_command(context, name)
+        assert child is not None, f"{page}: no command {name}"
+        command, context = child, click.Context(child, info_name=name, parent=context)
+    parser = command.make_parser(context)
+    values, rest, _ = parser.parse_args(arguments)
+    required = {parameter.name for parameter in command.params if parameter.required and parameter.nargs == 1}
+    assert not rest, f"{page}: {line}: {rest}"
+    assert all(values.get(name) for name in required if name), f"{page}: {line}: {required}"
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("python"))
+def test_every_python_block_uses_public_names(page: str, text: str) -> None:
+    """Guards the examples against names that `feredge` does not offer."""
+    for node in ast.walk(ast.parse(text, page)):
+        if isinstance(node, ast.ImportFrom) and node.module == "feredge":
+            assert {alias.name for alias in node.names} <= set(feredge.__all__), page
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "feredge":
+            assert node.attr in feredge.__all__, f"{page}: feredge.{node.attr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_internal_link_exists(page: Path) -> None:
+    """Guards against links to pages that moved."""
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        target = page.parent / link
+        generated = any(str(target.resolve()) == str((ROOT / "docs" / name).resolve()) for name in GENERATED_PAGES)
+        assert "://" in link or target.exists() or generated, link
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """Guards against pages that no reader would come upon."""
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    in_navigation = set(re.findall(r"[\w/-]+\.md", str(yaml.safe_load(text)["nav"])))
+    assert in_navigation == {str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]} | GENERATED_PAGES
+
+
+def test_readme_is_one_page() -> None:
+    """Guards README against becoming the manual, which docs/ is."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MAX_README_WORDS
