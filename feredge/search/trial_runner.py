@@ -180,7 +180,12 @@ class TrialRunner:
         """Return the network to start from, if the recipe's has its layers, with as many channels or fewer."""
         if self.inputs.start is None:
             return None
-        core = build_core(recipe.network, size=recipe.data.size, classes=len(self.validation(recipe).classes))
+        core = build_core(
+            recipe.network,
+            size=recipe.data.size,
+            classes=len(self.validation(recipe).classes),
+            channels=recipe.data.channels,
+        )
         try:
             check_start(core, self.inputs.start)
         except RunError:
