@@ -43,11 +43,13 @@ class InputSpec:
         size: height and width in pixels.
         range: input values of black and white pixels.
         classes: class names, in the order of its outputs.
+        output: name of its output, if it has several.
     """
 
     size: int | tuple[int, int] | None = None
     range: tuple[float, float] | None = None
     classes: tuple[str, ...] = ()
+    output: str = ""
 
     def __bool__(self) -> bool:
         """Return whether anything is specified."""
@@ -62,11 +64,13 @@ class ExportResult:
         run: the run folder.
         manifest: the verified files, and those that failed.
         previous: folders of earlier exports, and the files of each that this export did not write.
+        notes: how an imported network was compared with the file that it comes from.
     """
 
     run: RunFolder
     manifest: Manifest
     previous: tuple[tuple[Path, tuple[str, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -116,6 +120,7 @@ def export(
     input_size: int | tuple[int, int] | None = None,
     input_range: tuple[float, float] | None = None,
     classes: Sequence[str] = (),
+    output: str = "",
     out: str | PathLike[str] | None = None,
     progress: Progress = quiet,
     cancel: Cancel | None = None,
@@ -140,7 +145,9 @@ def export(
         licence: licence note to store in the files.
         input_size: input size of an imported network: pixels per side.
         input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`.
-        classes: class names of an imported network, in the order of its outputs.
+        classes: class names of an imported network, in the order of its outputs; of a single sigmoid two, the second
+            of which it is the probability of.
+        output: name of the output of an imported network that has several.
         out: the new run folder, if `network` is not a run folder; `runs/NAME` by default.
         progress: called between files.
         cancel: polled between files.
@@ -153,7 +160,7 @@ def export(
         VerificationError: every file failed.
         Cancelled: `cancel` returned True.
     """
-    spec = InputSpec(input_size, input_range, tuple(classes))
+    spec = InputSpec(input_size, input_range, tuple(classes), output)
     run = _open_run(network, data, spec, licence, None if out is None else Path(out))
     dataset = run_dataset(run, data)
     from feredge.recipes import load as load_recipe
@@ -185,9 +192,22 @@ def export(
         else load_dataset(calibration_data, size=view.size, channels=view.channels),
         progress=cancellable(progress, cancel),
     )
-    return ExportResult(
-        run, manifest, tuple((folder, tuple(names)) for folder, names in previous_exports(run.artifacts))
-    )
+    previous = tuple((folder, tuple(names)) for folder, names in previous_exports(run.artifacts))
+    return ExportResult(run, manifest, previous, notes=_import_notes(run) if spec else ())
+
+
+def _import_notes(run: RunFolder) -> tuple[str, ...]:
+    """Return how the outputs of an imported network were compared with its file's own."""
+    record = run.training_record()
+    comparison, source = record.get("comparison"), record.get("foreign", {}).get("file")
+    if comparison is None:
+        return ()
+    difference = f"outputs within {comparison['largest']:.1g} of its own on {comparison['images']} images"
+    in_precision = "" if comparison["precision"] == "float32" else f", which are computed in {comparison['precision']}"
+    if comparison["rebuilt"]:
+        rebuilt = "its graph was not run; the network was rebuilt from its layers and compared with Keras's"
+        return (f"{source}: {rebuilt}: {difference}{in_precision}",)
+    return (f"{source}: {difference}{in_precision}",)
 
 
 def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export | None:
@@ -213,7 +233,7 @@ def _open_run(
         return _import_network(place.path, data, spec, licence, out)
     if spec:
         raise RecipeError(
-            f"--input-size, --input-range and --classes are for {ForeignNetwork.description}, "
+            f"--input-size, --input-range, --classes and --output are for {ForeignNetwork.description}, "
             f"found {place.description} ({place.path})"
         )
     if isinstance(place, ExportPath):
@@ -274,4 +294,5 @@ def _import_network(
 
     dataset = load_dataset(data, size=height)
     takes = NetworkInput(height, width, low, high)
-    return import_network(path, takes, spec.classes, dataset, out or Path("runs") / path.stem, licence=licence or "")
+    out = out or Path("runs") / path.stem
+    return import_network(path, takes, spec.classes, dataset, out, output=spec.output, licence=licence or "")

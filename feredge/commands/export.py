@@ -90,6 +90,7 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
     callback=split_names,
     help="Class names of an imported network, comma-separated, in the order of its outputs.",
 )
+@click.option("--output", default="", metavar="NAME", help="Output of an imported network that has several.")
 @click.option("--out", type=PATH_TYPE, help="The new run folder, if RUN is not a run folder.  [default: runs/NAME]")
 def command(network: Path, no_reduce_range: bool, **settings: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
@@ -111,6 +112,8 @@ def command(network: Path, no_reduce_range: bool, **settings: Any) -> None:
 
 def print_export(result: ExportResult) -> None:
     """Print what was written, which layers are in float32, what failed, and what remains of earlier exports."""
+    for note in result.notes:
+        echo(note)
     entries = result.manifest.entries
     for entry in entries:
         if entry.card.float_layers:

@@ -181,7 +181,37 @@ DTYPE_POLICIES = frozenset({"DTypePolicy", "Policy", "FloatDTypePolicy"})
 DTYPE_NAMES = frozenset(
     ["float16", "float32", "float64", "bfloat16", "uint8", "int32", "int64", "mixed_float16", "mixed_bfloat16"]
 )
-MARKER_CLASSES = frozenset({"__keras_tensor__", "__tuple__"})
+MARKER_CLASSES = frozenset(
+    {"__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__", "__tensor__", "__numpy__"}  # of constants
+)
+FUNCTION_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda"})
+"""Layers of Keras 2 that call the TensorFlow function that they name."""
+TENSORFLOW_FUNCTIONS = frozenset(
+    [
+        "__operators__.add",
+        "__operators__.getitem",
+        "cast",
+        "identity",
+        "math.add",
+        "math.divide",
+        "math.multiply",
+        "math.sigmoid",
+        "math.subtract",
+        "math.truediv",
+        "nn.bias_add",
+        "nn.relu",
+        "nn.relu6",
+        "nn.sigmoid",
+        "nn.silu",
+        "nn.softmax",
+        "nn.swish",
+        "stop_gradient",
+    ]
+)
+OPERATION_CLASSES = FUNCTION_LAYERS | frozenset(
+    ["Cast", "Divide", "GetItem", "HardSigmoid", "HardSilu", "Relu", "Relu6", "Sigmoid", "Silu", "Stack", "TrueDivide"]
+)
+"""Operations between layers; those of Keras 3 are classes."""
 
 MODULE_NAMES = frozenset(
     {"keras"}
@@ -195,13 +225,16 @@ MODULE_NAMES = frozenset(
             "engine.sequential",
             "initializers",
             "layers",
+            "layers.core.tf_op_layer",
             "mixed_precision",
             "models",
             "regularizers",
             "src.engine.functional",
             "src.engine.sequential",
+            "src.layers.core.tf_op_layer",
             "src.models.functional",
             "src.models.sequential",
+            "src.ops.core",
             "src.ops.nn",  # Keras 3 operations such as `x + y`, with the same names as layers
             "src.ops.numpy",
         )

@@ -56,6 +56,7 @@ ALLOWED_CLASSES = (
     | allowlist.CONSTRAINT_NAMES
     | allowlist.DTYPE_POLICIES
     | allowlist.MARKER_CLASSES
+    | allowlist.OPERATION_CLASSES
 )
 NAMES_BY_KEY = {
     "activation": allowlist.ACTIVATION_NAMES,
@@ -133,6 +134,10 @@ def _check_object(value: dict[str, Any], findings: list[str]) -> None:
         return
     if not isinstance(value.get("config"), dict | list | None):
         findings.append(f"a {name} without its settings")
+    if name in allowlist.FUNCTION_LAYERS:
+        function = value["config"].get("function") if isinstance(value.get("config"), dict) else None
+        if function not in allowlist.TENSORFLOW_FUNCTIONS:
+            findings.append(f"the function {str(function)[:60]!r}, which is not run")
     module, registered = value.get("module"), value.get("registered_name")
     if module is not None and (not isinstance(module, str) or module not in allowlist.MODULE_NAMES):
         findings.append(f"the module {str(module)[:60]!r}, which is not imported")

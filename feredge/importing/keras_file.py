@@ -6,6 +6,7 @@ The file is audited first; what Keras then loads holds names of Keras's own clas
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -17,10 +18,13 @@ from feredge.importing.containers import audit_hdf5, unpack_keras
 from feredge.importing.keras3 import is_keras3, open_keras3
 from feredge.importing.saved_model import rebuild_saved_model
 from feredge.keras import KerasModel, keras
+from feredge.paths import KERAS_SUFFIXES
 
 
 def open_network(path: Path) -> KerasModel:
     """Return the network in a `.h5`, `.hdf5` or `.keras` file, or in the folder of a SavedModel, not compiled.
+
+    It is of the Keras version that wrote the file; a SavedModel is rebuilt in Keras 2.
 
     Raises:
         ArtifactError: missing, damaged or of another type; Lambda layers or custom objects, which are never run.
@@ -32,13 +36,11 @@ def open_network(path: Path) -> KerasModel:
             if not (path / "saved_model.pb").is_file():
                 raise ValueError("a folder without saved_model.pb")
             return rebuild_saved_model(path)
-        if path.suffix == ".keras":
-            return _open_keras_archive(path)
-        if path.suffix in (".h5", ".hdf5"):
-            return _open_hdf5(path)
-        raise ValueError(
-            f"expected .h5, .hdf5, .keras or the folder of a SavedModel, found {path.suffix or 'no suffix'}"
-        )
+        if path.suffix not in KERAS_SUFFIXES:
+            raise ValueError(
+                f"expected .h5, .hdf5, .keras or the folder of a SavedModel, found {path.suffix or 'no suffix'}"
+            )
+        return _open_archive(path) if zipfile.is_zipfile(path) else _open_hdf5(path)  # either may have any suffix
     except FeredgeError:
         raise
     except Exception as error:  # Keras, h5py and zipfile raise errors of any type
@@ -47,7 +49,7 @@ def open_network(path: Path) -> KerasModel:
         ) from error
 
 
-def _open_keras_archive(path: Path) -> KerasModel:
+def _open_archive(path: Path) -> KerasModel:
     """Return the network of a `.keras` file, loaded from an archive of the audited configuration and weights only."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -65,14 +67,18 @@ def _open_keras_archive(path: Path) -> KerasModel:
 
 
 def _open_hdf5(path: Path) -> KerasModel:
+    """Return the network of an HDF5 file, loaded from a copy, so that it is the file that was audited."""
     import h5py  # type: ignore[import-untyped]
 
-    audit_hdf5(path)
-    with h5py.File(path, "r") as file:
-        text = file.attrs.get("model_config")
-    if not isinstance(text, str | bytes):
-        raise ValueError(f"a file of weights only, without a configuration of at most {CONFIG_BYTES} bytes")
-    return _load(path, audit_config(parse_config(text), path))
+    with tempfile.TemporaryDirectory() as temporary:
+        audited = Path(temporary) / "audited.h5"  # Keras chooses its reader by the suffix
+        shutil.copyfile(path, audited)
+        audit_hdf5(audited)
+        with h5py.File(audited, "r") as file:
+            text = file.attrs.get("model_config")
+        if not isinstance(text, str | bytes):
+            raise ValueError(f"a file of weights only, without a configuration of at most {CONFIG_BYTES} bytes")
+        return _load(audited, audit_config(parse_config(text), path))
 
 
 def _load(path: Path, config: Any) -> KerasModel:

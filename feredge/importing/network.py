@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
-from feredge.inference.contract import Images
-from feredge.inspection.child import run_in_child
-from feredge.inspection.limits import TENSORFLOW_LIMITS
+from feredge.importing.comparison import compare, run_original
+from feredge.paths import SAVED_MODEL_FILE
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
     from feredge.keras import KerasModel
 
-PROBED_IMAGES = 64  # to tell probabilities from logits
+COMPARED_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -36,34 +33,57 @@ class NetworkInput:
 
 
 def import_network(
-    path: Path, network_input: NetworkInput, classes: tuple[str, ...], dataset: Dataset, out: Path, *, licence: str = ""
+    path: Path,
+    network_input: NetworkInput,
+    classes: tuple[str, ...],
+    dataset: Dataset,
+    out: Path,
+    *,
+    output: str = "",
+    licence: str = "",
 ) -> RunFolder:
     """Create the run folder `out` from a Keras network that was trained elsewhere.
 
-    A folder that already holds the same network is not changed.
+    Its outputs are compared with those of the file's own framework before anything is written. A folder that already
+    holds the same network is not changed.
 
     Args:
         path: the file; see keras_file.py.
         network_input: its input.
-        classes: of its outputs, in their order; the data's classes are put in the same order.
+        classes: of its outputs, in their order; the data's classes are put in the same order. For a single sigmoid two:
+            of the probabilities 1 - p and p.
         dataset: for calibration, verification and test, of the network's input size.
         out: the run folder.
+        output: name of the output; required of a network that has several.
         licence: note for its files.
 
     Raises:
         ArtifactError: not a Keras network that can be read safely, or one of another input or output.
         RecipeError: classes that do not match its outputs.
         RunError: `out` holds another run.
+        VerificationError: its outputs are not those of the file's own framework.
     """
+    view = DataView(size=network_input.height, classes=() if classes == dataset.classes else classes)
+    images = data.split(dataset, view).test.images[:COMPARED_IMAGES]
+    low, high = network_input.low, network_input.high
+    original = run_original(path, images, low=low, high=high, output=output)
     from feredge.importing.keras_file import open_network
     from feredge.importing.layers import as_core
+    from feredge.importing.probabilities import with_probabilities
     from feredge.importing.run_from_weights import create_run
+    from feredge.train.networks import make_predict_function
 
-    run_in_child(_try_open, path, limits=TENSORFLOW_LIMITS, path=path)
     network = open_network(path)
-    _check_shapes(network, network_input, classes, path)
-    core = as_core(network, size=network_input.height, low=network_input.low, high=network_input.high)
-    view = DataView(size=network_input.height, classes=() if classes == dataset.classes else classes)
+    _check_shapes(network, network_input, path)
+    output = _check_output(network, output, path)
+    try:
+        core = as_core(network, size=network_input.height, low=low, high=high, output=output)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    rows = make_predict_function(core)(images)
+    comparison = compare(rows, original, path.name) | {"rebuilt": path.is_dir()}
+    core = with_probabilities(core, rows, path.name)
+    _check_classes(classes, core.output_shape[1], path)
     note = licence or f"Converted by feredge from {path.name}, which its makers' licence still governs."
     recipe = Recipe(
         name=re.sub(r"[^a-z0-9-]+", "-", path.stem.lower()).strip("-") or "network",
@@ -72,44 +92,52 @@ def import_network(
         compression=Compression(variants=("dense",)),
         export=Export(licence=note),
     )
-    core = _with_probabilities(core, data.split(dataset, view).test.images[:PROBED_IMAGES])
-    source = path if path.is_file() else path / "saved_model.pb"
+    source = path if path.is_file() else path / SAVED_MODEL_FILE
     origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(network_input)}
-    return create_run(core, recipe, dataset, out, foreign=origin)
+    if output:
+        origin["output"] = output
+    return create_run(core, recipe, dataset, out, foreign=origin, comparison=comparison)
 
 
-def _try_open(path: str) -> None:
-    """Open a file, in a child process, so that a crash or endless loop of its readers stays there."""
-    from feredge.importing.keras_file import open_network
+def _check_shapes(network: KerasModel, network_input: NetworkInput, path: Path) -> None:
+    """Raise ArtifactError unless a network takes one image of the given size: (N, H, W, 1 or 3), (N, H, W) or flat."""
+    shape, height, width = network.input_shape, network_input.height, network_input.width
+    if not isinstance(shape, tuple) or len(shape) not in (2, 3, 4) or (len(shape) == 4 and shape[-1] not in (1, 3)):
+        raise ArtifactError(f"{path}: expected one input (N, H, W, 1 or 3), (N, H, W) or (N, H * W), found {shape}")
+    sides = (shape[1:3], (height, width)) if len(shape) > 2 else (shape[1:], (height * width,))
+    if any(side not in (None, given) for side, given in zip(*sides, strict=True)):
+        found = "x".join(map(str, sides[0]))
+        raise ArtifactError(f"{path}: expected the input {height}x{width} of --input-size, found {found}")
 
-    open_network(Path(path))
+
+def _check_output(network: KerasModel, output: str, path: Path) -> str:
+    """Return the name of a network's output that is chosen; empty for its only one.
+
+    Raises:
+        ArtifactError: several outputs and none chosen, another name, or an output that is not (N, classes).
+    """
+    from feredge.importing.layers import output_names
+
+    names = output_names(network)
+    if len(names) == 1 and not output:
+        shapes = [network.output_shape]
+    else:
+        listed = network.output_shape.values() if isinstance(network.output_shape, dict) else network.output_shape
+        shapes = list(listed) if len(names) > 1 else [listed]
+        if output not in names:
+            described = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=True))
+            raise ArtifactError(
+                f"{path}: expected one of its outputs as --output, {described}, found {output or 'none'}"
+            )
+    shape = shapes[names.index(output)] if output else shapes[0]
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        raise ArtifactError(f"{path}: expected the output (N, classes), found {shape}")
+    return output if len(names) > 1 else ""
 
 
-def _check_shapes(network: KerasModel, network_input: NetworkInput, classes: tuple[str, ...], path: Path) -> None:
-    input_shape, output_shape = network.input_shape, network.output_shape
-    if not isinstance(input_shape, tuple) or len(input_shape) != 4 or input_shape[-1] not in (1, 3):
-        raise ArtifactError(f"{path}: expected one input (N, H, W, 1 or 3), found {input_shape}")
-    _, height, width, _ = input_shape
-    if height not in (None, network_input.height) or width not in (None, network_input.width):
-        raise ArtifactError(
-            f"{path}: expected the input {network_input.height}x{network_input.width} of --input-size, "
-            f"found {height}x{width}"
-        )
-    if not isinstance(output_shape, tuple) or len(output_shape) != 2:
-        raise ArtifactError(f"{path}: expected one output (N, classes), found {output_shape}")
-    if len(classes) != output_shape[1] or len(set(classes)) != len(classes) or not all(classes):
+def _check_classes(classes: tuple[str, ...], outputs: int, path: Path) -> None:
+    if len(classes) != outputs or len(set(classes)) != len(classes) or not all(classes):
         raise RecipeError(
-            f"--classes: expected {output_shape[1]} different names, one for each output of {path.name}, "
+            f"--classes: expected {outputs} different names, one for each output of {path.name}, "
             f"found {', '.join(classes)}"
         )
-
-
-def _with_probabilities(core: KerasModel, images: Images) -> KerasModel:
-    """Return `core`, with a softmax appended if its outputs are logits."""
-    from feredge.keras import keras
-    from feredge.train.networks import make_predict_function
-
-    rows = make_predict_function(core)(images)
-    if len(rows) and rows.min() >= 0 and float(np.abs(rows.sum(axis=1) - 1).max()) < 1e-3:  # float32 sums
-        return core
-    return keras.Model(core.input, keras.layers.Softmax(name="probabilities")(core.output), name="core")

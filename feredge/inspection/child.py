@@ -39,10 +39,15 @@ class ChildProcess:
     """Calls functions in a child process, which the first call starts. Use it as a context manager.
 
     After a crash, or a limit, the next call starts another process.
+
+    Args:
+        limits: of each call.
+        writable: the only folder that the child can write to (see write_confinement.py), also its working directory
+            and its folder for temporary files; None for no such limit.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: Limits | None = None, *, writable: Path | None = None) -> None:
+        self._limits, self._writable = limits or Limits(), writable
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: BinaryIO | None = None
 
@@ -64,6 +69,7 @@ class ChildProcess:
             "function": f"{function.__module__}:{function.__qualname__}",
             "arguments": arguments,
             "limits": asdict(self._limits),
+            "writable": self._writable,
         }
         timed_out = threading.Event()
 
@@ -90,7 +96,8 @@ class ChildProcess:
         return cast(Result, self._parse_response(response, subject))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._process, self._stderr = spawn_module("feredge.inspection.child_main", CHILD_VARIABLES)
+        folder = {} if self._writable is None else dict.fromkeys(("TMPDIR", "KERAS_HOME"), str(self._writable))
+        self._process, self._stderr = spawn_module("feredge.inspection.child_main", CHILD_VARIABLES | folder)
         return self._process
 
     def _failure(self, timed_out: bool) -> str:

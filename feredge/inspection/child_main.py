@@ -11,10 +11,12 @@ import os
 import queue
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from feredge.errors import FeredgeError, one_line
 from feredge.inspection.limits import set_limits
+from feredge.inspection.write_confinement import confine_writes
 
 
 def respond(request: dict[str, Any]) -> dict[str, Any]:
@@ -22,6 +24,9 @@ def respond(request: dict[str, Any]) -> dict[str, Any]:
     try:
         limits = request["limits"]
         set_limits(cpu_seconds=limits["cpu_seconds"], memory_bytes=limits["memory_bytes"])
+        if request["writable"]:
+            os.chdir(request["writable"])
+            confine_writes(Path(request["writable"]))
         module, _, name = request["function"].partition(":")
         return {"result": getattr(importlib.import_module(module), name)(**request["arguments"])}
     except FeredgeError as error:

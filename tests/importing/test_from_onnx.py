@@ -153,8 +153,14 @@ def test_a_folder_of_another_network_is_left_alone(shipped: Path, tmp_path: Path
     ("arguments", "message"),
     [
         ([], "a folder of exported files requires --data"),
-        (["--input-size", "16x16"], "--input-size, --input-range and --classes are for a Keras file or SavedModel"),
-        (["--classes", "a,b"], "--input-size, --input-range and --classes are for a Keras file or SavedModel"),
+        (
+            ["--input-size", "16x16"],
+            "--input-size, --input-range, --classes and --output are for a Keras file or SavedModel",
+        ),
+        (
+            ["--classes", "a,b"],
+            "--input-size, --input-range, --classes and --output are for a Keras file or SavedModel",
+        ),
     ],
 )
 def test_the_command_says_what_it_needs(shipped: Path, arguments: list[str], message: str) -> None:

@@ -151,6 +151,7 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     settings: dict[str, Any] = {"files": ("float32.onnx",), "calibration_images": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
     assert entry.card.classes == order and entry.card.recipe["foreign"]["file"] == "net.h5"
+    assert run.training_record()["comparison"]["largest"] < 1e-4
     assert "training" not in entry.card.recipe and "net.h5" in entry.card.licence
     figures = run.training_record()
     splits = data.split(stripes(), run.recipe().data)

@@ -39,6 +39,18 @@ def fill() -> int:
     return len(bytearray(8 << 30))
 
 
+def write(paths: list[str]) -> list[bool]:
+    written = []
+    for path in paths:
+        try:
+            Path(path).write_text("x")
+        except OSError:
+            written.append(False)
+        else:
+            written.append(True)
+    return written
+
+
 def fail(kind: str) -> None:
     raise {"check": VerificationError("a: expected b, found c"), "other": ValueError("two\nlines")}[kind]
 
@@ -80,3 +92,16 @@ def test_errors_keep_their_class_and_others_become_one_line() -> None:
         run_in_child(fail, "x", kind="check")
     with pytest.raises(ArtifactError, match=r"^x: expected a file that can be read \(ValueError: two lines\)$"):
         run_in_child(fail, "x", kind="other")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Landlock")
+def test_writes_are_confined_to_a_folder(tmp_path: Path) -> None:
+    """Guards files of the user against a network that runs in its own framework; the null device stays open."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (tmp_path / "kept").write_text("kept")
+    paths = [folder / "a", "relative", tmp_path / "b", tmp_path / "kept", os.devnull]
+    with ChildProcess(writable=folder) as child:
+        assert child.call(write, "m.onnx", paths=paths) == [True, True, False, False, True]
+    assert {path.name for path in folder.iterdir()} == {"a", "relative"}
+    assert (tmp_path / "kept").read_text() == "kept"
