@@ -156,7 +156,7 @@ class TrialRunner:
         try:
             run = train(
                 recipe,
-                self.inputs.load(recipe.data.size),
+                self.inputs.load(recipe.data),
                 claimed.run.path,
                 start=self.start_network(recipe),
                 teachers=self.inputs.teachers,
@@ -207,7 +207,7 @@ class TrialRunner:
         """
         key = recipe.digest("data")
         if key not in self._validation:
-            dataset = self.inputs.load(recipe.data.size)
+            dataset = self.inputs.load(recipe.data)
             validation = split(dataset, recipe.data).validation
             if not len(validation):
                 raise DataError(f"{dataset.source}: expected validation images to choose on, found none")
