@@ -20,7 +20,7 @@ from feredge.errors import DataError, DivergedError, RecipeError, RunError
 from feredge.inference.contract import Images
 from feredge.keras import keras
 from feredge.progress import Progress, quiet
-from feredge.recipes.schema import Recipe
+from feredge.recipes.schema import DataView, Recipe
 from feredge.run import RunFolder
 from feredge.search import candidate, latency
 from feredge.search.costs import FileCost, best_file, costs_from_json, costs_to_json
@@ -44,12 +44,12 @@ class TrainingInputs:
     """What trials train on, besides their recipes.
 
     Attributes:
-        load: returns the data with images of a size in pixels.
+        load: returns the data with images of a view's size and channels.
         start: a network that trainings start from where its layers fit.
         teachers: networks for online distillation.
     """
 
-    load: Callable[[int], Dataset]
+    load: Callable[[DataView], Dataset]
     start: TrainedNetwork | None = None
     teachers: Sequence[TrainedNetwork] = ()
 
