@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from feredge.api.searching import estimate_search, search, study
     from feredge.api.serving import serve
     from feredge.api.submitting import submit
+    from feredge.api.torch_export import from_torch
     from feredge.api.tracking import TrackOptions, track
     from feredge.api.training import TrainOptions, train
     from feredge.api.verifying import verify
@@ -56,6 +57,7 @@ _NAME_MODULES = {
     "data_info": "feredge.api.datasets",
     "doctor": "feredge.api.diagnosing",
     "estimate_search": "feredge.api.searching",
+    "from_torch": "feredge.api.torch_export",
     "inspect": "feredge.api.inspecting",
     "models": "feredge.api.inspecting",
     "predict": "feredge.api.predicting",
@@ -93,6 +95,7 @@ __all__ = [
     "doctor",
     "estimate_search",
     "export",
+    "from_torch",
     "inspect",
     "label",
     "models",

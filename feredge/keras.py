@@ -57,6 +57,8 @@ KerasLayer = Any
 Tensor = Any
 
 tf.get_logger().setLevel("ERROR")
+# Keras calls grouped convolutions in an XLA function, which tf2onnx cannot read. TensorFlow's CPU kernels have groups.
+keras.layers.Conv2D._jit_compiled_convolution_op = keras.layers.Conv2D.convolution_op
 for gpu in tf.config.list_physical_devices("GPU"):
     tf.config.experimental.set_memory_growth(gpu, True)  # an export's worker processes share it
 tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 networks are the reference for exported files

@@ -87,6 +87,7 @@ def test_public_names_all_load() -> None:
     """Guards the promise of `__all__`: every name is there, and none more is promised."""
     functions = {
         *("baselines", "benchmark", "bundle", "data_check", "data_info", "doctor", "estimate_search", "export"),
+        "from_torch",
         *("inspect", "label", "models", "plots", "predict", "recipes", "report", "run", "search", "select"),
         *("sensitivity", "serve", "soft_labels", "study", "submit", "track", "train", "verify"),
     }

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_dataset, run_dataset
+from feredge.api.pixel_range import PixelRange, black_and_white
 from feredge.api.training import Overrides, override_texts
-from feredge.errors import RecipeError
+from feredge.errors import ArtifactError, RecipeError
 from feredge.inference.artifact import ARTIFACT_KINDS
-from feredge.paths import ExportPath, ForeignNetwork, RunPath, require
+from feredge.paths import ExportPath, ForeignNetwork, ModelFile, RunPath, require
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -32,6 +33,17 @@ if TYPE_CHECKING:
 CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
 KerasModel = Any
 """A model object of Keras 2 or 3."""
+PICKLE = (
+    "weights of PyTorch, which are not opened because unpickling them can run code; write an ONNX file with "
+    "feredge.from_torch(module, example)"
+)
+CONVERTED = "a file that was converted already; export the network that it was converted from"
+UNOPENED_SUFFIXES = {
+    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".bin"), PICKLE),
+    ".safetensors": "weights without a network; write an ONNX file with feredge.from_torch(module, example)",
+    **dict.fromkeys((".tflite", ".ort"), CONVERTED),
+}
+"""By suffix, why a file is refused."""
 INPUT_SIZES = (8, 512)  # pixels per side, smallest and largest
 
 
@@ -41,13 +53,13 @@ class InputSpec:
 
     Attributes:
         size: height and width in pixels.
-        range: input values of black and white pixels.
+        range: input values of black and white pixels, or mean and standard deviation: see PixelRange.
         classes: class names, in the order of its outputs.
         output: name of its output, if it has several.
     """
 
     size: int | tuple[int, int] | None = None
-    range: tuple[float, float] | None = None
+    range: PixelRange | None = None
     classes: tuple[str, ...] = ()
     output: str = ""
 
@@ -118,7 +130,7 @@ def export(
     max_drop: float | None = None,
     licence: str | None = None,
     input_size: int | tuple[int, int] | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: PixelRange | None = None,
     classes: Sequence[str] = (),
     output: str = "",
     out: str | PathLike[str] | None = None,
@@ -129,8 +141,8 @@ def export(
 
     Args:
         network: a run folder; a folder of exported files or a name of `feredge.models()`, from which the network is
-            imported; or the Keras file, SavedModel or Keras model object of a network trained elsewhere. For all but a
-            run folder, the new run folder `out` is made.
+            imported; or the Keras file, SavedModel, ONNX file or Keras model object of a network trained elsewhere. For
+            all but a run folder, the new run folder `out` is made.
         data: the data, if moved since training; required if `network` is not a run folder.
         files: files to write of each variant, `["int8.onnx", ...]`, or `["all"]`; the recipe's by default.
         variants: variants to export; the recipe's by default.
@@ -144,7 +156,8 @@ def export(
             error stay in float32, one by one, until it does not lose more.
         licence: licence note to store in the files.
         input_size: input size of an imported network: pixels per side.
-        input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`.
+        input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`; or mean and standard
+            deviation of pixels in 0..1 for each channel, `((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))`; or `"imagenet"`.
         classes: class names of an imported network, in the order of its outputs; of a single sigmoid two, the second
             of which it is the probability of.
         output: name of the output of an imported network that has several.
@@ -228,8 +241,9 @@ def _open_run(
     if not isinstance(network, str | PathLike):
         with _saved(network) as path:
             return _import_network(path, data, spec, licence, out)
-    place = require(network, RunPath, ExportPath, ForeignNetwork)
-    if isinstance(place, ForeignNetwork):
+    _refuse_unopened(Path(network))
+    place = require(network, RunPath, ExportPath, ForeignNetwork, ModelFile)
+    if isinstance(place, ForeignNetwork | ModelFile):
         return _import_network(place.path, data, spec, licence, out)
     if spec:
         raise RecipeError(
@@ -241,6 +255,13 @@ def _open_run(
     if out is not None:
         raise RecipeError(f"--out is for networks that are not in a run folder, found the run folder {place.path}")
     return RunFolder.open(place.path, trained=True)
+
+
+def _refuse_unopened(path: Path) -> None:
+    """Raise ArtifactError, without opening it, for a file that no network can be imported from."""
+    reason = UNOPENED_SUFFIXES.get(path.suffix)
+    if reason is not None and path.is_file():
+        raise ArtifactError(f"{path}: expected a Keras or ONNX file, found {reason}")
 
 
 @contextmanager
@@ -283,13 +304,11 @@ def _import_network(
             raise RecipeError(f"{path.name}: {ForeignNetwork.description} requires {option}")
     assert spec.size is not None and spec.range is not None and data is not None
     height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
-    low, high = spec.range
+    low, high = black_and_white(spec.range)
     if height != width or not INPUT_SIZES[0] <= height <= INPUT_SIZES[1]:
         raise RecipeError(
             f"--input-size: expected a square of {INPUT_SIZES[0]} to {INPUT_SIZES[1]} pixels, found {height}x{width}"
         )
-    if not low < high:
-        raise RecipeError(f"--input-range: expected LOW..HIGH with LOW under HIGH, found {low:g}..{high:g}")
     from feredge.importing.network import NetworkInput, import_network
 
     dataset = load_dataset(data, size=height)

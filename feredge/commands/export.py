@@ -13,7 +13,7 @@ from feredge.commands.shared import (
     CLASSES_OPTION,
     INPUT_RANGE_OPTION,
     PATH_TYPE,
-    PixelRange,
+    PixelNormalization,
     PixelSize,
     bars,
     split_names,
@@ -82,8 +82,9 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
 @click.option("--input-size", type=PixelSize(), help="Input size of an imported network, such as 64x64.")
 @click.option(
     INPUT_RANGE_OPTION,
-    type=PixelRange(),
-    help="Input values of black and white pixels of an imported network, such as -1..1.",
+    type=PixelNormalization(),
+    help="Input values of black and white pixels of an imported network, such as -1..1; or mean and standard deviation "
+    "of pixels in 0..1, as 0.5/0.25, for each channel 0.5,0.4,0.3/0.2,0.2,0.2; or imagenet.",
 )
 @click.option(
     CLASSES_OPTION,
@@ -100,7 +101,7 @@ def command(network: Path, no_reduce_range: bool, **settings: Any) -> None:
     reason, and the exit code is 1.
 
     RUN is a run folder; or a folder of exported files or a name of `feredge models`, from which the network is
-    imported; or the .h5, .hdf5 or .keras file or SavedModel of a network trained elsewhere, with --input-size,
+    imported; or the .h5, .hdf5, .keras or .onnx file or SavedModel of a network trained elsewhere, with --input-size,
     --input-range and --classes. Unless RUN is a run folder, the new run folder --out is made.
     """
     with bars("reading the data and opening TensorFlow") as progress:

@@ -73,6 +73,25 @@ class PixelRange(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return float(match[1]), float(match[2])
 
 
+class PixelNormalization(PixelRange):
+    """A range of pixels, or the mean and deviation of each channel: `-1..1`, `0.5/0.25`, `imagenet`."""
+
+    name = "BLACK..WHITE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text of an option."""
+        text = str(value).strip()
+        if isinstance(value, tuple) or text == "imagenet":
+            return value
+        if "/" not in text:
+            return super().convert(value, param, ctx)
+        try:
+            mean, deviation = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
+        except ValueError:
+            self.fail(f"expected MEAN/DEVIATION, as 0.5/0.25 or 0.5,0.4,0.3/0.2,0.2,0.2, found {value!r}", param, ctx)
+        return mean, deviation
+
+
 class PixelSize(click.ParamType):  # type: ignore[type-arg]
     """Height and width: `64x64`."""
 

@@ -21,6 +21,7 @@ from feredge.compress import clustering, pruning, ranges
 from feredge.compress.batch_norms import convert_unfused_batchnorms, equalize_scales, fold_batchnorms
 from feredge.compress.channel_pruning import prune_channels
 from feredge.compress.finetuning import ReportProgress, finetune
+from feredge.compress.quantization_aware import check_layers, quantization_aware
 from feredge.data.dataset import Dataset
 from feredge.errors import RecipeError, RunError
 from feredge.keras import KerasModel, keras, seed_everything
@@ -59,7 +60,7 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, report: 
     recipe, spec = run.recipe(), variant.parse(name)
     dense = clone_core(load_model(run).get_layer("core"))
     if spec.quantized:
-        _check_activations(dense, name)
+        check_layers(dense, name)
         prepare(run, spec.base, train, weights=weights, report=report)
     if (
         not run.training_record().keys().isdisjoint({"read_from", "foreign"})
@@ -180,24 +181,6 @@ def open_quantized(run: RunFolder, name: str, *, weights: str) -> KerasModel | N
     model = quantization_aware(open_core(run, name, weights=weights))
     checkpoint.restore(_path(run, name), _arrays(run, name, weights), {"quantized": model.weights})
     return model
-
-
-def quantization_aware(core: KerasModel) -> KerasModel:
-    """Return a copy of `core` with fake quantization of weights and activations, after Jacob et al., 2018."""
-    # A late import: it takes seconds, and must follow feredge.keras, which selects legacy Keras.
-    from tensorflow_model_optimization.quantization.keras import quantize_model
-
-    keras.backend.reset_uids()  # otherwise names in the file depend on the models made before
-    return quantize_model(clone_core(core))
-
-
-def _check_activations(core: KerasModel, name: str) -> None:
-    """Raise an error, before any slow work, for activations that the converter would leave in float32."""
-    for layer in core.layers:
-        if type(layer) is keras.layers.ELU:
-            raise RecipeError(
-                f"{name}: expected activations that quantization-aware training supports, found ELU ({layer.name})"
-            )
 
 
 def _initialize_ranges(quantized: KerasModel, core: KerasModel, batches: Batches) -> None:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.errors import VerificationError
+from feredge.errors import RecipeError, VerificationError
 from feredge.inference.contract import Images
 from feredge.inspection.child import ChildProcess
 from feredge.inspection.limits import TENSORFLOW_LIMITS
 
+PixelValue = float | tuple[float, ...]
+"""An input value: of all channels, or of each."""
 IMAGES_FILE = "images.npy"
 COMPARISON_BATCH = 16
 TOLERANCES = {
@@ -42,14 +44,14 @@ class OriginalOutputs:
     precision: str
 
 
-def run_original(path: Path, images: Images, *, low: float, high: float, output: str) -> OriginalOutputs:
-    """Return the outputs of a file's network in its own framework, in a child process.
+def run_original(path: Path, images: Images, *, low: PixelValue, high: PixelValue, output: str) -> OriginalOutputs:
+    """Return the outputs of a Keras file's network in its own framework, in a child process.
 
     Args:
         path: the Keras file, or the folder of a SavedModel.
         images: `uint8 (N, H, W)` gray, or `(N, H, W, 3)` RGB.
-        low: input value of a black pixel.
-        high: input value of a white pixel.
+        low: input value of a black pixel, of all channels or of each.
+        high: likewise of a white pixel.
         output: name of the output; the first by default.
 
     Raises:
@@ -62,7 +64,7 @@ def run_original(path: Path, images: Images, *, low: float, high: float, output:
     return OriginalOutputs(np.asarray(result["rows"], np.float32), result["precision"])
 
 
-def _run(path: str, folder: str, low: float, high: float, output: str) -> dict[str, Any]:
+def _run(path: str, folder: str, low: PixelValue, high: PixelValue, output: str) -> dict[str, Any]:
     """Open a file and run its network on the images of `folder`; in a child process."""
     from feredge.importing.keras_file import open_network
     from feredge.importing.layers import output_names
@@ -82,14 +84,27 @@ def _run(path: str, folder: str, low: float, high: float, output: str) -> dict[s
     return {"rows": np.concatenate(rows).tolist(), "precision": precision}
 
 
-def _to_input(images: Images, shape: tuple[int | None, ...], low: float, high: float) -> NDArray[np.float32]:
+def _to_input(images: Images, shape: tuple[int | None, ...], low: PixelValue, high: PixelValue) -> NDArray[np.float32]:
     """Return images as the network takes them: scaled, and with its channels, or flat."""
-    pixels = images.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
-    if len(shape) == 2:
-        return pixels.reshape(len(pixels), -1)
-    if len(shape) == 4 and pixels.ndim == 3:
-        return np.repeat(pixels[..., None], shape[-1] or 1, axis=3)
-    return pixels
+    if len(shape) == 4:
+        return scale_pixels(images, shape[-1] or 1, low, high)
+    pixels = scale_pixels(images, 1, low, high)
+    return pixels.reshape(len(pixels), -1) if len(shape) == 2 else pixels[..., 0]
+
+
+def scale_pixels(images: Images, channels: int, low: PixelValue, high: PixelValue) -> NDArray[np.float32]:
+    """Return images as `float32 (N, H, W, channels)` from `low` to `high`; gray ones are repeated in each channel.
+
+    Raises:
+        RecipeError: `low` and `high` are of another number of channels.
+    """
+    if np.size(low) not in (1, channels):
+        raise RecipeError(f"--input-range: expected values of {channels} channel(s), found those of {np.size(low)}")
+    pixels = np.repeat(images[..., None], channels, axis=3) if images.ndim == 3 else images
+    black = np.asarray(low, np.float32)
+    scale = ((np.asarray(high, np.float64) - low) / 255).astype(np.float32)
+    scaled: NDArray[np.float32] = pixels * scale + black
+    return scaled
 
 
 def compare(rows: NDArray[np.float32], original: OriginalOutputs, name: str) -> dict[str, Any]:

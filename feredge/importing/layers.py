@@ -13,6 +13,9 @@ from feredge.importing.graph import Call, Graph, TensorRef, flatten
 from feredge.importing.translation import translate
 from feredge.keras import KerasModel, keras
 
+PixelValue = float | tuple[float, ...]
+"""An input value: of all channels, or of each."""
+
 
 @dataclass(frozen=True)
 class PixelMap:
@@ -36,7 +39,7 @@ class PixelMap:
         return PixelMap(self.matrix @ matrix, self.offset @ matrix + offset)
 
 
-def as_core(network: KerasModel, *, size: int, low: float, high: float, output: str = "") -> KerasModel:
+def as_core(network: KerasModel, *, size: int, low: PixelValue, high: PixelValue, output: str = "") -> KerasModel:
     """Return the same function with an input of `float32 (N, size, size, 1)` in [0, 1].
 
     The network's input range is `low` (black) to `high` (white). Its scaling, and that of the network's own first
@@ -47,8 +50,8 @@ def as_core(network: KerasModel, *, size: int, low: float, high: float, output: 
     Args:
         network: of Keras 2 or 3.
         size: height and width.
-        low: input value of a black pixel.
-        high: input value of a white pixel.
+        low: input value of a black pixel, of all channels or of each.
+        high: likewise of a white pixel.
         output: name of the output, see `output_names`; the first by default.
 
     Raises:
@@ -59,7 +62,8 @@ def as_core(network: KerasModel, *, size: int, low: float, high: float, output: 
     channels = network.input_shape[-1] if len(network.input_shape) == 4 else 1
     if len(network.input_shape) != 4:
         _add_reshape(graph, [size, size] if len(network.input_shape) == 3 else [size * size])
-    pixels = PixelMap(np.full((1, channels), high - low), np.full(channels, low))
+    black, white = (np.broadcast_to(np.asarray(value, np.float64), channels) for value in (low, high))
+    pixels = PixelMap((white - black)[None], black)
     _scale_input(graph, _absorb_scaling(graph, pixels))
     return build(graph, (size, size, 1))
 

@@ -1,4 +1,4 @@
-"""Import of a Keras network trained elsewhere as a run folder, for export, benchmark and report."""
+"""Import of a network trained elsewhere as a run folder, for export, benchmark and report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from feredge import data, files
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
-from feredge.importing.comparison import compare, run_original
+from feredge.importing.comparison import OriginalOutputs, PixelValue, compare, run_original
+from feredge.inference.contract import Images
 from feredge.paths import SAVED_MODEL_FILE
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
@@ -20,16 +21,22 @@ if TYPE_CHECKING:
     from feredge.keras import KerasModel
 
 COMPARED_IMAGES = 64
+ONNX_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """Input of an imported network: height, width, and the values of black (`low`) and white (`high`)."""
+    """Input of an imported network.
+
+    Attributes:
+        height, width: of the images, in pixels.
+        low, high: values of black and white, of all channels or of each.
+    """
 
     height: int
     width: int
-    low: float
-    high: float
+    low: PixelValue
+    high: PixelValue
 
 
 def import_network(
@@ -42,13 +49,13 @@ def import_network(
     output: str = "",
     licence: str = "",
 ) -> RunFolder:
-    """Create the run folder `out` from a Keras network that was trained elsewhere.
+    """Create the run folder `out` from a network that was trained elsewhere.
 
     Its outputs are compared with those of the file's own framework before anything is written. A folder that already
     holds the same network is not changed.
 
     Args:
-        path: the file; see keras_file.py.
+        path: a Keras file or SavedModel (keras_file.py), or an ONNX file (onnx/network.py).
         network_input: its input.
         classes: of its outputs, in their order; the data's classes are put in the same order. For a single sigmoid two:
             of the probabilities 1 - p and p.
@@ -58,7 +65,7 @@ def import_network(
         licence: note for its files.
 
     Raises:
-        ArtifactError: not a Keras network that can be read safely, or one of another input or output.
+        ArtifactError: not a network that can be read safely, or one of another input or output.
         RecipeError: classes that do not match its outputs.
         RunError: `out` holds another run.
         VerificationError: its outputs are not those of the file's own framework.
@@ -66,18 +73,17 @@ def import_network(
     view = DataView(size=network_input.height, classes=() if classes == dataset.classes else classes)
     images = data.split(dataset, view).test.images[:COMPARED_IMAGES]
     low, high = network_input.low, network_input.high
-    original = run_original(path, images, low=low, high=high, output=output)
-    from feredge.importing.keras_file import open_network
+    original, network = _open(path, images, network_input, output)
     from feredge.importing.layers import as_core
     from feredge.importing.probabilities import with_probabilities
     from feredge.importing.run_from_weights import create_run
     from feredge.train.networks import make_predict_function
 
-    network = open_network(path)
     _check_shapes(network, network_input, path)
-    output = _check_output(network, output, path)
+    is_onnx = path.suffix == ONNX_SUFFIX  # whose output is chosen when it is opened
+    keras_output = _check_output(network, "" if is_onnx else output, path)
     try:
-        core = as_core(network, size=network_input.height, low=low, high=high, output=output)
+        core = as_core(network, size=network_input.height, low=low, high=high, output=keras_output)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
     rows = make_predict_function(core)(images)
@@ -94,9 +100,21 @@ def import_network(
     )
     source = path if path.is_file() else path / SAVED_MODEL_FILE
     origin = {"file": path.name, "sha256": files.sha256(source), "input": dataclasses.asdict(network_input)}
-    if output:
+    if output and (is_onnx or keras_output):
         origin["output"] = output
     return create_run(core, recipe, dataset, out, foreign=origin, comparison=comparison)
+
+
+def _open(path: Path, images: Images, network_input: NetworkInput, output: str) -> tuple[OriginalOutputs, KerasModel]:
+    """Return the outputs of a file in its own framework, and its network."""
+    if path.suffix == ONNX_SUFFIX:
+        from feredge.importing.onnx.network import open_onnx
+
+        return open_onnx(path, images, network_input, output=output)
+    original = run_original(path, images, low=network_input.low, high=network_input.high, output=output)
+    from feredge.importing.keras_file import open_network
+
+    return original, open_network(path)
 
 
 def _check_shapes(network: KerasModel, network_input: NetworkInput, path: Path) -> None:

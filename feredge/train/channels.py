@@ -1,7 +1,7 @@
 """Channels of a network: which layers share them, how important each is, and copies with fewer of them.
 
-Channels that are added, as by residual connections, form one group and are removed together. Warm starts and
-channel pruning use this.
+Channels that are added, as by residual connections, or multiplied form one group and are removed together. Warm
+starts and channel pruning use this.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ IMPORTANCE_IMAGES, IMPORTANCE_BATCH = 8192, 16
 CHANNELWISE_LAYERS = (  # the output has the channels of the input, in the same order
     layers.BatchNormalization,
     layers.ReLU,
+    layers.LeakyReLU,
     layers.ELU,
     layers.Activation,
     layers.Softmax,
     layers.Dropout,
+    layers.Rescaling,
+    layers.ZeroPadding2D,
+    layers.UpSampling2D,
     layers.MaxPooling2D,
     layers.AveragePooling2D,
     layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
     layers.Flatten,
 )
 
@@ -103,8 +108,10 @@ def channel_layout(core: KerasModel) -> ChannelLayout:
         sources = [tensor._keras_history.layer.name for tensor in _as_list(layer.input)]
         layout.input_groups[name] = group = layout.output_groups[sources[0]]
         layout.positions[name] = positions[name] = positions[sources[0]]
-        if type(layer) is layers.Add:
+        if type(layer) in (layers.Add, layers.Multiply):
             for source in sources[1:]:
+                if layout.output_groups[source].size != group.size:
+                    raise RecipeError(f"expected inputs of as many channels, found others ({name})")
                 _merge(layout, group, layout.output_groups[source])
         elif type(layer) is layers.Dense or (type(layer) is layers.Conv2D and layer.groups == 1):
             group, positions[name] = ChannelGroup(layer.output_shape[-1], [name]), 1

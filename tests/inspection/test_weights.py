@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPE, stripes
 
-from feredge.compress import batch_norms, clustering, pruning, ranges, variants
+from feredge.compress import batch_norms, clustering, pruning, ranges
+from feredge.compress.quantization_aware import check_layers, quantization_aware
 from feredge.errors import RecipeError
 from feredge.export import quantizer
 from feredge.export.tflite.converter import to_tflite
@@ -279,11 +280,11 @@ def test_channels_that_int8_cannot_tell_from_constants_become_constants() -> Non
 def test_a_quantized_network_has_the_same_names_each_time() -> None:
     """Guards byte-identical files: names that count the networks made before would stand in them."""
     core = build_core(RECIPE.network, size=16, classes=7)
-    first, second = ([weight.name for weight in variants.quantization_aware(core).weights] for _ in range(2))
+    first, second = ([weight.name for weight in quantization_aware(core).weights] for _ in range(2))
     assert first == second
 
 
 def test_activations_without_trained_rounding_are_refused() -> None:
     """Guards `qat` against files with float operations between the integers."""
     with pytest.raises(RecipeError, match=r"^qat: .*found ELU \(elu1\)"):
-        variants._check_activations(build_core(Network(name="three-class-dcnn"), size=8, classes=7), "qat")
+        check_layers(build_core(Network(name="three-class-dcnn"), size=8, classes=7), "qat")

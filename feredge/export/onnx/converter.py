@@ -65,12 +65,20 @@ def core_graph(core: KerasModel, *, opset: int) -> Any:
     from feredge.keras import tf
 
     signature = [tf.TensorSpec(core.input_shape, tf.float32, name=CORE_INPUT)]
-    model, _ = tf2onnx.convert.from_keras(core, input_signature=signature, opset=opset)
+    handlers: dict[str, Any] = {"Erfc": (_convert_erfc, [])}
+    model, _ = tf2onnx.convert.from_keras(core, input_signature=signature, opset=opset, custom_op_handlers=handlers)
     _name_by_layer(model.graph)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     model.graph.name, model.graph.doc_string = "feredge", ""
     return model
+
+
+def _convert_erfc(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Convert Erfc, in which TensorFlow computes a GELU, to 1 - Erf, for tf2onnx."""
+    node.type = "Erf"
+    one = graph.make_const(f"{name}_one", np.float32(1))
+    graph.insert_new_node_on_output("Sub", node.output[0], f"{name}_erfc", [one.output[0], node.output[0]])
 
 
 def at_precision(

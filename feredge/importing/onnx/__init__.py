@@ -1,0 +1,1 @@
+"""Import of ONNX networks: audit and simplification in a child process, then operators to Keras layers."""

@@ -1,0 +1,72 @@
+"""PyTorch networks: ten architectures keep their outputs, and become int8 files. Needs the extra `torch`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch_networks import ARCHITECTURES, steep_network  # noqa: E402 - needs torch
+
+import feredge  # noqa: E402
+from feredge import data  # noqa: E402
+from feredge.errors import RecipeError  # noqa: E402
+from feredge.export import export  # noqa: E402
+from feredge.importing.network import NetworkInput, import_network  # noqa: E402
+from feredge.importing.onnx.network import open_onnx  # noqa: E402
+from feredge.inference.contract import CLASSES  # noqa: E402
+
+SIZE = 64
+INPUT = NetworkInput(SIZE, SIZE, -1.0, 1.0)
+FLOAT_INT8 = ("convnext", "mixer")
+"""Architectures with layer normalizations, whose variances have more range than int8: only float files are expected."""
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Any:
+    """Drawn faces, gray."""
+    return data.load("drawn:420", size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def pixels(drawn: Any) -> Any:
+    """The first of them as the networks take them."""
+    images = drawn.batch[:64].transpose(0, 3, 1, 2)
+    return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - 1)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: Any, drawn: Any) -> None:
+    """Guards the whole way from torch.onnx.export to Keras layers, with weights under which images differ."""
+    network = steep_network(name, pixels, len(CLASSES))
+    path = feredge.from_torch(network, pixels[:1], tmp_path / "network.onnx")
+    _, core = open_onnx(path, drawn.images[:64], INPUT)
+    with torch.no_grad():
+        expected = torch.softmax(network(pixels), dim=1).numpy()
+    assert len(np.unique(expected.argmax(axis=1))) > 2
+    logits = core(pixels.numpy().transpose(0, 2, 3, 1)).numpy()
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(exponentials / exponentials.sum(axis=1, keepdims=True), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_torch_network_becomes_int8(tmp_path: Path, name: str, pixels: Any, drawn: Any, here: None) -> None:
+    """Guards the chain after the import: the gates of verification hold for int8 in both formats."""
+    path = feredge.from_torch(steep_network(name, pixels, len(CLASSES)), pixels[:1], tmp_path / "network.onnx")
+    run = import_network(path, INPUT, CLASSES, drawn, tmp_path / "run")
+    files = ("float32.tflite", "float32.onnx") if name in FLOAT_INT8 else ("int8.tflite", "int8.onnx")
+    settings = dataclasses.replace(run.recipe().export, files=files, calibration_images=64)
+    manifest = export(run, drawn, settings=settings)
+    assert not manifest.failures and len(manifest.entries) == len(files)
+
+
+def test_other_objects_are_refused(tmp_path: Path) -> None:
+    """Guards a stack trace, and an empty file."""
+    with pytest.raises(RecipeError, match=r"expected a torch.nn.Module, found dict"):
+        feredge.from_torch({}, torch.zeros(1), tmp_path / "network.onnx")
+    assert not any(tmp_path.iterdir())
