@@ -49,7 +49,7 @@ def run_original(path: Path, images: Images, *, low: PixelValue, high: PixelValu
 
     Args:
         path: the Keras file, or the folder of a SavedModel.
-        images: `uint8 (N, H, W)` gray, or `(N, H, W, 3)` RGB.
+        images: `uint8 (N, H, W, C)`, gray or RGB.
         low: input value of a black pixel, of all channels or of each.
         high: likewise of a white pixel.
         output: name of the output; the first by default.
@@ -96,14 +96,15 @@ def scale_pixels(images: Images, channels: int, low: PixelValue, high: PixelValu
     """Return images as `float32 (N, H, W, channels)` from `low` to `high`; gray ones are repeated in each channel.
 
     Raises:
-        RecipeError: `low` and `high` are of another number of channels.
+        RecipeError: RGB images for one channel, or `low` and `high` of another number of channels.
     """
     if np.size(low) not in (1, channels):
         raise RecipeError(f"--input-range: expected values of {channels} channel(s), found those of {np.size(low)}")
-    pixels = np.repeat(images[..., None], channels, axis=3) if images.ndim == 3 else images
+    if images.shape[-1] not in (1, channels):
+        raise RecipeError(f"expected gray pictures for a network of one channel, found {images.shape[-1]} channels")
     black = np.asarray(low, np.float32)
     scale = ((np.asarray(high, np.float64) - low) / 255).astype(np.float32)
-    scaled: NDArray[np.float32] = pixels * scale + black
+    scaled: NDArray[np.float32] = np.broadcast_to(images, (*images.shape[:-1], channels)) * scale + black
     return scaled
 
 
