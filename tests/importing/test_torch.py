@@ -36,12 +36,12 @@ def drawn() -> Any:
 @pytest.fixture(scope="module")
 def pixels(drawn: Any) -> Any:
     """The first of them as the networks take them."""
-    images = drawn.batch[:64].transpose(0, 3, 1, 2)
+    images = drawn.images[:64].transpose(0, 3, 1, 2)
     return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - 1)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: Any, drawn: Any) -> None:
+def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: Any, drawn: Any, childless: None) -> None:
     """Guards the whole way from torch.onnx.export to Keras layers, with weights under which images differ."""
     network = steep_network(name, pixels, len(CLASSES))
     path = feredge.from_torch(network, pixels[:1], tmp_path / "network.onnx")
@@ -55,7 +55,9 @@ def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: An
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_torch_network_becomes_int8(tmp_path: Path, name: str, pixels: Any, drawn: Any, here: None) -> None:
+def test_a_torch_network_becomes_int8(
+    tmp_path: Path, name: str, pixels: Any, drawn: Any, here: None, childless: None
+) -> None:
     """Guards the chain after the import: the gates of verification hold for int8 in both formats."""
     path = feredge.from_torch(steep_network(name, pixels, len(CLASSES)), pixels[:1], tmp_path / "network.onnx")
     run = import_network(path, INPUT, CLASSES, drawn, tmp_path / "run")
