@@ -40,8 +40,9 @@ def pixels(drawn: Any) -> Any:
     return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - 1)
 
 
+@pytest.mark.usefixtures("childless")
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: Any, drawn: Any, childless: None) -> None:
+def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: Any, drawn: Any) -> None:
     """Guards the whole way from torch.onnx.export to Keras layers, with weights under which images differ."""
     network = steep_network(name, pixels, len(CLASSES))
     path = feredge.from_torch(network, pixels[:1], tmp_path / "network.onnx")
