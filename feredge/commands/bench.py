@@ -80,7 +80,7 @@ def command(
 ) -> None:
     """Measure every file: accuracy, accuracy drop, size, latency.
 
-    RUN is a run folder, or a folder of exported files. FILE is an .onnx, .ort or .tflite file; one that feredge did
+    RUN is a run folder, or a folder of exported files. FILE is an .onnx, .ort, .tflite or .c file; one that feredge did
     not write may need --classes and --input-range. NAME is one of `feredge models`. Each network is tested on its own
     test split. Of several arguments, those that are not models are skipped, with a note in the results.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from feredge.inference.artifact import (
 )
 from feredge.inference.contract import Images
 from feredge.inference.model_paths import exported_folder, locate
+from feredge.inference.shared_library import SharedLibraryRunner
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
 
 Probabilities = NDArray[np.float32]
@@ -171,8 +173,10 @@ def onnx_session(
 
 def open_artifact(
     path: str | os.PathLike[str], *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
-) -> OnnxRunner | LiteRTRunner:
+) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner:
     """Load a model file in the runtime for its suffix. `providers` are onnxruntime's.
+
+    A `.c` file is compiled, after a check that its code is what feredge generates from the model in it.
 
     Raises:
         ArtifactError: a missing or damaged file, an unknown suffix, or a file without feredge's metadata.
@@ -184,12 +188,15 @@ def open_artifact(
         return LiteRTRunner(path, threads=threads)
     if path.suffix in (".onnx", ".ort"):
         return OnnxRunner(path, threads=threads, providers=providers)
-    raise ArtifactError(f"{path}: expected .onnx, .ort or .tflite, found {path.suffix or 'no suffix'}")
+    if path.suffix == ".c":
+        opener = importlib.import_module("feredge.export.c.runner")  # by name: the device side imports no export
+        return opener.open_c_library(path)  # type: ignore[no-any-return]
+    raise ArtifactError(f"{path}: expected .onnx, .ort, .tflite or .c, found {path.suffix or 'no suffix'}")
 
 
 def open_checked(
     model: str | os.PathLike[str] | None, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
-) -> OnnxRunner | LiteRTRunner:
+) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner:
     """Open the model found by `find_model`, and check its outputs on one gray picture.
 
     Raises:
@@ -259,5 +266,5 @@ def _find_entry(path: Path) -> Entry | None:
 _PRECISION_PREFERENCE = ("int8", "dynamic-int8", "float16", "int16x8", "float32")
 
 
-def _preference(entry: Entry) -> tuple[bool, int]:
-    return entry.format == "tflite", _PRECISION_PREFERENCE.index(entry.card.precision)
+def _preference(entry: Entry) -> tuple[int, int]:
+    return {"tflite": 1, "c": 2}.get(entry.format, 0), _PRECISION_PREFERENCE.index(entry.card.precision)

@@ -305,6 +305,7 @@ class Export:
         max_drop: largest allowed loss of validation accuracy of an int8 file, in percentage points; where it is
             exceeded, layers return to float32, those with the largest error first. 0 sets no limit.
         licence: licence text in the files' metadata; a general one if empty.
+        c_arithmetic: of C libraries: `xnnpack` answers as LiteRT with XNNPACK on x86, `tflm` as TensorFlow Lite Micro.
     """
 
     files: tuple[str, ...] = DEFAULT_FILES
@@ -315,6 +316,7 @@ class Export:
     keep_float: tuple[str, ...] = added(())
     max_drop: float = added(0.0)
     licence: str = added("")
+    c_arithmetic: Literal["xnnpack", "tflm"] = added("xnnpack")
 
 
 @dataclass(frozen=True)

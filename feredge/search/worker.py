@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -22,6 +22,7 @@ from feredge.devices.remote import check_device
 from feredge.devices.ssh import Device
 from feredge.errors import Cancelled, FeredgeError, RunError
 from feredge.inference.parallel import exit_with_parent
+from feredge.inference.spawn import IndependentContext
 from feredge.progress import Progress, quiet
 from feredge.recipes.schema import DataView
 from feredge.search.costs import Limits
@@ -241,8 +242,8 @@ def run_workers(order: WorkOrder, count: int, progress: Progress = quiet) -> Non
         FeredgeError: the first error of a worker.
     """
     search = Search(order, progress)
-    context = multiprocessing.get_context("spawn")
-    workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
+    context = IndependentContext()
+    workers: list[tuple[BaseProcess, Connection]] = []
 
     def start() -> None:
         receiver, sender = context.Pipe(duplex=False)

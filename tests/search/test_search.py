@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,23 @@ def test_an_interrupted_study_ends_the_same(searched: SearchResult, tiny_space: 
     assert stopped and without_times(again.results) == without_times(searched.results)
     assert again.results.kills == 0 and max(trial.starts for trial in again.results.trials) > 1
     assert run(tiny_space, tmp_path / "study").results.trials == again.results.trials  # nothing is done again
+
+
+def test_a_killed_worker_loses_nothing(tiny_space: Path, tmp_path: Path) -> None:
+    """Guards several worker processes: one that is killed is replaced, and its trial goes on in another."""
+    killed: list[int] = []
+
+    def kill_one(task: str, done: float, total: float, note: str = "") -> None:
+        begun = sorted(tmp_path.glob("study/trials/*/history.csv"))
+        if begun and not killed:
+            process = multiprocessing.active_children()[0]
+            os.kill(process.pid or 0, signal.SIGKILL)
+            killed.append(process.pid or 0)
+
+    results = run(tiny_space, tmp_path / "study", workers=2, trials=2, progress=kill_one).results
+    ended = [trial for trial in results.trials if trial.state in ("complete", "pruned")]
+    assert killed and len(ended) == 2 and not [trial for trial in results.trials if trial.state == "unfinished"]
+    assert results.kills <= 1  # 0 if it was killed between two trials
 
 
 def test_the_study_is_shown(searched: SearchResult, tmp_path: Path) -> None:
