@@ -119,6 +119,17 @@ def test_a_file_is_exported_in_every_format(tmp_path: Path, here: None) -> None:
     assert manifest.entries[0].card.recipe["foreign"]["file"] == "net.onnx"
 
 
+def test_parallel_first_layers_become_int8(tmp_path: Path, here: None, childless: None) -> None:
+    """Guards networks whose branches all read the pixels, as those of RepVGG before they are merged."""
+    graph = GraphWriter()
+    branches = graph.conv("image", 1, 8, pads=[1, 1, 1, 1]), graph.conv("image", 1, 8, size=1)
+    output = graph.classifier(graph.node("Relu", graph.node("Add", *branches)), 8)
+    path = graph.save(tmp_path / "net.onnx", output)
+    run = import_network(path, INPUT, CLASSES, stripes(), tmp_path / "run")
+    settings = dataclasses.replace(run.recipe().export, files=("int8.onnx",), calibration_images=64)
+    assert not export(run, stripes(), settings=settings).failures
+
+
 def test_a_translation_that_is_another_function_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, childless: None
 ) -> None:
