@@ -25,6 +25,8 @@ from feredge.inference.artifact import Manifest
 from feredge.inference.runtimes import DEFAULT_MODEL, open_artifact
 from feredge.inspection import weights
 from feredge.progress import quiet
+from feredge.search.costs import Limits
+from feredge.search.results import StudyResults, TrialRecord
 from feredge.train.networks import build_core
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -34,8 +36,13 @@ TOOLS = Path(__file__).parents[1] / "tools"
 def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Give the program that the test names, imported."""
     monkeypatch.syspath_prepend(str(TOOLS))
-    loader = importlib.machinery.SourceFileLoader(request.param.replace("-", "_"), str(TOOLS / request.param))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
+    return load_tool(request.param)
+
+
+def load_tool(name: str) -> ModuleType:
+    """Return a program as a module."""
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(TOOLS / name))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))  # type: ignore[arg-type]  # a spec with a loader
     loader.exec_module(module)
     return module
@@ -232,3 +239,19 @@ def test_planted_faults_are_seen(tmp_path: Path) -> None:
         "raised MemoryError:",
     ]
     assert all((tmp_path / f"planted-1-{case}.bin").read_bytes() != bytes(99) for case in range(4))
+
+
+@pytest.mark.parametrize("tool", ["tuned-search"], indirect=True)
+def test_the_published_search_is_a_row(tool: ModuleType) -> None:
+    """Guards the row of the published search: its best trial, and the draws that were replaced."""
+    drawn_values = {"network.channels.length": 2, "network.channels[0]": "16", "network.channels[1]": "512"}
+    trials = (
+        TrialRecord(0, "00000", "misfit", {}, reason="too large"),
+        TrialRecord(1, "00001", "complete", drawn_values, accuracy=0.55, seconds={"training": 3600.0}),
+        TrialRecord(2, "00002", "complete", {**drawn_values, "network.channels[0]": "64"}, accuracy=0.5),
+    )
+    figures = tool.figures(StudyResults(1, "tuned-2024", "/data/fer2013.csv", "0" * 64, Limits(), trials))
+    published = load_tool("published")
+    lines = published.search_lines(json.loads(json.dumps(figures)))
+    assert "| tuned-search | best trial | 0.5527 | 0.5500 | 2 | 60 min | 16, 512 |" in lines
+    assert "1 draws over 400 million" in lines[-1]

@@ -18,6 +18,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from feredge import data
 from feredge.data.dataset import Dataset
+from feredge.devices.remote import check_device
+from feredge.devices.ssh import Device
 from feredge.errors import Cancelled, FeredgeError, RunError
 from feredge.inference.parallel import exit_with_parent
 from feredge.progress import Progress, quiet
@@ -60,6 +62,8 @@ class WorkOrder:
         deadline: `time.time()` at which the search ends; None without an end.
         threads: of TensorFlow; None for its default.
         keep_all: keep the weights of all trials, not only of those on the front.
+        device: that latencies are measured on; None for this machine.
+        core: Arm core whose instructions are counted; empty for none.
         finalists: candidates that are trained again at the end; None for FINALISTS once the study has `count` trials.
     """
 
@@ -74,6 +78,8 @@ class WorkOrder:
     deadline: float | None = None
     threads: int | None = None
     keep_all: bool = False
+    device: Device | None = None
+    core: str = ""
     finalists: int | None = None
 
     def load(self, view: DataView) -> Dataset:
@@ -105,6 +111,7 @@ class Search:
         self.store = TrialStore(self.folder, self.settings, order.storage)
         self._progress = progress
         self._results: StudyResults | None = None
+        self._ended, self._summary, self._trial = 0, "", ""
 
     def run(self) -> None:
         """Run trials until the study has enough, or the time has passed.
@@ -122,6 +129,7 @@ class Search:
                 time.sleep(POLL_SECONDS)  # another process's trial may have to be taken up
                 self.report()
                 continue
+            self._trial = claimed.name.lstrip("0") or "0"
             try:
                 runner.run(claimed)
             except UpdateFinishedTrialError:  # counted as dead, and taken up by another process
@@ -142,16 +150,23 @@ class Search:
 
         order = self.order
         start = None if order.start is None else load_trained(order.start)
-        inputs = TrainingInputs(order.load, start, [load_trained(path) for path in order.teachers])
-        return TrialRunner(self.store, self.settings, inputs, MachineLock(), self._timed_progress)
+        inputs = TrainingInputs(order.load, start, [load_trained(path) for path in order.teachers], order.device)
+        return TrialRunner(self.store, self.settings, inputs, MachineLock(), self._trial_progress)
 
     def _is_late(self) -> bool:
         return self.order.deadline is not None and time.time() >= self.order.deadline
 
-    def _timed_progress(self, task: str, done: float, total: float, note: str = "") -> None:
+    def _trial_progress(self, task: str, done: float, total: float, note: str = "") -> None:
+        """Report the progress of a trial's training as that of the search."""
         if self._is_late():
             raise OutOfTime
-        self._progress(task, done, total, note)
+        share = min(done / total, 0.99) if total else 0.0
+        trial = f"trial {self._trial}: {note}"
+        self._report_progress(share, "; ".join(filter(None, (trial, self._summary))))
+
+    def _report_progress(self, share: float, note: str) -> None:
+        total = max(self.order.count or 0, self._ended + 1 if share or self.order.count is None else self._ended)
+        self._progress("search", self._ended + share, total, note)
 
     def report(self, *, check: bool = False) -> StudyResults:
         """Write the results so far, and report them as progress.
@@ -166,8 +181,9 @@ class Search:
                 results.write(self.folder)
             if not self.order.keep_all:
                 remove_weights(self.folder, results)
-        ended = sum(trial.state in ("complete", "pruned") for trial in results.trials)
-        self._progress("search", ended, self.order.count or ended + 1, describe_progress(results))
+        self._ended = ended = sum(trial.state in ("complete", "pruned") for trial in results.trials)
+        self._summary = describe_progress(results)
+        self._report_progress(0.0, self._summary)
         misfits = sum(trial.state == "misfit" for trial in results.trials)
         if check and not ended and misfits >= MAX_MISFITS:
             nearest = results.nearest_misfit() or results.trials[-1].reason
@@ -302,9 +318,13 @@ def run_study(
         rows_digest(order.excluded_rows),
         seed,
         limits,
-        start="" if order.start is None else load_trained(order.start).digest,
-        teachers=tuple(load_trained(path).digest for path in order.teachers),
+        "" if order.device is None else str(order.device.address),
+        order.core,
+        "" if order.start is None else load_trained(order.start).digest,
+        tuple(load_trained(path).digest for path in order.teachers),
     )
+    if order.device is not None:
+        check_device(order.device)
     StudyFolder.claim(order.folder, settings)
     if workers > 1:
         run_workers(replace(order, threads=max(1, (os.cpu_count() or 1) // workers)), workers, progress)

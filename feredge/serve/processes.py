@@ -8,7 +8,6 @@ health check of systemd or a container on /health.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import socket
@@ -25,6 +24,7 @@ from typing import Any
 from feredge.errors import FeredgeError, RunError
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.predictor import Predictor
+from feredge.inference.spawn import IndependentContext
 from feredge.serve.limits import ADDRESS_SLOTS, Limits
 from feredge.serve.metrics import Metrics
 
@@ -182,7 +182,7 @@ class _Workers:
     """
 
     def __init__(self, config: ServiceConfig, listeners: list[socket.socket], classes: tuple[str, ...]) -> None:
-        self._context = multiprocessing.get_context("spawn")  # not forked: this process may have threads
+        self._context = IndependentContext()
         self._count = len(listeners)
         self._config = config.share(self._count)
         self._listeners = listeners
