@@ -7,6 +7,8 @@ imported on first use, so that `import feredge` costs next to nothing.
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ _NAME_MODULES = {
     "verify": "feredge.api.verifying",
 }
 """Where each public name is defined."""
+_DEPRECATED_NAMES: dict[str, str] = {}
+"""Public names that were replaced, and the names that replaced them; CONTRIBUTING.md says for how long."""
 _CALLABLE_MODULES = (
     *("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "search", "serve", "train"),
 )
@@ -118,6 +122,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _DEPRECATED_NAMES:
+        replacement = _DEPRECATED_NAMES[name]
+        message = f"feredge.{name} is deprecated, use feredge.{replacement}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[__name__], replacement)
     if name in _CALLABLE_MODULES:
         return importlib.import_module(f"feredge.{name}")
     if name not in _NAME_MODULES:
