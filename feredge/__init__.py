@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
     from feredge.inference.face import Face
+    from feredge.inference.foreign import ForeignModel
     from feredge.inference.predictor import Predictor
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ _NAME_MODULES = {
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",
     "FeredgeError": "feredge.errors",
+    "ForeignModel": "feredge.inference.foreign",
     "InputContract": "feredge.inference.contract",
     "Predictor": "feredge.inference.predictor",
     "PredictorOptions": "feredge.api.predictor_options",
@@ -86,6 +88,7 @@ __all__ = [
     "Device",
     "Face",
     "FeredgeError",
+    "ForeignModel",
     "InputContract",
     "Predictor",
     "PredictorOptions",

@@ -91,7 +91,7 @@ def test_public_names_all_load() -> None:
         *("inspect", "label", "models", "plots", "predict", "recipes", "report", "run", "search", "select"),
         *("sensitivity", "serve", "soft_labels", "study", "submit", "track", "train", "verify"),
     }
-    types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "InputContract", "Predictor"}
+    types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "ForeignModel", "InputContract", "Predictor"}
     assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions", "TrainOptions"}
     for name in feredge.__all__:
         assert getattr(feredge, name) is not None

@@ -68,9 +68,12 @@ def _run(path: str, folder: str, low: PixelValue, high: PixelValue, output: str)
     """Open a file and run its network on the images of `folder`; in a child process."""
     from feredge.importing.keras_file import open_network
     from feredge.importing.layers import output_names
+    from feredge.importing.signature import check_input, choose_output
 
     network = open_network(Path(path))
     images = np.load(Path(folder, IMAGES_FILE))
+    check_input(network, images.shape[1], images.shape[2], Path(path))
+    output = choose_output(network, output, Path(path))
     index = output_names(network).index(output) if output else 0
     rows = []
     for start in range(0, len(images), COMPARISON_BATCH):

@@ -23,12 +23,13 @@ from feredge.inference.contract import InputContract
 if TYPE_CHECKING:
     import zipfile
 
-MODEL_FORMATS = ("tflite", "onnx", "ort")
+MODEL_FORMATS = ("tflite", "onnx", "ort", "c")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
 FORMAT_PRECISIONS = {
     "tflite": PRECISIONS,
     "onnx": PRECISIONS[:4],  # onnxruntime has no int16x8 kernels
     "ort": ("float32", "int8"),  # no constant folding at load time: dequantizing weights would cost time at each image
+    "c": ("int8",),
 }
 """The precisions that each format supports."""
 ARTIFACT_KINDS = tuple(
@@ -134,7 +135,7 @@ class Entry:
 
     @property
     def format(self) -> str:
-        """`tflite`, `onnx` or `ort`, by the file's suffix."""
+        """One of MODEL_FORMATS, by the file's suffix."""
         return Path(self.file).suffix[1:]
 
 
@@ -284,7 +285,7 @@ def read_card(path: Path) -> Card:
 
     A `.tflite` file must have the model digest that is stored with the card, and pass `inference.tflite_check`; `.onnx`
     and `.ort` files must use operators of onnxruntime's own without control flow, and hold all their weights
-    (`inference.onnx_check`).
+    (`inference.onnx_check`). Of a `.c` file the model that it was generated from is checked, not its code.
 
     Raises:
         NoCardError: a file without a card.
@@ -294,8 +295,10 @@ def read_card(path: Path) -> Card:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: expected a model file, cannot be read ({error.strerror})") from error
+    if files.is_lfs_pointer(data):
+        raise ArtifactError(f"{path}: expected a model, found a pointer of Git LFS; `git lfs pull` downloads the model")
     try:
-        text = {".tflite": _tflite_card, ".ort": _ort_card}.get(path.suffix, _onnx_card)(data)
+        text = {".tflite": _tflite_card, ".ort": _ort_card, ".c": _c_card}.get(path.suffix, _onnx_card)(data)
     except ArtifactError as error:
         raise type(error)(f"{path}: {error}") from error
     return parse_card(text, str(path))
@@ -335,6 +338,15 @@ def _tflite_card(data: bytes) -> str:
         raise ArtifactError(f"expected a model of SHA-256 {digest[:12]!r}, found a damaged one")
     check_tflite(model)
     return text
+
+
+def _c_card(data: bytes) -> str:
+    from feredge.inference.c_source import read_c_source
+    from feredge.inference.tflite_check import check_tflite
+
+    source = read_c_source(data)
+    check_tflite(source.model)
+    return source.card
 
 
 def tflite_model_size(archive: zipfile.ZipFile) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import threading
@@ -17,8 +18,9 @@ from feredge.errors import ArtifactError, FeredgeError, PictureError
 from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
 from feredge.inference.face import Face, PictureResult, PixelBox, to_faces
+from feredge.inference.foreign import ForeignModel
 from feredge.inference.pictures import Box, Color, Images, Picture, pixels_and_order, to_box
-from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, available_cores, open_artifact, open_checked
+from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, available_cores, open_checked, open_model
 
 if TYPE_CHECKING:  # imported on first need: classifying a single face in a new process needs neither
     from feredge.inference import face_detection
@@ -52,12 +54,17 @@ class Predictor:
         providers: onnxruntime's execution providers, in order of preference.
         detector: the face detector for frames: None for OpenCV's Haar cascade, the path of a YuNet file, or a
             function as `feredge.inference.face_detection.Detector`.
+        classes: class names of an `.onnx` or `.tflite` file that feredge did not write, in the order of its outputs; of
+            a single output p two, of the probabilities 1 - p and p.
+        input_range: input values of black and white pixels of such a file.
+        output: name of the output of such a file, if it has several.
 
     Attributes:
         path: the model file.
         card: the file's metadata.
         classes: class names in the order of the probabilities.
         contract: the network's input.
+        foreign: what was given for a file that feredge did not write; None for one with a card.
 
     Raises:
         ArtifactError: a missing or damaged model, one without a card, or one whose outputs do not match its card.
@@ -70,10 +77,14 @@ class Predictor:
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         detector: face_detection.Detector | str | os.PathLike[str] | None = None,
+        classes: Sequence[str] = (),
+        input_range: tuple[float, float] = (0.0, 1.0),
+        output: str = "",
     ) -> None:
         if threads is not None and threads < 1:
             raise ArtifactError(f"expected at least 1 thread, found {threads}")
-        runner = open_checked(model, threads=threads or 1, providers=providers)
+        self.foreign = ForeignModel(tuple(classes), input_range, output) if classes else None
+        runner = open_checked(model, threads=threads or 1, providers=providers, foreign=self.foreign)
         self.path = runner.path
         self._threads = threads
         self._concurrency = threads or available_cores()
@@ -214,14 +225,15 @@ class Predictor:
 
     def __reduce__(self) -> Any:
         """Pickle the arguments: the other process opens the model again."""
-        return _unpickle, (str(self.path), self._threads, self._providers, self._detector)
+        return _unpickle, (str(self.path), self._threads, self._providers, self._detector, self.foreign)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ArtifactError(f"{self.path}: the predictor is closed")
 
     def _open_runner(self, threads: int | None = None) -> Runner:
-        runner = open_artifact(self.path, threads=threads or self._threads or 1, providers=self._providers)
+        threads = threads or self._threads or 1
+        runner = open_model(self.path, threads=threads, providers=self._providers, foreign=self.foreign)
         if runner.card != self.card:
             raise ArtifactError(f"{self.path}: the file was replaced by another model")
         return runner
@@ -355,8 +367,11 @@ class Predictor:
         return to_faces(probabilities, boxes, self.classes, model=self.path)
 
 
-def _unpickle(path: str, threads: int | None, providers: tuple[str, ...], detector: Any) -> Predictor:
-    return Predictor(path, threads=threads, providers=providers, detector=detector)
+def _unpickle(
+    path: str, threads: int | None, providers: tuple[str, ...], detector: Any, foreign: ForeignModel | None
+) -> Predictor:
+    options = {} if foreign is None else dataclasses.asdict(foreign)
+    return Predictor(path, threads=threads, providers=providers, detector=detector, **options)
 
 
 _predictors: weakref.WeakSet[Predictor] = weakref.WeakSet()

@@ -14,11 +14,13 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from feredge.errors import PictureError, RunError
 from feredge.inference.face import Face, PictureResult
+from feredge.inference.foreign import ForeignModel
 from feredge.inference.predictor import Predictor
 from feredge.label.predict import Engine
 
@@ -35,6 +37,7 @@ class Stage:
         column: name of the column of paths or of picture files' bytes.
         detect, margin: as `Predictor.stream` takes them.
         detector: as in `Predictor`.
+        foreign: classes and input of a file without a card.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Stage:
         detect: bool = True,
         margin: float = 0.0,
         detector: Any = None,
+        foreign: ForeignModel | None = None,
     ) -> None:
-        self._predictor = Predictor(model, threads=1, detector=detector)
+        options = {} if foreign is None else asdict(foreign)
+        self._predictor = Predictor(model, threads=1, detector=detector, **options)
         self._column = column
         self._detect = detect
         self._margin = margin
@@ -89,6 +94,7 @@ def engine(
         "detect": detect,
         "margin": margin,
         "detector": predictor.detector if detect else None,
+        "foreign": predictor.foreign,
     }
 
     def run(pictures: Sequence[str]) -> Iterator[PictureResult]:

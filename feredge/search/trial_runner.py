@@ -17,7 +17,7 @@ from feredge.data import split
 from feredge.data.dataset import Dataset
 from feredge.data.views import CROSS_VIEWS, hits_over_views
 from feredge.devices.ssh import Device
-from feredge.errors import DataError, DivergedError, RecipeError, RunError
+from feredge.errors import ArtifactError, DataError, DivergedError, RecipeError, RunError
 from feredge.inference.contract import Images
 from feredge.keras import keras
 from feredge.progress import Progress, quiet
@@ -104,7 +104,7 @@ class TrialRunner:
         for name, violation in violations.items():
             claimed.set_constraint(name, violation)
         claimed.set(MISFIT_ATTRIBUTE, reason)
-        claimed.tell(TrialState.PRUNED)
+        claimed.end(TrialState.PRUNED)
 
     def _measure(self, claimed: ClaimedTrial, recipe: Recipe) -> bool:
         """Measure the candidate's costs; return whether it fits the limits, else the trial is ended."""
@@ -113,16 +113,12 @@ class TrialRunner:
             classes = self.validation(recipe).classes
             try:
                 core = candidate.build_untrained(recipe, len(classes))
-            except RecipeError as error:
+                if self._has_too_many_macs(claimed, multiply_adds(core)):
+                    return False
+                costs = self._file_costs(core, recipe, classes)
+            except (RecipeError, ArtifactError) as error:
                 self._reject(claimed, str(error), {RECIPE_CONSTRAINT: 1.0})
                 return False
-            macs_limit = self.space.settings.max_macs
-            macs = multiply_adds(core)
-            if macs_limit and macs > macs_limit:
-                reason = f"{macs:,} multiply-adds, over {macs_limit:,}"
-                self._reject(claimed, reason, {"max_macs": macs / macs_limit - 1.0})
-                return False
-            costs = self._file_costs(core, recipe, classes)
             claimed.set(COSTS_ATTRIBUTE, costs_to_json(costs))
         best = best_file(costs_from_json(claimed.get(COSTS_ATTRIBUTE)), limits)
         violations = limits.violations(best)
@@ -131,6 +127,14 @@ class TrialRunner:
             return False
         for name, violation in violations.items():
             claimed.set_constraint(name, violation)
+        return True
+
+    def _has_too_many_macs(self, claimed: ClaimedTrial, macs: int) -> bool:
+        """Return whether a network is over a limit that is known before its export; the trial is ended then."""
+        limit = min((one for one in (self.space.settings.max_macs, self.settings.limits.max_macs) if one), default=0)
+        if not limit or macs <= limit:
+            return False
+        self._reject(claimed, f"{macs:,} multiply-adds, over {limit:,.0f}", {"max_macs": macs / limit - 1.0})
         return True
 
     def _file_costs(self, core: Any, recipe: Recipe, classes: Sequence[str]) -> list[FileCost]:
@@ -151,6 +155,8 @@ class TrialRunner:
                 latencies = [None if ratio is None else ratio * reference_ms for ratio in ratios]
                 costs = [replace(cost, latency_ms=ms) for cost, ms in zip(costs, latencies, strict=True)]
                 costs = [cost for cost in costs if cost.latency_ms is not None]  # a device may lack a runtime
+        if not costs:
+            raise ArtifactError("expected a file that runs on the device, found none")
         return costs
 
     def _latency_ratios(
@@ -184,15 +190,15 @@ class TrialRunner:
             )
         except optuna.TrialPruned:
             claimed.run.checkpoint.unlink(missing_ok=True)
-            claimed.tell(TrialState.PRUNED)
+            claimed.end(TrialState.PRUNED)
             return
         except DivergedError:
             claimed.set(REASON_ATTRIBUTE, "the loss was no longer finite")
-            claimed.tell(TrialState.PRUNED)
+            claimed.end(TrialState.PRUNED)
             return
         value = self.accuracy(predict_function(run), self.validation(recipe))
         claimed.set(ACCURACY_ATTRIBUTE, value)
-        claimed.tell(TrialState.COMPLETE, value)
+        claimed.end(TrialState.COMPLETE, value)
 
     def start_network(self, recipe: Recipe) -> TrainedNetwork | None:
         """Return the network to start from, if the recipe's has its layers, with as many channels or fewer."""
