@@ -62,32 +62,32 @@ class DataView:
 class Network:
     """A residual network (stem, stages of residual blocks, global pooling, one dense layer).
 
-        Or blocks of two convolutions, or a published network, by its name; their layers are in train/published.py.
+    Or blocks of two convolutions, or a published network, by its name; their layers are in train/published.py.
 
-        Attributes:
-            stem: channels of the first convolution.
-            stem_stride: its stride; 2 halves height and width before any costly layer.
-            channels: channels of each stage; every stage after the first halves height and width.
-            blocks: residual blocks (two convolutions each) in each stage.
-            dropout: fraction of the pooled features zeroed in training.
-            name: architecture. The keys above apply to `residual`. `convolutional` is one block for each of `channels` (two
-                    convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `custom` is
-                the function in `builder`. `foreign` is a network trained elsewhere.
-            input_channels: input channels in training; more than one repeats the gray channel. The saved network takes
-                gray: its first kernels are summed over the equal channels.
-                standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
-                into the first layer of the saved network, which is exact only without padding.
-            pool: global pooling after the last stage: `average`, or `weighted` with learned weights for each channel and
-                position (a global depthwise convolution; Chen et al., "MobileFaceNets", 2018). In an aligned face crop
-                mouth and brows have fixed positions, which an average discards.
-            kernel: height and width of the kernels in residual blocks.
-            convolution: of residual blocks: `dense`, or `depthwise`, a depthwise convolution and a 1x1 convolution, which
-                have a fraction of the weights (Chollet, "Xception", 2017).
-            kernels: of `convolutional`: height and width of the kernels of each block.
-            dense: of `convolutional`: units of each hidden dense layer.
-            builder: of `custom`: `module:function`, which is imported and called with the pixels, a Keras tensor in [0, 1],
-                and returns features `(N, features)`, by layers of tf_keras. Its code runs: read a recipe from elsewhere
-                before you use it.
+    Attributes:
+        stem: channels of the first convolution.
+        stem_stride: its stride; 2 halves height and width before any costly layer.
+        channels: channels of each stage; every stage after the first halves height and width.
+        blocks: residual blocks (two convolutions each) in each stage.
+        dropout: fraction of the pooled features zeroed in training.
+        name: architecture. The keys above apply to `residual`. `convolutional` is one block for each of `channels` (two
+            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `custom` is
+            the function in `builder`. `foreign` is a network trained elsewhere.
+        input_channels: input channels in training on gray images; more than one repeats the gray channel. The saved
+            network takes gray: its first kernels are summed over the equal channels.
+        standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
+            into the first layer of the saved network, which is exact only without padding.
+        pool: global pooling after the last stage: `average`, or `weighted` with learned weights for each channel and
+            position (a global depthwise convolution; Chen et al., "MobileFaceNets", 2018). In an aligned face crop
+            mouth and brows have fixed positions, which an average discards.
+        kernel: height and width of the kernels in residual blocks.
+        convolution: of residual blocks: `dense`, or `depthwise`, a depthwise convolution and a 1x1 convolution, which
+            have a fraction of the weights (Chollet, "Xception", 2017).
+        kernels: of `convolutional`: height and width of the kernels of each block.
+        dense: of `convolutional`: units of each hidden dense layer.
+        builder: of `custom`: `module:function`, which is imported and called with the pixels, a Keras tensor in [0, 1],
+            and returns features `(N, features)`, by layers of tf_keras. Its code runs: read a recipe from elsewhere
+            before you use it.
     """
 
     stem: int = 32
