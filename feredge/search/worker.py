@@ -107,6 +107,7 @@ class Search:
         """
         runner = self.make_runner()
         while not self._is_late():
+            self._report_progress(0.0, self._summary)
             claimed = self.store.next(self.order.count)
             if claimed is None:
                 if not self.store.running():

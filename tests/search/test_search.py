@@ -154,6 +154,15 @@ def test_a_limit_that_nothing_meets(tiny_space: Path, tmp_path: Path, monkeypatc
         run(tiny_space, tmp_path / "study", max_kb=1)
 
 
+def test_a_search_without_time_begins_a_study(tiny_space: Path, tmp_path: Path) -> None:
+    """Guards `--hours`: no trial begins after it, and a study without trials is shown all the same."""
+    begun = run(tiny_space, tmp_path / "study", trials=None, hours=1e-9, finalists=None)
+    assert begun.results.trials == () and begun.finale is None and "0" in begun.page.read_text()
+    with pytest.raises(feredge.Cancelled):
+        run(tiny_space, tmp_path / "study", cancel=lambda: True)
+    assert feredge.study(tmp_path / "study").to_dataframe().empty
+
+
 def test_arguments_are_checked_first(tiny_space: Path, tmp_path: Path) -> None:
     """Guards hours of waiting for an end that is never reached."""
     with pytest.raises(feredge.FeredgeError, match="expected a number of trials or of hours, found neither"):
