@@ -71,8 +71,8 @@ class Network:
         blocks: residual blocks (two convolutions each) in each stage.
         dropout: fraction of the pooled features zeroed in training.
         name: architecture. The keys above apply to `residual`. `convolutional` is one block for each of `channels` (two
-            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `foreign` is
-            a network trained elsewhere.
+            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `custom` is
+            the function in `builder`. `foreign` is a network trained elsewhere.
         input_channels: input channels in training on gray images; more than one repeats the gray channel. The saved
             network takes gray: its first kernels are summed over the equal channels.
         standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
@@ -85,6 +85,9 @@ class Network:
             have a fraction of the weights (Chollet, "Xception", 2017).
         kernels: of `convolutional`: height and width of the kernels of each block.
         dense: of `convolutional`: units of each hidden dense layer.
+        builder: of `custom`: `module:function`, which is imported and called with the pixels, a Keras tensor in [0, 1],
+            and returns features `(N, features)`, by layers of tf_keras. Its code runs: read a recipe from elsewhere
+            before you use it.
     """
 
     stem: int = 32
@@ -101,6 +104,7 @@ class Network:
         "three-class-dcnn",
         "tuned-cnn",
         "course-cnn",
+        "custom",
         "foreign",
     ] = added("residual")
     input_channels: int = added(1)
@@ -110,6 +114,7 @@ class Network:
     convolution: Literal["dense", "depthwise"] = added("dense")
     kernels: tuple[int, ...] = added(())
     dense: tuple[int, ...] = added(())
+    builder: str = added("")
 
     def feature_map_size(self, size: int) -> int:
         """Return height and width of the last stage's feature maps, for images of `size` pixels."""

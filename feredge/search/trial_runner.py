@@ -104,7 +104,7 @@ class TrialRunner:
         for name, violation in violations.items():
             claimed.set_constraint(name, violation)
         claimed.set(MISFIT_ATTRIBUTE, reason)
-        claimed.tell(TrialState.PRUNED)
+        claimed.end(TrialState.PRUNED)
 
     def _measure(self, claimed: ClaimedTrial, recipe: Recipe) -> bool:
         """Measure the candidate's costs; return whether it fits the limits, else the trial is ended."""
@@ -190,15 +190,15 @@ class TrialRunner:
             )
         except optuna.TrialPruned:
             claimed.run.checkpoint.unlink(missing_ok=True)
-            claimed.tell(TrialState.PRUNED)
+            claimed.end(TrialState.PRUNED)
             return
         except DivergedError:
             claimed.set(REASON_ATTRIBUTE, "the loss was no longer finite")
-            claimed.tell(TrialState.PRUNED)
+            claimed.end(TrialState.PRUNED)
             return
         value = self.accuracy(predict_function(run), self.validation(recipe))
         claimed.set(ACCURACY_ATTRIBUTE, value)
-        claimed.tell(TrialState.COMPLETE, value)
+        claimed.end(TrialState.COMPLETE, value)
 
     def start_network(self, recipe: Recipe) -> TrainedNetwork | None:
         """Return the network to start from, if the recipe's has its layers, with as many channels or fewer."""
