@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feredge.api.benchmarking import Device, benchmark
     from feredge.api.bundling import bundle
+    from feredge.api.calibrating import calibrate
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
     from feredge.api.diagnosing import doctor
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from feredge.api.verifying import verify
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
-    from feredge.inference.face import Face
+    from feredge.inference.face import UNSURE_LABEL, Face
     from feredge.inference.foreign import ForeignModel
     from feredge.inference.predictor import Predictor
 
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
+    "UNSURE_LABEL": "feredge.inference.face",
     "Baseline": "feredge.api.regression_gate",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
@@ -57,6 +59,7 @@ _NAME_MODULES = {
     "TrackOptions": "feredge.api.tracking",
     "TrainOptions": "feredge.api.training",
     "bundle": "feredge.api.bundling",
+    "calibrate": "feredge.api.calibrating",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
     "doctor": "feredge.api.diagnosing",
@@ -83,6 +86,7 @@ _CALLABLE_MODULES = (
 
 __all__ = [
     "CLASSES",
+    "UNSURE_LABEL",
     "Baseline",
     "Cancelled",
     "Device",
@@ -97,6 +101,7 @@ __all__ = [
     "baselines",
     "benchmark",
     "bundle",
+    "calibrate",
     "data_check",
     "data_info",
     "doctor",

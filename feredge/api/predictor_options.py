@@ -26,6 +26,7 @@ class PredictorOptions:
         classes: class names of a model file that feredge did not write, in the order of its outputs.
         input_range: input values of black and white pixels of such a file.
         output: name of the output of such a file, if it has several.
+        unsure: label faces `unsure` below the file's threshold, as in `Predictor`.
     """
 
     model: str | PathLike[str] | None = None
@@ -36,6 +37,7 @@ class PredictorOptions:
     classes: tuple[str, ...] = ()
     input_range: tuple[float, float] = (0.0, 1.0)
     output: str = ""
+    unsure: float | bool = False
 
     @property
     def foreign(self) -> ForeignModel | None:
@@ -66,6 +68,7 @@ class PredictorOptions:
             classes=self.classes,
             input_range=self.input_range,
             output=self.output,
+            unsure=self.unsure,
         )
 
 

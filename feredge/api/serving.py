@@ -105,7 +105,16 @@ def serve(
         threads = max(1, wide // count)
         detect = not options.cropped
         config = ServiceConfig(
-            predictor.path, yunet, threads, detect, options.margin, limits, tuple(origins), address, options.foreign
+            predictor.path,
+            yunet,
+            threads,
+            detect,
+            options.margin,
+            limits,
+            tuple(origins),
+            address,
+            options.foreign,
+            options.unsure,
         )
         listeners = _listen(host, port, count)
         url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"

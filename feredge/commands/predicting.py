@@ -61,6 +61,12 @@ _PREDICTOR_OPTIONS = options(
     ),
     *FOREIGN_OPTIONS,
     click.option("--yunet", type=PATH_TYPE, help="Detect faces with this YuNet file instead of OpenCV's Haar cascade."),
+    click.option(
+        "--unsure",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="PRECISION",
+        help="Label faces `unsure` so that at least this fraction of the others is right; needs `feredge calibrate`.",
+    ),
 )
 
 
@@ -76,12 +82,15 @@ def with_predictor_options(function: Callable[..., Any]) -> Any:
         cropped: bool,
         margin: float,
         yunet: Path | None,
+        unsure: float | None,
         classes: tuple[str, ...],
         input_range: tuple[float, float],
         output: str,
         **command_options: Any,
     ) -> Any:
-        predictor = PredictorOptions(model, threads, cropped, margin / 100, yunet, classes, input_range, output)
+        predictor = PredictorOptions(
+            model, threads, cropped, margin / 100, yunet, classes, input_range, output, unsure or False
+        )
         return function(*arguments, options=predictor, **command_options)
 
     return command

@@ -36,7 +36,7 @@ class Stage:
         model: as in `Predictor`; the file must exist on every node.
         column: name of the column of paths or of picture files' bytes.
         detect, margin: as `Predictor.stream` takes them.
-        detector: as in `Predictor`.
+        detector, unsure: as in `Predictor`.
         foreign: classes and input of a file without a card.
     """
 
@@ -49,9 +49,10 @@ class Stage:
         margin: float = 0.0,
         detector: Any = None,
         foreign: ForeignModel | None = None,
+        unsure: float | bool = False,
     ) -> None:
         options = {} if foreign is None else asdict(foreign)
-        self._predictor = Predictor(model, threads=1, detector=detector, **options)
+        self._predictor = Predictor(model, threads=1, detector=detector, unsure=unsure, **options)
         self._column = column
         self._detect = detect
         self._margin = margin
@@ -95,6 +96,7 @@ def engine(
         "margin": margin,
         "detector": predictor.detector if detect else None,
         "foreign": predictor.foreign,
+        "unsure": predictor.unsure,
     }
 
     def run(pictures: Sequence[str]) -> Iterator[PictureResult]:
@@ -169,6 +171,7 @@ def _parse_faces(text: str, classes: tuple[str, ...]) -> list[Face]:
             scores=tuple(face["probabilities"].values()),
             classes=classes,
             box=tuple(face["box"]) if face["box"] else None,  # type: ignore[arg-type]
+            sure=face["label"] in classes,
         )
         for face in json.loads(text)
     ]

@@ -48,6 +48,7 @@ class ServiceConfig:
         origins: allowed CORS origins.
         proxy: address of a trusted proxy, which names its clients.
         foreign: classes and input of a file without a card.
+        unsure: as in `Predictor`.
     """
 
     model: Path
@@ -59,6 +60,7 @@ class ServiceConfig:
     origins: tuple[str, ...] = ()
     proxy: str | None = None
     foreign: ForeignModel | None = None
+    unsure: float | bool = False
 
     def share(self, count: int) -> ServiceConfig:
         """Return the configuration of each of `count` processes, with its share of the limits."""
@@ -309,7 +311,7 @@ def _run_worker(config: ServiceConfig, listener: socket.socket, shared: SharedMe
     exit_with_parent()  # otherwise workers of a killed service would keep its port
     try:
         options = {} if config.foreign is None else asdict(config.foreign)
-        predictor = Predictor(config.model, threads=1, detector=config.yunet, **options)
+        predictor = Predictor(config.model, threads=1, detector=config.yunet, unsure=config.unsure, **options)
     except FeredgeError as error:
         sender.send(str(error))
         return
