@@ -5,41 +5,123 @@
 FEREDGE_INLINE int32_t feredge_load(const int8_t *bytes)
 {
     int32_t word;
-    memcpy(&word, bytes, sizeof word);
+    FEREDGE_COPY(&word, bytes, sizeof word);
     return word;
 }
 
 #if (defined(__AVX512VNNI__) && defined(__AVX512VL__)) || defined(__AVXVNNI__)
 #include <immintrin.h>
-#define FEREDGE_PIXELS 6
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define FEREDGE_PIXELS 8
+#define FEREDGE_BLOCKS 4
 #define FEREDGE_DOT(sum, weights, x) _mm256_dpbusd_epi32(sum, weights, x)
 #else
+#define FEREDGE_PIXELS 6
+#define FEREDGE_BLOCKS 2
 #define FEREDGE_DOT(sum, weights, x) _mm256_dpbusd_avx_epi32(sum, weights, x)
 #endif
 
-/* The instruction takes unsigned weights: each is 128 too large, which subtracts 128 times the patch's sum. */
-static void feredge_multiply(
-    const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias, int32_t *sums)
+/* The instruction takes unsigned weights: each is 128 too large, which subtracts 128 times a patch's sum. */
+#define FEREDGE_OFFSETS
+static void feredge_offsets(const int8_t *patches, int depth, int32_t *offsets)
+{
+    for (int p = 0; p < FEREDGE_PIXELS; p++) {
+        __m256i sum = _mm256_setzero_si256();
+        int32_t lanes[8], rest = 0;
+        int k = 0;
+        for (; k + 32 <= depth; k += 32)
+            sum = FEREDGE_DOT(sum, _mm256_set1_epi8(1), _mm256_loadu_si256((const __m256i *)(patches + p * depth + k)));
+        for (; k < depth; k++)
+            rest += patches[p * depth + k];
+        _mm256_storeu_si256((__m256i *)lanes, sum);
+        for (int i = 0; i < 8; i++)
+            rest += lanes[i];
+        offsets[p] = -128 * rest;
+    }
+}
+
+FEREDGE_INLINE void feredge_multiply_blocks(const int8_t *patches, int depth, const int8_t *weights,
+    const int32_t *bias, const int32_t *offsets, int32_t *sums, const int blocks)
 {
     const __m256i sign = _mm256_set1_epi8(-128);
-    const __m256i initial = _mm256_loadu_si256((const __m256i *)bias);
-    __m256i sum[FEREDGE_PIXELS], excess[FEREDGE_PIXELS];
-    for (int p = 0; p < FEREDGE_PIXELS; p++) {
-        sum[p] = initial;
-        excess[p] = _mm256_setzero_si256();
-    }
-    for (int k = 0; k < depth; k += 4, weights += 4 * FEREDGE_BLOCK) {
-        const __m256i w = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)weights), sign);
+    __m256i sum[FEREDGE_BLOCKS][FEREDGE_PIXELS];
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++)
+            sum[b][p] = _mm256_add_epi32(
+                _mm256_loadu_si256((const __m256i *)(bias + FEREDGE_BLOCK * b)), _mm256_set1_epi32(offsets[p]));
+    for (int k = 0; k < depth; k += 4) {
+        __m256i w[FEREDGE_BLOCKS];
+        for (int b = 0; b < blocks; b++)
+            w[b] = _mm256_xor_si256(
+                _mm256_loadu_si256((const __m256i *)(weights + FEREDGE_BLOCK * (b * depth + k))), sign);
         for (int p = 0; p < FEREDGE_PIXELS; p++) {
             const __m256i x = _mm256_set1_epi32(feredge_load(patches + p * depth + k));
-            sum[p] = FEREDGE_DOT(sum[p], w, x);
-            excess[p] = FEREDGE_DOT(excess[p], sign, x);
+            for (int b = 0; b < blocks; b++)
+                sum[b][p] = FEREDGE_DOT(sum[b][p], w[b], x);
         }
     }
-    for (int p = 0; p < FEREDGE_PIXELS; p++)
-        _mm256_storeu_si256((__m256i *)(sums + p * FEREDGE_BLOCK), _mm256_sub_epi32(sum[p], excess[p]));
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++)
+            _mm256_storeu_si256((__m256i *)(sums + FEREDGE_BLOCK * (b * FEREDGE_PIXELS + p)), sum[b][p]);
 }
+
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+/* The same with two blocks in a register. */
+FEREDGE_INLINE void feredge_multiply_pairs(const int8_t *patches, int depth, const int8_t *weights,
+    const int32_t *bias, const int32_t *offsets, int32_t *sums, const int pairs)
+{
+    const __m512i sign = _mm512_set1_epi8(-128);
+    __m512i sum[FEREDGE_BLOCKS / 2][FEREDGE_PIXELS];
+    for (int b = 0; b < pairs; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++)
+            sum[b][p] = _mm512_add_epi32(
+                _mm512_loadu_si512(bias + 2 * FEREDGE_BLOCK * b), _mm512_set1_epi32(offsets[p]));
+    for (int k = 0; k < depth; k += 4) {
+        __m512i w[FEREDGE_BLOCKS / 2];
+        for (int b = 0; b < pairs; b++) {
+            const int8_t *first = weights + FEREDGE_BLOCK * (2 * b * depth + k);
+            const __m256i low = _mm256_loadu_si256((const __m256i *)first);
+            const __m256i high = _mm256_loadu_si256((const __m256i *)(first + FEREDGE_BLOCK * depth));
+            w[b] = _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), sign);
+        }
+        for (int p = 0; p < FEREDGE_PIXELS; p++) {
+            const __m512i x = _mm512_set1_epi32(feredge_load(patches + p * depth + k));
+            for (int b = 0; b < pairs; b++)
+                sum[b][p] = _mm512_dpbusd_epi32(sum[b][p], w[b], x);
+        }
+    }
+    for (int b = 0; b < pairs; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++) {
+            int32_t *target = sums + FEREDGE_BLOCK * (2 * b * FEREDGE_PIXELS + p);
+            _mm256_storeu_si256((__m256i *)target, _mm512_castsi512_si256(sum[b][p]));
+            _mm256_storeu_si256((__m256i *)(target + FEREDGE_BLOCK * FEREDGE_PIXELS),
+                _mm512_extracti64x4_epi64(sum[b][p], 1));
+        }
+}
+
+static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
+    const int32_t *offsets, int32_t *sums, int blocks)
+{
+    const int paired = blocks / 2 * 2;
+    if (blocks == 4)
+        feredge_multiply_pairs(patches, depth, weights, bias, offsets, sums, 2);
+    else if (paired)
+        feredge_multiply_pairs(patches, depth, weights, bias, offsets, sums, 1);
+    if (blocks > paired)
+        feredge_multiply_blocks(patches, depth, weights + FEREDGE_BLOCK * paired * depth,
+            bias + FEREDGE_BLOCK * paired, offsets, sums + FEREDGE_BLOCK * paired * FEREDGE_PIXELS, 1);
+}
+
+#else
+static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
+    const int32_t *offsets, int32_t *sums, int blocks)
+{
+    if (blocks == 2)
+        feredge_multiply_blocks(patches, depth, weights, bias, offsets, sums, 2);
+    else
+        feredge_multiply_blocks(patches, depth, weights, bias, offsets, sums, 1);
+}
+#endif
 
 #elif defined(__AVX2__)
 #include <immintrin.h>
@@ -214,4 +296,8 @@ static void feredge_multiply(
         sums[FEREDGE_BLOCK + i] = sum1;
     }
 }
+#endif
+
+#ifndef FEREDGE_OFFSETS
+#define FEREDGE_BLOCKS 1
 #endif
