@@ -56,11 +56,11 @@ static void feredge_convolution(
     int8_t buffer[FEREDGE_PIXELS * FEREDGE_DEPTH];
     patches = buffer;
 #endif
-    memset(patches, 0, (size_t)(FEREDGE_PIXELS * depth));
+    memset(patches, 0, (size_t)((FEREDGE_PIXELS - 1) * FEREDGE_DEPTH + depth));
     for (int pixel = 0; pixel < pixels; pixel += FEREDGE_PIXELS) {
         const int count = pixels - pixel < FEREDGE_PIXELS ? pixels - pixel : FEREDGE_PIXELS;
         for (int p = 0; p < count; p++)
-            feredge_gather(layer, input, pixel + p, patches + p * depth);
+            feredge_gather(layer, input, pixel + p, patches + p * FEREDGE_DEPTH);
 #ifdef FEREDGE_OFFSETS
         feredge_offsets(patches, depth, offsets);
 #endif
