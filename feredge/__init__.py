@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feredge.api.benchmarking import Device, benchmark
     from feredge.api.bundling import bundle
+    from feredge.api.calibrating import calibrate
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
     from feredge.api.diagnosing import doctor
@@ -37,24 +38,28 @@ if TYPE_CHECKING:
     from feredge.api.verifying import verify
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
-    from feredge.inference.face import Face
+    from feredge.inference.face import UNSURE_LABEL, Face
+    from feredge.inference.foreign import ForeignModel
     from feredge.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
+    "UNSURE_LABEL": "feredge.inference.face",
     "Baseline": "feredge.api.regression_gate",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",
     "FeredgeError": "feredge.errors",
+    "ForeignModel": "feredge.inference.foreign",
     "InputContract": "feredge.inference.contract",
     "Predictor": "feredge.inference.predictor",
     "PredictorOptions": "feredge.api.predictor_options",
     "TrackOptions": "feredge.api.tracking",
     "TrainOptions": "feredge.api.training",
     "bundle": "feredge.api.bundling",
+    "calibrate": "feredge.api.calibrating",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
     "doctor": "feredge.api.diagnosing",
@@ -81,11 +86,13 @@ _CALLABLE_MODULES = (
 
 __all__ = [
     "CLASSES",
+    "UNSURE_LABEL",
     "Baseline",
     "Cancelled",
     "Device",
     "Face",
     "FeredgeError",
+    "ForeignModel",
     "InputContract",
     "Predictor",
     "PredictorOptions",
@@ -94,6 +101,7 @@ __all__ = [
     "baselines",
     "benchmark",
     "bundle",
+    "calibrate",
     "data_check",
     "data_info",
     "doctor",

@@ -107,6 +107,9 @@ def test_only_a_finished_version_is_tagged(
     assert release.tag_problem("1.0.0") == ""
     assert "expected a new version, found the tag v0.9.0" in release.tag_problem("0.9.0")
     assert "expected CHANGELOG.md with 2.0.0" in release.tag_problem("2.0.0")
+    (tmp_path / "CHANGELOG.md").write_text("## 1.0.0 - not released yet\n")
+    subprocess.run(["git", *identity, "commit", "-qam", "b"], cwd=tmp_path, check=True)
+    assert "found 'not released yet'" in release.tag_problem("1.0.0")
     (tmp_path / "new").touch()
     assert "expected a working tree without changes" in release.tag_problem("1.0.0")
 

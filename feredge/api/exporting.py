@@ -190,7 +190,7 @@ def export(
         max_drop=max_drop,
         licence=licence,
     )
-    size = run.recipe().data.size
+    view = run.recipe().data
     from feredge.export import export as export_run
     from feredge.export.replacement import previous_exports
 
@@ -200,7 +200,9 @@ def export(
         recipe=recipe,
         settings=settings,
         variants=tuple(variants),
-        calibrate_on=None if calibration_data is None else load_dataset(calibration_data, size=size),
+        calibrate_on=None
+        if calibration_data is None
+        else load_dataset(calibration_data, size=view.size, channels=view.channels),
         progress=cancellable(progress, cancel),
     )
     previous = tuple((folder, tuple(names)) for folder, names in previous_exports(run.artifacts))
@@ -284,7 +286,7 @@ def _read_back(folder: Path, data: DataSource | None, out: Path | None) -> RunFo
     recipe = read_recipe(folder)
     if data is None:
         raise RecipeError(f"{folder}: a folder of exported files requires --data")
-    dataset = load_dataset(data, size=recipe.data.size)
+    dataset = load_dataset(data, size=recipe.data.size, channels=recipe.data.channels)
     return import_exported(folder, dataset, out or Path("runs") / folder.name, recipe=recipe)
 
 

@@ -124,7 +124,8 @@ def search(
     _check_positive(trials=trials, hours=hours, workers=workers)
     table, _ = _read_space(space, overrides)
     started = time.time()
-    from feredge.search.worker import WorkOrder, run_study
+    from feredge.search.study_run import run_study
+    from feredge.search.worker import WorkOrder
 
     order = WorkOrder(
         Path(out),

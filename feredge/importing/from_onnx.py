@@ -52,6 +52,10 @@ def read_recipe(folder: Path) -> Recipe:
         recipes.check(recipe, SOURCE_FILE)
     except RecipeError as error:
         raise ArtifactError(f"{folder}: {error} in its card") from error
+    if recipe.network.name == "custom":  # a file may not name code that runs
+        raise ArtifactError(
+            f"{folder}: expected a network of feredge's own, found one of {recipe.network.builder}; export its run"
+        )
     return dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=("dense",)))
 
 
@@ -112,7 +116,8 @@ def _read_core(folder: Path, recipe: Recipe, *, classes: int) -> KerasModel:
     from feredge.compress.batch_norms import fold_batchnorms
     from feredge.train.networks import build_core
 
-    core = fold_batchnorms(build_core(recipe.network, size=recipe.data.size, classes=classes))
+    view = recipe.data
+    core = fold_batchnorms(build_core(recipe.network, size=view.size, classes=classes, channels=view.channels))
     tensors = _read_tensors(folder / SOURCE_FILE)
     for layer in core.layers:
         if layer.weights:

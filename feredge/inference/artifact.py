@@ -164,11 +164,13 @@ class Manifest:
     Attributes:
         failures: requested files that are missing because their export failed.
         probes: SHA-256 of PROBES_FILE; empty if there is none.
+        thresholds: SHA-256 of the thresholds of `inference.abstention`; empty if there are none.
     """
 
     entries: tuple[Entry, ...]
     probes: str = ""
     failures: tuple[Failure, ...] = ()
+    thresholds: str = ""
 
     def require_complete(self) -> Manifest:
         """Return the manifest; VerificationError if any file failed."""
@@ -183,8 +185,9 @@ class Manifest:
         path = folder / MANIFEST_FILE
         rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
         probes = {"probes": self.probes} if self.probes else {}
+        thresholds = {"thresholds": self.thresholds} if self.thresholds else {}
         failures = {"failures": [asdict(failure) for failure in self.failures]} if self.failures else {}
-        files.write_json(path, {"schema": SCHEMA_VERSION, **probes, "artifacts": rows, **failures})
+        files.write_json(path, {"schema": SCHEMA_VERSION, **probes, **thresholds, "artifacts": rows, **failures})
         return path
 
     @classmethod
@@ -234,7 +237,7 @@ class Manifest:
         if check:
             for entry in entries:
                 check_digest(folder / entry.file, entry.sha256)
-        return cls(entries, str(value.get("probes", "")), failures)
+        return cls(entries, str(value.get("probes", "")), failures, str(value.get("thresholds", "")))
 
 
 def _check_failed_name(name: str) -> str:
@@ -295,6 +298,8 @@ def read_card(path: Path) -> Card:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: expected a model file, cannot be read ({error.strerror})") from error
+    if files.is_lfs_pointer(data):
+        raise ArtifactError(f"{path}: expected a model, found a pointer of Git LFS; `git lfs pull` downloads the model")
     try:
         text = {".tflite": _tflite_card, ".ort": _ort_card, ".c": _c_card}.get(path.suffix, _onnx_card)(data)
     except ArtifactError as error:

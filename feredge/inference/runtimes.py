@@ -7,12 +7,12 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.errors import ArtifactError, one_line
+from feredge.errors import ArtifactError, NoCardError, one_line
 from feredge.inference.artifact import (
     MANIFEST_FILE,
     Card,
@@ -25,6 +25,9 @@ from feredge.inference.contract import Images
 from feredge.inference.model_paths import exported_folder, locate
 from feredge.inference.shared_library import SharedLibraryRunner
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
+
+if TYPE_CHECKING:
+    from feredge.inference.foreign import CardlessRunner, ForeignModel
 
 Probabilities = NDArray[np.float32]
 
@@ -194,17 +197,51 @@ def open_artifact(
     raise ArtifactError(f"{path}: expected .onnx, .ort, .tflite or .c, found {path.suffix or 'no suffix'}")
 
 
+def open_model(
+    path: Path,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    foreign: ForeignModel | None = None,
+) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner | CardlessRunner:
+    """Load a file with a card, or one without of which `foreign` says what the card would.
+
+    Raises:
+        ArtifactError: see `open_artifact` and `open_without_card`.
+    """
+    if foreign is None:
+        return open_artifact(path, threads=threads, providers=providers)
+    from feredge.inference.foreign import open_without_card
+
+    return open_without_card(path, foreign, threads=threads, providers=providers)
+
+
 def open_checked(
-    model: str | os.PathLike[str] | None, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
-) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner:
+    model: str | os.PathLike[str] | None,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    foreign: ForeignModel | None = None,
+) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner | CardlessRunner:
     """Open the model found by `find_model`, and check its outputs on one gray picture.
+
+    Args:
+        model: see `find_model`.
+        threads: CPU threads.
+        providers: onnxruntime's.
+        foreign: classes and input of a file without a card.
 
     Raises:
         ArtifactError: a missing or damaged model, one that does not match its manifest, or one whose outputs do not
             match its metadata: another number of classes, logits instead of probabilities, NaN.
     """
     path = find_model(model)
-    runner = open_artifact(path, threads=threads, providers=providers)
+    try:
+        runner = open_model(path, threads=threads, providers=providers, foreign=foreign)
+    except NoCardError as error:
+        raise NoCardError(
+            f"{error}; of a file that feredge did not write give the classes and the input range"
+        ) from error
     entry = _find_entry(path)
     if entry is not None and entry.card != runner.card:
         raise ArtifactError(f"{path}: expected the metadata in {MANIFEST_FILE}, found other metadata in the file")

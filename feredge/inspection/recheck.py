@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
+from feredge.inference.abstention import THRESHOLDS_FILE, read_thresholds
 from feredge.inference.artifact import MODEL_FORMATS, PROBES_FILE, Entry, Manifest, check_digest
 from feredge.inference.runtimes import Probabilities, open_checked
 from feredge.inspection.child import ChildProcess
@@ -46,6 +47,11 @@ def recheck(folder: Path) -> tuple[FileCheck, ...]:
     except ArtifactError as error:
         references = {}
         checks.append(FileCheck(PROBES_FILE, manifest.probes, str(error)))
+    if manifest.thresholds:
+        try:
+            read_thresholds(folder)
+        except ArtifactError as error:
+            checks.append(FileCheck(THRESHOLDS_FILE, manifest.thresholds, str(error)))
     manifest_files = {entry.file for entry in manifest.entries}
     for path in sorted(folder.iterdir()):
         if path.suffix[1:] in MODEL_FORMATS and path.name not in manifest_files:

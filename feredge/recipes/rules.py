@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from feredge.errors import RecipeError
 from feredge.recipes import variant
 from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Schedule, Training
 
+BUILDER_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 Rules = tuple[tuple[bool, str], ...]
 SEED_RANGE = f"seeds from 0 to {2**32 - 1}"
 UNPADDED_NETWORKS = ("study-2022-ann", "study-2022-cnn", "six-class-cnn", "course-cnn")
@@ -44,6 +46,8 @@ def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
     yield from _training_rules(recipe.training, recipe.schedule)
     yield from _augmentation_rules(recipe.augmentation)
     yield from _size_rules(recipe)
+    if recipe.data.channels == 3:
+        yield recipe.network.input_channels == 1, "network.input_channels of 1 for RGB images"
     yield from (
         (min(recipe.data.seed, recipe.training.seed) >= 0, SEED_RANGE),
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEED_RANGE),
@@ -68,6 +72,7 @@ def _data_rules(data: DataView) -> Rules:
     parts = [part for group in data.groups.values() for part in group]
     return (
         (8 <= data.size <= 512, "data.size from 8 to 512"),
+        (data.channels in (1, 3), "data.channels of 1 (gray) or 3 (RGB)"),
         (0.0 <= data.holdout <= 0.5, "data.holdout from 0 to 0.5"),
         (len(data.groups) == len(data.classes) != 1, "data.classes of at least two different names"),
         (all(parts) and all(data.groups), "data.classes of names, or name = a + b"),
@@ -85,6 +90,8 @@ def _network_rules(network: Network) -> Rules:
     plain = type(network)(name=network.name, input_channels=network.input_channels, standardize=network.standardize)
     if convolutional:
         plain = replace(plain, channels=network.channels, kernels=network.kernels, dense=network.dense)
+    if network.name == "custom":
+        plain = replace(plain, builder=network.builder)
     return (
         (
             convolutional or len(network.channels) == len(network.blocks) > 0,
@@ -93,6 +100,10 @@ def _network_rules(network: Network) -> Rules:
         (
             not convolutional or len(network.channels) == len(network.kernels) > 0,
             "one entry of network.kernels for each of network.channels",
+        ),
+        (
+            bool(BUILDER_NAME.fullmatch(network.builder)) == (network.name == "custom") == bool(network.builder),
+            "network.builder, as module:function, in custom only",
         ),
         (convolutional or not network.kernels + network.dense, "network.kernels and dense in convolutional only"),
         (

@@ -34,6 +34,7 @@ class DataView:
         stratified: whether a random split preserves the class proportions.
         validation_is_test: use the test split as the validation split, to reproduce studies that did. Metrics of
             images that selected the epoch are optimistic, so training.json records it.
+        channels: channels of the network's input: 1 for gray, 3 for RGB. Pictures of the other kind are converted.
     """
 
     size: int = 48
@@ -48,6 +49,7 @@ class DataView:
     shares: tuple[float, ...] = added((0.8, 0.2))
     stratified: bool = added(False)
     validation_is_test: bool = added(False)
+    channels: int = added(1)
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -69,10 +71,10 @@ class Network:
         blocks: residual blocks (two convolutions each) in each stage.
         dropout: fraction of the pooled features zeroed in training.
         name: architecture. The keys above apply to `residual`. `convolutional` is one block for each of `channels` (two
-            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `foreign` is
-            a network trained elsewhere.
-        input_channels: input channels in training; more than one repeats the gray channel. The saved network takes
-            gray: its first kernels are summed over the equal channels.
+            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `custom` is
+            the function in `builder`. `foreign` is a network trained elsewhere.
+        input_channels: input channels in training on gray images; more than one repeats the gray channel. The saved
+            network takes gray: its first kernels are summed over the equal channels.
         standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
             into the first layer of the saved network, which is exact only without padding.
         pool: global pooling after the last stage: `average`, or `weighted` with learned weights for each channel and
@@ -83,6 +85,9 @@ class Network:
             have a fraction of the weights (Chollet, "Xception", 2017).
         kernels: of `convolutional`: height and width of the kernels of each block.
         dense: of `convolutional`: units of each hidden dense layer.
+        builder: of `custom`: `module:function`, which is imported and called with the pixels, a Keras tensor in [0, 1],
+            and returns features `(N, features)`, by layers of tf_keras. Its code runs: read a recipe from elsewhere
+            before you use it.
     """
 
     stem: int = 32
@@ -99,6 +104,7 @@ class Network:
         "three-class-dcnn",
         "tuned-cnn",
         "course-cnn",
+        "custom",
         "foreign",
     ] = added("residual")
     input_channels: int = added(1)
@@ -108,6 +114,7 @@ class Network:
     convolution: Literal["dense", "depthwise"] = added("dense")
     kernels: tuple[int, ...] = added(())
     dense: tuple[int, ...] = added(())
+    builder: str = added("")
 
     def feature_map_size(self, size: int) -> int:
         """Return height and width of the last stage's feature maps, for images of `size` pixels."""

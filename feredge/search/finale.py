@@ -25,7 +25,7 @@ from feredge.train import train
 
 FINAL_SEEDS = 3
 """Trainings of each finalist, with the seeds that follow its recipe's."""
-FINALISTS = 3
+FINALIST_COUNT = 3
 BOOTSTRAP_SEED = 1
 
 
@@ -135,7 +135,7 @@ def _train_seed(runner: TrialRunner, recipe: Recipe, name: str, seed: int, progr
     seeded = replace(recipe, training=replace(recipe.training, seed=seed))
     return train(
         seeded,
-        runner.inputs.load(recipe.data.size),
+        runner.inputs.load(recipe.data),
         runner.store.folder.finalist(name, seed).path,
         start=runner.start_network(recipe),
         teachers=runner.inputs.teachers,

@@ -136,6 +136,8 @@ def test_a_study_of_something_else_is_refused(searched: SearchResult, tiny_space
         run(tiny_space, searched.path, max_kb=9)
     with pytest.raises(RunError, match="a study with data stripes-0, found stripes-1"):
         feredge.search(tiny_space, stripes(420, seed=1), out=searched.path, trials=3, max_kb=9.5)
+    with pytest.raises(RunError, match="a study with storage journal, found database; choose another folder"):
+        run(tiny_space, searched.path, storage="postgresql+psycopg://nobody@127.0.0.1:1/none")
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(RunError, match="expected a study or an empty folder, found other files"):
         run(tiny_space, tmp_path)
@@ -150,6 +152,15 @@ def test_a_limit_that_nothing_meets(tiny_space: Path, tmp_path: Path, monkeypatc
         NoCandidateError, match=r"at most 1 KB, found none among 2; the nearest is trial \d, int8.*KB, over 1"
     ):
         run(tiny_space, tmp_path / "study", max_kb=1)
+
+
+def test_a_search_without_time_begins_a_study(tiny_space: Path, tmp_path: Path) -> None:
+    """Guards `--hours`: no trial begins after it, and a study without trials is shown all the same."""
+    begun = run(tiny_space, tmp_path / "study", trials=None, hours=1e-9, finalists=None)
+    assert begun.results.trials == () and begun.finale is None and "0" in begun.page.read_text()
+    with pytest.raises(feredge.Cancelled):
+        run(tiny_space, tmp_path / "study", cancel=lambda: True)
+    assert feredge.study(tmp_path / "study").to_dataframe().empty
 
 
 def test_arguments_are_checked_first(tiny_space: Path, tmp_path: Path) -> None:

@@ -7,6 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+DRAFT_DATE = "not released yet"
+"""In the place of a date, in the heading of a section that was written before its release."""
+
+
+def changelog_text(root: Path) -> str:
+    """Return CHANGELOG.md."""
+    return (root / "CHANGELOG.md").read_text(encoding="utf-8")
+
 
 def fragments(root: Path) -> list[Path]:
     """Return the fragments that no released version has yet."""
@@ -15,8 +23,8 @@ def fragments(root: Path) -> list[Path]:
 
 def changelog_section(root: Path, version: str) -> str | None:
     """Return the section of a version, without its heading; None if CHANGELOG.md has none."""
-    text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
-    match = re.search(rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    pattern = rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)"
+    match = re.search(pattern, changelog_text(root), re.MULTILINE | re.DOTALL)
     return match[1].strip() if match else None
 
 
