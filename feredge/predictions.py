@@ -71,7 +71,7 @@ def read(run: RunFolder) -> Predictions:
 
 
 def select_images(predictions: Predictions, dataset: Dataset) -> Images:
-    """Return the images of the predictions, `uint8 (N, H, W)`, from the complete data set.
+    """Return the images of the predictions, `uint8 (N, H, W, C)`, from the complete data set.
 
     Raises:
         RunError: a row that is not in the data set.

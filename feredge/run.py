@@ -248,7 +248,8 @@ class RunFolder:
         from feredge.data import load
 
         skip = self.data()["skipped_rows"] > 0
-        dataset = load(source or self.source(), size=self.recipe().data.size, votes=votes, skip_bad_rows=skip)
+        view = self.recipe().data
+        dataset = load(source or self.source(), size=view.size, channels=view.channels, votes=votes, skip_bad_rows=skip)
         self.check_data(dataset)
         return self.exclude_rows(dataset)
 

@@ -107,7 +107,7 @@ def test_export_network(tmp_path: Path) -> None:
         ]
     )
     network.compile("adam", "sparse_categorical_crossentropy")
-    network.fit(faces.images[..., None] / 255.0, faces.labels, epochs=8, verbose=0)
+    network.fit(faces.images / 255.0, faces.labels, epochs=8, verbose=0)
     network.save(tmp_path / "net.h5", include_optimizer=False)
     printed = run_example("export_network.py", tmp_path / "net.h5", "drawn:350", tmp_path / "run")
     assert "dense.int8.tflite" in printed and "dense.int8.onnx" in printed

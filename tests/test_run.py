@@ -21,7 +21,7 @@ from feredge.run import RunFolder
 @pytest.fixture
 def dataset() -> Dataset:
     return Dataset(
-        images=np.zeros((2, 48, 48), np.uint8),
+        images=np.zeros((2, 48, 48, 1), np.uint8),
         labels=np.array([0, 1], np.int8),
         usage=np.array(["train", "test"]),
         rows=np.arange(2),

@@ -85,11 +85,11 @@ def test_views_are_of_the_image_its_mirror_and_its_corners(tool: ModuleType) -> 
 
     def shifted(right: int, down: int) -> NDArray[np.uint8]:
         rows, columns = (np.clip(np.arange(48) + by, 0, 47) for by in (down, right))
-        return faces.batch[:, rows][:, :, columns]
+        return faces.images[:, rows][:, :, columns]
 
     shifts = [(0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2)]
     sums = [runner.predict(shifted(*shift)) + runner.predict(np.flip(shifted(*shift), 2).copy()) for shift in shifts]
-    expected = {"single": runner.predict(faces.batch), "flip": sums[0], "ten-crop": np.sum(sums, axis=0)}
+    expected = {"single": runner.predict(faces.images), "flip": sums[0], "ten-crop": np.sum(sums, axis=0)}
     right = {view: scores.argmax(axis=1) == faces.labels for view, scores in expected.items()}
     assert tool.hits_by_view(DEFAULT_MODEL, faces, unique) == {
         view: [hits.sum(), hits[unique].sum()] for view, hits in right.items()

@@ -206,7 +206,7 @@ def _measure_here(
         from feredge.devices.instruction_count import add_counts
 
         for test_set in plan.test_sets:
-            results = add_counts(results, test_set.candidates, test_set.splits.test.batch, cores, progress=progress)
+            results = add_counts(results, test_set.candidates, test_set.splits.test.images, cores, progress=progress)
     folder = RunFolder(out or (paths[0] if plan.is_run else Path("bench")))
     write_results(results, raw_data, folder.results)
     thumbnails = flip_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets)) if show_faces else {}
@@ -252,7 +252,7 @@ def _measure_on_device(
     preset = BenchmarkPreset(settings.effort, settings.threads, settings.batches)
     results = bench_on(remote, run, dataset, preset=preset, progress=progress)
     if cores:
-        images = split(dataset, run.recipe().data).test.batch
+        images = split(dataset, run.recipe().data).test.images
         results = add_counts(results, artifact_candidates(run.artifacts), images, cores, progress=progress)
         results.write(results_file(run, remote))
     page = run.path / f"report-{remote.address.name}.html"

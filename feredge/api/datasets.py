@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
     from feredge.data import CheckResult, Dataset, Summary
+    from feredge.recipes.schema import DataView
     from feredge.run import RunFolder
 
     DataSource = str | PathLike[str] | Dataset
@@ -54,7 +55,7 @@ def data_info(
 
     Args:
         data: a csv, a folder with one subfolder per class, or `drawn:N`.
-        picture: path of a picture to write, with one face of each class, in the format of its suffix.
+        picture: path of a picture to write, with one image of each class, in the format of its suffix.
         class_names: `fer2013` maps classes named 0 to 6, anger, happiness, ... to FER2013's.
         skip_bad_rows: skip invalid csv rows and report how many there were.
 
@@ -65,7 +66,9 @@ def data_info(
 
     dataset = _named(load_dataset(data, skip_bad_rows=skip_bad_rows), class_names)
     if picture is not None:
-        write_sample_grid(dataset, Path(picture))
+        in_color = dataset.pictures is not None and dataset.pictures.color_share > 0.0
+        shown = load_dataset(data, channels=3, skip_bad_rows=skip_bad_rows) if in_color else dataset
+        write_sample_grid(_named(shown, class_names), Path(picture))
     return DataInfo(summarize(dataset))
 
 
@@ -84,10 +87,11 @@ def load_dataset(
     data: DataSource,
     *,
     size: int = IMAGE_SIZE,
+    channels: int = 1,
     votes: str | PathLike[str] | None = None,
     skip_bad_rows: bool = False,
 ) -> Dataset:
-    """Return a data set, read with images of `size` pixels per side unless it is a Dataset.
+    """Return a data set, read with images of `size` pixels per side and `channels` unless it is a Dataset.
 
     Raises:
         DataError: not a data set.
@@ -97,16 +101,18 @@ def load_dataset(
     if isinstance(data, Dataset):
         return data
     path = None if votes is None else Path(votes)
-    return load(str(data), size=size, votes=path, skip_bad_rows=skip_bad_rows)
+    return load(str(data), size=size, channels=channels, votes=path, skip_bad_rows=skip_bad_rows)
 
 
 def load_training_set(
-    data: DataSource, *, size: int, leave_out: str | PathLike[str] | Sequence[int] | None, skip_bad_rows: bool
+    data: DataSource, view: DataView, *, leave_out: str | PathLike[str] | Sequence[int] | None, skip_bad_rows: bool
 ) -> Dataset:
-    """Return a data set to train on; log bad rows, ignored files and classes without training images."""
-    from feredge.data import ignored_files_line, summarize, untrained_classes_line
+    """Return a data set to train on; log bad rows, ignored files, unused colour and classes without training images."""
+    from feredge.data import color_note, ignored_files_line, summarize, untrained_classes_line
 
-    dataset = load_dataset(data, size=size, skip_bad_rows=skip_bad_rows)
+    dataset = load_dataset(data, size=view.size, channels=view.channels, skip_bad_rows=skip_bad_rows)
+    if note := color_note(dataset.pictures, view.channels):
+        logger.warning("%s", note)
     if dataset.skipped:
         logger.warning("%d bad rows skipped", dataset.skipped)
     counts = summarize(dataset)

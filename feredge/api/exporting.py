@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     import pandas
 
     from feredge.api.datasets import DataSource
+    from feredge.data import Dataset
     from feredge.inference.artifact import Failure, Manifest
     from feredge.recipes.schema import Export
 
+logger = logging.getLogger(__name__)
 CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
 KerasModel = Any
 """A model object of Keras 2 or 3."""
@@ -190,7 +193,7 @@ def export(
         max_drop=max_drop,
         licence=licence,
     )
-    size = run.recipe().data.size
+    view = run.recipe().data
     from feredge.export import export as export_run
     from feredge.export.replacement import previous_exports
 
@@ -200,7 +203,9 @@ def export(
         recipe=recipe,
         settings=settings,
         variants=tuple(variants),
-        calibrate_on=None if calibration_data is None else load_dataset(calibration_data, size=size),
+        calibrate_on=None
+        if calibration_data is None
+        else load_dataset(calibration_data, size=view.size, channels=view.channels),
         progress=cancellable(progress, cancel),
     )
     previous = tuple((folder, tuple(names)) for folder, names in previous_exports(run.artifacts))
@@ -284,7 +289,7 @@ def _read_back(folder: Path, data: DataSource | None, out: Path | None) -> RunFo
     recipe = read_recipe(folder)
     if data is None:
         raise RecipeError(f"{folder}: a folder of exported files requires --data")
-    dataset = load_dataset(data, size=recipe.data.size)
+    dataset = load_dataset(data, size=recipe.data.size, channels=recipe.data.channels)
     return import_exported(folder, dataset, out or Path("runs") / folder.name, recipe=recipe)
 
 
@@ -309,7 +314,20 @@ def _import_network(
         )
     from feredge.importing.network import NetworkInput, import_network
 
-    dataset = load_dataset(data, size=height)
+    dataset = _load_for(path, data, height)
     takes = NetworkInput(height, width, low, high)
     out = out or Path("runs") / path.stem
     return import_network(path, takes, spec.classes, dataset, out, output=spec.output, licence=licence or "")
+
+
+def _load_for(path: Path, data: DataSource, size: int) -> Dataset:
+    """Return the data for an imported network: in colour if both the pictures and its input are."""
+    from feredge.data import color_note
+    from feredge.importing.network import input_channels
+
+    dataset = load_dataset(data, size=size)
+    if note := color_note(dataset.pictures, dataset.images.shape[-1]):
+        if input_channels(path) == 3:
+            return load_dataset(data, size=size, channels=3)
+        logger.warning("%s", note)
+    return dataset

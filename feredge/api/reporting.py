@@ -181,7 +181,7 @@ def _faces(results: Results, run: Path, data: DataSource | None) -> dict[int, st
 
     try:
         if data is not None:
-            dataset = load_dataset(data)
+            dataset = load_dataset(data, channels=results.recipe.get("data", {}).get("channels", 1))
         elif run.is_dir():
             dataset = RunFolder.open(run).load_data()
         else:

@@ -110,9 +110,7 @@ def train(
     soft_labels = None if options.soft_labels is None else Path(options.soft_labels)
     if soft_labels is not None:
         _check_readable(soft_labels)
-    dataset = load_training_set(
-        data, size=resolved.data.size, leave_out=options.leave_out, skip_bad_rows=options.skip_bad_rows
-    )
+    dataset = load_training_set(data, resolved.data, leave_out=options.leave_out, skip_bad_rows=options.skip_bad_rows)
     from feredge.importing import from_onnx
 
     start = None if options.start_from is None else from_onnx.load_trained(Path(options.start_from))

@@ -29,7 +29,7 @@ class Scaling:
     scale: float
 
     def __call__(self, images: Images) -> NDArray[np.float32]:
-        """Return `float32 (N, H * W)` for `uint8 (N, H, W)`."""
+        """Return `float32 (N, H * W * C)` for `uint8 (N, H, W, C)`."""
         flat = images.reshape(len(images), -1).astype(np.float32)
         return (flat - np.float32(self.offset)) / np.float32(self.scale)
 

@@ -204,7 +204,7 @@ def _agreement(job: FitJob, estimator: Estimator, class_matrix: NDArray[np.float
     if job.baseline.clusters:
         expected = class_matrix.argmax(axis=1)[expected]
     path = job.folder / BASELINE_FILE
-    share = float((open_baseline(path).predict(images[..., None]).argmax(axis=1) == expected).mean())
+    share = float((open_baseline(path).predict(images).argmax(axis=1) == expected).mean())
     if share < MIN_AGREEMENT:
         path.unlink()
         raise VerificationError(f"{path}: expected the class of scikit-learn on {MIN_AGREEMENT:.0%}, found {share:.1%}")

@@ -115,7 +115,7 @@ def _accuracy(path: Path, part: Dataset) -> float:
     correct = []
     for start in range(0, len(part), PREDICT_BATCH):
         end = start + PREDICT_BATCH
-        correct.append(np.argmax(runner.predict(part.batch[start:end]), axis=1) == part.labels[start:end])
+        correct.append(np.argmax(runner.predict(part.images[start:end]), axis=1) == part.labels[start:end])
     return float(np.concatenate(correct).mean())
 
 

@@ -16,7 +16,7 @@ HOG_CELL = 8  # pixels
 
 
 def open_baseline(path: Path, *, threads: int = 1) -> Runner:
-    """Load a fitted baseline: `uint8 (N, H, W, 1)` to `float32 (N, classes)`.
+    """Load a fitted baseline: `uint8 (N, H, W, C)` to `float32 (N, classes)`.
 
     Raises:
         ArtifactError: not a feredge file, or a damaged one.
@@ -34,21 +34,22 @@ class HogRunner:
         self._hog = _Hog(self.card.contract.height, self.card.contract.width)
 
     def predict(self, batch: Images) -> Probabilities:
-        """Return `float32 (N, classes)` for `uint8 (N, H, W, 1)`."""
+        """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
         self.card.contract.check_batch(batch)
-        return self._runner.predict(self._hog(batch[..., 0]))  # type: ignore[arg-type]  # precomputed features
+        return self._runner.predict(self._hog(batch))  # type: ignore[arg-type]  # precomputed features
 
 
 def hog(images: Images) -> NDArray[np.float32]:
-    """Return histograms of oriented gradients, `float32 (N, features)`, of `uint8 (N, H, W)` gray images.
+    """Return histograms of oriented gradients, `float32 (N, features)`, of `uint8 (N, H, W, C)` images.
 
     9 unsigned orientations, cells of 8x8 pixels, blocks of 2x2 cells normalised by L2-Hys, after Dalal and Triggs,
-    "Histograms of oriented gradients for human detection", 2005, as OpenCV computes them.
+    "Histograms of oriented gradients for human detection", 2005, as OpenCV computes them: in RGB images each pixel's
+    gradient is that of the channel where it is largest.
 
     Raises:
         PictureError: height or width not a multiple of 8, or under 16.
     """
-    return _Hog(*images.shape[1:])(images)
+    return _Hog(*images.shape[1:3])(images)
 
 
 class _Hog:

@@ -92,9 +92,10 @@ class TestSet:
 
 def run_candidates(run: RunFolder) -> list[Candidate]:
     """Return a run's float model, then every file in its manifest."""
-    size = run.recipe().data.size
+    view = run.recipe().data
+    contract = InputContract(view.size, view.size, view.channels)
     classes = tuple(run.data()["classes"])  # a recipe may select some of the data set's
-    return [float_candidate(run.model, InputContract(size, size, 1), classes), *artifact_candidates(run.artifacts)]
+    return [float_candidate(run.model, contract, classes), *artifact_candidates(run.artifacts)]
 
 
 def float_candidate(path: Path, contract: InputContract, classes: tuple[str, ...]) -> Candidate:

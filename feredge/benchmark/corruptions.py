@@ -1,10 +1,12 @@
 """Image corruptions for robustness tests: blur, noise, exposure, resolution, JPEG and occlusion, in five severities.
 
 After Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
-2019, with severities for small gray faces.
+2019, with severities for small images.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ def sample_indices(images: int, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def corrupt(images: Images, kind: str, strength: int, *, seed: int) -> Images:
-    """Return a corrupted copy of `uint8 (N, H, W, 1)`; `strength` is 1 to 5. Deterministic by `seed`."""
+    """Return a corrupted copy of `uint8 (N, H, W, C)`; `strength` is 1 to 5. Deterministic by `seed`."""
     value = CORRUPTION_STRENGTHS[kind][strength - 1]
     random = np.random.default_rng((seed, strength))
     if kind == "noise":
@@ -41,7 +43,7 @@ def corrupt(images: Images, kind: str, strength: int, *, seed: int) -> Images:
         return _to_uint8(255 - (255 - images.astype(np.float64)) * value)
     if kind == "occlusion":
         return _occlude(images, value, random)
-    return np.stack([_filter_image(image[:, :, 0], kind, value) for image in images])[..., None]
+    return np.stack([_filter_image(image, kind, value).reshape(image.shape) for image in images])
 
 
 def _filter_image(image: Images, kind: str, value: float) -> Images:
@@ -50,10 +52,12 @@ def _filter_image(image: Images, kind: str, value: float) -> Images:
     if kind == "blur":
         return cv2.GaussianBlur(image, (0, 0), value)  # type: ignore[return-value]
     if kind == "JPEG":
-        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(value)])[1]
-        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)  # type: ignore[return-value]
+        bgr = np.ascontiguousarray(image[:, :, ::-1])  # OpenCV's order; luma and chroma are compressed differently
+        data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(value)])[1]
+        decoded: Any = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if image.shape[2] == 1 else cv2.IMREAD_COLOR)
+        return decoded.reshape(image.shape)[:, :, ::-1]  # type: ignore[no-any-return]
     small = cv2.resize(image, None, fx=value, fy=value, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def _occlude(images: Images, fraction: float, random: np.random.Generator) -> Images:

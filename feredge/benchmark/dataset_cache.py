@@ -1,4 +1,4 @@
-"""The benchmark's data, read once for each image size, and test splits, made once for each view of the data."""
+"""The benchmark's data, read once for each shape of images, and test splits, made once for each view of the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from feredge.run import RunFolder
 
 
 class DatasetCache:
-    """Data sets by image size, and their splits by view.
+    """Data sets by image size and channels, and their splits by view.
 
     Args:
         source: of the data; that of the first run by default.
@@ -31,16 +31,18 @@ class DatasetCache:
             raise DataError("expected the data that the files are evaluated on (--data PATH), found none")
         self.source = source or runs[0].source()
         self._skip_bad_rows = any(run.data()["skipped_rows"] for run in runs)
-        self._datasets: dict[int, Dataset] = {}
+        self._datasets: dict[tuple[int, int], Dataset] = {}
         self._splits: dict[str, tuple[Splits, NDArray[np.bool_]]] = {}
 
-    def dataset(self, size: int) -> Dataset:
-        """Return the data with images of `size` pixels."""
+    def dataset(self, view: DataView) -> Dataset:
+        """Return the data with images of the view's size and channels."""
         from feredge.data import load
 
-        if size not in self._datasets:
-            self._datasets[size] = load(self.source, size=size, skip_bad_rows=self._skip_bad_rows)
-        return self._datasets[size]
+        shape = view.size, view.channels
+        if shape not in self._datasets:
+            size, channels = shape
+            self._datasets[shape] = load(self.source, size=size, channels=channels, skip_bad_rows=self._skip_bad_rows)
+        return self._datasets[shape]
 
     def splits(self, view: DataView, run: RunFolder | None) -> tuple[Splits, NDArray[np.bool_]]:
         """Return the splits by `view`, and for each test image whether it has no duplicate in the data.
@@ -52,7 +54,7 @@ class DatasetCache:
         """
         from feredge.data import split, unique_test_mask
 
-        dataset = self.dataset(view.size)
+        dataset = self.dataset(view)
         if run is not None:
             dataset = run.exclude_rows(dataset)
         excluded = [] if dataset.excluded_rows is None else dataset.excluded_rows.tolist()

@@ -12,6 +12,7 @@ from typing import Any
 from feredge.benchmark.candidates import Candidate, TestSet, baseline_candidates, in_alternative_runtimes
 from feredge.benchmark.dataset_cache import DatasetCache
 from feredge.benchmark.targets import EXPECTED_TARGETS, Target, TargetOptions, find_targets
+from feredge.data.source_pictures import color_note
 from feredge.errors import ArtifactError
 from feredge.paths import RunPath, resolve
 from feredge.progress import Progress, quiet
@@ -70,8 +71,10 @@ def collect_candidates(
         if target.run is not None and target.run is baseline_run:
             candidates += baseline_candidates(target.run, splits, progress)
         candidates += _alternatives(candidates, options, notes)
-        if target.training_digest not in (data.dataset(target.view.size).digest, None):
+        if target.training_digest not in (data.dataset(target.view).digest, None):
             notes.append(f"{target.name} was trained on other data, which may include its test images here.")
+        if note := color_note(data.dataset(target.view).pictures, target.view.channels):
+            notes.append(f"{target.name}: {note}.")
         test_sets.append(TestSet(tuple(candidates), splits, unique, target.name if len(targets) > 1 else ""))
     test_sets += [_failed_test_set(target, test_sets[0]) for target in failed]
     return BenchmarkPlan(

@@ -107,7 +107,7 @@ def _assign_inputs(
     inputs_of: dict[str, _TestInputs] = {}
     by_digest: dict[str, _TestInputs] = {}
     for test_set, of_test_set in zip(test_sets, measurements, strict=True):
-        images = test_set.splits.test.batch
+        images = test_set.splits.test.images
         digest = hashlib.sha256(images.tobytes()).hexdigest()
         if digest not in by_digest:
             by_digest[digest] = _TestInputs(images)
@@ -123,7 +123,7 @@ def _check_classes(measurement: Measurement, classes: tuple[str, ...]) -> None:
 
 
 def color_crop(image: Images) -> Images:
-    """Make a colour crop of CROP_PIXELS from a gray image `(H, W, 1)`, as an input to preprocessing."""
+    """Make a colour crop of CROP_PIXELS from an image `(H, W, C)`, as an input to preprocessing."""
     rows, columns = (np.arange(CROP_PIXELS) * side // CROP_PIXELS for side in image.shape[:2])
     return np.ascontiguousarray(np.broadcast_to(image[rows][:, columns], (CROP_PIXELS, CROP_PIXELS, 3)))
 

@@ -105,7 +105,7 @@ def find_targets(
     if isinstance(place, RunPath):
         run = RunFolder.open(path, trained=True, exported=True)
         recipe = run.recipe()
-        dataset = data.dataset(recipe.data.size)
+        dataset = data.dataset(recipe.data)
         run.check_data(dataset)
         yield Target(path.name, tuple(run_candidates(run)), recipe.data, run, recipe.to_json(), dataset.digest)
     elif isinstance(place, ExportPath):
@@ -163,8 +163,8 @@ def _foreign_target(path: Path, data: DatasetCache, options: TargetOptions, note
     except WorkerFailure as error:
         return _failed_target(path, error)
     contract = InputContract(**signature["contract"])
-    view = DataView(size=contract.height, classes=given.classes)
-    data_classes = data.dataset(view.size).classes
+    view = DataView(size=contract.height, channels=contract.channels, classes=given.classes)
+    data_classes = data.dataset(view).classes
     classes = tuple(view.groups) or data_classes
     if len(classes) != signature["classes"]:
         raise ArtifactError(
@@ -231,10 +231,11 @@ def _view(card: Card, where: str, data: DatasetCache, options: TargetOptions) ->
         ArtifactError: the data do not have its classes, and the options do not map them.
     """
     try:
-        view: DataView = dataclass_io.read(DataView, card.recipe.get("data", {"size": card.contract.height}), where)
+        default = {"size": card.contract.height, "channels": card.contract.channels}
+        view: DataView = dataclass_io.read(DataView, card.recipe.get("data", default), where)
     except RecipeError as error:
         raise ArtifactError(f"{error} in its card") from error
-    data_classes = data.dataset(view.size).classes
+    data_classes = data.dataset(view).classes
     if card.classes == (tuple(view.groups) or data_classes):
         return view
     mapped_view = replace(view, classes=options.classes)

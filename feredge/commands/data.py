@@ -31,19 +31,19 @@ def command() -> None:
 
 @command.command("info")
 @click.argument("path")
-@click.option("--picture", type=PATH_TYPE, help="Write one face of each class to this file.")
+@click.option("--picture", type=PATH_TYPE, help="Write one image of each class to this file.")
 @JSON_OPTION
 @CLASS_NAMES_OPTION
 @SKIP_BAD_ROWS_OPTION
 def info(path: str, picture: Path | None, as_json: bool, class_names: ClassNames, skip_bad_rows: bool) -> None:
-    """Count images by split and class."""
+    """Count images by split and class, and show the pictures' size and whether they have colour."""
     summary = feredge.data_info(path, picture=picture, class_names=class_names, skip_bad_rows=skip_bad_rows).summary
     if as_json:
         echo_json(summary.to_json(), indent=2)
     else:
         echo_lines(summary.to_text())
     if picture:
-        echo(f"one face of each class: {picture}", err=as_json)
+        echo(f"one image of each class: {picture}", err=as_json)
 
 
 @command.command("check")

@@ -115,7 +115,10 @@ def split_names(ctx: click.Context, param: click.Parameter, value: str | tuple[s
 
 PATH_TYPE = click.Path(path_type=Path)
 DATA_OPTION = click.option(
-    "--data", required=True, help="FER2013 csv, folder with one subfolder per class, or `drawn` for synthetic faces."
+    "--data",
+    required=True,
+    help="FER2013 csv, folder with one subfolder per class, `drawn` for synthetic faces, or `drawn-shapes` for "
+    "synthetic pictures in colour.",
 )
 MOVED_DATA_OPTION = click.option("--data", help="Path of the run's data, if moved since training.")
 LEAVE_OUT_OPTION = click.option(

@@ -46,7 +46,7 @@ def finetune(
     Shuffling and augmentation continue with the epochs after training's.
 
     Args:
-        model: `float32 (N, H, W, 1)` in [0, 1] to probabilities.
+        model: `float32 (N, H, W, C)` in [0, 1] to probabilities.
         batches: training batches.
         recipe: optimizer, losses and distillation.
         epochs: passes over the images.

@@ -156,7 +156,7 @@ class _CompressionJob:
 
 
 def open_core(run: RunFolder, name: str, *, weights: str) -> KerasModel:
-    """Return the float network of a variant: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)`."""
+    """Return the float network of a variant: `float32 (N, H, W, C)` in [0, 1] to `float32 (N, classes)`."""
     core = clone_core(load_model(run).get_layer("core"))
     if name == "dense":
         return core

@@ -3,9 +3,11 @@
 from feredge.data.data_check import CheckResult, check
 from feredge.data.dataset import NO_LABEL, Dataset, Splits
 from feredge.data.drawn import drawn
+from feredge.data.drawn_shapes import drawn_shapes
 from feredge.data.exclusions import exclude_rows, read_row_numbers
 from feredge.data.reading import load
 from feredge.data.selection import fer2013_classes
+from feredge.data.source_pictures import color_note
 from feredge.data.splits import split, stratified_sample, unique_test_mask
 from feredge.data.summary import (
     Summary,
@@ -23,7 +25,9 @@ __all__ = [
     "Splits",
     "Summary",
     "check",
+    "color_note",
     "drawn",
+    "drawn_shapes",
     "exclude_rows",
     "fer2013_classes",
     "ignored_files_line",

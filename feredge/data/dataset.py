@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from feredge.data.source_pictures import SourcePictures
 from feredge.inference.contract import Images
 
 NO_LABEL = -1
@@ -19,10 +20,10 @@ RowMask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled gray images.
+    """Labelled images.
 
     Attributes:
-        images: `uint8 (N, H, W)`, gray.
+        images: `uint8 (N, H, W, C)`, gray or RGB.
         labels: `int8 (N,)`, index into `classes`; NO_LABEL where the source has none.
         usage: `str (N,)`, the source's name of the split: Training, PublicTest, PrivateTest, train, test,
             validation; empty where the source has none.
@@ -35,6 +36,7 @@ class Dataset:
         ignored_files: files of a folder that are not pictures, and circular links, counted by suffix or kind.
         excluded_rows: `int64 (M,)`, those of `rows` excluded from training and validation, because an external test
             set has the same picture.
+        pictures: the source's pictures before their conversion to `images`; None where unknown.
     """
 
     images: Images
@@ -48,6 +50,7 @@ class Dataset:
     skipped: int = 0
     ignored_files: dict[str, int] = field(default_factory=dict)
     excluded_rows: RowIndex | None = None
+    pictures: SourcePictures | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,11 +65,6 @@ class Dataset:
             rows=self.rows[index],
             votes=None if self.votes is None else self.votes[index],
         )
-
-    @property
-    def batch(self) -> Images:
-        """The images in NHWC layout, `uint8 (N, H, W, 1)`."""
-        return self.images[..., None]
 
 
 @dataclass(frozen=True, eq=False)

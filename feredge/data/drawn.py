@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from feredge.data import drawn_face as face_parts
 from feredge.data.dataset import Dataset
 from feredge.data.drawn_face import FACE_SIZE, ActionStrengths, Canvas, Field, RandomValues
+from feredge.data.source_pictures import SourcePictures
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES, Images
 
@@ -61,7 +62,7 @@ UNLISTED_STRENGTH = 0.08  # maximum strength of the units that a class does not 
 
 
 def drawn(count: int = 4900, seed: int = 1) -> Dataset:
-    """Return `count` drawn faces, `uint8 (count, 48, 48)`, balanced over the seven classes.
+    """Return `count` drawn faces, `uint8 (count, 48, 48, 1)`, balanced over the seven classes.
 
     Face i depends on `seed` and i only: its class is i % 7, and of every ten faces of a class eight are Training,
     one PublicTest and one PrivateTest. The same call returns the same bytes on every machine.
@@ -82,7 +83,8 @@ def drawn(count: int = 4900, seed: int = 1) -> Dataset:
     fold = rows // len(CLASSES) % 10
     usage = np.where(fold < 8, "Training", np.where(fold == 8, "PublicTest", "PrivateTest"))
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    return Dataset(images, labels, usage, rows, CLASSES, digest, f"drawn:{count}")
+    pictures = SourcePictures(0.0, FACE_SIZE, FACE_SIZE)
+    return Dataset(images[..., None], labels, usage, rows, CLASSES, digest, f"drawn:{count}", pictures=pictures)
 
 
 def _draw(rows: NDArray[np.int64], labels: NDArray[np.int8], seed: int) -> Images:

@@ -5,6 +5,7 @@ Each function takes the strengths of the action units, 0 to 1, by FACS number (s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,12 +21,16 @@ RESERVED_VALUES = 160  # random values of a face before those of its noise
 
 
 class RandomValues:
-    """Random values for a batch of faces, in a fixed order."""
+    """Random values for a batch of pictures, in a fixed order; `noise_shape` is that of a picture's noise."""
 
-    def __init__(self, rows: NDArray[np.int64], seed: int) -> None:
-        # One stream for each face; numpy keeps the raw values of a bit generator stable between versions.
+    def __init__(
+        self, rows: NDArray[np.int64], seed: int, noise_shape: tuple[int, ...] = (FACE_SIZE, FACE_SIZE)
+    ) -> None:
+        # One stream for each picture; numpy keeps the raw values of a bit generator stable between versions.
         streams = [np.random.Philox(key=seed, counter=int(row) << 64) for row in rows]
-        self._bits = np.array([stream.random_raw(RESERVED_VALUES + FACE_SIZE * FACE_SIZE // 2) for stream in streams])
+        count = RESERVED_VALUES + math.prod(noise_shape) // 2
+        self._bits = np.array([stream.random_raw(count) for stream in streams])
+        self._noise_shape = noise_shape
         self._next = 0
 
     def __call__(self, low: float = 0.0, high: float = 1.0) -> Field:
@@ -45,7 +50,7 @@ class RandomValues:
             self._bits[:, RESERVED_VALUES:]
             .astype("<u8")
             .view(np.uint8)
-            .reshape(-1, FACE_SIZE, FACE_SIZE, 4)
+            .reshape(-1, *self._noise_shape, 4)
             .astype(np.float32)
         )
         return (values[..., 0] + values[..., 1] + values[..., 2] + values[..., 3] - 510.0) * (1 / 147.8)

@@ -1,11 +1,11 @@
 """Exact and near duplicate search, without comparing every pair of images pixel by pixel.
 
 Two images are near duplicates when their pixels' correlation is over NEAR_DUPLICATE_CORRELATION. With x and y scaled
-to mean 0 and length 1, the correlation is their inner product. An orthonormal cosine transform splits each into its
-lowest spatial frequencies and a remainder; by Cauchy and Schwarz, the inner product of the remainders is at most the
-product of their lengths. So a short descriptor, the low frequencies and the remainder's length, bounds the correlation
-from above. The pairs over the bound, a few in a million, are computed in full, in integers that float64 represents
-exactly: the result does not depend on the machine.
+to mean 0 (in each channel) and length 1, the correlation is their inner product. An orthonormal cosine transform splits
+each into its lowest spatial frequencies and a remainder; by Cauchy and Schwarz, the inner product of the remainders is
+at most the product of their lengths. So a short descriptor, the low frequencies and the remainder's length, bounds the
+correlation from above. The pairs over the bound, a few in a million, are computed in full, in integers that float64
+represents exactly: the result does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ROUNDING_MARGIN = 1e-4  # far over float32's error in an inner product of unit v
 
 
 def is_constant(images: Images) -> RowMask:
-    """Return which of `uint8 (N, H, W)` have one value throughout; their correlation is undefined."""
-    flat = images.reshape(len(images), -1)
-    return flat.min(axis=1) == flat.max(axis=1)  # type: ignore[no-any-return]
+    """Return which of `uint8 (N, H, W, C)` have one colour throughout; their correlation is undefined."""
+    flat = images.reshape(len(images), -1, images.shape[-1])
+    return (flat.min(axis=1) == flat.max(axis=1)).all(axis=1)  # type: ignore[no-any-return]
 
 
 def first_identical(images: Images) -> RowIndex:
-    """Return, for each of `uint8 (N, H, W)`, the index of the first image with exactly the same pixels."""
+    """Return, for each of `uint8 (N, H, W, C)`, the index of the first image with exactly the same pixels."""
     first_rows: dict[bytes, int] = {}
     digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
     return np.fromiter(
@@ -45,7 +45,7 @@ def first_identical(images: Images) -> RowIndex:
 def near_duplicate_pairs(
     images: Images, rows: RowIndex, references: RowIndex | None = None
 ) -> Iterator[tuple[RowIndex, RowIndex]]:
-    """Yield the near duplicate pairs of `uint8 (N, H, W)`, identical ones too, as arrays of bounded size.
+    """Yield the near duplicate pairs of `uint8 (N, H, W, C)`, identical ones too, as arrays of bounded size.
 
     Args:
         images: what `rows` and `references` index.
@@ -87,14 +87,14 @@ def _block_rows(images: Images) -> int:
 
 
 def _descriptors(images: Images, rows: RowIndex) -> NDArray[np.float32]:
-    """Return unit vectors `(rows, DCT_FREQUENCIES ** 2 + 1)`, whose inner products bound the correlation from above."""
+    """Return unit vectors `(rows, C * DCT_FREQUENCIES ** 2 + 1)`, whose inner products bound the correlation."""
     vertical, horizontal = _dct_basis(images.shape[1]), _dct_basis(images.shape[2])
-    result = np.empty((len(rows), len(vertical) * len(horizontal) + 1), np.float32)
+    result = np.empty((len(rows), images.shape[3] * len(vertical) * len(horizontal) + 1), np.float32)
     step = _block_rows(images)
     for start in range(0, len(rows), step):
-        pixels = images[rows[start : start + step]].astype(np.float32)
-        pixels -= pixels.mean(axis=(1, 2), keepdims=True)
-        pixels /= np.sqrt(np.square(pixels).sum(axis=(1, 2), keepdims=True))
+        pixels = np.moveaxis(images[rows[start : start + step]], 3, 1).astype(np.float32)
+        pixels -= pixels.mean(axis=(2, 3), keepdims=True)
+        pixels /= np.sqrt(np.square(pixels).sum(axis=(1, 2, 3), keepdims=True))
         low = (vertical @ (pixels @ horizontal.T)).reshape(len(pixels), -1)
         remainder = np.sqrt(np.maximum(0.0, 1.0 - np.square(low).sum(axis=1)))
         result[start : start + step] = np.column_stack((low, remainder))
@@ -122,8 +122,12 @@ def _confirm(images: Images, rows: RowIndex, references: RowIndex) -> Iterator[t
 
 
 def _correlations(images: Images, references: Images) -> NDArray[np.float64]:
-    x, y = (part.reshape(len(part), -1).astype(np.float64) for part in (images, references))
-    pixels = x.shape[1]
-    covariance = pixels * (x @ y.T) - np.outer(x.sum(axis=1), y.sum(axis=1))
-    variances = [pixels * np.square(part).sum(axis=1) - part.sum(axis=1) ** 2 for part in (x, y)]
-    return covariance / np.sqrt(np.outer(*variances))  # type: ignore[no-any-return]
+    """Return `(N, M)` correlations, exact before the last division: sums over the channels, each with its own mean."""
+    pixels = images.shape[1] * images.shape[2]
+    covariance, variances = np.zeros((len(images), len(references))), [np.zeros(len(images)), np.zeros(len(references))]
+    for channel in range(images.shape[3]):
+        x, y = (part[..., channel].reshape(len(part), -1).astype(np.float64) for part in (images, references))
+        covariance += pixels * (x @ y.T) - np.outer(x.sum(axis=1), y.sum(axis=1))
+        for variance, part in zip(variances, (x, y), strict=True):
+            variance += pixels * np.square(part).sum(axis=1) - part.sum(axis=1) ** 2
+    return covariance / np.sqrt(np.outer(*variances))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from feredge.data.dataset import Dataset
+from feredge.data.source_pictures import sample_pictures
 from feredge.data.usage import parse_usage
 from feredge.errors import DataError, PictureError
 from feredge.inference.contract import CLASSES, Images, InputContract
@@ -50,8 +51,8 @@ class _DecodedFile(NamedTuple):
     digest: bytes
 
 
-def read_folder(root: Path, *, size: int, skip_bad_pictures: bool = False) -> Dataset:
-    """Read class folders, optionally inside folders of splits; pictures are converted to `size` x `size` gray.
+def read_folder(root: Path, *, contract: InputContract, skip_bad_pictures: bool = False) -> Dataset:
+    """Read class folders, optionally inside folders of splits; pictures are converted to the shape of `contract`.
 
     If the folders are FER2013's seven classes, under any of CLASS_ALIASES, the classes get its names and order; else
     the folders' names in alphabetical order. A class may have subfolders and linked folders. Files of other kinds are
@@ -64,7 +65,7 @@ def read_folder(root: Path, *, size: int, skip_bad_pictures: bool = False) -> Da
     ignored_files = Counter[str]()
     try:
         files = sorted(_files(root, ignored_files), key=lambda file: file.path.relative_to(root).as_posix())
-        pictures = list(_decode_all(files, InputContract(size, size)))
+        pictures = list(_decode_all(files, contract))
     except OSError as error:
         raise DataError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     digest = hashlib.sha256()
@@ -89,6 +90,7 @@ def read_folder(root: Path, *, size: int, skip_bad_pictures: bool = False) -> Da
         source=str(root),
         skipped=len(files) - len(readable),
         ignored_files=dict(sorted(ignored_files.items())),
+        pictures=sample_pictures([files[row].path for row in readable], DECODE_WORKERS),
     )
 
 
@@ -184,6 +186,6 @@ def _decode(path: Path, contract: InputContract) -> _DecodedFile:
     data = path.read_bytes()
     digest = hashlib.sha256(data).digest()
     try:
-        return _DecodedFile(contract.to_tensor(data)[:, :, 0], "", digest)
+        return _DecodedFile(contract.to_tensor(data), "", digest)
     except PictureError as error:
         return _DecodedFile(None, str(error).removeprefix("the given bytes: "), digest)

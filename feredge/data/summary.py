@@ -11,6 +11,7 @@ import numpy as np
 from feredge import files
 from feredge.console import visible
 from feredge.data.dataset import NO_LABEL, Dataset
+from feredge.data.source_pictures import SourcePictures
 from feredge.data.usage import TEST_USAGES, TRAINING_USAGES, USAGE_ORDER
 from feredge.errors import DataError
 from feredge.inference.contract import Images
@@ -26,6 +27,7 @@ class Summary:
 
     Attributes:
         size: height and width of the images.
+        pictures: the source's pictures before they were resized; None where unknown.
         counts: images of each class, by split; the split is empty where the source has none.
         unlabelled: images without a label, by split.
         skipped: malformed rows or unreadable pictures that were skipped.
@@ -37,6 +39,7 @@ class Summary:
     digest: str
     images: int
     size: tuple[int, int]
+    pictures: SourcePictures | None
     counts: dict[str, dict[str, int]]
     unlabelled: dict[str, int]
     skipped: int
@@ -77,6 +80,7 @@ class Summary:
         return "\n".join(
             [
                 f"{visible(self.source)}: {self.images:,} images of {width} x {height}",
+                *([f"pictures: {self.pictures}"] if self.pictures else []),
                 f"SHA-256 {self.digest}",
                 *(["with FER+ votes"] if self.votes else []),
                 *([f"{self.skipped:,} bad rows skipped"] if self.skipped else []),
@@ -113,6 +117,7 @@ def summarize(dataset: Dataset) -> Summary:
         digest=dataset.digest,
         images=len(dataset),
         size=(dataset.images.shape[1], dataset.images.shape[2]),
+        pictures=dataset.pictures,
         counts={
             split: {name: int((labels[split] == label).sum()) for label, name in enumerate(dataset.classes)}
             for split in splits
@@ -125,7 +130,7 @@ def summarize(dataset: Dataset) -> Summary:
 
 
 def sample_grid(dataset: Dataset) -> Images:
-    """Return a gray picture, `uint8 (H, W)`: the first image of each class with the class name below it."""
+    """Return a picture, `uint8 (H, W, C)`: the first image of each class with the class name below it."""
     tiles = [_tile(dataset, label, name) for label, name in enumerate(dataset.classes)]
     blank = np.full_like(tiles[0], 255)
     rows = [tiles[start : start + TILES_PER_ROW] for start in range(0, len(tiles), TILES_PER_ROW)]
@@ -142,7 +147,7 @@ def write_sample_grid(dataset: Dataset, path: Path) -> None:
     import cv2
 
     try:
-        encoded, data = cv2.imencode(path.suffix, sample_grid(dataset))
+        encoded, data = cv2.imencode(path.suffix, np.ascontiguousarray(sample_grid(dataset)[:, :, ::-1]))  # BGR
     except cv2.error as error:
         raise DataError(f"{path}: expected a picture's suffix such as .png, found {path.suffix!r}") from error
     if not encoded:
@@ -154,10 +159,11 @@ def _tile(dataset: Dataset, label: int, name: str) -> Images:
     import cv2
 
     side = TILE_SIDE
-    tile = np.full((side + CAPTION_HEIGHT, side), 255, np.uint8)
+    tile = np.full((side + CAPTION_HEIGHT, side, dataset.images.shape[3]), 255, np.uint8)
     rows = np.flatnonzero(dataset.labels == label)
     if rows.size:
-        tile[:side] = cv2.resize(dataset.images[rows[0]], (side, side), interpolation=cv2.INTER_NEAREST)
+        resized = cv2.resize(dataset.images[rows[0]], (side, side), interpolation=cv2.INTER_NEAREST)
+        tile[:side] = resized.reshape(side, side, -1)
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.5
     text_width = cv2.getTextSize(name, font, scale, 1)[0][0]
     if text_width > side - 4:

@@ -73,7 +73,7 @@ def bundle(
     splits = split(dataset, run.recipe().data)
     if not len(splits.test):
         raise DataError(f"{dataset.source}: expected labelled test images, found none")
-    images = splits.test.batch
+    images = splits.test.images
     progress("float model's outputs", 0, 1)
     reference = _probabilities(Measurement(candidates[0]), images)
     progress("float model's outputs", 1, 1)

@@ -87,7 +87,7 @@ def _float(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tup
 
 
 def _splits(settings: dict[str, Any], data: dict[str, NDArray[Any]], classes: tuple[str, ...]) -> Splits:
-    images, labels = data["images"][..., 0], data["labels"]
+    images, labels = data["images"], data["labels"]
     test = Dataset(
         images=images,
         labels=labels,

@@ -102,5 +102,5 @@ def _validation_drop(job: ConversionJob, core: KerasModel) -> Callable[[bytes], 
     from feredge.train.networks import make_predict_function
 
     images, labels = job.validation
-    float_accuracy = float((make_predict_function(core)(images[..., 0]).argmax(axis=1) == labels).mean())
+    float_accuracy = float((make_predict_function(core)(images).argmax(axis=1) == labels).mean())
     return lambda model: 100 * (float_accuracy - float((predict(model, images).argmax(axis=1) == labels).mean()))

@@ -19,7 +19,7 @@ MIN_CALIBRATION_IMAGES = 100  # fewer give ranges that depend on the sample
 def calibration_sets(
     splits: Splits, count: int, *, seed: int, calibrate_on: Dataset | None = None
 ) -> tuple[Images, Images]:
-    """Return two disjoint stratified samples of up to `count` training images each, `uint8 (N, H, W, 1)`.
+    """Return two disjoint stratified samples of up to `count` training images each, `uint8 (N, H, W, C)`.
 
     Neither holds an image that is, exactly or nearly, in the test split. Two corner pixels of the first image are
     set to 0 and 255, so that the input's range is that of all pixels whatever the images hold. The second sample is
@@ -58,7 +58,7 @@ def calibration_sets(
 
 def shuffled_images(dataset: Dataset, seed: int) -> Images:
     """Return the images in random order: folders are read class by class, and some checks use the first images."""
-    return dataset.batch[np.random.default_rng(seed).permutation(len(dataset))]
+    return dataset.images[np.random.default_rng(seed).permutation(len(dataset))]
 
 
 def layer_choice_split(splits: Splits, view: DataView) -> Dataset:

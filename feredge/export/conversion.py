@@ -46,7 +46,7 @@ def convert(job: ConversionJob) -> ConversionResult:
     from feredge.train.networks import make_predict_function
 
     core, converter = _open_converter(RunFolder(job.run), job)
-    reference = make_predict_function(core)(job.verification_images[..., 0])
+    reference = make_predict_function(core)(job.verification_images)
     result = ConversionResult()
     for name, card in job.cards.items():
         try:

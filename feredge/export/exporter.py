@@ -98,7 +98,7 @@ def export(
         splits, recipe.export.calibration_images, seed=recipe.data.seed, calibrate_on=calibrate_on
     )
     max_drop_split = calibration.layer_choice_split(splits, recipe.data) if recipe.export.max_drop else None
-    validation = None if max_drop_split is None else (max_drop_split.batch, max_drop_split.labels)
+    validation = None if max_drop_split is None else (max_drop_split.images, max_drop_split.labels)
     with run.lock():
         if new_recipe != stored_recipe:
             run.replace_recipe(new_recipe)
@@ -143,7 +143,7 @@ def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict
         recipe_table = {key: value for key, value in recipe_table.items() if key not in unknown}
         recipe_table["foreign"] = training["foreign"]
     versions = {package: version(package) for package in PACKAGE_NAMES}
-    contract = InputContract(recipe.data.size, recipe.data.size, 1)
+    contract = InputContract(recipe.data.size, recipe.data.size, recipe.data.channels)
     cards = {}
     licence = recipe.export.licence or LICENCE_NOTE
     for variant in recipe.compression.variants:

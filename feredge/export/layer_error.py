@@ -98,7 +98,7 @@ def layer_error_table(
         raise RunError(f"{run.path}: expected the variant {variant}, found none; run `feredge export` first")
     view = run.recipe().data
     splits = data.split(dataset, view)
-    images = data.stratified_sample(calibration.layer_choice_split(splits, view), RANKING_IMAGES, seed=view.seed).batch
+    images = data.stratified_sample(calibration.layer_choice_split(splits, view), RANKING_IMAGES, seed=view.seed).images
     calibration_images, _ = calibration.calibration_sets(splits, settings.calibration_images, seed=view.seed)
     core = variants.open_core(run, variant, weights=run.training_record()["weights"])
     with suppressed_stderr():  # TFLite's converter prints its modes

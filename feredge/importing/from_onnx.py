@@ -116,7 +116,8 @@ def _read_core(folder: Path, recipe: Recipe, *, classes: int) -> KerasModel:
     from feredge.compress.batch_norms import fold_batchnorms
     from feredge.train.networks import build_core
 
-    core = fold_batchnorms(build_core(recipe.network, size=recipe.data.size, classes=classes))
+    view = recipe.data
+    core = fold_batchnorms(build_core(recipe.network, size=view.size, classes=classes, channels=view.channels))
     tensors = _read_tensors(folder / SOURCE_FILE)
     for layer in core.layers:
         if layer.weights:

@@ -23,7 +23,7 @@ def create_run(core: KerasModel, recipe: Recipe, dataset: Dataset, out: Path, **
     A folder that already holds the same weights is not changed.
 
     Args:
-        core: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
+        core: `float32 (N, H, W, C)` in [0, 1] to `float32 (N, classes)` probabilities.
         recipe: for export and benchmark.
         dataset: for calibration, verification and test, of the network's input size.
         out: the run folder.

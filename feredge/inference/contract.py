@@ -1,8 +1,8 @@
 """The input contract of every artifact, and the preprocessing that turns a picture into that input.
 
-Every artifact takes raw gray pixels, `uint8 (N, H, W, 1)` in 0..255, and returns class probabilities,
-`float32 (N, classes)`. Scaling is part of the network. Training, calibration, benchmark and Predictor all use
-`to_tensor`, so that they agree on channel order, size and scale.
+Every artifact takes raw pixels in 0..255, gray `uint8 (N, H, W, 1)` or RGB `uint8 (N, H, W, 3)`, and returns class
+probabilities, `float32 (N, classes)`. Scaling is part of the network. Training, calibration, benchmark and Predictor
+all use `to_tensor`, so that they agree on channel order, size and scale.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 @dataclass(frozen=True)
 class InputContract:
-    """A network's input shape: `channels` is 1 (gray) for feredge's networks, 3 (RGB) for imported colour networks."""
+    """A network's input shape; `channels` is 1 for gray, 3 for RGB."""
 
     height: int = 48
     width: int = 48

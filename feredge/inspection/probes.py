@@ -69,14 +69,15 @@ class OutputComparison:
 def probe_images(contract: InputContract) -> Images:
     """Return the probe images, `uint8 (64, H, W, C)`: drawn faces, the same on every machine.
 
-    They are resized by the nearest pixel, in which no CPU rounds differently; colour channels repeat the gray one.
+    They are resized by the nearest pixel, in which no CPU rounds differently. Each channel of an RGB image is another
+    face, so that exchanged channels change the outputs.
     """
     height, width, channels = contract.shape
-    images = _drawn_faces()
+    faces = _drawn_faces()
+    images = np.stack([np.roll(faces, channel, axis=0) for channel in range(channels)], axis=3)
     size = images.shape[1]
     rows, columns = np.arange(height) * size // height, np.arange(width) * size // width
-    resized = images[:, rows][:, :, columns, None]
-    return np.ascontiguousarray(np.repeat(resized, channels, axis=3))
+    return np.ascontiguousarray(images[:, rows][:, :, columns])
 
 
 def probability_tolerance(file_format: str, precision: str) -> float:

@@ -58,7 +58,7 @@ def _faces(path: Path, predictions: Predictions, images: Images, selected: NDArr
 
 def _face(axes: Axes, predictions: Predictions, images: Images, index: int) -> None:
     axes.set_axis_on()
-    axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)
+    axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)  # the colour map is for one channel
     axes.set(xticks=[], yticks=[])
     label, predicted = predictions.classes[predictions.labels[index]], predictions.classes[predictions.predicted[index]]
     confidence = f"{predictions.probabilities[index].max():.0%}"

@@ -46,6 +46,8 @@ def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
     yield from _training_rules(recipe.training, recipe.schedule)
     yield from _augmentation_rules(recipe.augmentation)
     yield from _size_rules(recipe)
+    if recipe.data.channels == 3:
+        yield recipe.network.input_channels == 1, "network.input_channels of 1 for RGB images"
     yield from (
         (min(recipe.data.seed, recipe.training.seed) >= 0, SEED_RANGE),
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEED_RANGE),
@@ -70,6 +72,7 @@ def _data_rules(data: DataView) -> Rules:
     parts = [part for group in data.groups.values() for part in group]
     return (
         (8 <= data.size <= 512, "data.size from 8 to 512"),
+        (data.channels in (1, 3), "data.channels of 1 (gray) or 3 (RGB)"),
         (0.0 <= data.holdout <= 0.5, "data.holdout from 0 to 0.5"),
         (len(data.groups) == len(data.classes) != 1, "data.classes of at least two different names"),
         (all(parts) and all(data.groups), "data.classes of names, or name = a + b"),

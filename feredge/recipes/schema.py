@@ -34,6 +34,7 @@ class DataView:
         stratified: whether a random split preserves the class proportions.
         validation_is_test: use the test split as the validation split, to reproduce studies that did. Metrics of
             images that selected the epoch are optimistic, so training.json records it.
+        channels: channels of the network's input: 1 for gray, 3 for RGB. Pictures of the other kind are converted.
     """
 
     size: int = 48
@@ -48,6 +49,7 @@ class DataView:
     shares: tuple[float, ...] = added((0.8, 0.2))
     stratified: bool = added(False)
     validation_is_test: bool = added(False)
+    channels: int = added(1)
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -71,8 +73,8 @@ class Network:
         name: architecture. The keys above apply to `residual`. `convolutional` is one block for each of `channels` (two
             convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `custom` is
             the function in `builder`. `foreign` is a network trained elsewhere.
-        input_channels: input channels in training; more than one repeats the gray channel. The saved network takes
-            gray: its first kernels are summed over the equal channels.
+        input_channels: input channels in training on gray images; more than one repeats the gray channel. The saved
+            network takes gray: its first kernels are summed over the equal channels.
         standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
             into the first layer of the saved network, which is exact only without padding.
         pool: global pooling after the last stage: `average`, or `weighted` with learned weights for each channel and

@@ -61,4 +61,5 @@ def _png(image: NDArray[np.uint8]) -> str:
     if image.shape[0] > THUMBNAIL_SIZE:
         size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode("ascii")
+    bgr = np.ascontiguousarray(image.reshape(*image.shape[:2], -1)[:, :, ::-1])  # OpenCV's order
+    return base64.b64encode(cv2.imencode(".png", bgr)[1].tobytes()).decode("ascii")

@@ -35,13 +35,13 @@ CALIBRATION_IMAGES = 8
 
 
 def build_untrained(recipe: Recipe, classes: int) -> KerasModel:
-    """Return the recipe's network with random weights, `float32 (N, H, W, 1)` in [0, 1] to probabilities.
+    """Return the recipe's network with random weights, `float32 (N, H, W, C)` in [0, 1] to probabilities.
 
     Raises:
         RecipeError: images too small for its layers.
     """
     keras.utils.set_random_seed(recipe.training.seed)
-    return build_core(recipe.network, size=recipe.data.size, classes=classes)
+    return build_core(recipe.network, size=recipe.data.size, classes=classes, channels=recipe.data.channels)
 
 
 def export_untrained(core: KerasModel, recipe: Recipe, classes: Sequence[str], folder: Path) -> list[Path]:

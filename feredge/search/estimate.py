@@ -76,7 +76,7 @@ def estimate_study(
             recipe = space.draw(study.ask())
         except RecipeError:
             continue
-        dataset = order.load(recipe.data.size)
+        dataset = order.load(recipe.data)
         fits = _fits(recipe, space.settings, limits, dataset)
         measuring.append(time.monotonic() - start)
         fitting += fits

@@ -135,7 +135,7 @@ def _train_seed(runner: TrialRunner, recipe: Recipe, name: str, seed: int, progr
     seeded = replace(recipe, training=replace(recipe.training, seed=seed))
     return train(
         seeded,
-        runner.inputs.load(recipe.data.size),
+        runner.inputs.load(recipe.data),
         runner.store.folder.finalist(name, seed).path,
         start=runner.start_network(recipe),
         teachers=runner.inputs.teachers,

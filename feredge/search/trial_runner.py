@@ -21,7 +21,7 @@ from feredge.errors import ArtifactError, DataError, DivergedError, RecipeError,
 from feredge.inference.contract import Images
 from feredge.keras import keras
 from feredge.progress import Progress, quiet
-from feredge.recipes.schema import Recipe
+from feredge.recipes.schema import DataView, Recipe
 from feredge.run import RunFolder
 from feredge.search import candidate, latency
 from feredge.search.costs import FileCost, best_file, costs_from_json, costs_to_json
@@ -46,13 +46,13 @@ class TrainingInputs:
     """What trials train on, besides their recipes.
 
     Attributes:
-        load: returns the data with images of a size in pixels.
+        load: returns the data with images of a view's size and channels.
         start: a network that trainings start from where its layers fit.
         teachers: networks for online distillation.
         device: that latencies are measured on; None for this machine.
     """
 
-    load: Callable[[int], Dataset]
+    load: Callable[[DataView], Dataset]
     start: TrainedNetwork | None = None
     teachers: Sequence[TrainedNetwork] = ()
     device: Device | None = None
@@ -180,7 +180,7 @@ class TrialRunner:
         try:
             run = train(
                 recipe,
-                self.inputs.load(recipe.data.size),
+                self.inputs.load(recipe.data),
                 claimed.run.path,
                 start=self.start_network(recipe),
                 teachers=self.inputs.teachers,
@@ -204,7 +204,12 @@ class TrialRunner:
         """Return the network to start from, if the recipe's has its layers, with as many channels or fewer."""
         if self.inputs.start is None:
             return None
-        core = build_core(recipe.network, size=recipe.data.size, classes=len(self.validation(recipe).classes))
+        core = build_core(
+            recipe.network,
+            size=recipe.data.size,
+            classes=len(self.validation(recipe).classes),
+            channels=recipe.data.channels,
+        )
         try:
             check_start(core, self.inputs.start)
         except RunError:
@@ -226,7 +231,7 @@ class TrialRunner:
         """
         key = recipe.digest("data")
         if key not in self._validation:
-            dataset = self.inputs.load(recipe.data.size)
+            dataset = self.inputs.load(recipe.data)
             validation = split(dataset, recipe.data).validation
             if not len(validation):
                 raise DataError(f"{dataset.source}: expected validation images to choose on, found none")

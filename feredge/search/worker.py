@@ -14,6 +14,7 @@ from feredge.data.dataset import Dataset
 from feredge.devices.ssh import Device
 from feredge.errors import Cancelled, RunError
 from feredge.progress import Progress, quiet
+from feredge.recipes.schema import DataView
 from feredge.search.machine_lock import MachineLock
 from feredge.search.results import NoCandidateError, StudyResults, collect_results
 from feredge.search.study import StudyFolder
@@ -66,19 +67,22 @@ class WorkOrder:
     core: str = ""
     finalists: int | None = None
 
-    def load(self, size: int) -> Dataset:
-        """Return the data with images of `size` pixels; those of the last sizes are kept in memory."""
-        return _load(self, size)
+    def load(self, view: DataView) -> Dataset:
+        """Return the data with images of the view's size and channels; the last ones are kept in memory."""
+        return _load(self, view.size, view.channels)
 
 
 @functools.lru_cache(maxsize=4)
-def _load(order: WorkOrder, size: int) -> Dataset:
+def _load(order: WorkOrder, size: int, channels: int) -> Dataset:
     if isinstance(order.source, Dataset):
         dataset = order.source
-        if dataset.images.shape[1] != size:
-            raise RunError(f"expected images of {size} pixels, found {dataset.images.shape[1]}; pass the data's path")
+        if dataset.images.shape[1:] != (size, size, channels):
+            expected, actual = (
+                "x".join(map(str, sides)) for sides in ((size, size, channels), dataset.images.shape[1:])
+            )
+            raise RunError(f"expected images of {expected}, found {actual}; pass the data's path")
     else:
-        dataset = data.load(order.source, size=size, skip_bad_rows=order.skip_bad_rows)
+        dataset = data.load(order.source, size=size, channels=channels, skip_bad_rows=order.skip_bad_rows)
     return data.exclude_rows(dataset, list(order.excluded_rows)) if order.excluded_rows else dataset
 
 

@@ -14,7 +14,7 @@ MIDDLE_GRAY = 127.5
 
 
 def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator, size: int = 0) -> Images:
-    """Return augmented copies of `images`, `uint8 (N, H, W)`, cropped to squares where `augmentation.crop_size` is set.
+    """Return augmented copies of `images`, `uint8 (N, H, W, C)`, cropped to squares where `augmentation.crop_size` is.
 
     Every random number is drawn for the whole batch before any pixel is changed, also for transforms that are
     switched off, so that switching one off leaves the others as they were.
@@ -27,7 +27,7 @@ def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator
     """
     import cv2
 
-    maps = _inverse_maps(images.shape, augmentation, rng)
+    maps = _inverse_maps(images.shape[:3], augmentation, rng)
     curves = _brightness_curves(len(images), augmentation, rng)
     width, height = (
         (augmentation.crop_size, augmentation.crop_size)
@@ -36,7 +36,7 @@ def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator
     )
     if size:
         maps, width, height = _resized(maps, (width, height), size), size, size
-    augmented = np.empty((len(images), height, width), np.uint8)
+    augmented = np.empty((len(images), height, width, images.shape[3]), np.uint8)
     interpolation = cv2.INTER_CUBIC if augmentation.interpolation == "cubic" else cv2.INTER_LINEAR
     flags = interpolation | cv2.WARP_INVERSE_MAP
     for image, matrix, curve, out in zip(images, maps, curves, augmented, strict=True):
@@ -54,7 +54,7 @@ def mix(
     After Zhang et al., "mixup: Beyond empirical risk minimization", 2018.
 
     Args:
-        images: `uint8 (N, H, W)`.
+        images: `uint8 (N, H, W, C)`.
         targets: `float32 (N, ...)`.
         alpha: both parameters of the beta distribution that the shares are drawn from, above 0.
         rng: draws the shares and the pairs.
@@ -69,7 +69,9 @@ def mix(
     return np.rint(blend(images.astype(np.float32))).astype(np.uint8), blend(targets)
 
 
-def _inverse_maps(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:
+def _inverse_maps(
+    shape: tuple[int, int, int], augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Return `(N, 2, 3)` affine matrices from an augmented image's `(x, y, 1)` to coordinates in the original."""
     count, height, width = shape
     angle = np.deg2rad(rng.uniform(-augmentation.rotate, augmentation.rotate, count))
@@ -120,7 +122,7 @@ def _brightness_curves(count: int, augmentation: Augmentation, rng: np.random.Ge
 
 def _erase(images: Images, augmentation: Augmentation, rng: np.random.Generator) -> None:
     """Random erasing: replace a rectangle by noise in a random part of `images`, in place."""
-    count, height, width = images.shape
+    count, height, width, _ = images.shape
     chosen = np.flatnonzero(rng.random(count) < augmentation.erase)
     area = rng.uniform(*ERASED_AREA, count) * height * width
     aspect = np.exp(rng.uniform(np.log(ERASED_ASPECT[0]), np.log(ERASED_ASPECT[1]), count))

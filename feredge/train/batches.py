@@ -27,7 +27,7 @@ class Batches:
     """Training batches. The content of a batch depends on (seed, epoch, batch number) only.
 
     Attributes:
-        images: `uint8 (N, H, W)`.
+        images: `uint8 (N, H, W, C)`.
         targets: `float32 (N, classes)`, each row a distribution: one-hot labels, or soft ones; or
             `(N, 2, classes)`, the one-hot label and a teacher's logits of each image.
         batch_size: images per batch. The last, partial batch of an epoch is dropped, because every step needs
@@ -51,14 +51,16 @@ class Batches:
 
     @property
     def shape(self) -> tuple[int, int | None, int | None, int]:
-        """Shape of a batch of images in the first epoch, `(B, H, W, 1)`; None where progressive sizes change it."""
+        """Shape of a batch of images in the first epoch, `(B, H, W, C)`; None where progressive sizes change it."""
         return self.shape_in(0)
 
     def shape_in(self, epoch: int) -> tuple[int, int | None, int | None, int]:
         """Return `shape` in an epoch: the last ones may show full images."""
-        augmentation, (_, height, width) = self._augmentation_in(epoch), self.images.shape
-        size = (augmentation.crop_size or height, augmentation.crop_size or width)
-        return (min(self.batch_size, len(self.images)), *((None, None) if augmentation.progressive_sizes else size), 1)
+        augmentation, (_, height, width, channels) = self._augmentation_in(epoch), self.images.shape
+        size: tuple[int | None, int | None] = (augmentation.crop_size or height, augmentation.crop_size or width)
+        if augmentation.progressive_sizes:
+            size = (None, None)
+        return (min(self.batch_size, len(self.images)), *size, channels)
 
     def image_size(self, epoch: int) -> int:
         """Return the height and width that images of an epoch are resized to; 0 for no resizing."""
@@ -76,7 +78,7 @@ class Batches:
         )
 
     def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
-        """Yield the batches of one epoch: images `uint8 (B, H, W, 1)` and their targets."""
+        """Yield the batches of one epoch: images `uint8 (B, H, W, C)` and their targets."""
         order = np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch)).permutation(len(self.images))
         with ThreadPoolExecutor(1, "batches") as thread:
             yield from ordered_results(
@@ -91,4 +93,4 @@ class Batches:
         targets = self.targets[indices]
         if self.augmentation.mixup:
             images, targets = mix(images, targets, self.augmentation.mixup, rng)
-        return images[..., None], targets
+        return images, targets

@@ -45,9 +45,9 @@ class Fitter:
         averaged: a float32 network of the same layers; its weights, the statistics of batch normalization
             included, are the exponential moving average of `core`'s.
         inference_core: the network for evaluation and export: `averaged`, or, if its input is standardized or repeated
-            over several channels, an equivalent network for one channel in [0, 1]. `update_inference_core` copies the
+            over several channels, an equivalent network for pixels in [0, 1]. `update_inference_core` copies the
             weights.
-        step: `(images uint8 (B, H, W, 1), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`; with
+        step: `(images uint8 (B, H, W, C), targets float32 (B, classes), rate float32 ()) -> (loss, correct)`; with
             soft labels, targets are `(B, 2, classes)`: the one-hot label and the teacher's logits.
     """
 
@@ -84,16 +84,18 @@ class Fitter:
         """
         self._network, self._training, self._pixel_statistics = network, training, pixel_statistics
         self._distillation, self._soft_labels = distillation or Distillation(), soft_labels
-        size = size or batch_shape[1] or 0
+        size, channels = size or batch_shape[1] or 0, batch_shape[3] or 1
+        repeated = channels * network.input_channels
         seed_everything(training.seed)
         with precision_policy(precision):
             self.core = rewrite_strided_pointwise(
-                build_core(network, size=batch_shape[1], classes=classes, channels=network.input_channels)
+                build_core(network, size=batch_shape[1], classes=classes, channels=repeated)
             )
         with precision_policy("float32"):
-            self.averaged = build_core(network, size=size, classes=classes, channels=network.input_channels)
-            plain_gray = network.input_channels == 1 and pixel_statistics == (0.0, 1.0)
-            self.inference_core = self.averaged if plain_gray else build_core(network, size=size, classes=classes)
+            self.averaged = build_core(network, size=size, classes=classes, channels=repeated)
+            self.inference_core = self.averaged
+            if repeated != channels or pixel_statistics != (0.0, 1.0):
+                self.inference_core = build_core(network, size=size, classes=classes, channels=channels)
         self.averaged.set_weights(self.core.get_weights())
         self._best = [tf.Variable(weight) for weight in self.averaged.weights] if keep_best else []
         self._optimizer = make_optimizer(training)
@@ -202,7 +204,7 @@ class Fitter:
         return tf.add_n(logits) / len(logits) if logits else None
 
     def _preprocess(self, pixels: Tensor) -> Tensor:
-        """Standardize and repeat gray in [0, 1], where the network is trained on that."""
+        """Standardize and repeat pixels in [0, 1], where the network is trained on that."""
         mean, deviation = self._pixel_statistics
         if (mean, deviation) != (0.0, 1.0):
             pixels = (pixels - mean) / deviation

@@ -1,7 +1,7 @@
 """The networks, as `tf_keras` models, which tensorflow-model-optimization requires.
 
-A *core* takes gray pixels scaled to [0, 1], `float32 (N, H, W, 1)`. `with_contract` adds a scaling layer in front,
-so that the model takes `uint8`, as every artifact does.
+A *core* takes gray or RGB pixels scaled to [0, 1], `float32 (N, H, W, C)`. `with_contract` adds a scaling layer in
+front, so that the model takes `uint8`, as every artifact does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NORM_MOMENTUM = 0.95  # statistics adapt within tens of steps, so that they fit 
 
 
 def build_core(network: Network, *, size: int | None, classes: int, channels: int = 1) -> KerasModel:
-    """Return an untrained core: `float32 (N, size, size, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
+    """Return an untrained core: `float32 (N, size, size, channels)` in [0, 1] to `float32 (N, classes)` probabilities.
 
     The residual network's `network.dropout` has no layer here: training applies it between `pool` and `logits`,
     seeded by the step. Residual blocks after He et al., "Deep residual learning for image recognition", 2016.
@@ -41,7 +41,7 @@ def build_core(network: Network, *, size: int | None, classes: int, channels: in
         network: the architecture.
         size: height and width of the images; None, for a residual network with average pooling, takes any.
         classes: number of outputs.
-        channels: of the input; more than one only for a network that is trained on repeated gray.
+        channels: of the input: of the images, times `network.input_channels`.
 
     Raises:
         RecipeError: the images are too small for the network's pooling layers, the network is a foreign one, or a
@@ -79,7 +79,7 @@ def _residual(network: Network, pixels: Tensor) -> Tensor:
 
 
 def with_contract(core: KerasModel) -> KerasModel:
-    """Return `core` with a scaling layer in front: `uint8 (N, H, W, 1)` in 0..255 to the outputs of `core`."""
+    """Return `core` with a scaling layer in front: `uint8 (N, H, W, C)` in 0..255 to the outputs of `core`."""
     pixels = keras.Input(core.input_shape[1:], dtype="uint8", name="image")
     scaled = layers.Rescaling(1 / 255, dtype="float32", name="scale")(pixels)
     return keras.Model(pixels, core(scaled), name="feredge")
@@ -99,7 +99,7 @@ def fold_input(weights: list[Any], *, repeat: int, mean: float, deviation: float
         deviation: standard deviation of the pixels.
 
     Returns:
-        The weights of the equivalent core for one channel of gray in [0, 1].
+        The weights of the equivalent core for pixels in [0, 1], without repetition.
     """
     if repeat == 1 and (mean, deviation) == (0.0, 1.0):
         return weights
@@ -145,7 +145,7 @@ def clone_core(core: KerasModel, precision: str = "float32", *, size: int | None
 
 
 def make_predict_function(core: KerasModel) -> Callable[[Images], NDArray[np.float32]]:
-    """Return a compiled function from gray images `uint8 (N, H, W)` to a core's outputs `float32 (N, classes)`."""
+    """Return a compiled function from images `uint8 (N, H, W, C)` to a core's outputs `float32 (N, classes)`."""
     _, height, width, channels = core.input_shape
     forward = tf.function(
         lambda pixels: core(tf.cast(pixels, tf.float32) / 255.0, training=False),
@@ -154,7 +154,7 @@ def make_predict_function(core: KerasModel) -> Callable[[Images], NDArray[np.flo
 
     def predict(images: Images) -> NDArray[np.float32]:
         starts = range(0, len(images), PREDICTION_BATCH)
-        outputs = [forward(images[start : start + PREDICTION_BATCH, ..., None]).numpy() for start in starts]
+        outputs = [forward(images[start : start + PREDICTION_BATCH]).numpy() for start in starts]
         return np.concatenate(outputs) if outputs else np.empty((0, core.output_shape[1]), np.float32)
 
     return predict

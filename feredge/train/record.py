@@ -35,7 +35,7 @@ def save_trained_run(
 
     Args:
         run: a claimed folder.
-        core: `float32 (N, H, W, 1)` in [0, 1] to `float32 (N, classes)` probabilities.
+        core: `float32 (N, H, W, C)` in [0, 1] to `float32 (N, classes)` probabilities.
         splits: the validation and test labels.
         validation: predictions of `core` for the validation images, `float32 (N, classes)`.
         test: the same for the test images.
@@ -59,7 +59,7 @@ def save_trained_run(
 
 
 def load_model(run: RunFolder) -> KerasModel:
-    """Return a trained run's float model: `uint8 (N, H, W, 1)` to `float32 (N, classes)`, not compiled.
+    """Return a trained run's float model: `uint8 (N, H, W, C)` to `float32 (N, classes)`, not compiled.
 
     Raises:
         RunError: not trained yet, or a file that is not the model of training.json.

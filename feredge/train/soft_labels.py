@@ -113,7 +113,7 @@ def make_soft_labels(runs: Sequence[RunFolder], dataset: Dataset, *, progress: P
     from feredge.train.record import load_model
 
     view = runs[0].recipe().data if runs else DataView()
-    _check_runs(runs, view.size)
+    _check_runs(runs, view)
     view = dataclasses.replace(view, holdout=0.0, drop_duplicates=False)
     splits = data.split(dataset, view)
     images = _join(splits.train, splits.validation if not view.validation_is_test else None)
@@ -137,16 +137,15 @@ def make_soft_labels(runs: Sequence[RunFolder], dataset: Dataset, *, progress: P
     return SoftLabels(mean, images.rows, images.classes, dataset.digest, tuple(teachers))
 
 
-def _check_runs(runs: Sequence[RunFolder], size: int) -> None:
-    """Raise an error unless all runs were trained here, on images of `size` pixels."""
+def _check_runs(runs: Sequence[RunFolder], view: DataView) -> None:
+    """Raise an error unless all runs were trained here, on images of the view's size and channels."""
     for run in runs:
         recipe = run.recipe()
         if recipe.network.name == "foreign":
             raise RunError(f"{run.path}: expected a network trained here, whose logits are known, found a foreign one")
-        if recipe.data.size != size:
-            raise RunError(
-                f"{run.path}: expected images of {size} pixels like {runs[0].path}'s, found {recipe.data.size} pixels"
-            )
+        if (recipe.data.size, recipe.data.channels) != (view.size, view.channels):
+            expected, actual = (f"{one.size}x{one.size}x{one.channels}" for one in (view, recipe.data))
+            raise RunError(f"{run.path}: expected images of {expected} like {runs[0].path}'s, found {actual}")
 
 
 def _join(*splits: Dataset | None) -> Dataset:

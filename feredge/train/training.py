@@ -76,7 +76,7 @@ def train(
 
     Args:
         recipe: data view, network, training, schedule and augmentation.
-        dataset: images of the recipe's size.
+        dataset: images of the recipe's size and channels.
         out: a new folder, or one of an earlier call with the same arguments.
         soft_labels: a file of soft_labels.py; its logits are further targets, weighted by `recipe.distillation`.
         start: a network whose weights initialize the recipe's; it may be wider, and have other numbers of blocks.
@@ -90,12 +90,13 @@ def train(
     Raises:
         RunError: `out` belongs to something else, another process is training there, its checkpoint is damaged,
             `start` or a teacher does not fit, or the loss is no longer finite.
-        DataError: training or validation images are missing, images have another size than the recipe's, or soft
+        DataError: training or validation images are missing, images have another shape than the recipe's, or soft
             labels are of other data.
     """
-    if dataset.images.shape[1:] != (recipe.data.size, recipe.data.size):
-        actual = "x".join(map(str, dataset.images.shape[1:]))
-        raise DataError(f"{dataset.source}: expected {recipe.data.size}x{recipe.data.size} images, found {actual}")
+    shape = (recipe.data.size, recipe.data.size, recipe.data.channels)
+    if dataset.images.shape[1:] != shape:
+        expected, actual = ("x".join(map(str, sides)) for sides in (shape, dataset.images.shape[1:]))
+        raise DataError(f"{dataset.source}: expected images of {expected}, found {actual}")
     run = RunFolder(Path(out))
     sources = _TransferSources(None if soft_labels is None else read_soft_labels(soft_labels), start, tuple(teachers))
     if run.training.is_file():
@@ -190,13 +191,14 @@ def _train_once(
     if recipe.schedule.uses_validation and not len(splits.validation):
         raise DataError(f"{dataset.source}: expected validation images for schedule.monitor, found none")
     soft_labels = None if sources.soft_labels is None else sources.soft_labels.select(splits.train)
-    size, classes, channels = recipe.data.size, len(splits.train.classes), recipe.network.input_channels
+    size, classes = recipe.data.size, len(splits.train.classes)
+    channels = recipe.data.channels * recipe.network.input_channels
     core = build_core(recipe.network, size=size, classes=classes, channels=channels)  # raises if it cannot be built
     if sources.start is not None:
         warm_start.check_start(core, sources.start)
     training_size = None if recipe.augmentation.progressive_sizes else recipe.augmentation.crop_size or size
     for teacher in sources.teachers:
-        warm_start.check_teacher(teacher, splits.train.classes, size, training_size)
+        warm_start.check_teacher(teacher, splits.train.classes, (size, size, recipe.data.channels), training_size)
     RunFolder.claim(run.path, recipe, dataset)
     with run.lock():
         if run.training.is_file():  # another process finished it

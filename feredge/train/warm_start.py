@@ -46,7 +46,7 @@ class TrainedNetwork:
     """A trained network.
 
     Attributes:
-        core: `float32 (N, H, W, 1)` in [0, 1] to probabilities, batch normalization folded.
+        core: `float32 (N, H, W, C)` in [0, 1] to probabilities, batch normalization folded.
         classes: class names, in the order of the outputs.
         digest: of its weights.
     """
@@ -61,13 +61,15 @@ class TrainedNetwork:
         return {layer.name: layer.get_weights() for layer in self.core.layers if layer.weights}
 
 
-def check_teacher(teacher: TrainedNetwork, classes: tuple[str, ...], size: int, training_size: int | None) -> None:
+def check_teacher(
+    teacher: TrainedNetwork, classes: tuple[str, ...], shape: tuple[int, int, int], training_size: int | None
+) -> None:
     """Raise an error for a teacher of other classes or images than its student's.
 
     Args:
         teacher: the network.
         classes: the student's.
-        size: height and width of full images.
+        shape: `(H, W, C)` of full images.
         training_size: height and width of training images; None where it changes.
 
     Raises:
@@ -75,8 +77,8 @@ def check_teacher(teacher: TrainedNetwork, classes: tuple[str, ...], size: int, 
     """
     if teacher.classes != classes:
         raise RunError(f"expected a teacher of {', '.join(classes)}, found one of {', '.join(teacher.classes)}")
-    if teacher.core.input_shape[1:] != (size, size, 1):
-        raise RunError(f"expected a teacher for images {(size, size, 1)}, found one for {teacher.core.input_shape[1:]}")
+    if teacher.core.input_shape[1:] != shape:
+        raise RunError(f"expected a teacher for images {shape}, found one for {teacher.core.input_shape[1:]}")
     try:
         clone_core(teacher.core, size=training_size)
     except ValueError as error:  # the last dense layer's kernel has another number of rows
@@ -95,8 +97,11 @@ def check_start(core: KerasModel, start: TrainedNetwork) -> None:
     Raises:
         RunError: what was expected and what was found.
     """
-    if core.get_layer(index=1).name != f"stem{CONVOLUTION_SUFFIX}" or core.input_shape[-1] != 1:
-        raise RunError("expected a residual network of plain gray to start from another, found a published one")
+    if core.get_layer(index=1).name != f"stem{CONVOLUTION_SUFFIX}":
+        raise RunError("expected a residual network to start from another, found a published one")
+    if core.input_shape[-1] != start.core.input_shape[-1]:
+        expected, actual = core.input_shape[-1], start.core.input_shape[-1]
+        raise RunError(f"expected to start from a network with {expected} input channels, found one with {actual}")
     layers = {layer.name: layer for layer in core.layers if layer.weights}
     if WEIGHTED_POOL_LAYER in start.weights and WEIGHTED_POOL_LAYER not in layers:
         raise RunError("expected to start from a network whose pooling is an average, found a weighted one")
@@ -141,7 +146,7 @@ def initialize(core: KerasModel, start: TrainedNetwork, classes: tuple[str, ...]
         core: a residual network in float32.
         start: passed `check_start`, with as many channels.
         classes: of `core`.
-        images: `uint8 (N, H, W)`, training images that means and variances are estimated on.
+        images: `uint8 (N, H, W, C)`, training images that means and variances are estimated on.
     """
     for layer in core.layers:  # convolutions of blocks, and the weighted pooling
         if type(layer) is keras.layers.DepthwiseConv2D and layer.name in start.weights:

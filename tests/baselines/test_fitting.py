@@ -31,11 +31,11 @@ def test_a_baseline_is_a_runner_of_the_input_contract(
 ) -> None:
     """Guards what the benchmark relies on: uint8 images in, probabilities of every class out, one answer per image."""
     runner = baselines.open_baseline(fitted[id].path)
-    probabilities = runner.predict(splits.test.batch)
+    probabilities = runner.predict(splits.test.images)
     assert probabilities.dtype == np.float32 and probabilities.shape == (len(splits.test), 7)
     # float32 sums of up to 1,000 trees' shares
     assert np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-4) and probabilities.min() >= 0.0
-    alone = np.concatenate([runner.predict(splits.test.batch[i : i + 1]) for i in range(5)])
+    alone = np.concatenate([runner.predict(splits.test.images[i : i + 1]) for i in range(5)])
     assert np.allclose(alone, probabilities[:5], atol=1e-5)
     assert runner.card.classes == splits.train.classes and runner.card.recipe["name"] == id
 
@@ -43,7 +43,7 @@ def test_a_baseline_is_a_runner_of_the_input_contract(
 @pytest.mark.parametrize("id", ["study-2022-pca-svm", "course-rf", "six-class-hog-rf"])
 def test_a_baseline_learns(id: str, fitted: dict[str, baselines.FittedBaseline], splits: Splits) -> None:
     """Guards scaling and column order inside the file: a wrong one would leave chance level, 1/7."""
-    probabilities = baselines.open_baseline(fitted[id].path).predict(splits.train.batch)
+    probabilities = baselines.open_baseline(fitted[id].path).predict(splits.train.images)
     assert (probabilities.argmax(axis=1) == splits.train.labels).mean() > 0.5
 
 
@@ -54,7 +54,7 @@ def test_the_probabilities_of_a_forest_are_scikit_learns(
     baseline, train, test = baselines.get_baseline("course-rf"), splits.train, splits.test
     features, unseen = (part.images.reshape(len(part), -1) / np.float32(255) for part in (train, test))
     expected = baseline.build().fit(features, train.labels).predict_proba(unseen)
-    found = baselines.open_baseline(fitted[baseline.id].path).predict(test.batch)
+    found = baselines.open_baseline(fitted[baseline.id].path).predict(test.images)
     assert np.abs(found - expected).max() < 1e-5  # float32 instead of float64
 
 
@@ -62,7 +62,7 @@ def test_a_baseline_of_pixels_is_an_ordinary_artifact(
     fitted: dict[str, baselines.FittedBaseline], splits: Splits
 ) -> None:
     """Guards `feredge predict` and other tools that open any feredge file."""
-    assert open_artifact(fitted["study-2022-nb"].path).predict(splits.test.batch).shape == (len(splits.test), 7)
+    assert open_artifact(fitted["study-2022-nb"].path).predict(splits.test.images).shape == (len(splits.test), 7)
 
 
 def test_clusters_named_by_majority_fit_their_training_images_best(
@@ -70,7 +70,7 @@ def test_clusters_named_by_majority_fit_their_training_images_best(
 ) -> None:
     """Guards the mapping: no other naming of the same clusters can be right more often where it was made."""
     right = {
-        id: (baselines.open_baseline(fitted[id].path).predict(splits.train.batch).argmax(1) == splits.train.labels)
+        id: (baselines.open_baseline(fitted[id].path).predict(splits.train.images).argmax(1) == splits.train.labels)
         for id in ("six-class-kmeans", "six-class-kmeans-majority")
     }
     assert right["six-class-kmeans-majority"].mean() > right["six-class-kmeans"].mean()
@@ -139,7 +139,7 @@ def test_classes_without_training_images_get_no_probability(
     """Guards the columns: scikit-learn knows only the classes it saw."""
     part = dataclasses.replace(splits, train=only(splits.train, *labels))
     first = baselines.fit(["study-2022-rf"], part, cache=tmp_path)[0]
-    probabilities = baselines.open_baseline(first.path).predict(part.train.batch)
+    probabilities = baselines.open_baseline(first.path).predict(part.train.images)
     assert not np.delete(probabilities, labels, axis=1).any()
     assert (probabilities.argmax(axis=1) == part.train.labels).mean() > 0.5
 
@@ -149,7 +149,7 @@ def test_a_support_vector_machine_tells_two_classes_apart(tmp_path: Path) -> Non
     faces = drawn(490)
     train, test = only(faces.take(faces.usage == "Training"), 1, 6), only(faces.take(faces.usage != "Training"), 1, 6)
     first = baselines.fit(["study-2022-pca-svm"], Splits(train, test, test, 0), cache=tmp_path)[0]
-    probabilities = baselines.open_baseline(first.path).predict(train.batch)
+    probabilities = baselines.open_baseline(first.path).predict(train.images)
     assert (probabilities.argmax(axis=1) == train.labels).mean() > 0.8
 
 

@@ -26,7 +26,7 @@ def fer2013() -> Dataset:
     order = np.random.default_rng(1).permutation(35887)
     labels = np.concatenate([np.repeat(np.arange(7), TRAINING_COUNTS), np.repeat(np.arange(7), TEST_COUNTS)])
     usage = np.where(np.arange(35887) < 28709, "Training", np.where(np.arange(35887) % 2, "PublicTest", "PrivateTest"))
-    images = np.zeros((35887, 1, 1), np.uint8)
+    images = np.zeros((35887, 1, 1, 1), np.uint8)
     return Dataset(images, labels[order].astype(np.int8), usage[order], np.arange(35887), CLASSES, "", "fer2013.csv")
 
 
@@ -74,7 +74,7 @@ def test_reproduce_measures_the_kept_file(tmp_path: Path) -> None:
     faces = drawn(490)
     first = baselines.reproduce(faces, ["study-2022-rf"], cache=tmp_path)[0]
     splits = study_2022(faces)
-    probabilities = baselines.open_baseline(first.path).predict(splits.test.batch)
+    probabilities = baselines.open_baseline(first.path).predict(splits.test.images)
     assert first.measured["test"] == (probabilities.argmax(axis=1) == splits.test.labels).mean()
     assert first.measured["train"] > first.measured["test"] and "28,709" in first.deviation
     assert baselines.reproduce(faces, ["study-2022-rf"], cache=tmp_path)[0] == first

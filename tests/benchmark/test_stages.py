@@ -108,7 +108,7 @@ def test_slow_networks_have_fewer_corrupted_images(
 @pytest.mark.parametrize("kind", corruptions.CORRUPTION_STRENGTHS)
 def test_corruptions_repeat_and_grow(workshop: Workshop, kind: str) -> None:
     """Guards each kind: the same copy every time, the shape kept, the originals too, and strength 5 further off."""
-    images = workshop.splits.test.batch[:20]
+    images = workshop.splits.test.images[:20]
     before = images.copy()
     weak, strong = (corruptions.corrupt(images, kind, strength, seed=1) for strength in (1, 5))
     assert (images == before).all()

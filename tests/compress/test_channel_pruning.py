@@ -37,7 +37,7 @@ def test_the_least_important_channels_are_removed() -> None:
     kept_channels = choose_channels(core, layout, channel_importance(core, layout, striped_batches(16)), 0.05)
     np.testing.assert_array_equal(kept_channels[group], np.flatnonzero(~zero))
     assert all(len(kept_channels[other]) == other.size for other in layout.groups if other is not group)
-    images = stripes(8, size=16).batch / np.float32(255)
+    images = stripes(8, size=16).images / np.float32(255)
     pruned = prune_channels(core, 0.05, striped_batches(16))
     assert pruned.count_params() < core.count_params()
     # Sums over fewer terms are taken in another order: a few bits of float32.

@@ -93,7 +93,7 @@ def test_clusters_stay_with_weights_only_in_int8(compressed: Exported, tmp_path:
     """Guards weight-only int8: scales per channel would multiply the number of values."""
     core = variants.open_core(compressed[0], "clustered-12", weights=_weights(compressed))
     path = tmp_path / f"x.{suffix}"
-    images = stripes(8).batch
+    images = stripes(8).images
     for variant, clustered in ((Variant("clustered", 12), True), (Variant("dense"), False)):
         if suffix == "tflite":
             model = to_tflite(core, "dynamic-int8", calibration=images, variant=variant)
@@ -112,7 +112,7 @@ def test_depthwise_kernels_can_have_one_scale(precision: str) -> None:
     x = keras.layers.Conv2D(128, 1, use_bias=False)(pixels)
     x = keras.layers.DepthwiseConv2D(3, bias_initializer="random_normal")(x)
     x = keras.layers.Dense(7, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
-    core, images = keras.Model(pixels, x), stripes(32, size=6).batch
+    core, images = keras.Model(pixels, x), stripes(32, size=6).images
     model = to_tflite(core, precision, calibration=images, variant=Variant("clustered", 12))
     details = litert_interpreter(model).get_tensor_details()
     (kernel,) = (item for item in details if item["dtype"] == np.int8 and item["shape"].tolist() == [1, 3, 3, 128])

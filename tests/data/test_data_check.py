@@ -31,7 +31,7 @@ def faces() -> Dataset:
     labels[12] = 1
     labels[5] = NO_LABEL
     usage = np.array(["Training"] * 10 + ["PublicTest"] * 10)
-    return Dataset(images, labels, usage, np.arange(20) + 100, ("angry", "happy"), "0" * 64, "faces.csv")
+    return Dataset(images[..., None], labels, usage, np.arange(20) + 100, ("angry", "happy"), "0" * 64, "faces.csv")
 
 
 def test_groups(faces: Dataset) -> None:
@@ -125,7 +125,13 @@ def test_many_copies_of_one_picture() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(20, 200, (48, 48)) + rng.integers(0, 3, (200, 48, 48))
     dataset = Dataset(
-        images.astype(np.uint8), np.zeros(200, np.int8), np.full(200, ""), np.arange(200), ("a",), "0" * 64, "video"
+        images[..., None].astype(np.uint8),
+        np.zeros(200, np.int8),
+        np.full(200, ""),
+        np.arange(200),
+        ("a",),
+        "0" * 64,
+        "video",
     )
     result = check(dataset)
     assert [len(group.images) for group in result.groups] == [200]

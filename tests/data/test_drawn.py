@@ -20,7 +20,7 @@ def test_pixels_are_those_of_every_machine() -> None:
 def test_splits_are_even_and_labels_in_the_order_of_the_contract() -> None:
     """Guards the stratified 80/10/10: a split without a class breaks calibration and every per-class figure."""
     faces = drawn(490)
-    assert faces.images.shape == (490, 48, 48) and faces.images.dtype == np.uint8
+    assert faces.images.shape == (490, 48, 48, 1) and faces.images.dtype == np.uint8
     assert faces.classes == CLASSES and faces.source == "drawn:490"
     for usage, count in (("Training", 56), ("PublicTest", 7), ("PrivateTest", 7)):
         assert np.bincount(faces.labels[faces.usage == usage]).tolist() == [count] * 7
@@ -38,7 +38,7 @@ def test_no_two_faces_are_alike_and_none_is_blank() -> None:
     """Guards against overlapping random streams, which would put one face in two splits, and against lost contrast."""
     faces = np.concatenate([drawn(490, 1).images, drawn(490, 2).images])
     assert len(np.unique(faces.reshape(len(faces), -1), axis=0)) == len(faces)
-    assert faces.std(axis=(1, 2)).min() > 5
+    assert faces.std(axis=(1, 2, 3)).min() > 5
 
 
 @pytest.mark.parametrize(

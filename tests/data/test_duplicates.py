@@ -32,7 +32,7 @@ def some_images(count: int, shape: tuple[int, int] = (48, 48), seed: int = 0) ->
         images[copy] = 0.8 * images[rng.integers(copy, count)] + rng.normal(0, rng.uniform(0, 8), shape) + 20
     images[count // 2] = images[1]
     images[[0, -1]] = 7
-    return np.clip(images, 0, 255).astype(np.uint8)
+    return np.clip(images, 0, 255).astype(np.uint8)[..., None]
 
 
 def all_pairs(images: Images) -> set[tuple[int, int]]:
@@ -67,7 +67,9 @@ def test_all_pairs_and_no_others(monkeypatch: pytest.MonkeyPatch, block: int, sh
 
 @settings(deadline=None)
 @given(
-    images=arrays.arrays(np.uint8, st.tuples(st.just(2), st.integers(1, 12), st.integers(1, 12))),
+    images=arrays.arrays(
+        np.uint8, st.tuples(st.just(2), st.integers(1, 12), st.integers(1, 12), st.sampled_from((1, 3)))
+    ),
     step=st.integers(-3, 3),
 )
 def test_descriptors_bound_the_correlation(images: Images, step: int) -> None:
@@ -87,7 +89,7 @@ def test_threshold_is_exact() -> None:
     picture = rng.integers(60, 190, (48, 48))
     darker = picture // 2
     noisier = picture + rng.normal(0, 8, picture.shape)
-    images = np.array([picture, darker, noisier]).astype(np.uint8)
+    images = np.array([picture, darker, noisier]).astype(np.uint8)[..., None]
     correlations = np.atleast_2d(np.corrcoef(images.reshape(3, -1)))[0]
     assert correlations[1] > NEAR_DUPLICATE_CORRELATION > correlations[2] > 0.95  # the case is what it says
     assert pair_list(images, np.arange(3)) == [(0, 1)]
@@ -95,13 +97,25 @@ def test_threshold_is_exact() -> None:
 
 def test_constant_images() -> None:
     """Guards against dividing by their zero spread: they are near nothing, and identical to equal ones."""
-    images = np.zeros((4, 48, 48), np.uint8)
+    images = np.zeros((4, 48, 48, 1), np.uint8)
     images[1] = 9
     images[2, 0, 0] = 1
     assert is_constant(images).tolist() == [True, True, False, True]
     assert first_identical(images).tolist() == [0, 1, 2, 0]
     assert pair_list(images, np.arange(4)) == []
     assert has_duplicate(images, np.array([0, 1, 2]), np.array([3])).tolist() == [True, False, False]
+
+
+def test_colour_counts_as_shape_does() -> None:
+    """Guards colour: a square in red is none in green, a cast over the whole picture is, and so is a darker copy."""
+    red = np.random.default_rng(0).integers(60, 90, (48, 48, 3))
+    green = red.copy()
+    red[10:30, 10:30, 0] += 90
+    green[10:30, 10:30, 1] += 90
+    tinted = red + np.array([40, 0, 20])
+    images = np.array([red, green, tinted, red // 2]).astype(np.uint8)
+    assert pair_list(images, np.arange(4)) == [(0, 2), (0, 3), (2, 3)]
+    assert is_constant(np.full((1, 8, 8, 3), (200, 30, 40), np.uint8)).all()
 
 
 def test_nothing_to_compare() -> None:

@@ -48,7 +48,7 @@ def test_fer2013_editions(tmp_path: Path, names: tuple[str, ...]) -> None:
         (split, label) for split in ("test", "train") for label in range(7)
     ]
     # Each picture's value says which class it was written for.
-    assert (dataset.images[:, 47, 47] // 10 == dataset.labels).all()
+    assert (dataset.images[:, 47, 47, 0] // 10 == dataset.labels).all()
     assert dataset.rows.tolist() == list(range(14))
 
 
@@ -74,11 +74,11 @@ def test_any_picture(tmp_path: Path) -> None:
     colour = put(tmp_path / "a" / "2.jpg", shape=(100, 100, 3))
     put(tmp_path / "a" / "3.PNG", shape=(20, 20, 4))
     dataset = load(tmp_path, size=32)
-    assert dataset.images.shape == (3, 32, 32) and dataset.images.dtype == np.uint8
+    assert dataset.images.shape == (3, 32, 32, 1) and dataset.images.dtype == np.uint8
     stored = (tmp_path / "a" / "2.jpg").read_bytes()
-    assert (dataset.images[1] == InputContract(32, 32).to_tensor(stored)[:, :, 0]).all()
+    assert (dataset.images[1] == InputContract(32, 32).to_tensor(stored)).all()
     # JPEG is lossy: this flat picture comes back within 3 steps.
-    assert abs(int(dataset.images[1, -1, -1]) - int(colour[-1, -1, 0])) <= 3
+    assert abs(int(dataset.images[1, -1, -1, 0]) - int(colour[-1, -1, 0])) <= 3
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:

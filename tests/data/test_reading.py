@@ -28,22 +28,22 @@ def counted(dataset: Dataset) -> list[tuple[bytes, int]]:
 def test_csv(tmp_path: Path) -> None:
     """Guards what all callers rely on: shapes, dtypes, classes, digest."""
     dataset = load(str(write_csv(tmp_path / "faces.csv")))
-    assert dataset.images.dtype == np.uint8 and dataset.images.shape == (4, 48, 48)
+    assert dataset.images.dtype == np.uint8 and dataset.images.shape == (4, 48, 48, 1)
     assert dataset.labels.dtype == np.int8 and dataset.labels.tolist() == [0, 1, 2, 3]
     assert dataset.rows.dtype == np.int64 and dataset.rows.tolist() == [0, 1, 2, 3]
     assert dataset.classes == CLASSES
     assert dataset.source == str(tmp_path / "faces.csv")
     assert dataset.skipped == 0 and dataset.votes is None
-    assert (dataset.images[:, 0, 0] == [0, 1, 2, 3]).all()
+    assert (dataset.images[:, 0, 0, 0] == [0, 1, 2, 3]).all()
 
 
 def test_other_sizes_come_through_the_contract(tmp_path: Path) -> None:
     """Guards the preprocessing: data sets are resized by the same function as the Predictor's images."""
     path = write_csv(tmp_path / "faces.csv")
     small, native = load(path, size=32), load(path)
-    assert small.images.shape == (4, 32, 32)
-    assert (small.images[..., None] == InputContract(32, 32).to_batch(native.images)).all()
-    assert load("drawn:70", size=24).images.shape == (70, 24, 24)
+    assert small.images.shape == (4, 32, 32, 1)
+    assert (small.images == InputContract(32, 32).to_batch(native.images)).all()
+    assert load("drawn:70", size=24).images.shape == (70, 24, 24, 1)
 
 
 def test_drawn() -> None:

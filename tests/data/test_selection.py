@@ -25,7 +25,7 @@ def _dataset(
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, count).astype(np.int8)
     usage = np.array(usages)[np.arange(count) % len(usages)]
-    images = rng.integers(0, 256, (count, 8, 8), np.uint8)
+    images = rng.integers(0, 256, (count, 8, 8, 1), np.uint8)
     return Dataset(images, labels, usage, np.arange(count), CLASSES, "d", "some.csv")
 
 
@@ -181,7 +181,7 @@ def test_too_few_images_for_the_shares() -> None:
 def test_classes_of_fer2013_by_other_names(names: tuple[str, ...], classes: tuple[str, ...]) -> None:
     """Guards labels in the alphabet's order: numbers and synonyms become FER2013's classes in FER2013's order."""
     labels = np.arange(len(names), dtype=np.int8)
-    images = np.zeros((len(names), 4, 4), np.uint8)
+    images = np.zeros((len(names), 4, 4, 1), np.uint8)
     usage, rows = np.full(len(names), "train"), np.arange(len(names))
     dataset = Dataset(images, labels, usage, rows, names, "digest", "source")
     named = select(dataset, DataView(class_names="fer2013"))
@@ -202,7 +202,13 @@ def test_classes_of_fer2013_by_other_names(names: tuple[str, ...], classes: tupl
 def test_a_class_that_fer2013_has_not() -> None:
     """Contempt is none of its seven, and must not become another."""
     dataset = Dataset(
-        np.zeros((1, 4, 4), np.uint8), np.zeros(1, np.int8), np.array(["train"]), np.arange(1), ("contempt",), "", "x"
+        np.zeros((1, 4, 4, 1), np.uint8),
+        np.zeros(1, np.int8),
+        np.array(["train"]),
+        np.arange(1),
+        ("contempt",),
+        "",
+        "x",
     )
     with pytest.raises(DataError, match="found 'contempt'"):
         select(dataset, DataView(class_names="fer2013"))

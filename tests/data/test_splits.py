@@ -24,7 +24,7 @@ def faces(usage: list[str], seed: int = 0, copies: float = 0.0) -> Dataset:
     for row in np.flatnonzero(rng.random(count) < copies):
         images[row] = images[rng.integers(count)] + rng.integers(0, 4, (48, 48)) * rng.integers(2)
     return Dataset(
-        images=images.astype(np.uint8),
+        images=images[..., None].astype(np.uint8),
         labels=(np.arange(count) % 3).astype(np.int8),
         usage=np.array(usage),
         rows=np.arange(count),

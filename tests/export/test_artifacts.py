@@ -50,7 +50,7 @@ def test_a_file_says_what_it_is(exported: Exported, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_has_one_answer_whatever_the_batch(exported: Exported, name: str) -> None:
     """Guards `resize_tensor_input` and dynamic batches, and against ranges taken from the whole batch."""
-    images = stripes(5, seed=7).batch
+    images = stripes(5, seed=7).images
     runner = open_artifact(exported[0].artifacts / name)
     together = runner.predict(images)
     alone = np.concatenate([runner.predict(image[None]) for image in images])
@@ -120,7 +120,7 @@ def test_sizes_follow_precision(exported: Exported) -> None:
 def test_qat_brings_its_own_ranges(exported: Exported) -> None:
     """Guards that the file comes from the trained ranges, not from calibrating the same weights again."""
     run, _ = exported
-    images = stripes(210, seed=3).batch
+    images = stripes(210, seed=3).images
     trained, calibrated = (open_artifact(run.artifacts / f"qat.int8.{suffix}") for suffix in ("tflite", "onnx"))
     assert np.abs(trained.predict(images) - calibrated.predict(images)).max() > 1 / 256
 

@@ -68,7 +68,7 @@ def test_images_come_mixed_from_folders() -> None:
     whole = stripes()
     ordered = whole.take(np.argsort(whole.labels, kind="stable"))
     assert len(set(ordered.labels[:40])) == 1
-    label = {image.tobytes(): int(name) for image, name in zip(ordered.batch, ordered.labels, strict=True)}
+    label = {image.tobytes(): int(name) for image, name in zip(ordered.images, ordered.labels, strict=True)}
     order = [label[image.tobytes()] for image in calibration.shuffled_images(ordered, seed=1)]
     assert len(order) == len(whole) and len(set(order[:40])) == 7
     first, second = calibration.calibration_sets(data.split(ordered, DataView(size=16)), 100, seed=1)
@@ -82,7 +82,7 @@ def test_calibration_images_of_the_test_split_are_refused_or_left_out() -> None:
     with pytest.raises(DataError, match=r"not in the test split, found 84 that are, the first in row"):
         calibration.calibration_sets(splits, 100, seed=1, calibrate_on=splits.test)
     near = dataclasses.replace(splits.test, images=np.clip(splits.test.images, 3, 252) + np.uint8(1))
-    assert not (near.images == splits.test.images).all(axis=(1, 2)).any()
+    assert not (near.images == splits.test.images).all(axis=(1, 2, 3)).any()
     with pytest.raises(DataError, match=r"not in the test split, found 84 that are, the first in row"):
         calibration.calibration_sets(splits, 100, seed=1, calibrate_on=near)
     for copies in (splits.test, near):

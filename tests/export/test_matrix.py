@@ -37,8 +37,8 @@ from feredge.run import RunFolder
 from feredge.train import networks as float_networks
 from feredge.train.networks import make_predict_function
 
-IMAGES = stripes(70, seed=5).batch
-CALIBRATION = stripes().batch[:96].copy()
+IMAGES = stripes(70, seed=5).images
+CALIBRATION = stripes().images[:96].copy()
 CALIBRATION[0, 0, 0], CALIBRATION[0, 0, 1] = 0, 255
 Networks = dict[str, quantizer.CalibratedModel]
 
@@ -188,13 +188,13 @@ def test_layers_are_ranked_and_float_ones_lose_nothing(networks: Networks, kind:
 
 def _job(**settings: Any) -> Any:
     validation = stripes(70, seed=5)
-    images = data.split(stripes(), SMALL.data).train.batch[:64]
+    images = data.split(stripes(), SMALL.data).train.images[:64]
     return SimpleNamespace(
         settings=Export(**settings),
         calibration_images=images,
         second_calibration_images=images[:0],
         verification_images=IMAGES,
-        validation=(validation.batch, validation.labels),
+        validation=(validation.images, validation.labels),
     )
 
 
@@ -246,7 +246,7 @@ def test_bounds_that_cannot_be_kept_and_unknown_layers_are_errors(worse: None) -
 @pytest.mark.parametrize("method", ["moving-average", "percentile", "entropy"])
 def test_each_method_makes_files_that_agree(core: Any, graph: Any, networks: Networks, method: str) -> None:
     """Guards that the ranges reach the file in both formats: another one each time, and a good one."""
-    exact = make_predict_function(core)(IMAGES[..., 0])
+    exact = make_predict_function(core)(IMAGES)
     calibrated: Networks = {
         "onnx": Int8Onnx(graph, CALIBRATION, method=method),
         "tflite": Int8TFLite(core, CALIBRATION, method=method),

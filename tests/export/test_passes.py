@@ -16,7 +16,7 @@ from feredge.keras import keras
 from feredge.recipes.variant import parse
 from feredge.train.networks import build_core
 
-IMAGES = stripes(70, seed=5).batch
+IMAGES = stripes(70, seed=5).images
 EQUALIZE, FREEZE, POOL = "equalize_scales", "freeze_dead_channels", "replace_weighted_pool"
 ROUND, ROUND_GRAPH, ADDITIONS = "round_kernels", "round_graph_kernels", "replace_unit_gain_batchnorms"
 

@@ -20,7 +20,7 @@ from feredge.inference.contract import InputContract
 from feredge.inference.runtimes import open_artifact
 from feredge.run import RunFolder
 
-IMAGES = stripes(70, seed=5).batch
+IMAGES = stripes(70, seed=5).images
 
 
 def _rewrite(source: Path, path: Path, change: Callable[[Any], None]) -> tuple[Path, Card]:

@@ -45,7 +45,7 @@ def test_a_core_is_the_same_function(padding: str, channels: int) -> None:
     network = _network(padding=padding, channels=channels)
     core = as_core(network, size=16, low=-1.0, high=1.0)
     images = stripes(20).images
-    pixels = np.repeat(images[..., None].astype(np.float32) / 127.5 - 1, channels, axis=3)
+    pixels = np.repeat(images.astype(np.float32) / 127.5 - 1, channels, axis=3)
     # the scaling is folded into float32 weights
     np.testing.assert_allclose(make_predict_function(core)(images), network.predict(pixels, verbose=0), atol=2e-5)
     assert not any(isinstance(layer, layers.SeparableConv2D) for layer in core.layers)
@@ -99,7 +99,7 @@ def test_files_of_keras_3_are_the_same_function(tmp_path: Path, suffix: str) -> 
     x = keras3.layers.Dense(7, activation="softmax")(keras3.layers.GlobalAveragePooling2D()(x))
     network = keras3.Model(pixels, x)
     network.save(tmp_path / f"x.{suffix}")
-    images = stripes(8).batch.astype(np.float32) / 255
+    images = stripes(8).images.astype(np.float32) / 255
     expected = np.asarray(network(images))
     np.testing.assert_allclose(open_network(tmp_path / f"x.{suffix}").predict(images, verbose=0), expected, atol=1e-5)
     lying = keras3.Model(pixels, keras3.layers.Lambda(lambda y: y)(x))
@@ -155,10 +155,10 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     assert "training" not in entry.card.recipe and "net.h5" in entry.card.licence
     figures = run.training_record()
     splits = data.split(stripes(), run.recipe().data)
-    rows = network.predict(splits.test.batch.astype(np.float32) / 127.5 - 1, verbose=0)
+    rows = network.predict(splits.test.images.astype(np.float32) / 127.5 - 1, verbose=0)
     assert figures["test"]["correct"] == int((rows.argmax(axis=1) == splits.test.labels).sum())
     predicted = (
-        KerasRunner(run.model, threads=None).predict(splits.test.batch).argmax(axis=1)
+        KerasRunner(run.model, threads=None).predict(splits.test.images).argmax(axis=1)
     )  # the benchmark's float row
     np.testing.assert_array_equal(predicted, rows.argmax(axis=1))
 
@@ -175,7 +175,7 @@ def test_a_network_that_begins_with_a_normalization_becomes_int8_onnx(tmp_path: 
     run = import_network(tmp_path / "net.h5", NetworkInput(16, 16, 0.0, 1.0), CLASSES, stripes(), tmp_path / "run")
     settings: dict[str, Any] = {"files": ("int8.onnx",), "calibration_images": 64}
     (entry,) = export(run, stripes(), settings=dataclasses.replace(run.recipe().export, **settings)).entries
-    batch = stripes().batch[:32]
+    batch = stripes().images[:32]
     with Predictor(run.artifacts / entry.file) as predictor:
         outputs = predictor.predict(batch)
     assert np.abs(outputs - network.predict(batch.astype(np.float32) / 255, verbose=0)).max() < 0.1

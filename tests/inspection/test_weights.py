@@ -112,7 +112,7 @@ def test_folded_networks_answer_the_same(network: Network) -> None:
     """Guards the folded kernels and biases; a normalization that follows a pooling stays."""
     size = 48 if network.name != "residual" else 16
     core = _changed(build_core(network, size=size, classes=7), 0.5, 1.5)
-    folded, images = batch_norms.fold_batchnorms(core), stripes(8, size=size).batch / np.float32(255)
+    folded, images = batch_norms.fold_batchnorms(core), stripes(8, size=size).images / np.float32(255)
     # Products are taken in another order, and eight layers multiply what that changes.
     np.testing.assert_allclose(folded(images).numpy(), core(images).numpy(), atol=1e-4)
     left = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
@@ -122,7 +122,7 @@ def test_folded_networks_answer_the_same(network: Network) -> None:
 def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
     """Guards that all places and channels keep their weights, which count as kernels, and that none is convolved."""
     core = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
-    places, calibration = core.get_layer("places"), stripes(64).batch
+    places, calibration = core.get_layer("places"), stripes(64).images
     kernel = np.random.default_rng(0).normal(1 / 64, 1 / 64, (8, 8, 16, 1))  # not around 0, so int8's zero is moved
     kernel[:4] = 0
     places.set_weights([kernel])
@@ -152,7 +152,7 @@ def test_weighted_pooling_is_a_product_in_tflite(tmp_path: Path) -> None:
 def test_what_goes_into_a_product_keeps_its_own_range() -> None:
     """Guards int8's steps: a product stands in the memory of its features, where the converter took it for them."""
     core = build_core(dataclasses.replace(RECIPE.network, pool="weighted"), size=16, classes=7)
-    places, calibration = core.get_layer("places"), stripes(64).batch
+    places, calibration = core.get_layer("places"), stripes(64).images
     places.set_weights([np.linspace(-10, 10, 8 * 8 * 16, dtype=np.float32).reshape(8, 8, 16, 1)])
     features = keras.Model(core.input, places.input)(calibration / np.float32(255)).numpy()
     parsed = flatbuffer.parse(quantizer.calibrate(core, calibration, "tflite", settings=Export()).quantize())
@@ -171,7 +171,7 @@ def test_a_product_of_features_is_no_kernel(tmp_path: Path) -> None:
     x = keras.layers.Multiply()([x, keras.layers.Activation("sigmoid")(x)]) * np.full((1, 1, 1, 4), 0.5, np.float32)
     x = keras.layers.Dense(3, activation="softmax", name="last")(keras.layers.Flatten()(x))
     path = tmp_path / "model.tflite"
-    path.write_bytes(to_tflite(keras.Model(pixels, x, name="core"), "float32", calibration=stripes(8, size=8).batch))
+    path.write_bytes(to_tflite(keras.Model(pixels, x, name="core"), "float32", calibration=stripes(8, size=8).images))
     assert flatbuffer.operator_names(flatbuffer.parse(path.read_bytes())).count("MUL") >= 2
     assert len(contents.read(path).kernels) == 2
     assert macs.count(path) == Macs(floating=6 * 6 * 4 * 9 + 6 * 6 * 4 * 3, integer=0)
@@ -181,7 +181,7 @@ def test_loose_normalizations_become_layers_that_integers_can_do() -> None:
     """Guards networks whose normalizations follow activations: on pictures, after a pooling, and on features."""
     network = Network(name="tuned-cnn")
     core = _changed(build_core(network, size=16, classes=7), 0.9, 1.1)
-    changed, images = batch_norms.convert_unfused_batchnorms(core), stripes(8).batch / np.float32(255)
+    changed, images = batch_norms.convert_unfused_batchnorms(core), stripes(8).images / np.float32(255)
     np.testing.assert_allclose(changed(images).numpy(), core(images).numpy(), atol=1e-4)  # as above
     kinds = [type(layer).__name__ for layer in changed.layers]
     assert "BatchNormalization" not in kinds and kinds.count("DepthwiseConv2D") == 8
@@ -199,7 +199,7 @@ def test_gains_move_in_front_of_the_relu(name: Any) -> None:
         gamma[::3] *= -1
         gamma[1] = 0
         norm.set_weights([gamma, *rest])
-    moved, images = batch_norms.equalize_scales(core), stripes(8, size=48).batch / np.float32(255)
+    moved, images = batch_norms.equalize_scales(core), stripes(8, size=48).images / np.float32(255)
     np.testing.assert_allclose(moved(images).numpy(), core(images).numpy(), atol=1e-4)  # as above
     for norm in loose:
         gain, _ = batch_norms.scale_and_shift(moved.get_layer(norm.name))
@@ -236,7 +236,7 @@ def test_a_rare_channel_costs_the_others_nothing_in_int8() -> None:
         elif len(weights) > 1 and layer is not core.layers[-2]:
             weights[0][..., 0] *= 0.02  # it says little, and its gain is 32
         layer.set_weights(weights)
-    moved, images = batch_norms.equalize_scales(core), stripes().batch[:96].copy()
+    moved, images = batch_norms.equalize_scales(core), stripes().images[:96].copy()
     images[0, 0, 0], images[0, 0, 1] = 0, 255
     exact = core(images / np.float32(255)).numpy()
     kinds: dict[Literal["tflite", "onnx"], float] = {"tflite": 0.5, "onnx": 1.1}  # there, normalizations were in float
@@ -263,7 +263,7 @@ def test_channels_that_int8_cannot_tell_from_constants_become_constants() -> Non
     spread = np.full(8, 900.0)
     spread[3] = 0.0
     core.get_layer("norm").set_weights([np.full(8, 0.2), np.zeros(8), np.zeros(8), spread])
-    images = stripes().batch[:96].copy()
+    images = stripes().images[:96].copy()
     images[0, 0, 0], images[0, 0, 1] = 0, 255
     changed = batch_norms.freeze_dead_channels(core, images)
     assert (changed.get_layer("norm").get_weights()[0] == 0).tolist() == [place == 3 for place in range(8)]

@@ -33,7 +33,9 @@ def stripes(count: int = 420, *, seed: int = 0, size: int = 16) -> Dataset:
     waves = np.sin(1.3 * (columns * np.cos(angle) + rows * np.sin(angle)) + phase)
     images = (128 + 80 * waves + rng.integers(-40, 40, waves.shape)).astype(np.uint8)
     usage = np.array(["Training"] * 6 + ["PublicTest"] * 2 + ["PrivateTest"] * 2)[np.arange(count) // 7 % 10]
-    return Dataset(images, labels.astype(np.int8), usage, np.arange(count), CLASSES, f"stripes-{seed}", "stripes")
+    return Dataset(
+        images[..., None], labels.astype(np.int8), usage, np.arange(count), CLASSES, f"stripes-{seed}", "stripes"
+    )
 
 
 def with_training(recipe: Recipe, **changes: object) -> Recipe:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feredge.recipes.schema import Augmentation
-from feredge.train.augment import ERASED_AREA, augment, mix
+from feredge.train import augment as augmenting
+from feredge.train.augment import ERASED_AREA, mix
 
 NO_AUGMENTATION = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, brightness=0.0, erase=0.0)
 SHARES = st.floats(0.0, 0.9)
@@ -17,6 +19,11 @@ SHARES = st.floats(0.0, 0.9)
 
 def _faces(count: int = 64, height: int = 20, width: int = 16) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, height, width), np.uint8)
+
+
+def augment(faces: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+    """Augment gray images `(N, H, W)`, of which the batch has one channel."""
+    return augmenting.augment(faces[..., None], *args, **kwargs)[..., 0]
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -165,6 +172,18 @@ def test_resized_images_are_centered() -> None:
         halves, whole = augment(faces, augmentation, _rng(), size=size), augment(faces, augmentation, _rng())
         # Means are whole numbers in `halves`, and halves of one round either way.
         assert np.abs(halves - whole.reshape(30, size, 2, size, 2).mean(axis=(2, 4))).max() <= 0.75
+
+
+def test_channels_change_together() -> None:
+    """Guards colour: every channel is moved and brightened as a gray image is, and the order stays RGB."""
+    gray = _faces(20)
+    rgb = np.stack([gray, gray // 2, 255 - gray], axis=3)
+    shifted = dataclasses.replace(NO_AUGMENTATION, flip=True, shift=0.2, rotate=20.0)
+    for augmentation in (shifted, dataclasses.replace(NO_AUGMENTATION, brightness=0.3)):
+        changed = augmenting.augment(rgb, augmentation, _rng())
+        assert changed.shape == rgb.shape
+        for channel in range(3):
+            np.testing.assert_array_equal(changed[..., channel], augment(rgb[..., channel], augmentation, _rng()))
 
 
 def test_mixing_keeps_images_and_targets_together() -> None:

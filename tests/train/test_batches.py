@@ -17,7 +17,7 @@ NO_AUGMENTATION = Augmentation(flip=False, shift=0.0, scale=0.0, rotate=0.0, bri
 def _batches(
     count: int = 70, batch_size: int = 16, augmentation: Augmentation = NO_AUGMENTATION, seed: int = 3
 ) -> Batches:
-    images = np.repeat(np.arange(count, dtype=np.uint8), 64).reshape(count, 8, 8)
+    images = np.repeat(np.arange(count, dtype=np.uint8), 64).reshape(count, 8, 8, 1)
     return Batches(images, np.eye(count, dtype=np.float32), batch_size, augmentation, seed)
 
 
@@ -60,7 +60,7 @@ def test_fewer_images_than_a_batch_are_one_batch() -> None:
 def test_sizes_divide_the_epochs() -> None:
     """Guards progressive resizing: the smallest first, equal parts, and the remainder with the last."""
     growing = Augmentation(progressive_sizes=(8, 10, 12), crop_size=14)
-    images = np.zeros((5, 16, 16), np.uint8)
+    images = np.zeros((5, 16, 16, 1), np.uint8)
     batches = Batches(images, np.eye(5, dtype=np.float32), 2, growing, seed=1, epochs=7)
     assert [batches.image_size(epoch) for epoch in range(7)] == [8, 8, 8, 10, 10, 12, 12]
     assert [next(batches.epoch(epoch))[0].shape for epoch in (2, 3, 6)] == [(2, s, s, 1) for s in (8, 10, 12)]
@@ -70,7 +70,7 @@ def test_sizes_divide_the_epochs() -> None:
 def test_the_last_epochs_show_full_images() -> None:
     """Guards the images of inference: not cropped, not resized, and the sizes divide the other epochs."""
     ending = Augmentation(progressive_sizes=(8, 12), crop_size=14, full_image_epochs=2)
-    images = np.zeros((5, 16, 16), np.uint8)
+    images = np.zeros((5, 16, 16, 1), np.uint8)
     batches = Batches(images, np.eye(5, dtype=np.float32), 2, ending, seed=1, epochs=6)
     assert [next(batches.epoch(epoch))[0].shape[1] for epoch in range(6)] == [8, 8, 12, 12, 16, 16]
     cropped = dataclasses.replace(batches, augmentation=Augmentation(crop_size=14, full_image_epochs=2))

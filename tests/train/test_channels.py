@@ -46,7 +46,7 @@ def _zero_removed(core: Any, layout: channels.ChannelLayout, kept_channels: chan
 def test_removing_channels_that_are_zero_changes_nothing(network: Network | None) -> None:
     """Guards additions, normalizations, flattened and depthwise channels: an index off by one changes the outputs."""
     size = 16 if network is None or network.name == "residual" else 48
-    core, images = random_core(network, size), stripes(8, size=size).batch / np.float32(255)
+    core, images = random_core(network, size), stripes(8, size=size).images / np.float32(255)
     layout = channels.channel_layout(core)
     rng = np.random.default_rng(1)
     kept_channels = {

@@ -223,7 +223,7 @@ def test_online_distillation_uses_the_images_of_the_step() -> None:
         teachers=teachers,
     )
     for views in (IMAGES, IMAGES[:, :, ::-1], IMAGES):
-        logs = [np.log(make_predict_function(teacher.core)(views[..., 0]).astype(np.float64)) for teacher in teachers]
+        logs = [np.log(make_predict_function(teacher.core)(views).astype(np.float64)) for teacher in teachers]
         logits = fitter._logits(IMAGES).numpy().astype(np.float64)
         soft = np.exp(sum(logs) / 2 / 3)
         expected = 0.7 * _cross_entropy(TARGETS, logits)

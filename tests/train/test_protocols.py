@@ -98,7 +98,7 @@ def test_stored_predictions_are_the_models(whole: RunFolder) -> None:
     """Guards predictions.npz: rows, labels and probabilities are of the same images."""
     with np.load(whole.predictions) as stored:
         dataset = stripes(size=IMAGE_SIZE)
-        probabilities = load_model(whole).predict(dataset.batch[stored["rows"]], verbose=0)
+        probabilities = load_model(whole).predict(dataset.images[stored["rows"]], verbose=0)
         np.testing.assert_allclose(stored["probabilities"], probabilities, atol=1e-5)  # another batch size
         names = stored["classes"][stored["labels"]]
         correct = int((stored["probabilities"].argmax(axis=1) == stored["labels"]).sum())

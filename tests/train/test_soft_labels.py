@@ -50,7 +50,7 @@ def test_soft_labels_cover_the_training_images(finished: RunFolder, labels: Path
     assert len(soft.rows) == 336 and set(held_out.tolist()) == {"Training", "PublicTest"}  # tests are PrivateTest
     part = data.split(dataset, RECIPE.data).train.take(np.arange(20)[::-1])
     model = load_model(finished)
-    logs = [np.log(model.predict(images[..., None], verbose=0)) for images in (part.images, part.images[:, :, ::-1])]
+    logs = [np.log(model.predict(images, verbose=0)) for images in (part.images, part.images[:, :, ::-1])]
     expected = (logs[0] + logs[1]) / 2
     selected = soft.select(part)
     # The same up to a constant an image; the logarithm of a float32 probability near 1 keeps six digits.

@@ -89,7 +89,7 @@ def test_the_files_of_a_finished_run(finished: RunFolder) -> None:
 def test_load_model_gives_the_evaluated_network(finished: RunFolder) -> None:
     """Guards float.keras against training.json: the file must reproduce the figure beside it."""
     test = stripes().take(stripes().usage == "PrivateTest")
-    named = load_model(finished).predict(test.batch, verbose=0).argmax(axis=1)
+    named = load_model(finished).predict(test.images, verbose=0).argmax(axis=1)
     assert int((named == test.labels).sum()) == finished.training_record()["test"]["correct"]
 
 
@@ -204,7 +204,7 @@ def test_the_float_model_as_a_runner(finished: RunFolder) -> None:
     from feredge.train.runner import KerasRunner
 
     runner = KerasRunner(finished.model, threads=None)
-    batch = stripes().batch[:9]
+    batch = stripes().images[:9]
     probabilities = runner.predict(batch)
     assert probabilities.dtype == np.float32 and probabilities.shape == (9, 7)
     np.testing.assert_array_equal(probabilities, runner.predict(batch))

@@ -28,7 +28,7 @@ def test_initial_outputs_are_those_of_the_start(finished: RunFolder) -> None:
     core = build_core(RECIPE.network, size=16, classes=7)
     start = load_trained(finished.path)
     initialize(core, start, start.classes, images[:40])
-    expected = load_model(finished).predict(images[..., None], verbose=0)
+    expected = load_model(finished).predict(images, verbose=0)
     # Each batch normalization divides and multiplies by the same deviation, in float32.
     np.testing.assert_allclose(make_predict_function(core)(images), expected, atol=1e-4)
 
@@ -50,7 +50,7 @@ def test_average_pooling_initializes_weighted_pooling(finished: RunFolder) -> No
     start, core = load_trained(finished.path), build_core(weighted, size=16, classes=7)
     check_start(core, start)
     initialize(core, start, start.classes, images)
-    expected = load_model(finished).predict(images[..., None], verbose=0)
+    expected = load_model(finished).predict(images, verbose=0)
     np.testing.assert_allclose(make_predict_function(core)(images), expected, atol=1e-4)  # as above
 
     changed = core.get_layer("places").get_weights()
@@ -118,7 +118,7 @@ def test_extra_blocks_are_initialized_as_identity(finished: RunFolder) -> None:
     core = build_core(deeper, size=16, classes=7)
     check_start(core, start)
     initialize(core, start, start.classes, images)
-    expected = load_model(finished).predict(images[..., None], verbose=0)
+    expected = load_model(finished).predict(images, verbose=0)
     np.testing.assert_allclose(make_predict_function(core)(images), expected, atol=1e-4)  # as above
     gain, shift, mean, variance = core.get_layer("stage2_block3_1_norm").get_weights()
     assert (gain == 1).all() and (shift == 0).all() and mean.all() and (variance > 0).all()
@@ -151,8 +151,11 @@ def test_extra_blocks_are_initialized_as_identity(finished: RunFolder) -> None:
             dataclasses.replace(RECIPE.network, channels=(8, 16, 16), blocks=(1, 1, 1)),
             r"stage3_block1_1_conv is \(3, 3, 16, 16\), .* found none",
         ),
-        (dataclasses.replace(RECIPE.network, input_channels=3), "expected a residual network of plain gray"),
-        (Network(name="study-2022-ann"), "expected a residual network of plain gray to start from another"),
+        (
+            dataclasses.replace(RECIPE.network, input_channels=3),
+            "expected to start from a network with 3 input channels, found one with 1",
+        ),
+        (Network(name="study-2022-ann"), "expected a residual network to start from another"),
     ],
 )
 def test_a_start_of_other_layers_is_refused(

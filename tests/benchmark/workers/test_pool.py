@@ -24,7 +24,7 @@ def has_ended(pid: int) -> bool:
 
 def test_the_least_recently_used_worker_is_closed(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards memory with dozens of files: a third worker ends the first, which opens again and warms up anew."""
-    images = workshop.splits.test.batch[:8]
+    images = workshop.splits.test.images[:8]
     measurements = [Measurement(workshop.candidate(name, "toy_runners:Linear")) for name in "abc"]
     monkeypatch.setattr(Measurement, "private_bytes", lambda self: 100)
     prepared: list[str] = []

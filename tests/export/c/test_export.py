@@ -61,4 +61,4 @@ def test_another_arithmetic(exported: RunFolder, trained: RunFolder, tmp_path: P
         exporter.export(run, stripes(), settings=settings, variants=("dense",))
     text = (run.artifacts / "dense.int8.c").read_text()
     assert "\n   arithmetic: tflm\n" in text and "float scale" not in text
-    assert open_c_library(run.artifacts / "dense.int8.c").predict(stripes(70, seed=5).batch).shape == (70, 7)
+    assert open_c_library(run.artifacts / "dense.int8.c").predict(stripes(70, seed=5).images).shape == (70, 7)

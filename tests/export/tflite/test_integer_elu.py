@@ -22,7 +22,7 @@ def test_elus_are_integers_where_their_neighbours_are() -> None:
     x = keras.layers.ELU(name="elu2")(keras.layers.Conv2D(8, 3, name="conv3")(x))
     core = keras.Model(pixels, keras.layers.Dense(7, "softmax")(keras.layers.GlobalAveragePooling2D()(x)))
     core.get_layer("conv1").set_weights([core.get_layer("conv1").get_weights()[0] * 6, np.full(8, -0.5)])
-    images = stripes().batch[:96].copy()
+    images = stripes().images[:96].copy()
     images[0, 0, 0], images[0, 0, 1] = 0, 255
     exact = core(images / np.float32(255)).numpy()
     network = Int8TFLite(core, images)
