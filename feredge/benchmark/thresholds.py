@@ -21,7 +21,7 @@ from feredge.recipes.schema import DataView, Recipe
 
 CONFIDENCE_LEVEL = 0.95
 """Probability, over the calibration images, with which the precision above a threshold is at least the promised one."""
-THRESHOLDS = tuple(number / 100 for number in range(99, -1, -1))
+CANDIDATE_THRESHOLDS = tuple(number / 100 for number in range(99, -1, -1))
 """The candidates, fixed before the images are seen, in the order of the tests."""
 START_COVERAGES = (0.1, 0.2, 0.4)
 """Fractions of the images that reach the thresholds at which the tests start: one start may be stopped by bad luck."""
@@ -52,20 +52,20 @@ def choose_threshold(probabilities: Probabilities, labels: Labels, precision: fl
         raise DataError(f"expected at least {MIN_IMAGES} labelled images to choose a threshold on, found {len(labels)}")
     confidence = probabilities.max(1).astype(np.float64)
     correct = probabilities.argmax(1) == labels
-    images = [int((confidence >= threshold).sum()) for threshold in THRESHOLDS]
-    hits = [int(correct[confidence >= threshold].sum()) for threshold in THRESHOLDS]
+    images = [int((confidence >= threshold).sum()) for threshold in CANDIDATE_THRESHOLDS]
+    hits = [int(correct[confidence >= threshold].sum()) for threshold in CANDIDATE_THRESHOLDS]
     error = (1 - CONFIDENCE_LEVEL) / len(START_COVERAGES)
     lowest = -1
     for coverage in START_COVERAGES:
         index = next(index for index, count in enumerate(images) if count >= coverage * len(labels))
-        while index < len(THRESHOLDS) and binomial_tail(hits[index], images[index], precision) <= error:
+        while index < len(CANDIDATE_THRESHOLDS) and binomial_tail(hits[index], images[index], precision) <= error:
             lowest = max(lowest, index)
             index += 1
     if lowest < 0:
         bounds = [clopper_pearson_lower_bound(*pair, 1 - error) for pair in zip(hits, images, strict=True)]
         return PrecisionThreshold(precision, None, 0.0, max(bounds))
     bound = clopper_pearson_lower_bound(hits[lowest], images[lowest], 1 - error)
-    return PrecisionThreshold(precision, THRESHOLDS[lowest], images[lowest] / len(labels), bound)
+    return PrecisionThreshold(precision, CANDIDATE_THRESHOLDS[lowest], images[lowest] / len(labels), bound)
 
 
 def calibrate_files(

@@ -85,8 +85,8 @@ def read_thresholds(folder: Path) -> dict[str, FileThresholds]:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: expected thresholds in JSON, found other text ({error})") from error
     if not isinstance(value, dict) or value.get("schema") != THRESHOLDS_SCHEMA:
-        found = describe_schema(value)
-        raise ArtifactError(f"{path}: expected thresholds of schema {THRESHOLDS_SCHEMA}, found {found}")
+        schema = describe_schema(value)
+        raise ArtifactError(f"{path}: expected thresholds of schema {THRESHOLDS_SCHEMA}, found {schema}")
     try:
         return {str(sha256): _parse(table) for sha256, table in value["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
