@@ -102,7 +102,7 @@ def serve(
     try_open(None if options.model is None else Path(options.model), yunet)
     with PredictorOptions(options.model, 1, yunet=yunet).open() as predictor:
         threads = max(1, wide // count)
-        detect = not options.cropped
+        detect = options.detects_faces(predictor)
         config = ServiceConfig(predictor.path, yunet, threads, detect, options.margin, limits, tuple(origins), address)
         listeners = _listen(host, port, count)
         url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
