@@ -7,11 +7,14 @@ imported on first use, so that `import feredge` costs next to nothing.
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from feredge.api.benchmarking import Device, benchmark
     from feredge.api.bundling import bundle
+    from feredge.api.calibrating import calibrate
     from feredge.api.classical import baselines
     from feredge.api.datasets import data_check, data_info
     from feredge.api.diagnosing import doctor
@@ -35,24 +38,28 @@ if TYPE_CHECKING:
     from feredge.api.verifying import verify
     from feredge.errors import Cancelled, FeredgeError
     from feredge.inference.contract import CLASSES, InputContract
-    from feredge.inference.face import Face
+    from feredge.inference.face import UNSURE_LABEL, Face
+    from feredge.inference.foreign import ForeignModel
     from feredge.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 
 _NAME_MODULES = {
     "CLASSES": "feredge.inference.contract",
+    "UNSURE_LABEL": "feredge.inference.face",
     "Baseline": "feredge.api.regression_gate",
     "Cancelled": "feredge.errors",
     "Device": "feredge.api.benchmarking",
     "Face": "feredge.inference.predictor",
     "FeredgeError": "feredge.errors",
+    "ForeignModel": "feredge.inference.foreign",
     "InputContract": "feredge.inference.contract",
     "Predictor": "feredge.inference.predictor",
     "PredictorOptions": "feredge.api.predictor_options",
     "TrackOptions": "feredge.api.tracking",
     "TrainOptions": "feredge.api.training",
     "bundle": "feredge.api.bundling",
+    "calibrate": "feredge.api.calibrating",
     "data_check": "feredge.api.datasets",
     "data_info": "feredge.api.datasets",
     "doctor": "feredge.api.diagnosing",
@@ -70,6 +77,8 @@ _NAME_MODULES = {
     "verify": "feredge.api.verifying",
 }
 """Where each public name is defined."""
+_DEPRECATED_NAMES: dict[str, str] = {}
+"""Public names that were replaced, and the names that replaced them; CONTRIBUTING.md says for how long."""
 _CALLABLE_MODULES = (
     *("baselines", "benchmark", "export", "label", "plots", "recipes", "report", "run", "search", "serve", "train"),
 )
@@ -77,11 +86,13 @@ _CALLABLE_MODULES = (
 
 __all__ = [
     "CLASSES",
+    "UNSURE_LABEL",
     "Baseline",
     "Cancelled",
     "Device",
     "Face",
     "FeredgeError",
+    "ForeignModel",
     "InputContract",
     "Predictor",
     "PredictorOptions",
@@ -90,6 +101,7 @@ __all__ = [
     "baselines",
     "benchmark",
     "bundle",
+    "calibrate",
     "data_check",
     "data_info",
     "doctor",
@@ -118,6 +130,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _DEPRECATED_NAMES:
+        replacement = _DEPRECATED_NAMES[name]
+        message = f"feredge.{name} is deprecated, use feredge.{replacement}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[__name__], replacement)
     if name in _CALLABLE_MODULES:
         return importlib.import_module(f"feredge.{name}")
     if name not in _NAME_MODULES:

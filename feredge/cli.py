@@ -29,6 +29,7 @@ COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does n
     "baselines": "Fit the published classical systems, and compare.",
     "bench": "Measure every file: accuracy, accuracy drop, size, latency.",
     "bundle": "Write one file that benchmarks a run on a device without ssh.",
+    "calibrate": "Choose the confidence below which a prediction is unsure.",
     "data": "Count and check the images of a data set.",
     "doctor": "Check the installation and the machine.",
     "export": "Prune, quantize, write TFLite and ONNX, verify each file.",

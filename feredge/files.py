@@ -180,6 +180,14 @@ def read_npz(source: str | os.PathLike[str] | BinaryIO) -> dict[str, NDArray[Any
     return arrays
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_lfs_pointer(start: bytes) -> bool:
+    """Return whether a file that begins with `start` is Git LFS's pointer to a file that was not downloaded."""
+    return start.startswith(LFS_POINTER)
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     import hashlib

@@ -51,9 +51,9 @@ class ExportPath(KnownPath):
 
 @dataclass(frozen=True)
 class ModelFile(KnownPath):
-    """An `.onnx`, `.ort` or `.tflite` file, of feredge or of anyone else."""
+    """An `.onnx`, `.ort`, `.tflite` or `.c` file, of feredge or of anyone else."""
 
-    description: ClassVar[str] = "a model file (.onnx, .ort, .tflite)"
+    description: ClassVar[str] = "a model file (.onnx, .ort, .tflite, .c)"
 
 
 @dataclass(frozen=True)

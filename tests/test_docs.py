@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 from pathlib import Path
+from typing import TypeGuard
 
 import click
 import pytest
@@ -64,14 +66,29 @@ def test_every_documented_command_parses(page: str, line: str) -> None:
     assert all(values.get(name) for name in required if name), f"{page}: {line}: {required}"
 
 
-@pytest.mark.parametrize(("page", "text"), blocks("python"))
-def test_every_python_block_uses_public_names(page: str, text: str) -> None:
-    """Guards the examples against names that `feredge` does not offer."""
-    for node in ast.walk(ast.parse(text, page)):
+def programs() -> list[tuple[str, str]]:
+    """Return name and text of every Python block, and of every example."""
+    examples = sorted((ROOT / "examples").glob("*.py"))
+    return [*blocks("python"), *((path.name, path.read_text(encoding="utf-8")) for path in examples)]
+
+
+def is_public_attribute(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    """Return whether a node is `feredge.NAME`."""
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "feredge"
+
+
+@pytest.mark.parametrize(("name", "text"), programs())
+def test_every_program_uses_public_names_and_their_keywords(name: str, text: str) -> None:
+    """Guards the examples against names and keyword arguments that `feredge` does not offer."""
+    for node in ast.walk(ast.parse(text, name)):
         if isinstance(node, ast.ImportFrom) and node.module == "feredge":
-            assert {alias.name for alias in node.names} <= set(feredge.__all__), page
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "feredge":
-            assert node.attr in feredge.__all__, f"{page}: feredge.{node.attr}"
+            assert {alias.name for alias in node.names} <= set(feredge.__all__), name
+        if is_public_attribute(node):
+            assert node.attr in feredge.__all__, f"{name}: feredge.{node.attr}"
+        if isinstance(node, ast.Call) and is_public_attribute(node.func):
+            signature = inspect.signature(getattr(feredge, node.func.attr))
+            keywords = {argument.arg: None for argument in node.keywords if argument.arg}
+            signature.bind(*node.args, **keywords)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -86,13 +86,29 @@ def test_every_command_has_its_function() -> None:
 def test_public_names_all_load() -> None:
     """Guards the promise of `__all__`: every name is there, and none more is promised."""
     functions = {
-        *("baselines", "benchmark", "bundle", "data_check", "data_info", "doctor", "estimate_search", "export"),
+        *(
+            "baselines",
+            "benchmark",
+            "bundle",
+            "calibrate",
+            "data_check",
+            "data_info",
+            "doctor",
+            "estimate_search",
+            "export",
+        ),
         "from_torch",
         *("inspect", "label", "models", "plots", "predict", "recipes", "report", "run", "search", "select"),
         *("sensitivity", "serve", "soft_labels", "study", "submit", "track", "train", "verify"),
     }
-    types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "InputContract", "Predictor"}
-    assert set(feredge.__all__) == functions | types | {"CLASSES", "PredictorOptions", "TrackOptions", "TrainOptions"}
+    types = {"Baseline", "Cancelled", "Device", "Face", "FeredgeError", "ForeignModel", "InputContract", "Predictor"}
+    assert set(feredge.__all__) == functions | types | {
+        "CLASSES",
+        "PredictorOptions",
+        "TrackOptions",
+        "TrainOptions",
+        "UNSURE_LABEL",
+    }
     for name in feredge.__all__:
         assert getattr(feredge, name) is not None
     assert all(callable(getattr(feredge, name)) for name in functions)

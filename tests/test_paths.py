@@ -110,10 +110,15 @@ def test_an_export_that_was_killed_between_its_renames_is_completed(folder: Path
             "a.h5",
             (RunPath, ExportPath, ModelFile),
             RunError,
-            "a.h5: expected a run folder, a folder of exported files or a model file (.onnx, .ort, .tflite), "
+            "a.h5: expected a run folder, a folder of exported files or a model file (.onnx, .ort, .tflite, .c), "
             "found a Keras file or SavedModel",
         ),
-        ("run", (ModelFile,), ArtifactError, "run: expected a model file (.onnx, .ort, .tflite), found a run folder"),
+        (
+            "run",
+            (ModelFile,),
+            ArtifactError,
+            "run: expected a model file (.onnx, .ort, .tflite, .c), found a run folder",
+        ),
         ("tiny", (RunPath,), RunError, "tiny: expected a run folder, found a name of `feredge models`"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +24,8 @@ from feredge.inference.artifact import Manifest
 from feredge.inference.runtimes import DEFAULT_MODEL, open_artifact
 from feredge.inspection import weights
 from feredge.progress import quiet
+from feredge.search.costs import Limits
+from feredge.search.results import StudyResults, TrialRecord
 from feredge.train.networks import build_core
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -34,8 +35,13 @@ TOOLS = Path(__file__).parents[1] / "tools"
 def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Give the program that the test names, imported."""
     monkeypatch.syspath_prepend(str(TOOLS))
-    loader = importlib.machinery.SourceFileLoader(request.param.replace("-", "_"), str(TOOLS / request.param))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
+    return load_tool(request.param)
+
+
+def load_tool(name: str) -> ModuleType:
+    """Return a program as a module."""
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(TOOLS / name))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))  # type: ignore[arg-type]  # a spec with a loader
     loader.exec_module(module)
     return module
@@ -137,23 +143,6 @@ def test_shipped_integers_do_not_overflow() -> None:
         assert all(kernel.dtype == np.int8 and 2 * 255 * np.abs(kernel.astype(int)).max() < 2**15 for kernel in kernels)
 
 
-@pytest.mark.parametrize("tool", ["sbom"], indirect=True)
-def test_bill_of_materials_names_every_locked_package(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards the bill against packages that it leaves out, and the digests against another file than they name."""
-    monkeypatch.setattr(tool, "DIST_FOLDER", tmp_path)
-    monkeypatch.setattr(tool, "SBOM_FILE", tmp_path / "sbom.cdx.json")
-    tool.main()
-    bill = json.loads((tmp_path / "sbom.cdx.json").read_text())
-    locked = re.findall(r"^([\w.-]+)==([\w.]+)", (TOOLS.parent / "requirements.lock").read_text(), re.MULTILINE)
-    assert {(part["name"], part["version"]) for part in bill["components"]} == set(locked)
-    lines = dict(line.split("  ")[::-1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines())
-    (wheel,) = tmp_path.glob("*.whl")
-    assert lines[wheel.name] == files.sha256(wheel)
-    assert lines["../models/nano/dense.int8.onnx"] == files.sha256(DEFAULT_MODEL)
-
-
 def _fuzz(keep: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     """Run tools/fuzz in this environment; return each target's state."""
     call = [sys.executable, str(TOOLS / "fuzz"), "--keep", str(keep), "--deadline", "1e12", *arguments]
@@ -232,3 +221,19 @@ def test_planted_faults_are_seen(tmp_path: Path) -> None:
         "raised MemoryError:",
     ]
     assert all((tmp_path / f"planted-1-{case}.bin").read_bytes() != bytes(99) for case in range(4))
+
+
+@pytest.mark.parametrize("tool", ["tuned-search"], indirect=True)
+def test_the_published_search_is_a_row(tool: ModuleType) -> None:
+    """Guards the row of the published search: its best trial, and the draws that were replaced."""
+    drawn_values = {"network.channels.length": 2, "network.channels[0]": "16", "network.channels[1]": "512"}
+    trials = (
+        TrialRecord(0, "00000", "misfit", {}, reason="too large"),
+        TrialRecord(1, "00001", "complete", drawn_values, accuracy=0.55, seconds={"training": 3600.0}),
+        TrialRecord(2, "00002", "complete", {**drawn_values, "network.channels[0]": "64"}, accuracy=0.5),
+    )
+    figures = tool.figures(StudyResults(1, "tuned-2024", "/data/fer2013.csv", "0" * 64, Limits(), trials))
+    published = load_tool("published")
+    lines = published.search_lines(json.loads(json.dumps(figures)))
+    assert "| tuned-search | best trial | 0.5527 | 0.5500 | 2 | 60 min | 16, 512 |" in lines
+    assert "1 draws over 400 million" in lines[-1]

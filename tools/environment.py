@@ -27,9 +27,16 @@ def enter() -> None:
     if Path(sys.prefix) != VENV or not _is_ready():
         if not _is_ready():
             _install()
-        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])
+        run_instead([str(VENV_PYTHON), *sys.argv])
     os.chdir(ROOT)
     os.environ["PATH"] = f"{VENV_PYTHON.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
+def run_instead(command: list[str]) -> NoReturn:
+    """Continue as another program, with its exit code, which Windows' exec does not pass on."""
+    if os.name == "nt":
+        raise SystemExit(subprocess.run(command, check=False).returncode)
+    os.execv(command[0], command)
 
 
 def _digest() -> str:

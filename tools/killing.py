@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -127,7 +128,7 @@ def _read(path: Path) -> None:
     elif path.suffix in (".onnx", ".tflite", ".ort"):
         read_card(path)
     elif path.suffix == ".csv":
-        if len({line.count(",") for line in path.read_text().splitlines()}) != 1:
+        if len({len(row) for row in csv.reader(path.read_text().splitlines())}) != 1:
             raise ValueError("lines of different lengths")
     elif path.suffix == ".png":
         if cv2.imread(str(path)) is None:

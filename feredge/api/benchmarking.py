@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from feredge.api.cancel import Cancel, cancellable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from feredge.benchmark import Results
     from feredge.benchmark.regression import RegressionReport
     from feredge.data.dataset import Dataset
+    from feredge.inference.foreign import ForeignModel
 
 EffortName = Literal["quick", "default", "strict"]
 
@@ -73,6 +75,8 @@ def benchmark(
     runtimes: Sequence[str] = (),
     classes: Sequence[str] = (),
     input_range: tuple[float, float] = (0.0, 1.0),
+    output: str = "",
+    foreign: Mapping[str, ForeignModel] = MappingProxyType({}),
     baselines: bool = True,
     timeout_seconds: float = TIMEOUT_SECONDS,
     faces: bool = True,
@@ -97,6 +101,8 @@ def benchmark(
         classes: class names of files that feredge did not write, in the order of their outputs, each mapped to the
             data's classes if they differ: `["happy", "low = sad + fear"]`.
         input_range: input values of black and white pixels for such files.
+        output: name of the output of such files, if they have several.
+        foreign: classes, input range and output of single such files, by file name.
         baselines: fit and measure the classical baselines of the first run, too.
         timeout_seconds: time limit for a file to load and to respond.
         faces: include images of people in the HTML report.
@@ -117,9 +123,10 @@ def benchmark(
     """
     gate = None if baseline is None else read_gate(baseline)
     paths = [targets] if isinstance(targets, str | PathLike) else list(targets)
-    settings = _Settings(
-        effort, tuple(threads), tuple(batches), tuple(runtimes), tuple(classes), input_range, baselines, timeout_seconds
-    )
+    black, white = input_range
+    target_options = {"classes": tuple(classes), "black": black, "white": white, "output": output, "foreign": foreign}
+    target_options |= {"runtimes": tuple(runtimes), "baselines": baselines, "timeout_seconds": timeout_seconds}
+    settings = _Settings(effort, tuple(threads), tuple(batches), timeout_seconds, target_options)
     source = None if data is None else str(data)
     check_digest = _accept if gate is None else gate.check_data
     progress = cancellable(progress, cancel)
@@ -149,16 +156,13 @@ def _accept(digest: str) -> None:
 
 @dataclass(frozen=True)
 class _Settings:
-    """Arguments of `benchmark` that say how files are measured."""
+    """Arguments of `benchmark` that say how files are measured; `target_options` are those of TargetOptions."""
 
     effort: EffortName
     threads: tuple[int, ...]
     batches: tuple[int, ...]
-    runtimes: tuple[str, ...]
-    classes: tuple[str, ...]
-    input_range: tuple[float, float]
-    baselines: bool
     timeout_seconds: float
+    target_options: dict[str, Any]
 
 
 def _measure_here(
@@ -183,13 +187,7 @@ def _measure_here(
     from feredge.report import flip_thumbnails, write_html
 
     config = BenchmarkConfig.preset(settings.effort, threads=settings.threads, batches=settings.batches)
-    target_options = TargetOptions(
-        settings.runtimes,
-        settings.classes,
-        *settings.input_range,
-        baselines=settings.baselines,
-        timeout_seconds=settings.timeout_seconds,
-    )
+    target_options = TargetOptions(**settings.target_options)
     paths = list(_target_paths(targets))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # before hours of measuring: an unusable path is an error

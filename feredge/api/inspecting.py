@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feredge.api.dataframe import to_dataframe
+from feredge.errors import NoCardError
 
 if TYPE_CHECKING:
     import pandas
+
+
+OUTPUT_KINDS = {"softmax": "probabilities", "logits": "logits", "sigmoid": "a sigmoid each"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ def inspect(model: str | PathLike[str]) -> InspectResult:
     """Read a model file's metadata and contents, in a child process with limits.
 
     Args:
-        model: a model file, a folder of exported files, a run folder or a name of `feredge.models()`.
+        model: a model file, a folder of exported files, a run folder or a name of `feredge.models()`. Of an `.onnx` or
+            `.tflite` file that feredge did not write, input and outputs are shown.
 
     Raises:
         ArtifactError: not a model, or a damaged one.
@@ -47,7 +52,12 @@ def read_model(model: str) -> dict[str, Any]:
     from feredge.inference.runtimes import open_checked
     from feredge.inspection import macs
 
-    runner = open_checked(model)
+    try:
+        runner = open_checked(model)
+    except NoCardError:
+        if Path(model).suffix not in (".onnx", ".tflite"):
+            raise
+        return _read_foreign(Path(model))
     file, card = runner.path, runner.card
     fields: dict[str, Any] = {
         "file": file.name,
@@ -78,6 +88,27 @@ def read_model(model: str) -> dict[str, Any]:
         fields["multiply_adds"] = operations.floating + operations.integer
     fields |= {"source": card.source, "made_with": card.versions}
     return {name: value for name, value in fields.items() if value not in ("", [], {})}
+
+
+def _read_foreign(file: Path) -> dict[str, Any]:
+    """Return the contents of a file without a card."""
+    from feredge import files
+    from feredge.inference.foreign import ForeignRunner, check_foreign, output_names
+    from feredge.inspection import macs
+
+    check_foreign(file)
+    names = output_names(file)
+    fields: dict[str, Any] = {"file": file.name, "sha256": files.sha256(file), "bytes": file.stat().st_size}
+    for name in names:
+        signature = ForeignRunner(file, output=name).signature()
+        contract, scaled = signature.contract, "scaled pixels" if signature.scaled else "integer pixels, 0 to 255"
+        layout = "N, {2}, {0}, {1}" if signature.channels_first else "N, {0}, {1}, {2}"
+        fields["input"] = f"({layout.format(*contract.shape)}), {scaled}"
+        fields[f"output {name}"] = f"{signature.classes} classes, {OUTPUT_KINDS[signature.activation]}"
+    operations = macs.count(file)
+    if operations is not None:
+        fields["multiply_adds"] = operations.floating + operations.integer
+    return fields
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from feredge.inference.foreign import ForeignModel
     from feredge.inference.predictor import Predictor
 
 
@@ -23,6 +24,10 @@ class PredictorOptions:
             by their cards.
         margin: fraction by which the square around each detected face is enlarged.
         yunet: a YuNet file for face detection; None for OpenCV's Haar cascade.
+        classes: class names of a model file that feredge did not write, in the order of its outputs.
+        input_range: input values of black and white pixels of such a file.
+        output: name of the output of such a file, if it has several.
+        unsure: label faces `unsure` below the file's threshold, as in `Predictor`.
     """
 
     model: str | PathLike[str] | None = None
@@ -30,6 +35,17 @@ class PredictorOptions:
     cropped: bool | None = None
     margin: float = 0.0
     yunet: str | PathLike[str] | None = None
+    classes: tuple[str, ...] = ()
+    input_range: tuple[float, float] = (0.0, 1.0)
+    output: str = ""
+    unsure: float | bool = False
+
+    @property
+    def foreign(self) -> ForeignModel | None:
+        """What is given for a file that feredge did not write; None without classes."""
+        from feredge.inference.foreign import ForeignModel
+
+        return ForeignModel(tuple(self.classes), self.input_range, self.output) if self.classes else None
 
     def detects_faces(self, predictor: Predictor) -> bool:
         """Return whether faces are detected in each picture."""
@@ -50,7 +66,15 @@ class PredictorOptions:
 
         if reads_pictures:
             opencv()
-        return Predictor(self.model, threads=self.threads, detector=self.yunet)
+        return Predictor(
+            self.model,
+            threads=self.threads,
+            detector=self.yunet,
+            classes=self.classes,
+            input_range=self.input_range,
+            output=self.output,
+            unsure=self.unsure,
+        )
 
 
 DEFAULT_OPTIONS = PredictorOptions()

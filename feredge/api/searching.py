@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feredge.api.benchmarking import Device
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.training import Overrides, override_texts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from feredge.api.datasets import DataSource
     from feredge.data import Dataset
+    from feredge.devices.ssh import Device as SSHDevice
     from feredge.search.costs import Limits
     from feredge.search.estimate import SearchEstimate
     from feredge.search.finale import Finale
@@ -59,6 +61,9 @@ def search(
     max_ms: float | None = None,
     max_ram_kb: float | None = None,
     max_macs: float | None = None,
+    max_instructions: float | None = None,
+    device: Device | str | None = None,
+    core: str = "",
     overrides: Overrides = (),
     seed: int = 1,
     leave_out: str | PathLike[str] | Sequence[int] | None = None,
@@ -87,6 +92,9 @@ def search(
         max_ms: longest latency of one image on one thread, in ms.
         max_ram_kb: largest memory of the activations, in units of 1,000 bytes.
         max_macs: most multiply-adds of one image.
+        max_instructions: most instructions of one image on `core`.
+        device: measure latencies on this device, over ssh.
+        core: Arm core to emulate for instruction counts: `cortex-a72`.
         overrides: values of the space that replace the file's.
         seed: of the sampler.
         leave_out: row numbers, or a file of them, to exclude from training and validation.
@@ -110,11 +118,14 @@ def search(
     """
     if trials is None and hours is None:
         raise FeredgeError("expected a number of trials or of hours, found neither")
-    limits = _limits(max_kb, max_ms, max_ram_kb, max_macs)
+    if max_instructions is not None and not core:
+        raise FeredgeError("expected a core to count instructions on, found none")
+    limits = _limits(max_kb, max_ms, max_ram_kb, max_macs, max_instructions)
     _check_positive(trials=trials, hours=hours, workers=workers)
     table, _ = _read_space(space, overrides)
     started = time.time()
-    from feredge.search.worker import WorkOrder, run_study
+    from feredge.search.study_run import run_study
+    from feredge.search.worker import WorkOrder
 
     order = WorkOrder(
         Path(out),
@@ -127,6 +138,8 @@ def search(
         trials,
         None if hours is None else started + 3600.0 * hours,
         keep_all=keep_all,
+        device=None if device is None else _ssh_device(device),
+        core=core,
         finalists=finalists,
     )
     results = run_study(order, table, seed=seed, limits=limits, workers=workers, progress=cancellable(progress, cancel))
@@ -187,12 +200,26 @@ def _study_result(path: Path, results: StudyResults) -> SearchResult:
     return SearchResult(path, results, finale, folder.page)
 
 
-def _limits(max_kb: float | None, max_ms: float | None, max_ram_kb: float | None, max_macs: float | None) -> Limits:
+def _limits(
+    max_kb: float | None,
+    max_ms: float | None,
+    max_ram_kb: float | None,
+    max_macs: float | None,
+    max_instructions: float | None = None,
+) -> Limits:
     from feredge.search.costs import Limits
 
-    limits = Limits(max_kb, max_ms, max_ram_kb, max_macs)
+    limits = Limits(max_kb, max_ms, max_ram_kb, max_macs, max_instructions)
     _check_positive(**vars(limits))
     return limits
+
+
+def _ssh_device(device: Device | str) -> SSHDevice:
+    from feredge.devices.ssh import Address
+    from feredge.devices.ssh import Device as SSHDevice
+
+    remote = device if isinstance(device, Device) else Device(device)
+    return SSHDevice(Address.parse(remote.address), remote.python, remote.ssh_options)
 
 
 def _read_space(space: str | PathLike[str], overrides: Overrides) -> tuple[dict[str, Any], Space]:

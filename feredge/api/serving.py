@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -99,11 +100,22 @@ def serve(
     )
     os.environ[OPENCV_LIMIT_VARIABLE] = str(limits.pixels)
     yunet = None if options.yunet is None else Path(options.yunet)
-    try_open(None if options.model is None else Path(options.model), yunet)
-    with PredictorOptions(options.model, 1, yunet=yunet).open() as predictor:
+    try_open(None if options.model is None else Path(options.model), yunet, options.foreign)
+    with replace(options, threads=1, yunet=yunet).open() as predictor:
         threads = max(1, wide // count)
         detect = options.detects_faces(predictor)
-        config = ServiceConfig(predictor.path, yunet, threads, detect, options.margin, limits, tuple(origins), address)
+        config = ServiceConfig(
+            predictor.path,
+            yunet,
+            threads,
+            detect,
+            options.margin,
+            limits,
+            tuple(origins),
+            address,
+            options.foreign,
+            options.unsure,
+        )
         listeners = _listen(host, port, count)
         url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
         started = partial(logger.info, "serving %s at %s (Ctrl-C stops)", predictor.path.name, url)

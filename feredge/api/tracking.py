@@ -114,9 +114,9 @@ def track(
             video,
             detect=options.detects_faces(predictor),
             margin=options.margin,
-            tracker=Tracker()
+            tracker=Tracker(threshold=predictor.threshold)
             if settings.smooth_seconds is None
-            else Tracker(smoothing_seconds=settings.smooth_seconds),
+            else Tracker(smoothing_seconds=settings.smooth_seconds, threshold=predictor.threshold),
             sampler=Realtime() if realtime else EveryNth(settings.skip + 1),
             table=None if table is None else Path(table),
             out=None if out is None else Path(out),

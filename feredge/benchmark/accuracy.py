@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.benchmark import statistics
-from feredge.benchmark.metrics import Accuracy, CorruptedAccuracy, Drop, SubsetAccuracy, Verdict
+from feredge.benchmark.metrics import Accuracy, CorruptedAccuracy, Drop, RiskCoverage, SubsetAccuracy, Verdict
 
 Probabilities = NDArray[np.float32]
 SIGNIFICANCE_LEVEL = 0.05
@@ -36,7 +36,20 @@ def accuracy(
         confidence=float(largest.mean(dtype=np.float64)),
         ties=int(((probabilities == largest).sum(1) > 1).sum()),
         unique=_subset_accuracy((predictions == labels)[unique]) if unique is not None and unique.any() else None,
+        risk_coverage=risk_coverage(largest[:, 0], predictions == labels),
     )
+
+
+def risk_coverage(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> RiskCoverage:
+    """Return the risk-coverage curve of `(N,)` predictions.
+
+    Images of equal confidence, of which int8 files have many, count as their mean: their order would be arbitrary.
+    """
+    _, group, sizes = np.unique(-confidence, return_inverse=True, return_counts=True)  # the most confident first
+    mean_correct = (np.bincount(group, weights=correct) / sizes)[np.sort(group)]
+    precision = np.cumsum(mean_correct) / np.arange(1, len(correct) + 1)
+    answered = np.ceil(np.arange(1, 101) / 100 * len(correct)).astype(int)
+    return RiskCoverage(float(1 - precision.mean()), tuple(round(float(value), 6) for value in precision[answered - 1]))
 
 
 def accuracy_drop(

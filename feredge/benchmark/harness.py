@@ -11,6 +11,7 @@ import numpy as np
 from feredge import files
 from feredge.benchmark import machine
 from feredge.benchmark.candidates import Candidate, TestSet, run_candidates
+from feredge.benchmark.class_order import class_order_notes
 from feredge.benchmark.config import TIMEOUT_SECONDS, BenchmarkConfig
 from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.results import Results
@@ -53,6 +54,7 @@ def measure_candidates(
         [start_measurement(candidate, timeout_seconds) for candidate in test_set.candidates] for test_set in test_sets
     ]
     config = run_stages(test_sets, measurements, config, progress=progress)
+    notes = (*notes, *class_order_notes(test_sets, measurements))
     return summarize(test_sets, measurements, config, description, recipe=recipe, notes=notes, command=command)
 
 

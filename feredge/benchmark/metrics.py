@@ -159,6 +159,24 @@ class SubsetAccuracy:
 
 
 @dataclass(frozen=True)
+class RiskCoverage:
+    """Selective accuracy: only the most confident predictions are answered (Geifman and El-Yaniv 2017).
+
+    Attributes:
+        area: area under the risk-coverage curve: the error of the answered images, averaged over all coverages.
+        precision: the fraction of correct answers at the coverages 1%, 2%, ..., 100%.
+    """
+
+    area: float
+    precision: tuple[float, ...]
+
+    def coverage_at(self, precision: float) -> float:
+        """Return the largest coverage with at least `precision`, in steps of 1%; 0 if there is none."""
+        reached = [index for index, value in enumerate(self.precision, start=1) if value >= precision]
+        return max(reached, default=0) / len(self.precision)
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Accuracy over all test images.
 
@@ -170,6 +188,7 @@ class Accuracy:
         confidence: mean of the largest probability.
         ties: images for which two classes have the largest probability; the first is taken.
         unique: accuracy on test images without duplicates in the data; None where they are not known.
+        risk_coverage: None in older results.
     """
 
     correct: int
@@ -183,6 +202,7 @@ class Accuracy:
     confidence: float
     ties: int
     unique: SubsetAccuracy | None = None
+    risk_coverage: RiskCoverage | None = None
 
 
 @dataclass(frozen=True)

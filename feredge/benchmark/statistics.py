@@ -24,6 +24,32 @@ def wilson_interval(correct: int, images: int) -> tuple[float, float]:
     return max(0.0, center - half_width), min(1.0, center + half_width)
 
 
+def binomial_tail(successes: int, trials: int, probability: float) -> float:
+    """Return the probability of at least `successes` in a binomial distribution, `probability` between 0 and 1."""
+    if successes <= 0:
+        return 1.0
+    if successes <= trials * probability:  # the terms of the other tail are the small ones; the first here may be 0.0
+        return 1.0 - binomial_tail(trials - successes + 1, trials, 1 - probability)
+    log_term = math.lgamma(trials + 1) - math.lgamma(successes + 1) - math.lgamma(trials - successes + 1)
+    term = math.exp(log_term + successes * math.log(probability) + (trials - successes) * math.log1p(-probability))
+    tail, odds = term, probability / (1 - probability)
+    for count in range(successes, trials):
+        term *= odds * (trials - count) / (count + 1)
+        tail += term
+        if term < 1e-17 * tail:  # the rest is smaller still
+            break
+    return min(1.0, tail)
+
+
+def clopper_pearson_lower_bound(successes: int, trials: int, confidence_level: float) -> float:
+    """Return the one-sided exact lower bound of a proportion (Clopper and Pearson 1934), to 1e-6."""
+    low, high = 0.0, successes / trials if trials else 0.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if binomial_tail(successes, trials, middle) < 1 - confidence_level else (low, middle)
+    return low
+
+
 def mcnemar_p_value(lost: int, won: int) -> float:
     """Return the two-sided p value of McNemar's exact test on the numbers of discordant pairs."""
     total, fewer = lost + won, min(lost, won)

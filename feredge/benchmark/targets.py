@@ -8,7 +8,7 @@ classes is evaluated on those.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,16 @@ from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.errors import ArtifactError, NoCardError, RecipeError
 from feredge.inference.artifact import Card, Manifest, read_card
 from feredge.inference.contract import InputContract
+from feredge.inference.foreign import FOREIGN_SUFFIXES, ForeignModel
 from feredge.paths import ExportPath, ModelFile, RunPath, resolve
 from feredge.recipes.schema import DataView
 from feredge.run import RunFolder
 
+ACTIVATION_NOTES = {
+    "softmax": ".",
+    "logits": "; its outputs are logits, and a softmax is added.",
+    "sigmoid": "; its outputs are a sigmoid each, and are divided by their sum.",
+}
 EXPECTED_TARGETS = "expected a run folder, a folder of exported files or a model file"
 
 
@@ -37,6 +43,8 @@ class TargetOptions:
         runtimes: alternative runtimes to measure too, names in ALTERNATIVE_RUNTIMES.
         classes: of files without a card, or whose card has none of the data's classes: `happy`, or `name = a + b`.
         black, white: input values of black and white pixels of foreign files.
+        output: name of the output of foreign files that have several.
+        foreign: classes, input range and output of single foreign files, by file name, in place of the above.
         baselines: whether to fit and measure the classical baselines on the first run's images.
         timeout_seconds: in which a file must open and respond.
     """
@@ -45,8 +53,15 @@ class TargetOptions:
     classes: tuple[str, ...] = ()
     black: float = 0.0
     white: float = 1.0
+    output: str = ""
+    foreign: Mapping[str, ForeignModel] = field(default_factory=dict)
     baselines: bool = True
     timeout_seconds: float = TIMEOUT_SECONDS
+
+    def of_file(self, path: Path) -> ForeignModel:
+        """Return what is given for a foreign file."""
+        default = ForeignModel(self.classes, (self.black, self.white), self.output)
+        return self.foreign.get(path.name, default)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +126,7 @@ def _file_target(path: Path, data: DatasetCache, options: TargetOptions, notes: 
     try:
         card = read_card(path)
     except NoCardError as error:
-        if path.suffix in foreign.FOREIGN_SUFFIXES:
+        if path.suffix in FOREIGN_SUFFIXES:
             return _foreign_target(path, data, options, notes)
         return _failed_target(path, error)
     except ArtifactError as error:
@@ -140,25 +155,33 @@ def _failed_target(path: Path, error: Exception) -> Target:
 
 def _foreign_target(path: Path, data: DatasetCache, options: TargetOptions, notes: list[str]) -> Target:
     """Return a foreign file by its signature; a note says what is assumed of it."""
-    pixel_values = {"black": options.black, "white": options.white}
+    given = options.of_file(path)
+    black, white = given.input_range
+    settings: dict[str, Any] = {"black": black, "white": white, "output": given.output}
     try:
-        signature, counts = _inspect_foreign(path, pixel_values, options.timeout_seconds)
+        signature, counts = _inspect_foreign(path, settings, options.timeout_seconds)
     except WorkerFailure as error:
         return _failed_target(path, error)
     contract = InputContract(**signature["contract"])
-    view = DataView(size=contract.height, channels=contract.channels, classes=options.classes)
-    classes = tuple(view.groups) or data.dataset(view).classes
+    view = DataView(size=contract.height, channels=contract.channels, classes=given.classes)
+    data_classes = data.dataset(view).classes
+    classes = tuple(view.groups) or data_classes
     if len(classes) != signature["classes"]:
         raise ArtifactError(
             f"{path}: has {signature['classes']} outputs, expected {len(classes)}: {', '.join(classes)}; "
             "give its classes by --classes"
         )
+    present = [index for index, members in enumerate(view.groups.values()) if set(members) <= set(data_classes)]
+    if 2 <= len(present) < len(classes):  # the file has classes that the data have not
+        view = replace(view, classes=tuple(given.classes[index] for index in present))
+        notes.append(f"{path.name} is evaluated on {len(present)} of its {len(classes)} classes: those of the data.")
+        settings["columns"], classes = present, tuple(view.groups)
     size = f"{contract.height}x{contract.width} " + ("RGB" if contract.channels == 3 else "gray")
-    scaled = f"from {options.black:g} (black) to {options.white:g} (white)"
+    scaled = f"from {black:g} (black) to {white:g} (white)"
     notes.append(
         f"{path.name} has no feredge card. Assumed: {size} pixels "
         f"{scaled if signature['scaled'] else 'as they are, in integers'}, outputs in the order {', '.join(classes)}"
-        + ("; its outputs are logits, and a softmax is added." if signature["logits"] else ".")
+        + ACTIVATION_NOTES[signature["activation"]]
     )
     candidate = Candidate(
         name=path.name,
@@ -170,13 +193,13 @@ def _foreign_target(path: Path, data: DatasetCache, options: TargetOptions, note
         opener=foreign.FOREIGN_OPENER,
         contract=contract,
         classes=classes,
-        options={**pixel_values, "logits": signature["logits"]},
+        options={**settings, "activation": signature["activation"]},
     )
     return Target(path.name, (candidate,), view, recipe={"name": path.stem})
 
 
 def _inspect_foreign(
-    path: Path, pixel_values: dict[str, float], timeout_seconds: float
+    path: Path, settings: dict[str, Any], timeout_seconds: float
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Return a foreign file's signature and multiply-adds, read in a worker. WorkerFailure if it cannot be opened."""
     deadline = time.monotonic() + timeout_seconds
@@ -191,7 +214,7 @@ def _inspect_foreign(
             opener=foreign.FOREIGN_OPENER,
             path=str(path.absolute()),
             threads=1,
-            options=pixel_values,
+            options=settings,
             contract={},
             classes=0,
             limited=True,

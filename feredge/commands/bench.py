@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import feredge
-from feredge.commands.measuring import EFFORT_OPTIONS, TARGET_OPTIONS, Cores, command_line, effort_name
+from feredge.commands.measuring import EFFORT_OPTIONS, TARGET_OPTIONS, Cores, command_line, effort_name, foreign_options
 from feredge.commands.shared import JSON_OPTION, MOVED_DATA_OPTION, PATH_TYPE, bars, options, print_results
 from feredge.console import echo, echo_json
 
@@ -80,9 +80,10 @@ def command(
 ) -> None:
     """Measure every file: accuracy, accuracy drop, size, latency.
 
-    RUN is a run folder, or a folder of exported files. FILE is an .onnx, .ort or .tflite file; one that feredge did
-    not write may need --classes and --input-range. NAME is one of `feredge models`. Each network is tested on its own
-    test split. Of several arguments, those that are not models are skipped, with a note in the results.
+    RUN is a run folder, or a folder of exported files. FILE is an .onnx, .ort, .tflite or .c file; one that feredge did
+    not write may need --classes, --input-range and --output; among several files these may be given for one,
+    as FILE:VALUE. NAME is one of `feredge models`. Each network is tested on its own test split. Of several arguments,
+    those that are not models are skipped, with a note in the results.
 
     With --device, one run is measured on a device, without the float model and the baselines. The device needs Python
     3.11, numpy and onnxruntime (ai-edge-litert for TFLite files), and its host key must be known to ssh here. If the
@@ -97,7 +98,7 @@ def command(
     median and its ratio to the float model (if that was timed) must have grown; on another machine, only the ratio
     is compared. Instruction counts have the same limit. A file that fails or is missing is listed, too.
     """
-    effort = effort_name(quick, strict)
+    effort, settings = effort_name(quick, strict), foreign_options(settings)
     if device and (len(targets) > 1 or settings["runtimes"] or settings["classes"] or settings["out"]):
         raise click.UsageError("--device takes one run, and no --runtimes, --classes or --out")
     with bars(f"connecting to {device}" if device else "preparing") as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,48 @@ from feredge.commands.shared import (
     QUICK_OPTION,
     PixelRange,
     options,
-    split_names,
 )
 
 if TYPE_CHECKING:
     from feredge.api.benchmarking import EffortName
 
 RUNTIME_NAMES = ("xnnpack-off", "opencv", "tflite-micro")
+
+
+FILE_PREFIX = re.compile(r"(?P<file>[^:]+\.(?:onnx|tflite)):(?P<value>.*)", re.DOTALL)
+"""Of an option's value that is for one foreign file: `net.onnx:-1..1`."""
+
+
+def foreign_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with `classes`, `input_range` and `output` of all foreign files, and those of single ones.
+
+    The three options may be repeated; a value `FILE:VALUE` is for the foreign file of that name.
+    """
+    given = {name: _by_file(settings[name]) for name in ("classes", "input_range", "output")}
+    convert: dict[str, Callable[[str], Any]] = {"classes": _class_names, "input_range": _pixel_range, "output": str}
+    defaults = {"classes": (), "input_range": (0.0, 1.0), "output": ""}
+
+    def of_file(file: str) -> dict[str, Any]:
+        texts = {name: values.get(file, values.get("")) for name, values in given.items()}
+        return {name: defaults[name] if text is None else convert[name](text) for name, text in texts.items()}
+
+    from feredge.inference.foreign import ForeignModel
+
+    names = {file for values in given.values() for file in values if file}
+    return {**settings, **of_file(""), "foreign": {file: ForeignModel(**of_file(file)) for file in sorted(names)}}
+
+
+def _by_file(values: tuple[str, ...]) -> dict[str, str]:
+    matches = [(FILE_PREFIX.fullmatch(value), value) for value in values]
+    return {match["file"] if match else "": match["value"] if match else value for match, value in matches}
+
+
+def _class_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _pixel_range(text: str) -> tuple[float, float]:
+    return PixelRange().convert(text, None, None)
 
 
 class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 up
@@ -95,16 +131,22 @@ TARGET_OPTIONS = options(
     ),
     click.option(
         CLASSES_OPTION,
-        callback=split_names,
-        help="Class names of files that feredge did not write, in the order of their outputs, each mapped to the "
-        "data's classes if they differ: 'happy, low = sad + fear'",
+        multiple=True,
+        metavar="[FILE:]NAME,...",
+        help="Class names of files that feredge did not write, or of the one of this name, in the order of their "
+        "outputs, each mapped to the data's classes if they differ: 'happy, low = sad + fear'; may be repeated.",
     ),
     click.option(
         INPUT_RANGE_OPTION,
-        type=PixelRange(),
-        default="0..1",
-        show_default=True,
-        help="Input values of black and white pixels for files that feredge did not write.",
+        multiple=True,
+        metavar="[FILE:]BLACK..WHITE",
+        help="Input values of black and white pixels for such files; may be repeated.  [default: 0..1]",
+    ),
+    click.option(
+        "--output",
+        multiple=True,
+        metavar="[FILE:]NAME",
+        help="Output of such files that have several; may be repeated.",
     ),
     click.option("--no-baselines", is_flag=True, help="Do not measure the classical baselines."),
     click.option(

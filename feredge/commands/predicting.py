@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feredge.api.predictor_options import PredictorOptions
-from feredge.commands.shared import PATH_TYPE, RESUMABLE_KEY, options
+from feredge.commands.shared import (
+    CLASSES_OPTION,
+    INPUT_RANGE_OPTION,
+    PATH_TYPE,
+    RESUMABLE_KEY,
+    PixelRange,
+    options,
+    split_names,
+)
 from feredge.console import echo, progress_bar
 from feredge.errors import PictureError
 
@@ -25,6 +33,21 @@ MODEL_OPTION = click.option(
     help="A model file, a folder of exported files, or a name of `feredge models`.  [default: the built-in nano]",
 )
 THREADS_OPTION = click.option("--threads", type=click.IntRange(1), help="Number of CPU threads.  [default: all cores]")
+FOREIGN_OPTIONS = (
+    click.option(
+        CLASSES_OPTION,
+        callback=split_names,
+        help="Class names of a model file that feredge did not write, comma-separated, in the order of its outputs.",
+    ),
+    click.option(
+        INPUT_RANGE_OPTION,
+        type=PixelRange(),
+        default="0..1",
+        show_default=True,
+        help="Input values of black and white pixels of such a file.",
+    ),
+    click.option("--output", default="", metavar="NAME", help="Output of such a file that has several."),
+)
 _PREDICTOR_OPTIONS = options(
     MODEL_OPTION,
     THREADS_OPTION,
@@ -43,7 +66,14 @@ _PREDICTOR_OPTIONS = options(
         metavar="PERCENT",
         help="Enlarge the square around each detected face by this percentage; negative shrinks it.",
     ),
+    *FOREIGN_OPTIONS,
     click.option("--yunet", type=PATH_TYPE, help="Detect faces with this YuNet file instead of OpenCV's Haar cascade."),
+    click.option(
+        "--unsure",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="PRECISION",
+        help="Label faces `unsure` so that at least this fraction of the others is right; needs `feredge calibrate`.",
+    ),
 )
 
 
@@ -59,9 +89,15 @@ def with_predictor_options(function: Callable[..., Any]) -> Any:
         cropped: bool | None,
         margin: float,
         yunet: Path | None,
+        unsure: float | None,
+        classes: tuple[str, ...],
+        input_range: tuple[float, float],
+        output: str,
         **command_options: Any,
     ) -> Any:
-        predictor = PredictorOptions(model, threads, cropped, margin / 100, yunet)
+        predictor = PredictorOptions(
+            model, threads, cropped, margin / 100, yunet, classes, input_range, output, unsure or False
+        )
         return function(*arguments, options=predictor, **command_options)
 
     return command

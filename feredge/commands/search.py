@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import feredge
+from feredge.commands.bench import DEVICE_OPTIONS
 from feredge.commands.shared import DATA_OPTION, LEAVE_OUT_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION, bars
 from feredge.console import echo
 
@@ -34,6 +35,8 @@ ESTIMATE_SETTINGS = (
 @click.option("--max-ms", type=float, help="Longest latency of one image on one thread.")
 @click.option("--max-ram-kb", type=float, help="Largest memory of the activations, in units of 1,000 bytes.")
 @click.option("--max-macs", type=float, help="Most multiply-adds of one image.")
+@click.option("--max-instructions", type=float, help="Most instructions of one image on the core of --arm.")
+@DEVICE_OPTIONS
 @click.option(
     "--set",
     "overrides",
@@ -71,19 +74,33 @@ ESTIMATE_SETTINGS = (
 @click.option("--keep-all", is_flag=True, help="Keep the weights of all trials, not only of those on the front.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Number of processes.")
 @SKIP_BAD_ROWS_OPTION
-def command(space: str, out: Path | None, estimate: bool, **settings: Any) -> None:
+def command(
+    space: str,
+    out: Path | None,
+    estimate: bool,
+    device: str | None,
+    python: str,
+    ssh_options: tuple[str, ...],
+    cores: tuple[str, ...],
+    **settings: Any,
+) -> None:
     """Search for the most accurate network within limits.
 
     SPACE is a name (residual, training) or a .toml file: a recipe whose values may be ranges or choices. Each
     candidate is exported untrained to int8 and measured first; what exceeds a limit is not trained. The same command
     goes on with a study that was stopped or killed.
     """
+    if len(cores) > 1:
+        raise click.UsageError("--arm: a search takes one core")
+    if device is not None:
+        settings["device"] = feredge.Device(device, python, ssh_options)
     with bars("reading the data and opening TensorFlow") as progress:
         if estimate:
             used = {name: value for name, value in settings.items() if name in ESTIMATE_SETTINGS and value is not None}
             print_estimate(feredge.estimate_search(space, progress=progress, **used))
             return
-        result = feredge.search(space, out=out or Path("studies") / Path(space).stem, progress=progress, **settings)
+        out = out or Path("studies") / Path(space).stem
+        result = feredge.search(space, out=out, core="".join(cores), progress=progress, **settings)
     print_study(result)
 
 

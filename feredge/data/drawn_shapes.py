@@ -23,7 +23,7 @@ DRAW_BATCH = 32  # pictures drawn at once: their arrays fit the L2 cache
 SHAPE_CLASSES = ("blue square", "blue triangle", "orange square", "orange triangle")
 BLUE, ORANGE, LUMINANCE = (0.25, 0.62, 1.0), (0.85, 0.5, 0.15), np.float32(0.56)  # RGB of this luminance
 HALF_SQRT3 = np.float32(0.8660254)
-DISTRACTORS = 4
+DISTRACTORS = 2
 
 
 def drawn_shapes(count: int = 1200, seed: int = 1) -> Dataset:
@@ -62,13 +62,13 @@ def _draw(rows: NDArray[np.int64], labels: NDArray[np.int8], seed: int) -> Image
     image = np.stack(background, axis=3)
     for _ in range(DISTRACTORS):
         color = [random(0.0, 1.0) for _ in range(3)]
-        distance = _square_distance(*_placed(x, y, random, reach=30.0), random(2.0, 9.0))
+        distance = _square_distance(*_placed(x, y, random, reach=30.0), random(2.0, 7.0))
         _paint(image, distance, color, random.bernoulli(0.6))
     u, v = _placed(x, y, random, reach=14.0)
     radius = random(8.0, 17.0)
     is_square, is_blue = (labels % 2 == 0)[:, None, None], (labels < 2)[:, None, None]
     distance = np.where(is_square, _square_distance(u, v, radius * 0.8), _triangle_distance(u, v, radius))
-    shade, saturation = random(0.55, 1.05) + random(-0.012, 0.012) * u, random(0.35, 1.0)
+    shade, saturation = random(0.55, 1.05) + random(-0.012, 0.012) * u, random(0.5, 1.0)
     tones = [np.where(is_blue, *pair).astype(np.float32) for pair in zip(BLUE, ORANGE, strict=True)]
     color = [shade * (LUMINANCE + saturation * (tone - LUMINANCE)) for tone in tones]
     _paint(image, distance, color, random(0.85, 1.0))

@@ -20,6 +20,7 @@ EXTRA_PURPOSES = {
     "tflite": ".tflite files in the Predictor",
     "serve": "feredge serve",
     "search": "feredge search",
+    "torch": "export of PyTorch modules",
     "c": "a C compiler, where the system has none",
     "ray": "feredge label --engine ray",
     "heic": "HEIC pictures",

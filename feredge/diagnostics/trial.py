@@ -16,11 +16,15 @@ class TrialError(Exception):
     """A child process that failed: the last line of its traceback, its signal, or its time limit."""
 
 
+class TrialTimeoutError(TrialError):
+    """A child process that did not end within its time limit."""
+
+
 def run_code(code: str, *, timeout_seconds: float) -> str:
     """Run Python code in a new process of this installation, and return the last line that it prints.
 
     Raises:
-        TrialError: it ended with an error, a signal or not at all.
+        TrialError: it ended with an error or a signal; TrialTimeoutError if not at all.
     """
     environment = {**os.environ, **TRIAL_VARIABLES, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     # -P: a file in the current folder must not stand in for a package.
@@ -30,7 +34,7 @@ def run_code(code: str, *, timeout_seconds: float) -> str:
             command, capture_output=True, env=environment, timeout=timeout_seconds, errors="replace", check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise TrialError(f"expected an end within {timeout_seconds:g} s, found none") from error
+        raise TrialTimeoutError(f"expected an end within {timeout_seconds:g} s, found none") from error
     except OSError as error:
         raise TrialError(f"expected that {sys.executable} starts ({error.strerror})") from error
     if signal_name(done.returncode):

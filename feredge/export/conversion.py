@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from feredge import files
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
@@ -82,7 +84,7 @@ def _write_file(
         try:
             converted = converter(card)
             card = dataclasses.replace(card, float_layers=converted.float_layers)
-            temporary.write_bytes(add_card(converted.model, card, path.suffix))
+            temporary.write_bytes(add_card(converted.model, card, path.suffix, job.settings.c_arithmetic))
         except FeredgeError as error:
             raise type(error)(f"{name}: {error}") from error
         except OSError:
@@ -94,6 +96,8 @@ def _write_file(
         variant_checks.check_size(contents, pruning.weight_count(core), name)
         runtime_parity = parity.compare(temporary, job.verification_images, reference)
         facts = requirements.of_file(temporary, contents) | _network_size(core)
+        if path.suffix == ".c":
+            _write_header(temporary, path)
     if card.precision in CALIBRATED_PRECISIONS:
         metrics["calibration_images"] = len(job.calibration_images)
     return artifact.manifest_entry(path, card, metrics | converted.metrics, facts), runtime_parity
@@ -105,8 +109,20 @@ def _network_size(core: KerasModel) -> dict[str, int]:
     return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
 
 
-def add_card(model: bytes, card: Card, suffix: str) -> bytes:
+def _write_header(source: Path, path: Path) -> None:
+    """Write the header of the C library `source`, which will be at `path`."""
+    from feredge.export.c.artifact_file import check_c_artifact, header_path
+
+    files.write_text(header_path(path), check_c_artifact(source)[1].header)
+
+
+def add_card(model: bytes, card: Card, suffix: str, c_arithmetic: Literal["xnnpack", "tflm"] = "xnnpack") -> bytes:
     """Return the file's content: the model with its card, in the format of `suffix`."""
+    if suffix == ".c":
+        from feredge.export.c.artifact_file import c_artifact
+        from feredge.export.tflite.fixed_batch import with_fixed_batch
+
+        return c_artifact(with_fixed_batch(model), card, c_arithmetic)[0].encode()
     if suffix == ".tflite":
         from feredge.export.tflite.fixed_batch import with_fixed_batch
         from feredge.export.tflite.metadata import with_metadata
@@ -128,7 +144,7 @@ def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[KerasModel, 
     name, first = next(iter(job.cards.items()))
     weights, variant = first.source["weights"], parse(first.variant)
     core = variants.open_core(folder, first.variant, weights=weights)
-    if not name.endswith(".tflite"):
+    if name.endswith((".onnx", ".ort")):
         return core, _onnx_converter(job, core, variant)
     quantized = variants.open_quantized(folder, first.variant, weights=weights)
     return core, _tflite_converter(job, core, quantized, variant)
@@ -140,11 +156,15 @@ def _tflite_converter(
     from feredge.export.accuracy_bound import check_trained_int8
     from feredge.export.tflite.converter import to_tflite, trained_to_tflite
 
-    def convert_to(card: Card) -> ConvertedModel:
-        if card.precision == "int8" and quantized is not None:
+    @functools.cache  # .tflite and .c hold the same graph
+    def int8_model() -> ConvertedModel:
+        if quantized is not None:
             return check_trained_int8(trained_to_tflite(quantized), job, core)
+        return _quantize(job, core, "tflite", variant)
+
+    def convert_to(card: Card) -> ConvertedModel:
         if card.precision == "int8":
-            return _quantize(job, core, "tflite", variant)
+            return int8_model()
         return ConvertedModel(to_tflite(core, card.precision, calibration=job.calibration_images, variant=variant))
 
     return convert_to

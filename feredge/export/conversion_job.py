@@ -22,7 +22,8 @@ class ConversionJob:
         run: the run folder.
         folder: where the files are written.
         settings: the recipe's `[export]`.
-        cards: the card of each file to write, by its name; all of one variant, and all TFLite or none.
+        cards: the card of each file to write, by its name; all of one variant and one converter, TFLite and C
+            or ONNX.
         calibration_images: `uint8 (N, H, W, 1)`, of the training split.
         second_calibration_images: a disjoint set of the same size, or an empty one: calibrating on either must
             give files that agree.

@@ -229,7 +229,7 @@ def _job_groups(cards: dict[str, Card]) -> list[dict[str, Card]]:
     """Return the cards of each job: a variant's files of one converter."""
     groups: dict[tuple[bool, str], dict[str, Card]] = {}
     for name, card in cards.items():
-        groups.setdefault((name.endswith(".tflite"), card.variant), {})[name] = card
+        groups.setdefault((name.endswith((".tflite", ".c")), card.variant), {})[name] = card
     # TFLite takes longer than ONNX: with the long jobs first, no worker is idle at the end.
     return [group for _, group in sorted(groups.items(), key=lambda item: not item[0][0])]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from feredge.errors import one_line
 from feredge.inference.contract import Images
-from feredge.inference.runtimes import LiteRTRunner, OnnxRunner, OpenCVRunner, Probabilities
+from feredge.inference.runtimes import LiteRTRunner, OnnxRunner, OpenCVRunner, Probabilities, open_artifact
 from feredge.inference.tflite import TFLiteGraph
 
 PredictFunction = Callable[[Images], Probabilities]
@@ -55,6 +55,8 @@ def _runners(path: Path) -> dict[str, Callable[[], PredictFunction]]:
             "litert-without-xnnpack": lambda: LiteRTRunner(path, xnnpack=False).predict,
             "tensorflow": lambda: _tensorflow(path),
         }
+    if path.suffix == ".c":
+        return {"c": lambda: open_artifact(path).predict}
     runners: dict[str, Callable[[], PredictFunction]] = {
         "onnxruntime": lambda: OnnxRunner(path).predict,
         "onnxruntime-unoptimised": lambda: OnnxRunner(path, optimize=False).predict,

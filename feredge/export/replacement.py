@@ -49,12 +49,17 @@ def copy_other_files(folder: Path) -> None:
         return
     for path in folder.iterdir():
         target = unfinished_folder(folder) / path.name
-        if path.name in METADATA_FILES or path.suffix[1:] in FORMAT_PRECISIONS:
+        if path.name in METADATA_FILES or path.suffix[1:] in FORMAT_PRECISIONS or _is_header(path):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, target, symlinks=True)
         else:
             shutil.copy2(path, target, follow_symlinks=False)
+
+
+def _is_header(path: Path) -> bool:
+    """Return whether a file is the header of a C library beside it, which is written with that."""
+    return path.suffix == ".h" and path.with_suffix(".c").exists()
 
 
 def swap(folder: Path) -> None:

@@ -49,7 +49,7 @@ def run_original(path: Path, images: Images, *, low: PixelValue, high: PixelValu
 
     Args:
         path: the Keras file, or the folder of a SavedModel.
-        images: `uint8 (N, H, W)` gray, or `(N, H, W, 3)` RGB.
+        images: `uint8 (N, H, W, C)`, gray or RGB.
         low: input value of a black pixel, of all channels or of each.
         high: likewise of a white pixel.
         output: name of the output; the first by default.
@@ -68,9 +68,12 @@ def _run(path: str, folder: str, low: PixelValue, high: PixelValue, output: str)
     """Open a file and run its network on the images of `folder`; in a child process."""
     from feredge.importing.keras_file import open_network
     from feredge.importing.layers import output_names
+    from feredge.importing.signature import check_input, choose_output
 
     network = open_network(Path(path))
     images = np.load(Path(folder, IMAGES_FILE))
+    check_input(network, images.shape[1], images.shape[2], Path(path))
+    output = choose_output(network, output, Path(path))
     index = output_names(network).index(output) if output else 0
     rows = []
     for start in range(0, len(images), COMPARISON_BATCH):
@@ -100,7 +103,7 @@ def scale_pixels(images: Images, channels: int, low: PixelValue, high: PixelValu
     """
     if np.size(low) not in (1, channels):
         raise RecipeError(f"--input-range: expected values of {channels} channel(s), found those of {np.size(low)}")
-    pixels = np.repeat(images[..., None], channels, axis=3) if images.ndim == 3 else images
+    pixels = np.repeat(images, channels, axis=3) if images.shape[3] == 1 else images
     black = np.asarray(low, np.float32)
     scale = ((np.asarray(high, np.float64) - low) / 255).astype(np.float32)
     scaled: NDArray[np.float32] = pixels * scale + black

@@ -52,6 +52,10 @@ def read_recipe(folder: Path) -> Recipe:
         recipes.check(recipe, SOURCE_FILE)
     except RecipeError as error:
         raise ArtifactError(f"{folder}: {error} in its card") from error
+    if recipe.network.name == "custom":  # a file may not name code that runs
+        raise ArtifactError(
+            f"{folder}: expected a network of feredge's own, found one of {recipe.network.builder}; export its run"
+        )
     return dataclasses.replace(recipe, compression=dataclasses.replace(recipe.compression, variants=("dense",)))
 
 

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from feredge import files
 from feredge.errors import ArtifactError, FeredgeError, one_line
 from feredge.importing.audit import CONFIG_BYTES, audit_config, parse_config
 from feredge.importing.containers import audit_hdf5, unpack_keras
@@ -40,6 +41,9 @@ def open_network(path: Path) -> KerasModel:
             raise ValueError(
                 f"expected .h5, .hdf5, .keras or the folder of a SavedModel, found {path.suffix or 'no suffix'}"
             )
+        with path.open("rb") as file:
+            if files.is_lfs_pointer(file.read(64)):
+                raise ValueError("a pointer of Git LFS; `git lfs pull` downloads the file")
         return _open_archive(path) if zipfile.is_zipfile(path) else _open_hdf5(path)  # either may have any suffix
     except FeredgeError:
         raise

@@ -77,11 +77,12 @@ def import_network(
     from feredge.importing.layers import as_core
     from feredge.importing.probabilities import with_probabilities
     from feredge.importing.run_from_weights import create_run
+    from feredge.importing.signature import check_input, choose_output
     from feredge.train.networks import make_predict_function
 
-    _check_shapes(network, network_input, path)
+    check_input(network, network_input.height, network_input.width, path)
     is_onnx = path.suffix == ONNX_SUFFIX  # whose output is chosen when it is opened
-    keras_output = _check_output(network, "" if is_onnx else output, path)
+    keras_output = choose_output(network, "" if is_onnx else output, path)
     try:
         core = as_core(network, size=network_input.height, low=low, high=high, output=keras_output)
     except ArtifactError as error:
@@ -115,42 +116,6 @@ def _open(path: Path, images: Images, network_input: NetworkInput, output: str) 
     from feredge.importing.keras_file import open_network
 
     return original, open_network(path)
-
-
-def _check_shapes(network: KerasModel, network_input: NetworkInput, path: Path) -> None:
-    """Raise ArtifactError unless a network takes one image of the given size: (N, H, W, 1 or 3), (N, H, W) or flat."""
-    shape, height, width = network.input_shape, network_input.height, network_input.width
-    if not isinstance(shape, tuple) or len(shape) not in (2, 3, 4) or (len(shape) == 4 and shape[-1] not in (1, 3)):
-        raise ArtifactError(f"{path}: expected one input (N, H, W, 1 or 3), (N, H, W) or (N, H * W), found {shape}")
-    sides = (shape[1:3], (height, width)) if len(shape) > 2 else (shape[1:], (height * width,))
-    if any(side not in (None, given) for side, given in zip(*sides, strict=True)):
-        found = "x".join(map(str, sides[0]))
-        raise ArtifactError(f"{path}: expected the input {height}x{width} of --input-size, found {found}")
-
-
-def _check_output(network: KerasModel, output: str, path: Path) -> str:
-    """Return the name of a network's output that is chosen; empty for its only one.
-
-    Raises:
-        ArtifactError: several outputs and none chosen, another name, or an output that is not (N, classes).
-    """
-    from feredge.importing.layers import output_names
-
-    names = output_names(network)
-    if len(names) == 1 and not output:
-        shapes = [network.output_shape]
-    else:
-        listed = network.output_shape.values() if isinstance(network.output_shape, dict) else network.output_shape
-        shapes = list(listed) if len(names) > 1 else [listed]
-        if output not in names:
-            described = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=True))
-            raise ArtifactError(
-                f"{path}: expected one of its outputs as --output, {described}, found {output or 'none'}"
-            )
-    shape = shapes[names.index(output)] if output else shapes[0]
-    if not isinstance(shape, tuple) or len(shape) != 2:
-        raise ArtifactError(f"{path}: expected the output (N, classes), found {shape}")
-    return output if len(names) > 1 else ""
 
 
 def _check_classes(classes: tuple[str, ...], outputs: int, path: Path) -> None:

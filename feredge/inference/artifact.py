@@ -23,12 +23,13 @@ from feredge.inference.contract import InputContract
 if TYPE_CHECKING:
     import zipfile
 
-MODEL_FORMATS = ("tflite", "onnx", "ort")
+MODEL_FORMATS = ("tflite", "onnx", "ort", "c")
 PRECISIONS = ("float32", "float16", "dynamic-int8", "int8", "int16x8")
 FORMAT_PRECISIONS = {
     "tflite": PRECISIONS,
     "onnx": PRECISIONS[:4],  # onnxruntime has no int16x8 kernels
     "ort": ("float32", "int8"),  # no constant folding at load time: dequantizing weights would cost time at each image
+    "c": ("int8",),
 }
 """The precisions that each format supports."""
 ARTIFACT_KINDS = tuple(
@@ -138,7 +139,7 @@ class Entry:
 
     @property
     def format(self) -> str:
-        """`tflite`, `onnx` or `ort`, by the file's suffix."""
+        """One of MODEL_FORMATS, by the file's suffix."""
         return Path(self.file).suffix[1:]
 
 
@@ -167,11 +168,13 @@ class Manifest:
     Attributes:
         failures: requested files that are missing because their export failed.
         probes: SHA-256 of PROBES_FILE; empty if there is none.
+        thresholds: SHA-256 of the thresholds of `inference.abstention`; empty if there are none.
     """
 
     entries: tuple[Entry, ...]
     probes: str = ""
     failures: tuple[Failure, ...] = ()
+    thresholds: str = ""
 
     def require_complete(self) -> Manifest:
         """Return the manifest; VerificationError if any file failed."""
@@ -186,8 +189,9 @@ class Manifest:
         path = folder / MANIFEST_FILE
         rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
         probes = {"probes": self.probes} if self.probes else {}
+        thresholds = {"thresholds": self.thresholds} if self.thresholds else {}
         failures = {"failures": [asdict(failure) for failure in self.failures]} if self.failures else {}
-        files.write_json(path, {"schema": SCHEMA_VERSION, **probes, "artifacts": rows, **failures})
+        files.write_json(path, {"schema": SCHEMA_VERSION, **probes, **thresholds, "artifacts": rows, **failures})
         return path
 
     @classmethod
@@ -237,7 +241,7 @@ class Manifest:
         if check:
             for entry in entries:
                 check_digest(folder / entry.file, entry.sha256)
-        return cls(entries, str(value.get("probes", "")), failures)
+        return cls(entries, str(value.get("probes", "")), failures, str(value.get("thresholds", "")))
 
 
 def _check_failed_name(name: str) -> str:
@@ -288,7 +292,7 @@ def read_card(path: Path) -> Card:
 
     A `.tflite` file must have the model digest that is stored with the card, and pass `inference.tflite_check`; `.onnx`
     and `.ort` files must use operators of onnxruntime's own without control flow, and hold all their weights
-    (`inference.onnx_check`).
+    (`inference.onnx_check`). Of a `.c` file the model that it was generated from is checked, not its code.
 
     Raises:
         NoCardError: a file without a card.
@@ -298,8 +302,10 @@ def read_card(path: Path) -> Card:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: expected a model file, cannot be read ({error.strerror})") from error
+    if files.is_lfs_pointer(data):
+        raise ArtifactError(f"{path}: expected a model, found a pointer of Git LFS; `git lfs pull` downloads the model")
     try:
-        text = {".tflite": _tflite_card, ".ort": _ort_card}.get(path.suffix, _onnx_card)(data)
+        text = {".tflite": _tflite_card, ".ort": _ort_card, ".c": _c_card}.get(path.suffix, _onnx_card)(data)
     except ArtifactError as error:
         raise type(error)(f"{path}: {error}") from error
     return parse_card(text, str(path))
@@ -339,6 +345,15 @@ def _tflite_card(data: bytes) -> str:
         raise ArtifactError(f"expected a model of SHA-256 {digest[:12]!r}, found a damaged one")
     check_tflite(model)
     return text
+
+
+def _c_card(data: bytes) -> str:
+    from feredge.inference.c_source import read_c_source
+    from feredge.inference.tflite_check import check_tflite
+
+    source = read_c_source(data)
+    check_tflite(source.model)
+    return source.card
 
 
 def tflite_model_size(archive: zipfile.ZipFile) -> int:

@@ -14,6 +14,8 @@ from feredge.errors import ArtifactError, PictureError
 
 PixelBox: TypeAlias = tuple[int, int, int, int]
 """`(x, y, width, height)` in whole pixels."""
+UNSURE_LABEL = "unsure"
+"""The label of a face whose confidence is below the Predictor's threshold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,12 @@ class Face:
     """The classification of one face.
 
     Attributes:
-        label: the class of the highest probability.
-        confidence: its probability, 0 to 1.
+        label: the class of the highest probability; `unsure` if that is below the Predictor's threshold.
+        confidence: the highest probability, 0 to 1.
         scores: the probability of every class, in the order of `classes`.
         classes: the class names.
         box: `(x, y, width, height)` in pixels of the picture, if the face was detected or its box given.
+        sure: whether the confidence reaches the threshold; always, for a Predictor without one.
     """
 
     label: str
@@ -33,6 +36,12 @@ class Face:
     scores: tuple[float, ...]
     classes: tuple[str, ...] = field(repr=False)
     box: PixelBox | None = None
+    sure: bool = True
+
+    @property
+    def likeliest(self) -> str:
+        """The class of the highest probability, also of a face that is `unsure`."""
+        return self.classes[self.scores.index(max(self.scores))]
 
     @property
     def probabilities(self) -> dict[str, float]:
@@ -60,8 +69,11 @@ def to_faces(
     classes: tuple[str, ...],
     *,
     model: str | os.PathLike[str],
+    threshold: float = 0.0,
 ) -> list[Face]:
     """Return a Face for each row of probabilities, `float32 (N, classes)`, and its box.
+
+    A face of a confidence below `threshold` has the label UNSURE_LABEL.
 
     Raises:
         ArtifactError: `model`, which it names, returned NaN.
@@ -72,5 +84,6 @@ def to_faces(
         confidence = scores[index]
         if confidence != confidence:  # argmax stops at NaN
             raise ArtifactError(f"{model}: expected probabilities, found NaN")
-        faces.append(Face(classes[index], confidence, tuple(scores), classes, box))
+        sure = confidence >= threshold
+        faces.append(Face(classes[index] if sure else UNSURE_LABEL, confidence, tuple(scores), classes, box, sure))
     return faces

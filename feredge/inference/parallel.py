@@ -48,7 +48,7 @@ def ordered_results(
 def process_pool(count: int, *, initializer: Callable[[], None], task: str) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of `count` spawned processes, each of which runs `initializer`; an error terminates them at once.
 
-    They are not forked, because libraries with threads, such as TensorFlow, do not survive a fork.
+    What they run must be defined in an importable module: they do not import the caller's script.
 
     Raises:
         RunError: a worker process was killed; the message names `task`.
@@ -57,8 +57,10 @@ def process_pool(count: int, *, initializer: Callable[[], None], task: str) -> I
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
+    from feredge.inference.spawn import IndependentContext
+
     earlier_children = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=initializer)
+    pool = ProcessPoolExecutor(count, mp_context=IndependentContext(), initializer=initializer)
     try:
         yield pool
     except BaseException as error:  # a failure, or Ctrl-C, does not wait for running jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import threading
@@ -16,9 +17,10 @@ import numpy as np
 from feredge.errors import ArtifactError, FeredgeError, PictureError
 from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
-from feredge.inference.face import Face, PictureResult, PixelBox, to_faces
+from feredge.inference.face import UNSURE_LABEL, Face, PictureResult, PixelBox, to_faces
+from feredge.inference.foreign import ForeignModel
 from feredge.inference.pictures import Box, Color, Images, Picture, pixels_and_order, to_box
-from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, available_cores, open_artifact, open_checked
+from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, available_cores, open_checked, open_model
 
 if TYPE_CHECKING:  # imported on first need: classifying a single face in a new process needs neither
     from feredge.inference import face_detection
@@ -52,15 +54,26 @@ class Predictor:
         providers: onnxruntime's execution providers, in order of preference.
         detector: the face detector for frames: None for OpenCV's Haar cascade, the path of a YuNet file, or a
             function as `feredge.inference.face_detection.Detector`.
+        classes: class names of an `.onnx` or `.tflite` file that feredge did not write, in the order of its outputs; of
+            a single output p two, of the probabilities 1 - p and p.
+        input_range: input values of black and white pixels of such a file.
+        output: name of the output of such a file, if it has several.
+        unsure: label faces `unsure` whose confidence is below the file's threshold: a precision of the other faces
+            that `feredge calibrate` chose a threshold for, or True for abstention.DEFAULT_PRECISION. Their
+            probabilities, and `Face.likeliest`, stay available.
 
     Attributes:
         path: the model file.
         card: the file's metadata.
         classes: class names in the order of the probabilities.
         contract: the network's input.
+        foreign: what was given for a file that feredge did not write; None for one with a card.
+        unsure: as given.
+        threshold: the confidence below which a face is `unsure`; 0 without `unsure`.
 
     Raises:
-        ArtifactError: a missing or damaged model, one without a card, or one whose outputs do not match its card.
+        ArtifactError: a missing or damaged model, one without a card, one whose outputs do not match its card, or one
+            without a threshold for `unsure`.
     """
 
     def __init__(
@@ -70,10 +83,15 @@ class Predictor:
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         detector: face_detection.Detector | str | os.PathLike[str] | None = None,
+        classes: Sequence[str] = (),
+        input_range: tuple[float, float] = (0.0, 1.0),
+        output: str = "",
+        unsure: float | bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise ArtifactError(f"expected at least 1 thread, found {threads}")
-        runner = open_checked(model, threads=threads or 1, providers=providers)
+        self.foreign = ForeignModel(tuple(classes), input_range, output) if classes else None
+        runner = open_checked(model, threads=threads or 1, providers=providers, foreign=self.foreign)
         self.path = runner.path
         self._threads = threads
         self._concurrency = threads or available_cores()
@@ -88,6 +106,8 @@ class Predictor:
         self.card: Card = runner.card
         self.classes: tuple[str, ...] = self.card.classes
         self.contract: InputContract = self.card.contract
+        self.unsure = unsure
+        self.threshold = self._read_threshold() if unsure else 0.0
         self._runner: Runner | None = runner
         _predictors.add(self)
 
@@ -214,14 +234,23 @@ class Predictor:
 
     def __reduce__(self) -> Any:
         """Pickle the arguments: the other process opens the model again."""
-        return _unpickle, (str(self.path), self._threads, self._providers, self._detector)
+        state = self._threads, self._providers, self._detector, self.foreign, self.unsure
+        return _unpickle, (str(self.path), *state)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ArtifactError(f"{self.path}: the predictor is closed")
 
+    def _read_threshold(self) -> float:
+        from feredge.inference.abstention import DEFAULT_PRECISION, read_threshold
+
+        if UNSURE_LABEL in self.classes:
+            raise ArtifactError(f"{self.path}: expected no class called {UNSURE_LABEL!r}, found one")
+        return read_threshold(self.path, DEFAULT_PRECISION if self.unsure is True else self.unsure)
+
     def _open_runner(self, threads: int | None = None) -> Runner:
-        runner = open_artifact(self.path, threads=threads or self._threads or 1, providers=self._providers)
+        threads = threads or self._threads or 1
+        runner = open_model(self.path, threads=threads, providers=self._providers, foreign=self.foreign)
         if runner.card != self.card:
             raise ArtifactError(f"{self.path}: the file was replaced by another model")
         return runner
@@ -352,11 +381,19 @@ class Predictor:
         return [runner if self._threads in (None, 1) else self._open_runner(1)] * self._concurrency
 
     def _to_faces(self, probabilities: Probabilities, boxes: Sequence[PixelBox | None]) -> list[Face]:
-        return to_faces(probabilities, boxes, self.classes, model=self.path)
+        return to_faces(probabilities, boxes, self.classes, model=self.path, threshold=self.threshold)
 
 
-def _unpickle(path: str, threads: int | None, providers: tuple[str, ...], detector: Any) -> Predictor:
-    return Predictor(path, threads=threads, providers=providers, detector=detector)
+def _unpickle(
+    path: str,
+    threads: int | None,
+    providers: tuple[str, ...],
+    detector: Any,
+    foreign: ForeignModel | None,
+    unsure: float | bool,
+) -> Predictor:
+    options = {} if foreign is None else dataclasses.asdict(foreign)
+    return Predictor(path, threads=threads, providers=providers, detector=detector, unsure=unsure, **options)
 
 
 _predictors: weakref.WeakSet[Predictor] = weakref.WeakSet()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.errors import ArtifactError, one_line
+from feredge.errors import ArtifactError, NoCardError, one_line
 from feredge.inference.artifact import (
     MANIFEST_FILE,
     Card,
@@ -22,7 +23,11 @@ from feredge.inference.artifact import (
 )
 from feredge.inference.contract import Images
 from feredge.inference.model_paths import exported_folder, locate
+from feredge.inference.shared_library import SharedLibraryRunner
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
+
+if TYPE_CHECKING:
+    from feredge.inference.foreign import CardlessRunner, ForeignModel
 
 Probabilities = NDArray[np.float32]
 
@@ -171,8 +176,10 @@ def onnx_session(
 
 def open_artifact(
     path: str | os.PathLike[str], *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
-) -> OnnxRunner | LiteRTRunner:
+) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner:
     """Load a model file in the runtime for its suffix. `providers` are onnxruntime's.
+
+    A `.c` file is compiled, after a check that its code is what feredge generates from the model in it.
 
     Raises:
         ArtifactError: a missing or damaged file, an unknown suffix, or a file without feredge's metadata.
@@ -184,20 +191,57 @@ def open_artifact(
         return LiteRTRunner(path, threads=threads)
     if path.suffix in (".onnx", ".ort"):
         return OnnxRunner(path, threads=threads, providers=providers)
-    raise ArtifactError(f"{path}: expected .onnx, .ort or .tflite, found {path.suffix or 'no suffix'}")
+    if path.suffix == ".c":
+        opener = importlib.import_module("feredge.export.c.runner")  # by name: the device side imports no export
+        return opener.open_c_library(path)  # type: ignore[no-any-return]
+    raise ArtifactError(f"{path}: expected .onnx, .ort, .tflite or .c, found {path.suffix or 'no suffix'}")
+
+
+def open_model(
+    path: Path,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    foreign: ForeignModel | None = None,
+) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner | CardlessRunner:
+    """Load a file with a card, or one without of which `foreign` says what the card would.
+
+    Raises:
+        ArtifactError: see `open_artifact` and `open_without_card`.
+    """
+    if foreign is None:
+        return open_artifact(path, threads=threads, providers=providers)
+    from feredge.inference.foreign import open_without_card
+
+    return open_without_card(path, foreign, threads=threads, providers=providers)
 
 
 def open_checked(
-    model: str | os.PathLike[str] | None, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
-) -> OnnxRunner | LiteRTRunner:
+    model: str | os.PathLike[str] | None,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    foreign: ForeignModel | None = None,
+) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner | CardlessRunner:
     """Open the model found by `find_model`, and check its outputs on one gray picture.
+
+    Args:
+        model: see `find_model`.
+        threads: CPU threads.
+        providers: onnxruntime's.
+        foreign: classes and input of a file without a card.
 
     Raises:
         ArtifactError: a missing or damaged model, one that does not match its manifest, or one whose outputs do not
             match its metadata: another number of classes, logits instead of probabilities, NaN.
     """
     path = find_model(model)
-    runner = open_artifact(path, threads=threads, providers=providers)
+    try:
+        runner = open_model(path, threads=threads, providers=providers, foreign=foreign)
+    except NoCardError as error:
+        raise NoCardError(
+            f"{error}; of a file that feredge did not write give the classes and the input range"
+        ) from error
     entry = _find_entry(path)
     if entry is not None and entry.card != runner.card:
         raise ArtifactError(f"{path}: expected the metadata in {MANIFEST_FILE}, found other metadata in the file")
@@ -259,5 +303,5 @@ def _find_entry(path: Path) -> Entry | None:
 _PRECISION_PREFERENCE = ("int8", "dynamic-int8", "float16", "int16x8", "float32")
 
 
-def _preference(entry: Entry) -> tuple[bool, int]:
-    return entry.format == "tflite", _PRECISION_PREFERENCE.index(entry.card.precision)
+def _preference(entry: Entry) -> tuple[int, int]:
+    return {"tflite": 1, "c": 2}.get(entry.format, 0), _PRECISION_PREFERENCE.index(entry.card.precision)

@@ -34,20 +34,24 @@ def litert_interpreter(model: Path | bytes, *, threads: int = 1, xnnpack: bool =
 
 
 class TFLiteGraph:
-    """A graph with one input and one output in an interpreter, LiteRT's or TensorFlow's. Not thread-safe.
+    """A graph with one input in an interpreter, LiteRT's or TensorFlow's. Not thread-safe.
+
+    Args:
+        interpreter: with the graph.
+        output: index of the output.
 
     Attributes:
         input, output: the interpreter's tensor details.
     """
 
-    def __init__(self, interpreter: Any) -> None:
-        self._interpreter = interpreter
+    def __init__(self, interpreter: Any, *, output: int = 0) -> None:
+        self._interpreter, self._output_index = interpreter, output
         self._allocate()
 
     def _allocate(self) -> None:
         self._interpreter.allocate_tensors()
         self.input: dict[str, Any] = self._interpreter.get_input_details()[0]
-        self.output: dict[str, Any] = self._interpreter.get_output_details()[0]
+        self.output: dict[str, Any] = self._interpreter.get_output_details()[self._output_index]
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Return the output for a batch of the input's dtype; quantized outputs are dequantized to `float32`.

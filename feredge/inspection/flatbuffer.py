@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.inference import tflite
+from feredge.inference.c_source import read_c_source
 
 ModelT: TypeAlias = Any
 """The schema's `ModelT`; its generated module has no types."""
@@ -21,8 +22,9 @@ BUFFER_ALIGNMENT = 16  # bytes; kernels read constants in vectors of this size
 
 
 def read(path: Path) -> ModelT:
-    """Return the model of a `.tflite` file."""
-    return parse(path.read_bytes())
+    """Return the model of a `.tflite` file, or that which a `.c` file was generated from."""
+    data = path.read_bytes()
+    return parse(read_c_source(data).model if path.suffix == ".c" else data)
 
 
 def parse(model: bytes) -> ModelT:

@@ -28,7 +28,7 @@ class Macs:
 
 def count(path: Path) -> Macs | None:
     """Return the multiply-adds of one image; None for other formats, or where the format's reader is not installed."""
-    read = {".onnx": _onnx, ".tflite": _tflite}.get(path.suffix)
+    read = {".onnx": _onnx, ".tflite": _tflite, ".c": _tflite}.get(path.suffix)
     if read is None:
         return None
     try:

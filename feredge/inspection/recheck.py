@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
-from feredge.inference.artifact import PROBES_FILE, Entry, Manifest, check_digest
+from feredge.inference.abstention import THRESHOLDS_FILE, read_thresholds
+from feredge.inference.artifact import MODEL_FORMATS, PROBES_FILE, Entry, Manifest, check_digest
 from feredge.inference.runtimes import Probabilities, open_checked
 from feredge.inspection.child import ChildProcess
 from feredge.inspection.probes import compare_outputs, probability_tolerance, probe_outputs, read_probes
@@ -46,9 +47,14 @@ def recheck(folder: Path) -> tuple[FileCheck, ...]:
     except ArtifactError as error:
         references = {}
         checks.append(FileCheck(PROBES_FILE, manifest.probes, str(error)))
+    if manifest.thresholds:
+        try:
+            read_thresholds(folder)
+        except ArtifactError as error:
+            checks.append(FileCheck(THRESHOLDS_FILE, manifest.thresholds, str(error)))
     manifest_files = {entry.file for entry in manifest.entries}
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".tflite", ".onnx", ".ort") and path.name not in manifest_files:
+        if path.suffix[1:] in MODEL_FORMATS and path.name not in manifest_files:
             checks.append(FileCheck(path.name, "", f"{path}: expected files that the manifest names, found another"))
     with ChildProcess() as child:
         results = [_check_file(child, folder, entry, references.get(entry.file)) for entry in manifest.entries]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from feredge.errors import ArtifactError
+from feredge.inference.c_source import c_library_memory
 from feredge.inspection import flatbuffer
 from feredge.inspection.oldest_runtime import measured_release
 from feredge.inspection.weights import StoredTensors
@@ -21,11 +22,14 @@ INT16X8_RELEASE = "2.4.0"  # the first with all of int16x8's kernels
 
 
 def of_file(path: Path, stored: StoredTensors) -> dict[str, Any]:
-    """Return sparsity, `gzip_bytes`, and the oldest runtime of a file whose tensors are `stored`."""
+    """Return sparsity, `gzip_bytes`, and the oldest runtime of a file whose tensors are `stored`.
+
+    Of a C library `arena_bytes`, its memory, and `constant_bytes`, its weights and tables, instead of a runtime.
+    """
     return {
         "sparsity": stored.sparsity,
         "gzip_bytes": len(gzip.compress(path.read_bytes(), compresslevel=9, mtime=0)),
-        **oldest_runtime(path),
+        **(c_library_memory(path.read_bytes()) if path.suffix == ".c" else oldest_runtime(path)),
     }
 
 

@@ -39,12 +39,12 @@ class StoredTensors:
 
 
 def read(path: Path) -> StoredTensors:
-    """Return the stored tensors of a `.tflite`, `.onnx` or `.ort` file that its runtime loads."""
+    """Return the stored tensors of a file of any format, as its runtime loads them; of `.c`, those of its model."""
     if path.suffix == ".ort":
         from feredge.inspection import ort_format
 
         return StoredTensors(ort_format.kernels(path), (), None)
-    return _read_tflite(path) if path.suffix == ".tflite" else _read_onnx(path)
+    return _read_onnx(path) if path.suffix == ".onnx" else _read_tflite(path)
 
 
 def _read_tflite(path: Path) -> StoredTensors:

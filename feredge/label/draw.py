@@ -42,7 +42,7 @@ def annotate(pixels: Images, faces: Iterable[Face]) -> Images:
     line = max(1, round(max(rows, columns) / 400))
     for face in faces:
         x, y, width, height = (value * scale for value in face.box or (0, 0, columns // scale, rows // scale))
-        colour = LABEL_COLORS[face.classes.index(face.label) % len(LABEL_COLORS)]
+        colour = LABEL_COLORS[face.classes.index(face.likeliest) % len(LABEL_COLORS)]
         cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), colour, line)
         _draw_label(picture, f"{face.label} {face.confidence:.0%}", x, y, line, colour)
     return picture  # type: ignore[no-any-return]

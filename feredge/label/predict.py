@@ -54,6 +54,8 @@ def predict_pictures(
     settings = {"model": files.sha256(predictor.path), "find": detect, "margin": margin}
     if detect:
         settings["detector"] = _detector_id(predictor.detector)
+    if predictor.threshold:
+        settings["threshold"] = predictor.threshold
     job = Job(pictures, predictor.classes, settings)
     with Table(table, job) as out:
         remaining = pictures[out.state.pictures :]

@@ -14,11 +14,13 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from feredge.errors import PictureError, RunError
 from feredge.inference.face import Face, PictureResult
+from feredge.inference.foreign import ForeignModel
 from feredge.inference.predictor import Predictor
 from feredge.label.predict import Engine
 
@@ -34,7 +36,8 @@ class Stage:
         model: as in `Predictor`; the file must exist on every node.
         column: name of the column of paths or of picture files' bytes.
         detect, margin: as `Predictor.stream` takes them.
-        detector: as in `Predictor`.
+        detector, unsure: as in `Predictor`.
+        foreign: classes and input of a file without a card.
     """
 
     def __init__(
@@ -45,8 +48,11 @@ class Stage:
         detect: bool = True,
         margin: float = 0.0,
         detector: Any = None,
+        foreign: ForeignModel | None = None,
+        unsure: float | bool = False,
     ) -> None:
-        self._predictor = Predictor(model, threads=1, detector=detector)
+        options = {} if foreign is None else asdict(foreign)
+        self._predictor = Predictor(model, threads=1, detector=detector, unsure=unsure, **options)
         self._column = column
         self._detect = detect
         self._margin = margin
@@ -89,6 +95,8 @@ def engine(
         "detect": detect,
         "margin": margin,
         "detector": predictor.detector if detect else None,
+        "foreign": predictor.foreign,
+        "unsure": predictor.unsure,
     }
 
     def run(pictures: Sequence[str]) -> Iterator[PictureResult]:
@@ -163,6 +171,7 @@ def _parse_faces(text: str, classes: tuple[str, ...]) -> list[Face]:
             scores=tuple(face["probabilities"].values()),
             classes=classes,
             box=tuple(face["box"]) if face["box"] else None,  # type: ignore[arg-type]
+            sure=face["label"] in classes,
         )
         for face in json.loads(text)
     ]

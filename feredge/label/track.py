@@ -91,10 +91,10 @@ def tracked_frames(
         video: an opened video, read once.
         detect: detect the faces in each frame; otherwise each frame is one face.
         margin: fraction by which the square around each detected face is enlarged.
-        tracker: `Tracker()` by default.
+        tracker: by default one with the predictor's threshold.
         sampler: selects the frames to analyze, `EveryNth(1)` by default.
     """
-    tracker, sampler = tracker or Tracker(), sampler or EveryNth()
+    tracker, sampler = tracker or Tracker(threshold=predictor.threshold), sampler or EveryNth()
     tracked: tuple[TrackedFace, ...] = ()
     with closing(video.frames()) as frames:
         for index, frame_time, pixels in frames:

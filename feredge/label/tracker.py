@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from feredge.inference.face import Face, PixelBox
+from feredge.inference.face import UNSURE_LABEL, Face, PixelBox
 
 FULL_FRAME_BOX = (0, 0, 1, 1)  # of a face without a box, which is the full frame
 
@@ -37,12 +37,22 @@ class Tracker:
         smoothing_seconds: time constant; 0 disables smoothing.
         timeout_seconds: time without a detection after which a track ends.
         min_iou: minimum intersection over union of consecutive boxes of a track.
+        threshold: smoothed confidence below which a face is `unsure`, as `Predictor.threshold`. It is chosen on single
+            images: of averaged scores its precision is no longer guaranteed.
     """
 
-    def __init__(self, *, smoothing_seconds: float = 0.5, timeout_seconds: float = 1.0, min_iou: float = 0.3) -> None:
+    def __init__(
+        self,
+        *,
+        smoothing_seconds: float = 0.5,
+        timeout_seconds: float = 1.0,
+        min_iou: float = 0.3,
+        threshold: float = 0.0,
+    ) -> None:
         self.smoothing_seconds = smoothing_seconds
         self.timeout_seconds = timeout_seconds
         self.min_iou = min_iou
+        self.threshold = threshold
         self._tracks: list[_Track] = []
         self._next_number = 0
 
@@ -82,7 +92,10 @@ class Tracker:
             )
             track.box, track.last_time = box, time
         best = max(range(len(track.scores)), key=track.scores.__getitem__)
-        smoothed = replace(face, label=face.classes[best], confidence=track.scores[best], scores=track.scores)
+        confidence = track.scores[best]
+        sure = confidence >= self.threshold
+        label = face.classes[best] if sure else UNSURE_LABEL
+        smoothed = replace(face, label=label, confidence=confidence, scores=track.scores, sure=sure)
         return TrackedFace(track.number, smoothed)
 
 

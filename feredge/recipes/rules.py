@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from feredge.errors import RecipeError
 from feredge.recipes import variant
 from feredge.recipes.schema import Augmentation, DataView, Network, Recipe, Schedule, Training
 
+BUILDER_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 Rules = tuple[tuple[bool, str], ...]
 SEED_RANGE = f"seeds from 0 to {2**32 - 1}"
 UNPADDED_NETWORKS = ("study-2022-ann", "study-2022-cnn", "six-class-cnn", "course-cnn")
@@ -88,6 +90,8 @@ def _network_rules(network: Network) -> Rules:
     plain = type(network)(name=network.name, input_channels=network.input_channels, standardize=network.standardize)
     if convolutional:
         plain = replace(plain, channels=network.channels, kernels=network.kernels, dense=network.dense)
+    if network.name == "custom":
+        plain = replace(plain, builder=network.builder)
     return (
         (
             convolutional or len(network.channels) == len(network.blocks) > 0,
@@ -96,6 +100,10 @@ def _network_rules(network: Network) -> Rules:
         (
             not convolutional or len(network.channels) == len(network.kernels) > 0,
             "one entry of network.kernels for each of network.channels",
+        ),
+        (
+            bool(BUILDER_NAME.fullmatch(network.builder)) == (network.name == "custom") == bool(network.builder),
+            "network.builder, as module:function, in custom only",
         ),
         (convolutional or not network.kernels + network.dense, "network.kernels and dense in convolutional only"),
         (

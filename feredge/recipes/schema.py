@@ -74,8 +74,8 @@ class Network:
         blocks: residual blocks (two convolutions each) in each stage.
         dropout: fraction of the pooled features zeroed in training.
         name: architecture. The keys above apply to `residual`. `convolutional` is one block for each of `channels` (two
-            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `foreign` is
-            a network trained elsewhere.
+            convolutions, each with ReLU and batch normalization; max pooling; dropout), then dense layers. `custom` is
+            the function in `builder`. `foreign` is a network trained elsewhere.
         input_channels: input channels in training on gray images; more than one repeats the gray channel. The saved
             network takes gray: its first kernels are summed over the equal channels.
         standardize: train on inputs standardized by the mean and standard deviation of the training images. Folded
@@ -88,6 +88,9 @@ class Network:
             have a fraction of the weights (Chollet, "Xception", 2017).
         kernels: of `convolutional`: height and width of the kernels of each block.
         dense: of `convolutional`: units of each hidden dense layer.
+        builder: of `custom`: `module:function`, which is imported and called with the pixels, a Keras tensor in [0, 1],
+            and returns features `(N, features)`, by layers of tf_keras. Its code runs: read a recipe from elsewhere
+            before you use it.
     """
 
     stem: int = 32
@@ -104,6 +107,7 @@ class Network:
         "three-class-dcnn",
         "tuned-cnn",
         "course-cnn",
+        "custom",
         "foreign",
     ] = added("residual")
     input_channels: int = added(1)
@@ -113,6 +117,7 @@ class Network:
     convolution: Literal["dense", "depthwise"] = added("dense")
     kernels: tuple[int, ...] = added(())
     dense: tuple[int, ...] = added(())
+    builder: str = added("")
 
     def feature_map_size(self, size: int) -> int:
         """Return height and width of the last stage's feature maps, for images of `size` pixels."""
@@ -311,6 +316,7 @@ class Export:
         max_drop: largest allowed loss of validation accuracy of an int8 file, in percentage points; where it is
             exceeded, layers return to float32, those with the largest error first. 0 sets no limit.
         licence: licence text in the files' metadata; a general one if empty.
+        c_arithmetic: of C libraries: `xnnpack` answers as LiteRT with XNNPACK on x86, `tflm` as TensorFlow Lite Micro.
     """
 
     files: tuple[str, ...] = DEFAULT_FILES
@@ -321,6 +327,7 @@ class Export:
     keep_float: tuple[str, ...] = added(())
     max_drop: float = added(0.0)
     licence: str = added("")
+    c_arithmetic: Literal["xnnpack", "tflm"] = added("xnnpack")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from feredge.benchmark.results import Results, Row
 from feredge.report.recommendation import Recommendation
 from feredge.report.rendering import render
 
+COVERAGE_PRECISIONS = (0.8, 0.9, 0.95)
+"""Precisions whose coverage is listed."""
 AXIS_MARGINS = 4.0
 """Largest extent of the drop axis, in multiples of the margin; values beyond it are drawn as arrows at its end."""
 FULL_COLOR_PP = 10.0
@@ -51,6 +53,33 @@ def accuracy_loss(results: Results, recommendation: Recommendation) -> str:
         recalls=_recall_tables(results, drops),
         intensity=lambda change: 70 * min(abs(change) / FULL_COLOR_PP, 1),
         selected=recommended.name if recommended and recommended.name in names else names[0],
+    )
+
+
+def abstention(results: Results) -> str:
+    """Return the section on answering only where the file is confident; empty for older results."""
+    curves = [(row, row.accuracy.risk_coverage) for row in results.rows if row.accuracy and row.accuracy.risk_coverage]
+    if not curves:
+        return ""
+
+    def change(row: Row, precision: float) -> float | None:
+        """Return the change of the coverage against the row's reference, in percentage points."""
+        reference = results.reference_of(row)
+        if reference is None or reference is row or not reference.accuracy or not reference.accuracy.risk_coverage:
+            return None
+        assert row.accuracy and row.accuracy.risk_coverage
+        curves = row.accuracy.risk_coverage, reference.accuracy.risk_coverage
+        return 100 * (curves[0].coverage_at(precision) - curves[1].coverage_at(precision))
+
+    lead = (
+        "If a file answers only for the images that it is most confident of, more of its answers are right. Coverage: "
+        "the percentage of the test images answered at a precision, and its change against the float model in pp; "
+        "curve: precision over coverage; AURC: area under the risk-coverage curve, the lower the better. "
+        "feredge calibrate chooses thresholds on validation images; these figures are of the test images."
+    )
+    lowest = min(min(curve.precision) for _, curve in curves)
+    return render(
+        "abstention.html", lead=lead, curves=curves, lowest=lowest, precisions=COVERAGE_PRECISIONS, change=change
     )
 
 

@@ -12,7 +12,7 @@ from feredge import files
 from feredge.benchmark.results import Results, Row
 from feredge.console import visible
 from feredge.report import sections
-from feredge.report.accuracy_loss import accuracy_loss, robustness
+from feredge.report.accuracy_loss import abstention, accuracy_loss, robustness
 from feredge.report.export_checks import layer_error, runtime_parity
 from feredge.report.flips import displayed_flips
 from feredge.report.recommendation import Recommendation, on_common_test_set, pareto_front, recommend
@@ -57,6 +57,7 @@ def to_html(results: Results, *, run_folder: Path | None = None, thumbnails: Map
         table=sections.metrics_table(results, recommendation, front),
         sections=(
             accuracy_loss(results, recommendation),
+            abstention(results),
             robustness(results),
             layer_error(run_folder / "artifacts") if run_folder else "",
             runtime_parity(run_folder / "artifacts") if run_folder else "",

@@ -38,6 +38,9 @@ ROOFLINE_EXPLANATION = "multiply-add rate over this machine's peak rate in the s
 SPEED_UP_HEADING = "× float32"
 SPEED_UP_EXPLANATION = "speedup: median of the float32 file of the same network in the same runtime, over this"
 
+AURC_EXPLANATION = "area under the risk-coverage curve: error of the most confident predictions, over all coverages"
+COVERAGE_EXPLANATION = "percentage of the test images, the most confident, of which 90% are right"
+
 
 def columns(results: Results) -> list[Column]:
     """Return the columns of `results`, the most important first."""
@@ -127,6 +130,8 @@ def _further_columns() -> list[Column]:
     spread = "slowest round's median over the fastest round's, minus 1"
     return [
         _number("unique_accuracy", "without duplicates %", unique, _unique, "{:.2f}", scale=100),
+        _number("aurc", "AURC %", AURC_EXPLANATION, _aurc, "{:.2f}", scale=100),
+        _number("coverage_at_90", "coverage at 90% precision", COVERAGE_EXPLANATION, _coverage, "{:.0f}", scale=100),
         _number("ece", "ECE %", "expected calibration error, over 15 bins", _ece, "{:.2f}", scale=100),
         _number("confidence_drift", "confidence drift pp", drift, _confidence_drift, "{:+.2f}", scale=100),
         _number("peak_bytes", "peak RSS MB", "peak resident set size of its process", _peak, "{:.0f}", scale=1e-6),
@@ -195,6 +200,14 @@ def _accuracy(row: Row) -> float | None:
 
 def _unique(row: Row) -> float | None:
     return row.accuracy.unique.accuracy if row.accuracy and row.accuracy.unique else None
+
+
+def _aurc(row: Row) -> float | None:
+    return row.accuracy.risk_coverage.area if row.accuracy and row.accuracy.risk_coverage else None
+
+
+def _coverage(row: Row) -> float | None:
+    return row.accuracy.risk_coverage.coverage_at(0.9) if row.accuracy and row.accuracy.risk_coverage else None
 
 
 def _ece(row: Row) -> float | None:

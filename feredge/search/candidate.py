@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feredge.errors import ArtifactError, one_line
 from feredge.export.conversion import add_card
 from feredge.export.exporter import LICENCE_NOTE, PACKAGE_NAMES
 from feredge.export.quantizer import calibrate
@@ -44,7 +45,11 @@ def build_untrained(recipe: Recipe, classes: int) -> KerasModel:
 
 
 def export_untrained(core: KerasModel, recipe: Recipe, classes: Sequence[str], folder: Path) -> list[Path]:
-    """Write MEASURED_FILES of an untrained network, with cards as long as a real export's, and return their paths."""
+    """Write MEASURED_FILES of an untrained network, with cards as long as a real export's, and return their paths.
+
+    Raises:
+        ArtifactError: a network that a converter does not take.
+    """
     contract = InputContract(*core.input_shape[1:])
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (CALIBRATION_IMAGES, *contract.shape), np.uint8)
@@ -62,8 +67,11 @@ def export_untrained(core: KerasModel, recipe: Recipe, classes: Sequence[str], f
             {package: version(package) for package in PACKAGE_NAMES},
             recipe.export.licence or LICENCE_NOTE,
         )
-        with suppressed_stderr():  # the converters log from C++
-            model = calibrate(core, noise, kind, settings=recipe.export).quantize()  # type: ignore[arg-type]
+        try:
+            with suppressed_stderr():  # the converters log from C++
+                model = calibrate(core, noise, kind, settings=recipe.export).quantize()  # type: ignore[arg-type]
+        except Exception as error:  # the converters raise whatever their libraries do
+            raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
         path = folder / f"dense.{name}"
         path.write_bytes(add_card(model, card, path.suffix))
         paths.append(path)

@@ -76,12 +76,12 @@ class Limits:
 
         A cost that is not known yet is left out.
         """
-        found = {}
+        violations = {}
         for name, kind in LIMIT_KINDS.items():
             limit, value = getattr(self, name), getattr(cost, kind.cost)
             if limit is not None and value is not None:
-                found[name] = value / kind.scale / limit - 1.0
-        return found
+                violations[name] = value / kind.scale / limit - 1.0
+        return violations
 
     def excess(self, cost: FileCost) -> float:
         """Return the largest violation, or 0."""

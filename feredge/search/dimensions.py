@@ -112,18 +112,13 @@ class Dimension:
         return all(lookup(table, key) in allowed for key, allowed in self.when.items())
 
 
-def is_dimension(value: Any) -> bool:
-    """Return whether a TOML value is a table that describes a dimension."""
-    return isinstance(value, dict)  # no section of a recipe has tables
-
-
-def parse(value: Mapping[str, Any], where: str, known: Table) -> Dimension:
+def parse(value: Mapping[str, Any], where: str, base: Table) -> Dimension:
     """Return the dimension of a TOML table.
 
     Args:
         value: the table.
         where: start of error messages.
-        known: the recipe's values; conditions and lengths refer to its keys.
+        base: the recipe's values; conditions and lengths refer to its keys.
 
     Raises:
         RecipeError: an unknown key, an empty range, or a reference to an unknown key.
@@ -134,12 +129,12 @@ def parse(value: Mapping[str, Any], where: str, known: Table) -> Dimension:
         raise RecipeError(f"{where}: when: expected a table of keys, found {conditions!r:.80}")
     when = {}
     for key, allowed in conditions.items():
-        _check_reference(key, f"{where}: when", known)
+        _check_reference(key, f"{where}: when", base)
         when[key] = tuple(allowed) if isinstance(allowed, list) else (allowed,)
-    return Dimension(_values(table, where, known), when)
+    return Dimension(_values(table, where, base), when)
 
 
-def _values(table: Table, where: str, known: Table) -> Range | Choices | Items:
+def _values(table: Table, where: str, base: Table) -> Range | Choices | Items:
     if not table.keys() & {"length", "item"}:
         return _scalar(table, where)
     _check_keys(table, ("length", "item"), where)
@@ -147,14 +142,14 @@ def _values(table: Table, where: str, known: Table) -> Range | Choices | Items:
     if not isinstance(item, dict):
         raise RecipeError(f"{where}: item: expected a range or choices, found {item!r:.80}")
     if isinstance(length, str):
-        _check_reference(length, f"{where}: length", known)
-        if not isinstance(lookup(known, length), list):
+        _check_reference(length, f"{where}: length", base)
+        if not isinstance(lookup(base, length), list):
             raise RecipeError(f"{where}: length: expected the key of a list, found {length}")
         return Items(length, _scalar(item, f"{where}: item"))
     if not isinstance(length, dict):
         raise RecipeError(f"{where}: length: expected a range, choices or a key, found {length!r:.80}")
     lengths = _scalar(length, f"{where}: length")
-    if not all(type(one) is int and 1 <= one <= MAX_LIST_LENGTH for one in lengths.extremes(known)):
+    if not all(type(one) is int and 1 <= one <= MAX_LIST_LENGTH for one in lengths.extremes(base)):
         raise RecipeError(f"{where}: length: expected lengths from 1 to {MAX_LIST_LENGTH}, found {length}")
     return Items(lengths, _scalar(item, f"{where}: item"))
 
@@ -186,17 +181,17 @@ def _scalar(table: Table, where: str) -> Range | Choices:
 def _check_keys(table: Table, required: tuple[str, ...], where: str, optional: tuple[str, ...] = ()) -> None:
     for key in table:
         if key not in (*required, *optional):
-            known = ("low", "high", "step", "log", "choices", "length", "item", "when")
-            raise RecipeError(f"{where}: unexpected key {key!r}{dataclass_io.nearest(key, known)}")
+            names = ("low", "high", "step", "log", "choices", "length", "item", "when")
+            raise RecipeError(f"{where}: unexpected key {key!r}{dataclass_io.nearest(key, names)}")
     for key in required:
         if key not in table:
             raise RecipeError(f"{where}: expected {key}, found none")
 
 
-def _check_reference(key: str, where: str, known: Table) -> None:
+def _check_reference(key: str, where: str, base: Table) -> None:
     section, _, name = key.partition(".")
-    if name not in known.get(section, {}):
-        keys = [f"{outer}.{inner}" for outer, values in known.items() if isinstance(values, dict) for inner in values]
+    if name not in base.get(section, {}):
+        keys = [f"{outer}.{inner}" for outer, values in base.items() if isinstance(values, dict) for inner in values]
         raise RecipeError(f"{where}: unknown key {key!r}{dataclass_io.nearest(key, keys)}")
 
 

@@ -25,7 +25,7 @@ from feredge.train import train
 
 FINAL_SEEDS = 3
 """Trainings of each finalist, with the seeds that follow its recipe's."""
-FINALISTS = 3
+FINALIST_COUNT = 3
 BOOTSTRAP_SEED = 1
 
 

@@ -14,7 +14,7 @@ from feredge.search.study import StudyFolder
 
 PLOT_WIDTH, PLOT_HEIGHT, PLOT_MARGIN = 720.0, 320.0, 46.0
 """Of the plot, in its own units."""
-TICKS = 5
+AXIS_TICKS = 5
 
 
 def write_study_page(folder: StudyFolder, results: StudyResults, finale: Finale | None) -> None:
@@ -113,7 +113,7 @@ class _Axis:
 
     def ticks(self) -> list[float]:
         """Return evenly spaced values."""
-        return [self._low + (self._high - self._low) * index / (TICKS - 1) for index in range(TICKS)]
+        return [self._low + (self._high - self._low) * index / (AXIS_TICKS - 1) for index in range(AXIS_TICKS)]
 
 
 def _cell(value: Any) -> str:

@@ -245,7 +245,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         reason = f"ended at epoch {max(trial.intermediate_values, default=0)}"
     return TrialRecord(
         trial.number,
-        attributes.get("folder", ""),
+        str(attributes.get("folder", f"{trial.number:05}")),
         state,
         dict(trial.params),
         tuple(FileCost(**cost) for cost in attributes.get("costs", ())),

@@ -151,7 +151,7 @@ def parse(table: Table, where: str) -> Space:
         if not isinstance(values, dict):
             raise RecipeError(f"{where}: expected sections of a recipe, found the value {section!r}")
         for key, value in values.items():
-            if dimensions.is_dimension(value):
+            if isinstance(value, dict):  # no section of a recipe has tables
                 drawn[f"{section}.{key}"] = dimensions.parse(value, f"{where}: {section}.{key}", base)
             else:
                 store(base, f"{section}.{key}", value)
@@ -173,15 +173,15 @@ def _check_values(space: Space, where: str) -> None:
     """Raise RecipeError for a key that no recipe has, a value of another type, or a reference to a later key."""
     table = copy.deepcopy(space.base)
     dataclass_io.read(Recipe, table, where)
-    seen: list[str] = []
+    earlier: list[str] = []
     for key, dimension in space.dimensions.items():
         references = [*dimension.when]
         if isinstance(dimension.values, Items) and isinstance(dimension.values.length, str):
             references.append(dimension.values.length)
         for reference in references:
-            if reference in space.dimensions and reference not in seen:
+            if reference in space.dimensions and reference not in earlier:
                 raise RecipeError(f"{where}: {key}: expected {reference} before it, found it after")
         for value in dimension.values.extremes(table):
             store(table, key, value)
             dataclass_io.read(Recipe, table, where)
-        seen.append(key)
+        earlier.append(key)

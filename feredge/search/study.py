@@ -6,15 +6,15 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from feredge import dataclass_io, files
-from feredge.dataclass_io import added
 from feredge.errors import RecipeError, RunError, one_line
 from feredge.paths import STUDY_FILE
 from feredge.run import RunFolder
@@ -45,6 +45,7 @@ class StudySettings:
         core: Arm core whose instructions are counted; empty for none.
         start: digest of the network that trainings start from; empty for none.
         teachers: digests of the teachers.
+        storage: where its trials are.
     """
 
     schema: int
@@ -57,7 +58,8 @@ class StudySettings:
     device: str = ""
     core: str = ""
     start: str = ""
-    teachers: tuple[str, ...] = added(())
+    teachers: tuple[str, ...] = ()
+    storage: Literal["journal", "database"] = "journal"
 
     @cached_property
     def parsed_space(self) -> Space:
@@ -113,12 +115,12 @@ class StudyFolder:
         return self.path / "report.html"
 
     def trial(self, name: str) -> RunFolder:
-        """Return the run folder of a trial."""
-        return RunFolder(self.path / "trials" / name)
+        """Return the run folder of a trial; RunError for a name in a storage that is none."""
+        return RunFolder(self.path / "trials" / _checked_name(name))
 
     def finalist(self, name: str, seed: int) -> RunFolder:
         """Return the run folder of a finalist's training with a seed."""
-        return RunFolder(self.path / "finale" / name / f"seed-{seed}")
+        return RunFolder(self.path / "finale" / _checked_name(name) / f"seed-{seed}")
 
     def settings(self) -> StudySettings:
         """Return the settings.
@@ -166,6 +168,13 @@ class StudyFolder:
         finally:
             if fcntl is not None:
                 os.close(handle)
+
+
+def _checked_name(name: str) -> str:
+    """Return the name of a trial's folder, after checking that it is a number: a storage may be anyone's."""
+    if re.fullmatch(r"[0-9]{5,9}", name) is None:
+        raise RunError(f"expected a trial's number as the name of its folder, found {name!r:.80}")
+    return name
 
 
 def _check_same(folder: StudyFolder, existing: StudySettings, settings: StudySettings) -> None:

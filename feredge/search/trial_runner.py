@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 from feredge.data import split
 from feredge.data.dataset import Dataset
 from feredge.data.views import CROSS_VIEWS, hits_over_views
-from feredge.errors import DataError, DivergedError, RecipeError, RunError
+from feredge.devices.ssh import Device
+from feredge.errors import ArtifactError, DataError, DivergedError, RecipeError, RunError
 from feredge.inference.contract import Images
 from feredge.keras import keras
 from feredge.progress import Progress, quiet
@@ -24,6 +25,7 @@ from feredge.recipes.schema import DataView, Recipe
 from feredge.run import RunFolder
 from feredge.search import candidate, latency
 from feredge.search.costs import FileCost, best_file, costs_from_json, costs_to_json
+from feredge.search.device_costs import device_ratios, instruction_counts
 from feredge.search.machine_lock import MachineLock
 from feredge.search.sampling import rungs
 from feredge.search.space import Space
@@ -47,11 +49,13 @@ class TrainingInputs:
         load: returns the data with images of a view's size and channels.
         start: a network that trainings start from where its layers fit.
         teachers: networks for online distillation.
+        device: that latencies are measured on; None for this machine.
     """
 
     load: Callable[[DataView], Dataset]
     start: TrainedNetwork | None = None
     teachers: Sequence[TrainedNetwork] = ()
+    device: Device | None = None
 
 
 @dataclass(eq=False)
@@ -100,7 +104,7 @@ class TrialRunner:
         for name, violation in violations.items():
             claimed.set_constraint(name, violation)
         claimed.set(MISFIT_ATTRIBUTE, reason)
-        claimed.tell(TrialState.PRUNED)
+        claimed.end(TrialState.PRUNED)
 
     def _measure(self, claimed: ClaimedTrial, recipe: Recipe) -> bool:
         """Measure the candidate's costs; return whether it fits the limits, else the trial is ended."""
@@ -109,16 +113,12 @@ class TrialRunner:
             classes = self.validation(recipe).classes
             try:
                 core = candidate.build_untrained(recipe, len(classes))
-            except RecipeError as error:
+                if self._has_too_many_macs(claimed, multiply_adds(core)):
+                    return False
+                costs = self._file_costs(core, recipe, classes)
+            except (RecipeError, ArtifactError) as error:
                 self._reject(claimed, str(error), {RECIPE_CONSTRAINT: 1.0})
                 return False
-            macs_limit = self.space.settings.max_macs
-            macs = multiply_adds(core)
-            if macs_limit and macs > macs_limit:
-                reason = f"{macs:,} multiply-adds, over {macs_limit:,}"
-                self._reject(claimed, reason, {"max_macs": macs / macs_limit - 1.0})
-                return False
-            costs = self._file_costs(core, recipe, classes)
             claimed.set(COSTS_ATTRIBUTE, costs_to_json(costs))
         best = best_file(costs_from_json(claimed.get(COSTS_ATTRIBUTE)), limits)
         violations = limits.violations(best)
@@ -129,21 +129,45 @@ class TrialRunner:
             claimed.set_constraint(name, violation)
         return True
 
+    def _has_too_many_macs(self, claimed: ClaimedTrial, macs: int) -> bool:
+        """Return whether a network is over a limit that is known before its export; the trial is ended then."""
+        limit = min((one for one in (self.space.settings.max_macs, self.settings.limits.max_macs) if one), default=0)
+        if not limit or macs <= limit:
+            return False
+        self._reject(claimed, f"{macs:,} multiply-adds, over {limit:,.0f}", {"max_macs": macs / limit - 1.0})
+        return True
+
     def _file_costs(self, core: Any, recipe: Recipe, classes: Sequence[str]) -> list[FileCost]:
-        """Return the costs of the candidate's files; latency last, and only of files that fit without it."""
+        """Return the costs of the candidate's files; those that need a run last, and only of files that may fit."""
         limits = self.settings.limits
-        with tempfile.TemporaryDirectory(prefix="feredge-") as folder:
-            paths = candidate.export_untrained(core, recipe, classes, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="feredge-") as name:
+            folder = Path(name)
+            paths = candidate.export_untrained(core, recipe, classes, folder)
             costs = candidate.file_costs(paths)
-            if limits.excess(best_file(costs, limits)) == 0.0 and self.space.settings.latency:
-                with self.machine.exclusive():
-                    ratios, measured_ms = latency.measure_ratios(paths)
+            if limits.excess(best_file(costs, limits)) > 0.0:
+                return costs
+            if self.settings.core:
+                counts = instruction_counts(paths, self.settings.core)
+                costs = [replace(cost, instructions=count) for cost, count in zip(costs, counts, strict=True)]
+            if self.space.settings.latency:
+                ratios, measured_ms = self._latency_ratios(core, recipe, paths, folder)
                 reference_ms = self.store.reference_ms(measured_ms)
-                costs = [
-                    replace(cost, latency_ms=ratios[path.name] * reference_ms)
-                    for cost, path in zip(costs, paths, strict=True)
-                ]
+                latencies = [None if ratio is None else ratio * reference_ms for ratio in ratios]
+                costs = [replace(cost, latency_ms=ms) for cost, ms in zip(costs, latencies, strict=True)]
+                costs = [cost for cost in costs if cost.latency_ms is not None]  # a device may lack a runtime
+        if not costs:
+            raise ArtifactError("expected a file that runs on the device, found none")
         return costs
+
+    def _latency_ratios(
+        self, core: Any, recipe: Recipe, paths: Sequence[Path], folder: Path
+    ) -> tuple[list[float | None], float]:
+        """Return each file's latency over the reference network's, and the latter in ms: here or on the device."""
+        if self.inputs.device is not None:
+            return device_ratios(self.inputs.device, core, recipe, paths, folder)
+        with self.machine.exclusive():
+            by_name, measured_ms = latency.measure_ratios(paths)
+        return [by_name[path.name] for path in paths], measured_ms
 
     def _train(self, claimed: ClaimedTrial, recipe: Recipe) -> None:
         """Train the candidate on, and end the trial: at a rung, or with the accuracy of its float model."""
@@ -166,15 +190,15 @@ class TrialRunner:
             )
         except optuna.TrialPruned:
             claimed.run.checkpoint.unlink(missing_ok=True)
-            claimed.tell(TrialState.PRUNED)
+            claimed.end(TrialState.PRUNED)
             return
         except DivergedError:
             claimed.set(REASON_ATTRIBUTE, "the loss was no longer finite")
-            claimed.tell(TrialState.PRUNED)
+            claimed.end(TrialState.PRUNED)
             return
         value = self.accuracy(predict_function(run), self.validation(recipe))
         claimed.set(ACCURACY_ATTRIBUTE, value)
-        claimed.tell(TrialState.COMPLETE, value)
+        claimed.end(TrialState.COMPLETE, value)
 
     def start_network(self, recipe: Recipe) -> TrainedNetwork | None:
         """Return the network to start from, if the recipe's has its layers, with as many channels or fewer."""

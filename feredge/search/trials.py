@@ -59,10 +59,8 @@ class ClaimedTrial:
 
     def report(self, epoch: int, value: float) -> bool:
         """Report the value after an epoch; return whether the trial is to end there."""
-        if (
-            epoch
-            not in self._store.call(lambda: self.trial.storage.get_trial(self.trial._trial_id)).intermediate_values
-        ):
+        stored = self._store.call(lambda: self.trial.storage.get_trial(self.trial._trial_id))
+        if epoch not in stored.intermediate_values:  # a resumed trial may have reported it
             self._store.call(lambda: self.trial.report(value, epoch))
         return self._store.call(self.trial.should_prune)
 
@@ -73,11 +71,11 @@ class ClaimedTrial:
             self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._phase_start
         self._phase, self._phase_start = name, now
 
-    def tell(self, state: TrialState, value: float | None = None) -> None:
+    def end(self, state: TrialState, value: float | None = None) -> None:
         """End the trial."""
         self.start_phase("")
         self.set(SECONDS_ATTRIBUTE, {**self._seconds, "storage": self._store.seconds - self._storage_seconds})
-        self._store.tell(self.trial.number, state, value)
+        self._store.end(self.trial.number, state, value)
 
     def release(self) -> None:
         """Give the trial up: another worker may take it up if it has not ended."""
@@ -149,7 +147,7 @@ class TrialStore:
         unfinished = (TrialState.RUNNING, TrialState.WAITING)
         return any(trial.state in unfinished for trial in self.trials())
 
-    def tell(self, number: int, state: TrialState, value: float | None) -> None:
+    def end(self, number: int, state: TrialState, value: float | None) -> None:
         """End a trial; nothing if it was ended before."""
         self.call(lambda: self.study.tell(number, value, state=state, skip_if_finished=True))
 
@@ -165,9 +163,9 @@ class TrialStore:
         self.call(lambda: optuna.storages.fail_stale_trials(self.study))
         oldest = datetime.now() - timedelta(seconds=GRACE_SECONDS)
         for trial in self.trials():  # of a worker that died before its first heartbeat
-            asked = trial.state == TrialState.RUNNING and FOLDER_ATTRIBUTE not in trial.user_attrs
-            if asked and trial.datetime_start is not None and trial.datetime_start < oldest:
-                self.tell(trial.number, TrialState.FAIL, None)
+            unstarted = trial.state == TrialState.RUNNING and FOLDER_ATTRIBUTE not in trial.user_attrs
+            if unstarted and trial.datetime_start is not None and trial.datetime_start < oldest:
+                self.end(trial.number, TrialState.FAIL, None)
 
     def _abandoned(self) -> ClaimedTrial | None:
         """Claim a running trial whose lock is free."""
@@ -180,7 +178,7 @@ class TrialStore:
 
     def _claim(self, trial: Trial) -> ClaimedTrial | None:
         """Lock a trial's folder and count its start; None if another process has the lock."""
-        name = self.call(lambda: trial.user_attrs).get(FOLDER_ATTRIBUTE, f"{trial.number:05}")
+        name = str(self.call(lambda: trial.user_attrs).get(FOLDER_ATTRIBUTE, f"{trial.number:05}"))
         run = self.folder.trial(name)
         run.path.mkdir(parents=True, exist_ok=True)
         path = run.path / ".lock"

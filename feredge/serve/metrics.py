@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from feredge.errors import PictureError
+from feredge.inference.face import UNSURE_LABEL
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
 COUNTED_STATUSES = (200, 400, 408, 413, 415, 422, 500, 503)
@@ -39,7 +40,8 @@ class Metrics:
 
     def __init__(self, classes: Sequence[str], rows: Any = None, row: int = 0) -> None:
         width = self.width(classes)
-        self._classes = {name: FIRST_LABEL + index for index, name in enumerate(classes)}
+        labels = dict.fromkeys((*classes, UNSURE_LABEL))
+        self._labels = {name: FIRST_LABEL + index for index, name in enumerate(labels)}
         self._rows = memoryview(array("d", bytes(8 * width)) if rows is None else rows).cast("B").cast("d")
         self._row = self._rows[row * width : (row + 1) * width]
         self._row[PICTURES_WAITING] = 0  # pictures of a killed process are lost
@@ -47,7 +49,7 @@ class Metrics:
     @staticmethod
     def width(classes: Sequence[str]) -> int:
         """Return the number of doubles per row."""
-        return FIRST_LABEL + len(classes)
+        return FIRST_LABEL + len(classes) + 1  # and UNSURE_LABEL
 
     def request(self, status: int, seconds: float) -> None:
         """Count a finished request."""
@@ -69,7 +71,7 @@ class Metrics:
         for result in results:
             if isinstance(result, list):
                 for face in result:
-                    row_values[self._classes[face.label]] += 1
+                    row_values[self._labels[face.label]] += 1
             elif isinstance(result, PictureError):
                 row_values[FAILED_PICTURES] += 1
 
@@ -100,7 +102,7 @@ class Metrics:
             "feredge_pictures_waiting", "Pictures accepted and not yet answered.", value=total[PICTURES_WAITING]
         )
         faces = CounterMetricFamily("feredge_faces", "Faces by label.", labels=["label"])
-        for label, at in sorted(self._classes.items()):
+        for label, at in sorted(self._labels.items()):
             if total[at]:
                 faces.add_metric([label], total[at])
         yield faces

@@ -8,7 +8,6 @@ health check of systemd or a container on /health.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import socket
@@ -16,15 +15,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from feredge.errors import FeredgeError, RunError
+from feredge.inference.foreign import ForeignModel
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.predictor import Predictor
+from feredge.inference.spawn import IndependentContext
 from feredge.serve.limits import ADDRESS_SLOTS, Limits
 from feredge.serve.metrics import Metrics
 
@@ -46,6 +47,8 @@ class ServiceConfig:
         limits: of the whole service; of one process after `share`.
         origins: allowed CORS origins.
         proxy: address of a trusted proxy, which names its clients.
+        foreign: classes and input of a file without a card.
+        unsure: as in `Predictor`.
     """
 
     model: Path
@@ -56,6 +59,8 @@ class ServiceConfig:
     limits: Limits
     origins: tuple[str, ...] = ()
     proxy: str | None = None
+    foreign: ForeignModel | None = None
+    unsure: float | bool = False
 
     def share(self, count: int) -> ServiceConfig:
         """Return the configuration of each of `count` processes, with its share of the limits."""
@@ -182,7 +187,7 @@ class _Workers:
     """
 
     def __init__(self, config: ServiceConfig, listeners: list[socket.socket], classes: tuple[str, ...]) -> None:
-        self._context = multiprocessing.get_context("spawn")  # not forked: this process may have threads
+        self._context = IndependentContext()
         self._count = len(listeners)
         self._config = config.share(self._count)
         self._listeners = listeners
@@ -305,7 +310,8 @@ def _run_worker(config: ServiceConfig, listener: socket.socket, shared: SharedMe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent sends SIGTERM
     exit_with_parent()  # otherwise workers of a killed service would keep its port
     try:
-        predictor = Predictor(config.model, threads=1, detector=config.yunet)
+        options = {} if config.foreign is None else asdict(config.foreign)
+        predictor = Predictor(config.model, threads=1, detector=config.yunet, unsure=config.unsure, **options)
     except FeredgeError as error:
         sender.send(str(error))
         return

@@ -18,6 +18,7 @@ from feredge.errors import RecipeError
 from feredge.inference.contract import Images
 from feredge.keras import KerasLayer, KerasModel, Tensor, keras, tf
 from feredge.recipes.schema import Network
+from feredge.train.custom import custom_features
 from feredge.train.published import hidden_layers
 
 layers = keras.layers
@@ -43,14 +44,21 @@ def build_core(network: Network, *, size: int | None, classes: int, channels: in
         channels: of the input: of the images, times `network.input_channels`.
 
     Raises:
-        RecipeError: the images are too small for the network's pooling layers, or the network is a foreign one.
+        RecipeError: the images are too small for the network's pooling layers, the network is a foreign one, or a
+            custom one whose function fails.
     """
     if network.name == "foreign":
         raise RecipeError("network.name: a foreign network is not trained here; `feredge export` takes its file")
     pixels = keras.Input((size, size, channels), name="pixels")
-    features = _residual(network, pixels) if network.name == "residual" else hidden_layers(network, pixels)
+    features = _features(network, pixels)
     logits = layers.Dense(classes, name=LOGITS_LAYER)(features)
     return keras.Model(pixels, layers.Activation("softmax", dtype="float32", name="probabilities")(logits), name="core")
+
+
+def _features(network: Network, pixels: Tensor) -> Tensor:
+    if network.name == "custom":
+        return custom_features(network.builder, pixels)
+    return _residual(network, pixels) if network.name == "residual" else hidden_layers(network, pixels)
 
 
 def _residual(network: Network, pixels: Tensor) -> Tensor:

@@ -1,38 +1,20 @@
-"""Foreign files: their signature, scaling of pixels, and batches."""
+"""Foreign files of the workshop's network: integer pixels, and batches."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pytest
-from device_models import card, expected, write_tflite
 from toy_workshop import Workshop, foreign_onnx
 
-from feredge.benchmark import foreign
-from feredge.benchmark.alternative_runtimes import open_without_xnnpack
-from feredge.inference.contract import InputContract
+from feredge.inference.foreign import ForeignRunner
 from feredge.inference.runtimes import open_artifact
-
-
-def test_tflite_without_xnnpack_and_as_a_foreign_file(tmp_path: Path) -> None:
-    """Guards LiteRT's two sets of kernels, and a foreign TFLite file: equal outputs."""
-    pytest.importorskip("ai_edge_litert")
-    path = write_tflite(tmp_path / "small.tflite", with_card=card())
-    batch = np.random.default_rng(2).integers(0, 256, (3, 48, 48, 1), np.uint8)
-    reference = open_without_xnnpack(path).predict(batch)
-    other = foreign.ForeignRunner(path, black=-1, white=1)  # it takes uint8 pixels as they are, whatever is said
-    assert np.abs(reference - expected(batch)).max() < 1e-5  # float32 beside float64
-    assert np.abs(other.predict(batch) - reference).max() < 1e-5
-    signature = other.signature()
-    assert signature.contract == InputContract()
-    assert not (signature.channels_first or signature.scaled or signature.logits)
 
 
 def test_integers_of_a_foreign_onnx_file_are_pixels_as_they_are(workshop: Workshop) -> None:
     """Guards against silently wrong accuracy, where `--input-range` is given for a file that takes integer pixels."""
     path, batch = workshop.folder / "dense.float32.onnx", workshop.splits.test.images[:16]
-    other = foreign.ForeignRunner(path, black=-1, white=1)
+    other = ForeignRunner(path, black=-1, white=1)
     np.testing.assert_array_equal(other.predict(batch), open_artifact(path).predict(batch))
     assert not other.signature().scaled
 
@@ -49,6 +31,6 @@ def test_dynamically_quantized_files_run_one_image_at_a_time(tmp_path: Path, wor
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     onnx.save(model, float_file)
     quantize_dynamic(float_file, tmp_path / "dynamic.onnx")
-    runner = foreign.ForeignRunner(tmp_path / "dynamic.onnx")
+    runner = ForeignRunner(tmp_path / "dynamic.onnx")
     batch = np.concatenate([workshop.splits.test.images[:8] // 8, workshop.splits.test.images[:8]])
     np.testing.assert_array_equal(runner.predict(batch), np.concatenate([runner.predict(one[None]) for one in batch]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feredge.benchmark import statistics
-from feredge.benchmark.accuracy import accuracy, accuracy_drop, verdict
+from feredge.benchmark.accuracy import accuracy, accuracy_drop, risk_coverage, verdict
 
 stats = pytest.importorskip("scipy.stats")
 IMAGE_COUNTS = st.integers(0, 400)
@@ -59,6 +59,17 @@ def test_intervals_cover_the_true_drop() -> None:
         for index, (low, high) in enumerate((bootstrap, bonett_price)):
             covered[index] += low <= shares[0] - shares[1] <= high
     assert (covered / 200 > 0.91).all()
+
+
+def test_risk_coverage() -> None:
+    """Guards the curve: by hand, and images of equal confidence in any order."""
+    confidence = np.array([0.9, 0.9, 0.6, 0.5], np.float32)
+    correct = np.array([True, False, True, False])
+    curve = risk_coverage(confidence, correct)
+    assert curve == risk_coverage(confidence[[1, 0, 2, 3]], correct[[1, 0, 2, 3]])
+    assert curve.area == pytest.approx(1 - (0.5 + 0.5 + 2 / 3 + 0.5) / 4)
+    assert [curve.precision[percent - 1] for percent in (25, 50, 75, 100)] == [0.5, 0.5, 0.666667, 0.5]
+    assert (curve.coverage_at(0.6), curve.coverage_at(0.7), curve.coverage_at(0.5)) == (0.75, 0, 1)
 
 
 def test_few_images_never_prove_equivalence() -> None:

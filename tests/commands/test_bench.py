@@ -21,6 +21,7 @@ from feredge.commands import bench, measuring
 from feredge.data import load
 from feredge.errors import ResultsError
 from feredge.inference.contract import CLASSES
+from feredge.inference.foreign import ForeignModel
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
 
@@ -121,3 +122,24 @@ def test_a_wrong_place_is_told_before_anything_is_measured(tmp_path: Path, monke
     monkeypatch.setattr("feredge.benchmark.collect_candidates", lambda *_, **__: pytest.fail("it was measured"))
     done = CliRunner().invoke(main, ["bench", "models/nano", "--data", "drawn:70", "--out", str(tmp_path / "file")])
     assert done.exit_code == 2 and done.stderr.count("\n") == 1
+
+
+def test_options_may_be_given_for_one_of_several_files() -> None:
+    """Guards files of other scales, classes and outputs side by side in one benchmark."""
+    values = {
+        "classes": ("a.onnx:happy, low = sad + fear", "x,y"),
+        "input_range": ("b.tflite:-1..1",),
+        "output": (),
+    }
+    settings = measuring.foreign_options(values)
+    assert (settings["classes"], settings["input_range"], settings["output"]) == (("x", "y"), (0.0, 1.0), "")
+    assert settings["foreign"] == {
+        "a.onnx": ForeignModel(("happy", "low = sad + fear")),
+        "b.tflite": ForeignModel(("x", "y"), (-1.0, 1.0)),
+    }
+
+
+def test_a_range_that_is_none_is_one_line() -> None:
+    """Guards a traceback from the text of one file's option."""
+    done = CliRunner().invoke(main, ["bench", str(NANO), "--input-range", "net.onnx:0to1"])
+    assert done.exit_code == 2 and "expected the values of black and white, as -1..1, found '0to1'" in done.stderr

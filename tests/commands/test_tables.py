@@ -23,7 +23,7 @@ TABLES = (
     ["select", str(RESULTS), "--max-kb", "95"],
     ["report", str(RESULTS)],
 )
-WITHOUT_TABLE = {"bundle", "export", "label", "plots", "serve", "soft-labels", "submit", "track", "train"}
+WITHOUT_TABLE = {"bundle", "export", "label", "plots", "search", "serve", "soft-labels", "submit", "track", "train"}
 """Commands that print lines of progress and results, but no table."""
 
 

@@ -16,6 +16,7 @@ from tiny_training import stripes
 from feredge.errors import VerificationError
 from feredge.export import verification
 from feredge.inference.artifact import CARD_KEY, Card, Manifest, parse_card
+from feredge.inference.contract import InputContract
 from feredge.inference.runtimes import open_artifact
 from feredge.run import RunFolder
 
@@ -173,3 +174,31 @@ def test_the_mean_difference_is_bounded_by_the_number_of_classes(shift: float, r
     else:
         metrics = verification._check_outputs(Moved(), Moved.card, IMAGES, reference, "x.onnx")
         assert metrics["mean"] == pytest.approx(2 * shift / 3)
+
+
+class _Fixed:
+    """A runner that returns the rows of the images it is given, by the first pixel."""
+
+    def __init__(self, card: Card, rows: Any) -> None:
+        self.card, self.rows = card, rows
+
+    def predict(self, batch: Any) -> Any:
+        return self.rows[batch[:, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("precision", "moved", "passes"), [("float16", 0.3, True), ("float32", 0.3, False), ("float16", 0.6, False)]
+)
+def test_one_image_at_the_border_of_a_steep_network_may_move(precision: str, moved: float, passes: bool) -> None:
+    """Guards the float16 file of a network with large logits: every image keeps its class, one moves far."""
+    reference = np.repeat(np.array([[0.1, 0.9], [0.9, 0.1]], np.float32), 50, axis=0)
+    rows = reference.copy()
+    rows[0] += np.float32(moved) * np.array([1, -1], np.float32)
+    images = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 8, 8, 1))
+    card = Card("dense", precision, ("a", "b"), InputContract(8, 8, 1))
+    if passes:
+        metrics = verification._check_outputs(_Fixed(card, rows), card, images, reference, "net")
+        assert metrics["agreement"] == 1.0 and metrics["largest"] == pytest.approx(moved)
+    else:
+        with pytest.raises(VerificationError, match="probabilities within"):
+            verification._check_outputs(_Fixed(card, rows), card, images, reference, "net")

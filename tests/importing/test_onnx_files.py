@@ -99,7 +99,7 @@ def test_every_form_of_a_file_is_imported(tmp_path: Path, form: str, childless: 
     path = FORMS[form](tmp_path / "net.onnx")
     images = stripes(7).images
     original, network = open_onnx(path, images, INPUT)
-    pixels = np.repeat(images[..., None], network.input_shape[-1], axis=3).astype(np.float32) / 127.5 - 1
+    pixels = np.repeat(images, network.input_shape[-1], axis=3).astype(np.float32) / 127.5 - 1
     rows = network(pixels).numpy()
     np.testing.assert_allclose(rows, original.rows, atol=2e-5)  # float32 sums in another order
     if form in ("any batch", "external weights"):
@@ -116,7 +116,7 @@ def test_mean_and_deviation_of_each_channel_are_applied(tmp_path: Path, childles
     core = as_core(network, size=16, low=low, high=high)
     np.testing.assert_allclose(make_predict_function(core)(images), original.rows, atol=5e-5)  # folded in float32
     mean, deviation = (np.array(side, np.float32) for side in IMAGENET_NORMALIZATION)
-    pixels = (images[..., None].astype(np.float32) / 255 - mean) / deviation
+    pixels = (images.astype(np.float32) / 255 - mean) / deviation
     np.testing.assert_allclose(run_file(path, pixels.transpose(0, 3, 1, 2)), original.rows, atol=5e-5)
     with pytest.raises(RecipeError, match=r"--input-range: expected values of 1 channel\(s\), found those of 3"):
         open_onnx(write_cnn(tmp_path / "gray.onnx"), images, NetworkInput(16, 16, low, high))

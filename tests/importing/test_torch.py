@@ -36,7 +36,7 @@ def drawn() -> Any:
 @pytest.fixture(scope="module")
 def pixels(drawn: Any) -> Any:
     """The first of them as the networks take them."""
-    images = drawn.batch[:64].transpose(0, 3, 1, 2)
+    images = drawn.images[:64].transpose(0, 3, 1, 2)
     return torch.from_numpy(images.astype(np.float32) / np.float32(127.5) - 1)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,21 @@ def test_a_process_that_was_killed_is_one_error() -> None:
         process_pool(1, initializer=exit_with_parent, task="a job") as pool,
     ):
         pool.submit(os._exit, 9).result()
+
+
+SCRIPT_WITHOUT_GUARD = """
+from feredge.inference.parallel import exit_with_parent, process_pool
+
+print("script")
+with process_pool(1, initializer=exit_with_parent, task="a job") as pool:
+    print(pool.submit(len, "four").result())
+"""
+
+
+def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
+    """Guards a caller's script against being run again by each process, as multiprocessing does by itself."""
+    (tmp_path / "script.py").write_text(SCRIPT_WITHOUT_GUARD)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["script", "4"], done.stderr

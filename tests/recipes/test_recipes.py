@@ -102,6 +102,9 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[network]\nname = 'convolutional'\nchannels = [8]", "one entry of network.kernels for each"),
         ("[network]\nname = 'convolutional'\nchannels = [8]\nkernels = [3]\nstem = 16", "only its own keys"),
         ("[network]\ndense = [8]", "network.kernels and dense in convolutional only"),
+        ("[network]\nname = 'custom'", "network.builder, as module:function, in custom only"),
+        ("[network]\nname = 'custom'\nbuilder = 'x.py'", "network.builder, as module:function, in custom only"),
+        ("[network]\nbuilder = 'a.b:c'", "network.builder, as module:function, in custom only"),
         ("[network]\nkernel = 4", "network.kernel and kernels of 1, 3, 5 or 7"),
         (
             "[network]\npool = 'weighted'\n[augmentation]\nprogressive_sizes = [40, 48]",

@@ -76,6 +76,18 @@ def test_caveats_are_above_the_verdict(results: Results) -> None:
             assert 0 < text.index(caveat) < text.index(verdict)
 
 
+def test_coverage_of_every_file(results: Results) -> None:
+    """Guards the section on abstention: a curve and the change of the coverage per file; none for older results."""
+    text = to_html(results)
+    measured = sum(row.accuracy is not None for row in results.rows)
+    assert text.count('<td class="curve"') == measured
+    older = tuple(
+        dataclasses.replace(row, accuracy=row.accuracy and dataclasses.replace(row.accuracy, risk_coverage=None))
+        for row in results.rows
+    )
+    assert "Coverage and precision" not in to_html(dataclasses.replace(results, rows=older))
+
+
 def test_a_quick_benchmark_is_marked(results: Results) -> None:
     """Guards the marks of a quick benchmark: badge, warning and method."""
     quick = to_html(dataclasses.replace(results, config=dataclasses.replace(results.config, name="quick")))

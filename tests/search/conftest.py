@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,10 +51,11 @@ def start_process() -> Iterator[StartProcess]:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A running server of Debian's package `postgresql`."""
+def postgres() -> Iterator[PostgresServer]:
+    """A running server of Debian's package `postgresql`; not in pytest's folder, which no other user may enter."""
     if not POSTGRES_PROGRAMS:
         pytest.skip("no PostgreSQL server (Debian: postgresql)")
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.stop()
+    with tempfile.TemporaryDirectory(prefix="feredge-postgres-") as folder:
+        server = PostgresServer(Path(folder))
+        yield server
+        server.stop()

@@ -42,11 +42,19 @@ def test_memory_is_that_of_the_largest_operator() -> None:
     assert peak_activation_bytes(NANO_TFLITE) == 3 * 24 * 24 * 32
 
 
-@pytest.mark.parametrize("convolution", ["dense", "depthwise"])
-def test_an_untrained_network_is_exported_and_timed(tmp_path: Path, convolution: str) -> None:
+@pytest.mark.parametrize(
+    "network",
+    [
+        ["stem=8", "blocks=[1, 1]", "kernel=5"],
+        ["stem=8", "blocks=[1, 1]", "kernel=5", "convolution=depthwise"],
+        ["name=convolutional", "kernels=[5, 3]", "dense=[16, 8]"],
+    ],
+    ids=["dense", "depthwise", "convolutional"],
+)
+def test_an_untrained_network_is_exported_and_timed(tmp_path: Path, network: list[str]) -> None:
     """Guards the costs of a candidate: files that run, of the size of trained ones, timed beside the reference."""
-    small = ["data.size=16", "network.channels=[8, 16]", "network.blocks=[1, 1]", "network.stem=8"]
-    recipe = recipes.load("demo", overrides=[*small, f"network.convolution={convolution}", "network.kernel=5"])
+    overrides = ["data.size=16", "network.channels=[8, 16]", *(f"network.{setting}" for setting in network)]
+    recipe = recipes.load("demo", overrides=overrides)
     core = candidate.build_untrained(recipe, 3)
     paths = candidate.export_untrained(core, recipe, ["a", "b", "c"], tmp_path)
     costs = candidate.file_costs(paths)

@@ -40,9 +40,11 @@ def test_work_pauses_while_one_measures(tmp_path: Path) -> None:
                     start = time.monotonic()
                     time.sleep(0.1)
                     end = time.monotonic()
-                assert not [step for step in steps if start < step < end]
-                time.sleep(0.05)
-                assert any(step > end for step in steps)
+                assert not [step for step in list(steps) if start < step < end]
+                deadline = time.monotonic() + 30
+                while not any(step > end for step in list(steps)) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert any(step > end for step in list(steps))
     finally:
         stop.set()
         for thread in threads:

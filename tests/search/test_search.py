@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +85,7 @@ def test_an_interrupted_study_ends_the_same(searched: SearchResult, tiny_space: 
 
     def stop_once(task: str, done: float, total: float, note: str = "") -> None:
         trained = sorted(path.parent.name for path in (tmp_path / "study/trials").glob("*/data.json"))
-        if task == "train" and done == 2.0 and trained[-1] not in stopped:
+        if "epoch 2/3" in note and trained[-1] not in stopped:
             stopped.add(trained[-1])
             raise KeyboardInterrupt
 
@@ -95,6 +98,23 @@ def test_an_interrupted_study_ends_the_same(searched: SearchResult, tiny_space: 
     assert stopped and without_times(again.results) == without_times(searched.results)
     assert again.results.kills == 0 and max(trial.starts for trial in again.results.trials) > 1
     assert run(tiny_space, tmp_path / "study").results.trials == again.results.trials  # nothing is done again
+
+
+def test_a_killed_worker_loses_nothing(tiny_space: Path, tmp_path: Path) -> None:
+    """Guards several worker processes: one that is killed is replaced, and its trial goes on in another."""
+    killed: list[int] = []
+
+    def kill_one(task: str, done: float, total: float, note: str = "") -> None:
+        begun = sorted(tmp_path.glob("study/trials/*/history.csv"))
+        if begun and not killed:
+            process = multiprocessing.active_children()[0]
+            os.kill(process.pid or 0, signal.SIGKILL)
+            killed.append(process.pid or 0)
+
+    results = run(tiny_space, tmp_path / "study", workers=2, trials=2, progress=kill_one).results
+    ended = [trial for trial in results.trials if trial.state in ("complete", "pruned")]
+    assert killed and len(ended) == 2 and not [trial for trial in results.trials if trial.state == "unfinished"]
+    assert results.kills <= 1  # 0 if it was killed between two trials
 
 
 def test_the_study_is_shown(searched: SearchResult, tmp_path: Path) -> None:
@@ -116,6 +136,8 @@ def test_a_study_of_something_else_is_refused(searched: SearchResult, tiny_space
         run(tiny_space, searched.path, max_kb=9)
     with pytest.raises(RunError, match="a study with data stripes-0, found stripes-1"):
         feredge.search(tiny_space, stripes(420, seed=1), out=searched.path, trials=3, max_kb=9.5)
+    with pytest.raises(RunError, match="a study with storage journal, found database; choose another folder"):
+        run(tiny_space, searched.path, storage="postgresql+psycopg://nobody@127.0.0.1:1/none")
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(RunError, match="expected a study or an empty folder, found other files"):
         run(tiny_space, tmp_path)
@@ -130,6 +152,15 @@ def test_a_limit_that_nothing_meets(tiny_space: Path, tmp_path: Path, monkeypatc
         NoCandidateError, match=r"at most 1 KB, found none among 2; the nearest is trial \d, int8.*KB, over 1"
     ):
         run(tiny_space, tmp_path / "study", max_kb=1)
+
+
+def test_a_search_without_time_begins_a_study(tiny_space: Path, tmp_path: Path) -> None:
+    """Guards `--hours`: no trial begins after it, and a study without trials is shown all the same."""
+    begun = run(tiny_space, tmp_path / "study", trials=None, hours=1e-9, finalists=None)
+    assert begun.results.trials == () and begun.finale is None and "0" in begun.page.read_text()
+    with pytest.raises(feredge.Cancelled):
+        run(tiny_space, tmp_path / "study", cancel=lambda: True)
+    assert feredge.study(tmp_path / "study").to_dataframe().empty
 
 
 def test_arguments_are_checked_first(tiny_space: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def work(store: TrialStore, claimed: ClaimedTrial, draw: Callable[..., Recipe]) 
     time.sleep(EPOCH_SECONDS)
     pruned = claimed.report(1, value)
     time.sleep(EPOCH_SECONDS)
-    claimed.tell(TrialState.PRUNED if pruned else TrialState.COMPLETE, None if pruned else value)
+    claimed.end(TrialState.PRUNED if pruned else TrialState.COMPLETE, None if pruned else value)
 
 
 def main(folder: Path, count: int, url: str | None = None) -> None:

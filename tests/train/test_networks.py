@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,3 +64,34 @@ def test_contract_scales_inside() -> None:
     # Multiplying by 1/255 and dividing by 255 differ in the last bit of a float32.
     np.testing.assert_allclose(model(images), core(images.astype(np.float32) / 255), atol=1e-6)
     np.testing.assert_allclose(model(images).numpy().sum(axis=1), 1, atol=1e-6)
+
+
+BUILDER = """
+from tf_keras import layers
+
+def features(pixels):
+    return layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu", name="first")(pixels))
+
+def feature_map(pixels):
+    return layers.Conv2D(4, 3)(pixels)
+
+def failing(pixels):
+    raise OSError("no\\nluck")
+"""
+
+
+def test_a_network_is_built_by_a_function_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards networks of one's own from the working directory, and a traceback of their code."""
+    (tmp_path / "own_network.py").write_text(BUILDER)
+    monkeypatch.chdir(tmp_path)
+    core = build_core(Network(name="custom", builder="own_network:features"), size=12, classes=3, channels=3)
+    assert core.input_shape == (None, 12, 12, 3) and core.output_shape == (None, 3)
+    assert [layer.name for layer in core.layers][1] == "first" and str(tmp_path) not in sys.path
+    for builder, message in {
+        "own_network:feature_map": r"expected own_network:feature_map to return \(N, features\), found \(None, 10",
+        "own_network:failing": "own_network:failing raises OSError: no luck$",
+        "own_network:missing": "expected a function own_network:missing, found none",
+        "no_such_network:features": "expected a function no_such_network:features, found none",
+    }.items():
+        with pytest.raises(RecipeError, match=f"network.builder: {message}"):
+            build_core(Network(name="custom", builder=builder), size=12, classes=3)

@@ -35,7 +35,7 @@ def open_onnx(
 
     Args:
         path: the file; its weights may be in files beside it.
-        images: `uint8 (N, H, W)` gray, or `(N, H, W, 3)` RGB.
+        images: `uint8 (N, H, W, C)`, gray or RGB.
         network_input: its input.
         output: name of the output; required of a file that has several.
 

@@ -17,7 +17,7 @@ def run_onnx(path: str, images: str, low: PixelValue, high: PixelValue, output: 
 
     Args:
         path: the file.
-        images: a file of `uint8 (N, H, W)` gray images, or `(N, H, W, 3)` RGB.
+        images: a file of `uint8 (N, H, W, C)` images, gray or RGB.
         low: input value of a black pixel, of all channels or of each.
         high: likewise of a white pixel.
         output: name of the output; the first by default.

@@ -1,0 +1,71 @@
+typedef struct {
+    const int8_t *weights; /* blocks of 8 output channels, in each 4 inputs of every channel at a time */
+    const int32_t *bias;   /* with the input's zero point folded in */
+    feredge_rescaling rescaling;
+    int input_height, input_width, input_channels;
+    int output_height, output_width, output_channels;
+    int kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left;
+    int input_zero_point, output_zero_point, low, high;
+} feredge_convolution_layer;
+
+/* memcpy of few bytes, without a call. */
+FEREDGE_INLINE void feredge_copy(int8_t *target, const int8_t *source, int size)
+{
+    for (; size >= 16; size -= 16, target += 16, source += 16)
+        memcpy(target, source, 16);
+    for (; size >= 4; size -= 4, target += 4, source += 4)
+        memcpy(target, source, 4);
+    for (; size > 0; size--)
+        *target++ = *source++;
+}
+
+/* Copy the inputs of one output pixel, padded with the zero point. */
+static void feredge_gather(const feredge_convolution_layer *layer, const int8_t *input, int pixel, int8_t *patch)
+{
+    const int top = pixel / layer->output_width * layer->stride_height - layer->pad_top;
+    const int left = pixel % layer->output_width * layer->stride_width - layer->pad_left;
+    const int channels = layer->input_channels, row_bytes = layer->kernel_width * channels;
+    const int first = left < 0 ? -left : 0; /* columns of the kernel inside the image: from first to last */
+    const int inside = layer->input_width - left;
+    const int last = inside < layer->kernel_width ? inside : layer->kernel_width;
+    for (int row = top; row < top + layer->kernel_height; row++, patch += row_bytes) {
+        if (row < 0 || row >= layer->input_height) {
+            for (int i = 0; i < row_bytes; i++)
+                patch[i] = (int8_t)layer->input_zero_point;
+            continue;
+        }
+        for (int i = 0; i < first * channels; i++)
+            patch[i] = (int8_t)layer->input_zero_point;
+        feredge_copy(patch + first * channels, input + (row * layer->input_width + left + first) * channels,
+            (last - first) * channels);
+        for (int i = last * channels; i < row_bytes; i++)
+            patch[i] = (int8_t)layer->input_zero_point;
+    }
+}
+
+static void feredge_convolution(
+    const feredge_convolution_layer *layer, const int8_t *input, int8_t *output, int8_t *patches)
+{
+    const int inputs = layer->kernel_height * layer->kernel_width * layer->input_channels;
+    const int depth = (inputs + 3) / 4 * 4, pixels = layer->output_height * layer->output_width;
+    int32_t sums[FEREDGE_PIXELS * FEREDGE_BLOCK];
+#if FEREDGE_PIXELS > 2 /* on the stack: the arena has memory for 2 */
+    int8_t buffer[FEREDGE_PIXELS * FEREDGE_DEPTH];
+    patches = buffer;
+#endif
+    memset(patches, 0, (size_t)(FEREDGE_PIXELS * depth));
+    for (int pixel = 0; pixel < pixels; pixel += FEREDGE_PIXELS) {
+        const int count = pixels - pixel < FEREDGE_PIXELS ? pixels - pixel : FEREDGE_PIXELS;
+        for (int p = 0; p < count; p++)
+            feredge_gather(layer, input, pixel + p, patches + p * depth);
+        for (int channel = 0; channel < layer->output_channels; channel += FEREDGE_BLOCK) {
+            const int left = layer->output_channels - channel;
+            feredge_multiply(patches, depth, layer->weights + channel * depth, layer->bias + channel, sums);
+            for (int p = 0; p < count; p++) {
+                int8_t *target = output + (pixel + p) * layer->output_channels + channel;
+                feredge_rescale_block(sums + p * FEREDGE_BLOCK, &layer->rescaling, channel, left,
+                    layer->output_zero_point, layer->low, layer->high, target);
+            }
+        }
+    }
+}

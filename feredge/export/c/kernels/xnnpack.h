@@ -1,0 +1,49 @@
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+/* XNNPACK's arithmetic: sums are scaled in float32, clamped, and rounded to nearest, ties to even. */
+typedef struct {
+    const float *scale; /* one, or one per channel */
+} feredge_rescaling;
+
+typedef struct {
+    int32_t first_multiplier, second_multiplier, bias, shift;
+} feredge_addition;
+
+/* Adding 1.5 * 2^23 leaves no fractional bits; |value| is far below 2^22. */
+FEREDGE_INLINE int32_t feredge_round(float value)
+{
+    return (int32_t)(value + 12582912.0f) - 12582912;
+}
+
+FEREDGE_INLINE int8_t feredge_rescale(
+    int32_t sum, const feredge_rescaling *rescaling, int channel, int zero_point, int low, int high)
+{
+    float value = (float)sum * rescaling->scale[channel];
+    const float least = (float)(low - zero_point), largest = (float)(high - zero_point);
+    value = value < least ? least : value;
+    value = value > largest ? largest : value;
+    return (int8_t)(feredge_round(value) + zero_point);
+}
+
+/* Up to 8 channels' sums; `left` is how many there are. */
+FEREDGE_INLINE void feredge_rescale_block(const int32_t *sums, const feredge_rescaling *rescaling, int channel, int left,
+    int zero_point, int low, int high, int8_t *output)
+{
+#if defined(__AVX2__)
+    if (left >= FEREDGE_BLOCK) {
+        const __m256 least = _mm256_set1_ps((float)(low - zero_point));
+        const __m256 largest = _mm256_set1_ps((float)(high - zero_point));
+        __m256 values = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)sums));
+        values = _mm256_mul_ps(values, _mm256_loadu_ps(rescaling->scale + channel));
+        values = _mm256_min_ps(_mm256_max_ps(values, least), largest);
+        const __m256i rounded = _mm256_add_epi32(_mm256_cvtps_epi32(values), _mm256_set1_epi32(zero_point));
+        const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+        _mm_storel_epi64((__m128i *)output, _mm_packs_epi16(halves, halves));
+        return;
+    }
+#endif
+    for (int i = 0; i < FEREDGE_BLOCK && i < left; i++)
+        output[i] = feredge_rescale(sums[i], rescaling, channel + i, zero_point, low, high);
+}

@@ -1,0 +1,82 @@
+"""A whole study: begun or continued, run by its workers, and ended by the finale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+
+from feredge.devices.remote import check_device
+from feredge.importing.from_onnx import load_trained
+from feredge.progress import Progress, quiet
+from feredge.search.costs import Limits
+from feredge.search.dimensions import Table
+from feredge.search.finale import FINALIST_COUNT, run_finale
+from feredge.search.processes import run_workers
+from feredge.search.results import StudyResults, collect_results, importances
+from feredge.search.space import parse
+from feredge.search.study import STUDY_SCHEMA, StudyFolder, StudySettings
+from feredge.search.trials import is_counted
+from feredge.search.worker import Search, WorkOrder
+
+
+def run_study(
+    order: WorkOrder,
+    space: Table,
+    *,
+    seed: int,
+    limits: Limits,
+    workers: int = 1,
+    progress: Progress = quiet,
+) -> StudyResults:
+    """Begin a study, or go on with it, until it has the trials of the order or its time has passed.
+
+    Args:
+        order: folder, storage, data and end.
+        space: the TOML table of a valid space.
+        seed: of the sampler.
+        limits: of the candidates' costs.
+        workers: number of processes; 1 works in this one.
+        progress: called between steps.
+
+    Raises:
+        FeredgeError: see `feredge.search`.
+    """
+    base = parse(space, "the space").base
+    dataset = order.load(base["data"]["size"])
+    settings = StudySettings(
+        STUDY_SCHEMA,
+        space,
+        dataset.source,
+        dataset.digest,
+        _rows_digest(order.excluded_rows),
+        seed,
+        limits,
+        "" if order.device is None else str(order.device.address),
+        order.core,
+        "" if order.start is None else load_trained(order.start).digest,
+        tuple(load_trained(path).digest for path in order.teachers),
+        "journal" if order.storage is None else "database",
+    )
+    if order.device is not None:
+        check_device(order.device)
+    StudyFolder.claim(order.folder, settings)
+    if workers > 1:
+        run_workers(replace(order, threads=max(1, (os.cpu_count() or 1) // workers)), workers, progress)
+    else:
+        Search(order, progress).run()
+    search = Search(replace(order, deadline=None), progress)
+    results = collect_results(settings, search.store.trials(), importances(search.store.study))
+    results.write(search.folder)
+    finalists = order.finalists
+    if finalists is None:
+        enough = order.count is not None and sum(map(is_counted, search.store.trials())) >= order.count
+        finalists = FINALIST_COUNT if enough and not search.store.running() else 0
+    run_finale(search.make_runner(), results.front[:finalists], progress)
+    return results
+
+
+def _rows_digest(rows: tuple[int, ...]) -> str:
+    """Return the SHA-256 of excluded rows; empty without."""
+    return hashlib.sha256(json.dumps(sorted(set(rows))).encode()).hexdigest() if rows else ""
