@@ -55,7 +55,7 @@ def test_every_size_of_data_gets_enough_steps(count: int) -> None:
     """Guards the moving average of 108 steps and the like: the average spans a small part of the training."""
     chosen = values(auto.choose_training(dataset((count // 2, count - count // 2), size=8), transfer=False))
     steps = chosen["training.epochs"] * max(1, count // chosen["training.batch_size"])
-    assert steps > 90 and 1 / (1 - chosen["training.ema_decay"]) <= max(10, 0.021 * steps)
+    assert steps > 90 and 1 / (1 - chosen["training.ema_decay"]) < 1.05 * max(10, 0.02 * steps)  # the decay is rounded
 
 
 def test_rare_classes_are_sampled() -> None:
