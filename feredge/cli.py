@@ -151,7 +151,8 @@ class Commands(SuggestingGroup):
         except FeredgeError as error:
             _fail(str(error), error.exit_code)
         except ModuleNotFoundError as error:
-            _fail(f"this command needs {error.name}: pip install 'feredge[workshop]'", 2)
+            extra = "workshop,search" if error.name == "optuna" else "workshop"
+            _fail(f"this command needs {error.name}: pip install 'feredge[{extra}]'", 2)
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader closed the pipe; click exits without a message
                 raise

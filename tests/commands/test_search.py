@@ -67,3 +67,15 @@ def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path)
     result = CliRunner().invoke(main, ["search", *arguments, "--data", "drawn:70", "--out", str(out)])
     assert result.exit_code == 2 and message in result.output and len(result.output.splitlines()) == 1
     assert not out.exists()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards an installation without the extra `search` against the advice for another one."""
+
+    def search(*arguments: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'optuna'", name="optuna")
+
+    monkeypatch.setattr("feredge.api.searching.search", search)
+    result = CliRunner().invoke(main, ["search", "training", "--trials", "1", "--data", "drawn:70"])
+    advice = "error: this command needs optuna: pip install 'feredge[workshop,search]'"
+    assert result.exit_code == 2 and result.output.splitlines()[-1] == advice
