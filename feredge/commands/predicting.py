@@ -53,7 +53,7 @@ _PREDICTOR_OPTIONS = options(
     THREADS_OPTION,
     click.option(
         "--cropped/--detect",
-        "--whole/--detect",
+        "--whole",
         "cropped",
         default=None,
         help="Classify each picture as a whole, such as one cropped face, or detect the faces in it.  [default: detect "
