@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     import pandas
 
     from feredge.api.datasets import DataSource
+    from feredge.data import Dataset
     from feredge.inference.artifact import Failure, Manifest
     from feredge.recipes.schema import Export
 
+logger = logging.getLogger(__name__)
 CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
 KerasModel = Any
 """A model object of Keras 2 or 3."""
@@ -311,7 +314,20 @@ def _import_network(
         )
     from feredge.importing.network import NetworkInput, import_network
 
-    dataset = load_dataset(data, size=height)
+    dataset = _load_for(path, data, height)
     takes = NetworkInput(height, width, low, high)
     out = out or Path("runs") / path.stem
     return import_network(path, takes, spec.classes, dataset, out, output=spec.output, licence=licence or "")
+
+
+def _load_for(path: Path, data: DataSource, size: int) -> Dataset:
+    """Return the data for an imported network: in colour if both the pictures and its input are."""
+    from feredge.data import color_note
+    from feredge.importing.network import input_channels
+
+    dataset = load_dataset(data, size=size)
+    if note := color_note(dataset.pictures, dataset.images.shape[-1]):
+        if input_channels(path) == 3:
+            return load_dataset(data, size=size, channels=3)
+        logger.warning("%s", note)
+    return dataset

@@ -88,7 +88,7 @@ def calibrate_files(
     for done, entry in enumerate(entries):
         progress("calibrate", done, len(entries), entry.file)
         dataset = images_of(entry)
-        probabilities = _predict(folder / entry.file, dataset.batch)
+        probabilities = _predict(folder / entry.file, dataset.images)
         levels = tuple(choose_threshold(probabilities, dataset.labels, precision) for precision in precisions)
         thresholds[entry.sha256] = FileThresholds(entry.file, len(dataset), dataset.digest, CONFIDENCE_LEVEL, levels)
     progress("calibrate", len(entries), len(entries))

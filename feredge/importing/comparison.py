@@ -68,12 +68,9 @@ def _run(path: str, folder: str, low: PixelValue, high: PixelValue, output: str)
     """Open a file and run its network on the images of `folder`; in a child process."""
     from feredge.importing.keras_file import open_network
     from feredge.importing.layers import output_names
-    from feredge.importing.signature import check_input, choose_output
 
     network = open_network(Path(path))
     images = np.load(Path(folder, IMAGES_FILE))
-    check_input(network, images.shape[1], images.shape[2], Path(path))
-    output = choose_output(network, output, Path(path))
     index = output_names(network).index(output) if output else 0
     rows = []
     for start in range(0, len(images), COMPARISON_BATCH):
@@ -99,14 +96,15 @@ def scale_pixels(images: Images, channels: int, low: PixelValue, high: PixelValu
     """Return images as `float32 (N, H, W, channels)` from `low` to `high`; gray ones are repeated in each channel.
 
     Raises:
-        RecipeError: `low` and `high` are of another number of channels.
+        RecipeError: RGB images for one channel, or `low` and `high` of another number of channels.
     """
     if np.size(low) not in (1, channels):
         raise RecipeError(f"--input-range: expected values of {channels} channel(s), found those of {np.size(low)}")
-    pixels = np.repeat(images, channels, axis=3) if images.shape[3] == 1 else images
+    if images.shape[-1] not in (1, channels):
+        raise RecipeError(f"expected gray pictures for a network of one channel, found {images.shape[-1]} channels")
     black = np.asarray(low, np.float32)
     scale = ((np.asarray(high, np.float64) - low) / 255).astype(np.float32)
-    scaled: NDArray[np.float32] = pixels * scale + black
+    scaled: NDArray[np.float32] = np.broadcast_to(images, (*images.shape[:-1], channels)) * scale + black
     return scaled
 
 

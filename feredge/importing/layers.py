@@ -39,19 +39,22 @@ class PixelMap:
         return PixelMap(self.matrix @ matrix, self.offset @ matrix + offset)
 
 
-def as_core(network: KerasModel, *, size: int, low: PixelValue, high: PixelValue, output: str = "") -> KerasModel:
-    """Return the same function with an input of `float32 (N, size, size, 1)` in [0, 1].
+def as_core(
+    network: KerasModel, *, size: int, low: PixelValue, high: PixelValue, channels: int = 1, output: str = ""
+) -> KerasModel:
+    """Return the same function with an input of `float32 (N, size, size, channels)` in [0, 1].
 
     The network's input range is `low` (black) to `high` (white). Its scaling, and that of the network's own first
     layers (Rescaling, Normalization, `x / 127.5 - 1`), is folded into its first convolution if that is exact at the
-    border; otherwise a 1x1 convolution is prepended. A network of three channels gets gray in each: the channels of its
-    first kernel are summed. One without a channel axis gets the pixels of the only channel.
+    border; otherwise a 1x1 convolution is prepended. A core of one channel gives a network of three gray in each: the
+    channels of its first kernel are summed. A network without a channel axis gets the pixels of the only channel.
 
     Args:
         network: of Keras 2 or 3.
         size: height and width.
         low: input value of a black pixel, of all channels or of each.
         high: likewise of a white pixel.
+        channels: of the core: 1, or those of the network.
         output: name of the output, see `output_names`; the first by default.
 
     Raises:
@@ -59,13 +62,13 @@ def as_core(network: KerasModel, *, size: int, low: PixelValue, high: PixelValue
     """
     graph = translate(flatten(network))
     graph.outputs = [graph.outputs[output_names(network).index(output) if output else 0]]
-    channels = network.input_shape[-1] if len(network.input_shape) == 4 else 1
+    taken = network.input_shape[-1] if len(network.input_shape) == 4 else 1
     if len(network.input_shape) != 4:
         _add_reshape(graph, [size, size] if len(network.input_shape) == 3 else [size * size])
-    black, white = (np.broadcast_to(np.asarray(value, np.float64), channels) for value in (low, high))
-    pixels = PixelMap((white - black)[None], black)
+    black, white = (np.broadcast_to(np.asarray(value, np.float64), taken) for value in (low, high))
+    pixels = PixelMap((np.ones((1, taken)) if channels == 1 else np.eye(taken)) * (white - black), black)
     _scale_input(graph, _absorb_scaling(graph, pixels))
-    return build(graph, (size, size, 1))
+    return build(graph, (size, size, channels))
 
 
 def output_names(network: KerasModel) -> list[str]:

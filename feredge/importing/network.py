@@ -13,6 +13,8 @@ from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
 from feredge.importing.comparison import OriginalOutputs, PixelValue, compare, run_original
 from feredge.inference.contract import Images
+from feredge.inspection.child import run_in_child
+from feredge.inspection.limits import TENSORFLOW_LIMITS
 from feredge.paths import SAVED_MODEL_FILE
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
@@ -59,7 +61,8 @@ def import_network(
         network_input: its input.
         classes: of its outputs, in their order; the data's classes are put in the same order. For a single sigmoid two:
             of the probabilities 1 - p and p.
-        dataset: for calibration, verification and test, of the network's input size.
+        dataset: for calibration, verification and test, of the network's input size. The core takes its channels: gray
+            images are given to a network of three channels in each.
         out: the run folder.
         output: name of the output; required of a network that has several.
         licence: note for its files.
@@ -70,7 +73,8 @@ def import_network(
         RunError: `out` holds another run.
         VerificationError: its outputs are not those of the file's own framework.
     """
-    view = DataView(size=network_input.height, classes=() if classes == dataset.classes else classes)
+    names, channels = () if classes == dataset.classes else classes, dataset.images.shape[-1]
+    view = DataView(size=network_input.height, classes=names, channels=channels)
     images = data.split(dataset, view).test.images[:COMPARED_IMAGES]
     low, high = network_input.low, network_input.high
     original, network = _open(path, images, network_input, output)
@@ -84,7 +88,7 @@ def import_network(
     is_onnx = path.suffix == ONNX_SUFFIX  # whose output is chosen when it is opened
     keras_output = choose_output(network, "" if is_onnx else output, path)
     try:
-        core = as_core(network, size=network_input.height, low=low, high=high, output=keras_output)
+        core = as_core(network, size=network_input.height, low=low, high=high, channels=channels, output=keras_output)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
     rows = make_predict_function(core)(images)
@@ -104,6 +108,23 @@ def import_network(
     if output and (is_onnx or keras_output):
         origin["output"] = output
     return create_run(core, recipe, dataset, out, foreign=origin, comparison=comparison)
+
+
+def input_channels(path: Path) -> int:
+    """Return the number of channels of a file's input, which is opened in a child process with limits."""
+    return run_in_child(_input_channels, path, limits=TENSORFLOW_LIMITS, path=path.absolute())
+
+
+def _input_channels(path: str) -> int:
+    if Path(path).suffix == ONNX_SUFFIX:
+        from feredge.importing.onnx.file import audit_onnx, onnx_channels
+
+        audit_onnx(Path(path))
+        return onnx_channels(Path(path))
+    from feredge.importing.keras_file import open_network
+
+    shape = open_network(Path(path)).input_shape
+    return int(shape[-1] or 1) if isinstance(shape, tuple) and len(shape) == 4 else 1
 
 
 def _open(path: Path, images: Images, network_input: NetworkInput, output: str) -> tuple[OriginalOutputs, KerasModel]:

@@ -72,27 +72,6 @@ FORMS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-class _ThisProcess:
-    """In place of a child process, which takes seconds to import TensorFlow."""
-
-    def __init__(self, *arguments: object, **options: object) -> None: ...
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def call(self, function: Callable[..., Any], subject: object, **arguments: Any) -> Any:
-        """Call the function as a child does: paths arrive as text."""
-        return function(**{key: str(item) if isinstance(item, Path) else item for key, item in arguments.items()})
-
-
-@pytest.fixture
-def childless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let files be opened in this process."""
-    monkeypatch.setattr("feredge.importing.onnx.network.ChildProcess", _ThisProcess)
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_file_is_imported(tmp_path: Path, form: str, childless: None) -> None:
     """Guards what exporters write: the network has the outputs of the file in onnxruntime."""
@@ -138,6 +117,17 @@ def test_a_file_is_exported_in_every_format(tmp_path: Path, here: None) -> None:
     manifest = export(run, stripes(), recipe=dataclasses.replace(recipe, compression=compression), settings=settings)
     assert not manifest.failures and len(manifest.entries) == 6
     assert manifest.entries[0].card.recipe["foreign"]["file"] == "net.onnx"
+
+
+def test_parallel_first_layers_become_int8(tmp_path: Path, here: None, childless: None) -> None:
+    """Guards networks whose branches all read the pixels, as those of RepVGG before they are merged."""
+    graph = GraphWriter()
+    branches = graph.conv("image", 1, 8, pads=[1, 1, 1, 1]), graph.conv("image", 1, 8, size=1)
+    output = graph.classifier(graph.node("Relu", graph.node("Add", *branches)), 8)
+    path = graph.save(tmp_path / "net.onnx", output)
+    run = import_network(path, INPUT, CLASSES, stripes(), tmp_path / "run")
+    settings = dataclasses.replace(run.recipe().export, files=("int8.onnx",), calibration_images=64)
+    assert not export(run, stripes(), settings=settings).failures
 
 
 def test_a_translation_that_is_another_function_is_refused(
@@ -247,7 +237,7 @@ def test_files_that_are_not_opened(tmp_path: Path, name: str, message: str) -> N
 def test_the_command_names_the_classes_it_expects(tmp_path: Path) -> None:
     """Guards labels of another number than the outputs."""
     path = write_cnn(tmp_path / "net.onnx")
-    options = ["--input-size", "16x16", "--input-range=0..1", "--classes", "a,b", "--data", "drawn:70"]
+    options = ["--input-size", "16x16", "--input-range=0..1", "--classes", "angry,happy", "--data", "drawn:70"]
     done = CliRunner().invoke(main, ["export", str(path), *options, "--out", str(tmp_path / "run")])
     assert done.exit_code == 2 and f"--classes: expected {OUTPUTS} different names" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -100,6 +100,12 @@ def _swish(graph: GraphWriter, x: str) -> tuple[str, int]:
     return graph.node("Mul", x, graph.node("Sigmoid", x)), 8
 
 
+def _strided(graph: GraphWriter, x: str) -> tuple[str, int]:
+    """Flatten and gather all elements, as torch writes the strides of an average over NHWC."""
+    flat = graph.node("Reshape", graph.node("GlobalAveragePool", x), graph.constant([-1]))
+    return graph.node("Gather", flat, graph.constant(np.arange(8).reshape(1, 8, 1, 1))), 8
+
+
 def _tokens(graph: GraphWriter, x: str) -> tuple[str, int]:
     """Mix over positions and over channels, as an MLP-Mixer does."""
     x = graph.node("Reshape", x, graph.constant([0, 8, SIZE * SIZE]))
@@ -166,6 +172,7 @@ BODIES: dict[str, Body] = {
     "decomposed gelu": _decomposed_gelu,
     "decomposed hard swish": _decomposed_hard_swish,
     "swish": _swish,
+    "strided": _strided,
     "tokens": _tokens,
     "crops": _crops,
     "residual": _residual,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from feredge.export.c.layers import Layer
+from feredge.export.c.layers import PIXELS, Layer
 
 ALIGNMENT = 16  # bytes: kernels load vectors of this size
 
@@ -63,12 +63,22 @@ def plan(layers: Sequence[Layer], sizes: dict[int, int], aliases: dict[int, int]
             buffers[target] = reused
         else:
             buffers[target] = _Buffer(_aligned(sizes[layer.output]), number, last)
-        scratch.append(_Buffer(_aligned(layer.scratch), number, number))
+        scratch.append(_Buffer(_aligned(scratch_bytes(layer, longest_patch(layers))), number, number))
     unique = list({id(buffer): buffer for buffer in (*buffers.values(), *scratch) if buffer.size}.values())
     _place(unique)
     tensors = {index: buffers[resolve(index)].offset for index in sizes if resolve(index) in buffers}
     total = max(buffer.offset + buffer.size for buffer in unique)
     return Arena(tensors, tuple(buffer.offset for buffer in scratch), total, _lower_bound(unique, len(layers)))
+
+
+def longest_patch(layers: Sequence[Layer]) -> int:
+    """Return the bytes between a convolution's patches in its scratch memory: one distance for all, a constant in C."""
+    return max((layer.patch_bytes for layer in layers), default=0)
+
+
+def scratch_bytes(layer: Layer, distance: int) -> int:
+    """Return the scratch memory of a layer: of a convolution, PIXELS patches."""
+    return (PIXELS - 1) * distance + layer.patch_bytes if layer.patch_bytes else 0
 
 
 def _resolver(aliases: dict[int, int]) -> Callable[[int], int]:

@@ -42,7 +42,7 @@ class Layer:
         constants: C definitions of its weights and settings.
         call: C, with `{0}` for each input's address, `{output}` and `{scratch}`.
         inputs, output: indices of the tensors in the arena.
-        scratch: bytes that it needs beside them.
+        patch_bytes: of a convolution, the inputs of one output pixel.
         in_place: whether its output may take the place of an input that nothing else reads.
     """
 
@@ -51,7 +51,7 @@ class Layer:
     call: str
     inputs: tuple[int, ...]
     output: int
-    scratch: int = 0
+    patch_bytes: int = 0
     in_place: bool = False
 
 
@@ -178,8 +178,8 @@ def _product(context: _Context, shape: tuple[int, ...], output_size: tuple[int, 
         _struct("feredge_convolution_layer", number, [f"weights_{number}", f"bias_{number}", rescaling, *fields]),
     ]
     call = f"feredge_convolution(&layer_{number}, {{0}}, {{output}}, {{scratch}});"
-    scratch = PIXELS * -(-weights.shape[1] // GROUP) * GROUP
-    return context.layer(("multiply.h", "convolution.h"), constants, call, scratch=scratch)
+    patch_bytes = -(-weights.shape[1] // GROUP) * GROUP
+    return context.layer(("multiply.h", "convolution.h"), constants, call, patch_bytes=patch_bytes)
 
 
 def _struct(kind: str, number: int, fields: Iterable[object]) -> str:

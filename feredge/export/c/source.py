@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feredge.errors import ArtifactError
-from feredge.export.c.arena import ALIGNMENT, Arena, plan
-from feredge.export.c.layers import ARITHMETICS, PIXELS, Arithmetic, Layer, lower
+from feredge.export.c.arena import ALIGNMENT, Arena, longest_patch, plan
+from feredge.export.c.layers import ARITHMETICS, Arithmetic, Layer, lower
 from feredge.export.c.model import Model, read_model
 from feredge.export.c.xnnpack import float_literal
 
@@ -58,7 +58,7 @@ def generate(model: bytes, *, name: str, classes: Sequence[str], arithmetic: Ari
     parts = [
         (KERNEL_FOLDER / "includes.h").read_text(encoding="utf-8"),
         header,
-        f"#define FEREDGE_DEPTH {max(layer.scratch for layer in layers) // PIXELS} /* of the longest patch */",
+        f"#define FEREDGE_DEPTH {longest_patch(layers)} /* of the longest patch */",
         *_kernels(layers, arithmetic),
         *(layer.constants for layer in layers if layer.constants),
         _functions(graph, symbol, layers, arena, image, output, classes, arithmetic),

@@ -189,9 +189,11 @@ def _keep_logits_in_float(model: Any) -> Any:
 def _pixel_tensors(graph: Any) -> list[str]:
     """Return the input and its transpositions and reshapes, which hold the same values."""
     names = [CORE_INPUT]
-    while (node := consumer(graph, names[-1])).op_type in LAYOUT_OPS:
-        names.append(node.output[0])
-    return names
+    while True:
+        readers = [node for node in graph.node if names[-1] in node.input]
+        if len(readers) != 1 or readers[0].op_type not in LAYOUT_OPS:  # several read the pixels of parallel branches
+            return names
+        names.append(readers[0].output[0])
 
 
 def _activations(model: Any, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:

@@ -26,12 +26,12 @@ def conv(node: Node, network: NetworkBuilder) -> Value:
     if window.is_padded and not window.same:
         image = network.layer(layers.ZeroPadding2D, node, image, suffix="_pad", padding=window.padding)
     groups, channels = node.attributes.get("group", 1), image.shape[-1]
-    bias = _bias(node, network, kernel.shape[0])
+    bias = _bias(node, network)
     options: dict[str, Any] = {"strides": window.strides, "dilation_rate": window.dilations}
-    options["padding"] = "same" if window.same else "valid"
+    options |= {"padding": "same" if window.same else "valid", "use_bias": bool(bias)}
     if groups == channels > 1:
         return Value(_depthwise(node, network, image, kernel, bias, window, options), NHWC)
-    weights = [kernel.transpose(2, 3, 1, 0), bias]
+    weights = [kernel.transpose(2, 3, 1, 0), *bias]
     options |= {"filters": kernel.shape[0], "kernel_size": window.size, "groups": groups}
     return Value(network.layer(layers.Conv2D, node, image, weights=weights, **options), NHWC)
 
@@ -41,7 +41,7 @@ def _depthwise(
     network: NetworkBuilder,
     image: Tensor,
     kernel: NDArray[Any],
-    bias: NDArray[Any],
+    bias: list[NDArray[Any]],
     window: Window,
     options: dict[str, Any],
 ) -> Tensor:
@@ -51,7 +51,7 @@ def _depthwise(
     multiplier = kernel.shape[0] // channels
     depthwise = kernel[:, 0].transpose(1, 2, 0).reshape(*window.size, channels, multiplier)
     options |= {"kernel_size": window.size, "depth_multiplier": multiplier}
-    return network.layer(layers.DepthwiseConv2D, node, image, weights=[depthwise, bias], **options)
+    return network.layer(layers.DepthwiseConv2D, node, image, weights=[depthwise, *bias], **options)
 
 
 def conv_transpose(node: Node, network: NetworkBuilder) -> Value:
@@ -60,13 +60,15 @@ def conv_transpose(node: Node, network: NetworkBuilder) -> Value:
     attributes = node.attributes
     if kernel.ndim != 4 or attributes.get("group", 1) != 1 or "output_shape" in attributes or "auto_pad" in attributes:
         raise UnsupportedOperatorError(node, "groups, an output shape, or a kernel of another rank than 4")
+    bias = _bias(node, network)
     image, strides = network.image(node), tuple(attributes.get("strides", (1, 1)))
     pads, extra = attributes.get("pads", (0, 0, 0, 0)), attributes.get("output_padding", (0, 0))
     tensor = network.layer(
         layers.Conv2DTranspose,
         node,
         image,
-        weights=[kernel.transpose(2, 3, 1, 0), _bias(node, network, kernel.shape[1])],
+        weights=[kernel.transpose(2, 3, 1, 0), *bias],
+        use_bias=bool(bias),
         filters=kernel.shape[1],
         kernel_size=kernel.shape[2:],
         strides=strides,
@@ -85,9 +87,9 @@ def conv_transpose(node: Node, network: NetworkBuilder) -> Value:
     return Value(tensor, NHWC)
 
 
-def _bias(node: Node, network: NetworkBuilder, channels: int) -> NDArray[Any]:
-    has_bias = len(node.inputs) > 2 and node.inputs[2]
-    return network.constant(node, 2) if has_bias else np.zeros(channels, np.float32)
+def _bias(node: Node, network: NetworkBuilder) -> list[NDArray[Any]]:
+    """Return the bias of a convolution or product, in a list that is empty where it has none."""
+    return [network.constant(node, 2)] if len(node.inputs) > 2 and node.inputs[2] else []
 
 
 def gemm(node: Node, network: NetworkBuilder) -> Value:
@@ -98,7 +100,7 @@ def gemm(node: Node, network: NetworkBuilder) -> Value:
     kernel = network.constant(node, 1) * np.float32(attributes.get("alpha", 1.0))
     if attributes.get("transB", 0):
         kernel = kernel.T
-    bias = _bias(node, network, kernel.shape[1]) * np.float32(attributes.get("beta", 1.0))
+    bias = sum(_bias(node, network), np.zeros(1, np.float32)) * np.float32(attributes.get("beta", 1.0))
     return _dense(node, network, kernel, np.broadcast_to(bias.ravel(), kernel.shape[1]))
 
 

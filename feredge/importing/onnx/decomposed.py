@@ -1,7 +1,7 @@
 """Recognition of operators that exporters write as several: Gelu, HardSwish, LayerNormalization and others.
 
 Opset 13 has no Gelu and opset 16 no LayerNormalization; each has an operator in a later opset, which replaces the
-several here. Nodes that only the replaced ones needed are removed.
+several here, as a Reshape does a Gather of all elements. Nodes that only the replaced ones needed are removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def join_decomposed(graph: OnnxGraph) -> None:
     """Replace decomposed operators of a graph by whole ones, in place."""
     for node in graph.nodes:
         matcher = _Matcher(graph)
-        whole = matcher.product(node) or matcher.normalization(node)
+        whole = matcher.product(node) or matcher.normalization(node) or matcher.reshape(node)
         if whole is not None:
             operator, inputs, attributes = whole
             node.operator, node.inputs, node.attributes = operator, inputs, attributes
@@ -150,6 +150,20 @@ class _Matcher:
                 attributes = {"axis": axes[0], "axes": axes, "epsilon": self._scalar(epsilon)}
                 return "LayerNormalization", [centered.inputs[0]], attributes
         return None
+
+    def reshape(self, node: Node) -> Whole | None:
+        """Return the Reshape that a Gather of all elements in their order computes, as torch's as_strided does."""
+        if node.operator != "Gather" or node.attributes.get("axis", 0) != 0:
+            return None
+        flat, indices = self._node(node.inputs[0], "Reshape"), self._constants.get(node.inputs[1])
+        if flat is None or indices is None or indices.ndim < 2 or len(indices) != 1:
+            return None
+        target = self._constants.get(flat.inputs[1], np.empty(0))
+        if target.tolist() != [-1] or not np.array_equal(indices.ravel(), np.arange(indices.size)):
+            return None
+        name = f"{node.name}_shape"
+        self._constants[name] = np.array(indices.shape, np.int64)
+        return "Reshape", [flat.inputs[0], name], {}
 
     def _is_square(self, node: Node, centered: Node) -> bool:
         """Return whether a node squares what `centered` computes, or another node of the same inputs does."""

@@ -74,6 +74,19 @@ def simplify(path: Path, target: Path, *, height: int, width: int, output: str =
     onnx.save(onnxslim.slim(model, skip_fusion_patterns=SKIPPED_FUSIONS), target)
 
 
+def onnx_channels(path: Path) -> int:
+    """Return the number of channels of an audited file's input; 1 where it has none."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if value.name not in constants and len(shape) == 4:
+            return int(shape[1] if is_channels_first(shape) else shape[3])
+    return 1
+
+
 def _names(values: Iterable[Any]) -> str:
     return ", ".join(value.name[:40] for value in list(values)[:5])
 

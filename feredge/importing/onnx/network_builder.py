@@ -274,7 +274,7 @@ def _split_axes(value: Value, target: list[int]) -> tuple[int, ...] | None:
 
 def _fold(layer: KerasLayer, gain: NDArray[Any], offset: NDArray[Any]) -> bool:
     """Scale and shift a layer's output through its weights; return whether that is possible."""
-    if type(layer) not in FOLDABLE_LAYERS:
+    if type(layer) not in FOLDABLE_LAYERS or len(layer.weights) < 2:  # no bias
         return False
     weight, shift, *rest = layer.get_weights()
     factor = gain.reshape(weight.shape[-2:]) if type(layer) is layers.DepthwiseConv2D else gain

@@ -12,9 +12,9 @@ typedef struct {
 FEREDGE_INLINE void feredge_copy(int8_t *target, const int8_t *source, int size)
 {
     for (; size >= 16; size -= 16, target += 16, source += 16)
-        memcpy(target, source, 16);
+        FEREDGE_COPY(target, source, 16);
     for (; size >= 4; size -= 4, target += 4, source += 4)
-        memcpy(target, source, 4);
+        FEREDGE_COPY(target, source, 4);
     for (; size > 0; size--)
         *target++ = *source++;
 }
@@ -48,24 +48,39 @@ static void feredge_convolution(
 {
     const int inputs = layer->kernel_height * layer->kernel_width * layer->input_channels;
     const int depth = (inputs + 3) / 4 * 4, pixels = layer->output_height * layer->output_width;
-    int32_t sums[FEREDGE_PIXELS * FEREDGE_BLOCK];
+    int32_t sums[FEREDGE_BLOCKS * FEREDGE_PIXELS * FEREDGE_BLOCK];
+#ifdef FEREDGE_OFFSETS
+    int32_t offsets[FEREDGE_PIXELS];
+#endif
 #if FEREDGE_PIXELS > 2 /* on the stack: the arena has memory for 2 */
     int8_t buffer[FEREDGE_PIXELS * FEREDGE_DEPTH];
     patches = buffer;
 #endif
-    memset(patches, 0, (size_t)(FEREDGE_PIXELS * depth));
+    memset(patches, 0, (size_t)((FEREDGE_PIXELS - 1) * FEREDGE_DEPTH + depth));
     for (int pixel = 0; pixel < pixels; pixel += FEREDGE_PIXELS) {
         const int count = pixels - pixel < FEREDGE_PIXELS ? pixels - pixel : FEREDGE_PIXELS;
         for (int p = 0; p < count; p++)
-            feredge_gather(layer, input, pixel + p, patches + p * depth);
-        for (int channel = 0; channel < layer->output_channels; channel += FEREDGE_BLOCK) {
+            feredge_gather(layer, input, pixel + p, patches + p * FEREDGE_DEPTH);
+#ifdef FEREDGE_OFFSETS
+        feredge_offsets(patches, depth, offsets);
+#endif
+        for (int channel = 0; channel < layer->output_channels; channel += FEREDGE_BLOCKS * FEREDGE_BLOCK) {
             const int left = layer->output_channels - channel;
+            const int stored = (left + FEREDGE_BLOCK - 1) / FEREDGE_BLOCK;
+            const int blocks = stored < FEREDGE_BLOCKS ? stored : FEREDGE_BLOCKS;
+#ifdef FEREDGE_OFFSETS
+            feredge_multiply(
+                patches, depth, layer->weights + channel * depth, layer->bias + channel, offsets, sums, blocks);
+#else
             feredge_multiply(patches, depth, layer->weights + channel * depth, layer->bias + channel, sums);
-            for (int p = 0; p < count; p++) {
-                int8_t *target = output + (pixel + p) * layer->output_channels + channel;
-                feredge_rescale_block(sums + p * FEREDGE_BLOCK, &layer->rescaling, channel, left,
-                    layer->output_zero_point, layer->low, layer->high, target);
-            }
+#endif
+            for (int b = 0; b < blocks; b++)
+                for (int p = 0; p < count; p++) {
+                    const int start = channel + FEREDGE_BLOCK * b;
+                    feredge_rescale_block(sums + FEREDGE_BLOCK * (b * FEREDGE_PIXELS + p), &layer->rescaling, start,
+                        left - FEREDGE_BLOCK * b, layer->output_zero_point, layer->low, layer->high,
+                        output + (pixel + p) * layer->output_channels + start);
+                }
         }
     }
 }

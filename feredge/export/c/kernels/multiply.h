@@ -1,45 +1,127 @@
-/* feredge_multiply adds the products of FEREDGE_PIXELS patches and 8 channels' weights to their biases:
+/* Patches stand FEREDGE_DEPTH bytes apart. feredge_multiply adds the products of FEREDGE_PIXELS patches and 8 channels' weights to their biases:
    sums[patch][channel]. `depth`, the length of a patch, is a multiple of 4; weights hold 4 inputs of each of 8
    channels, then the next 4. All variants add the same integers, so that they give the same bits. */
 
 FEREDGE_INLINE int32_t feredge_load(const int8_t *bytes)
 {
     int32_t word;
-    memcpy(&word, bytes, sizeof word);
+    FEREDGE_COPY(&word, bytes, sizeof word);
     return word;
 }
 
 #if (defined(__AVX512VNNI__) && defined(__AVX512VL__)) || defined(__AVXVNNI__)
 #include <immintrin.h>
-#define FEREDGE_PIXELS 6
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define FEREDGE_PIXELS 8
+#define FEREDGE_BLOCKS 4
 #define FEREDGE_DOT(sum, weights, x) _mm256_dpbusd_epi32(sum, weights, x)
 #else
+#define FEREDGE_PIXELS 6
+#define FEREDGE_BLOCKS 2
 #define FEREDGE_DOT(sum, weights, x) _mm256_dpbusd_avx_epi32(sum, weights, x)
 #endif
 
-/* The instruction takes unsigned weights: each is 128 too large, which subtracts 128 times the patch's sum. */
-static void feredge_multiply(
-    const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias, int32_t *sums)
+/* The instruction takes unsigned weights: each is 128 too large, which subtracts 128 times a patch's sum. */
+#define FEREDGE_OFFSETS
+static void feredge_offsets(const int8_t *patches, int depth, int32_t *offsets)
+{
+    for (int p = 0; p < FEREDGE_PIXELS; p++) {
+        __m256i sum = _mm256_setzero_si256();
+        int32_t lanes[8], rest = 0;
+        int k = 0;
+        for (; k + 32 <= depth; k += 32)
+            sum = FEREDGE_DOT(sum, _mm256_set1_epi8(1), _mm256_loadu_si256((const __m256i *)(patches + p * FEREDGE_DEPTH + k)));
+        for (; k < depth; k++)
+            rest += patches[p * FEREDGE_DEPTH + k];
+        _mm256_storeu_si256((__m256i *)lanes, sum);
+        for (int i = 0; i < 8; i++)
+            rest += lanes[i];
+        offsets[p] = -128 * rest;
+    }
+}
+
+FEREDGE_INLINE void feredge_multiply_blocks(const int8_t *patches, int depth, const int8_t *weights,
+    const int32_t *bias, const int32_t *offsets, int32_t *sums, const int blocks)
 {
     const __m256i sign = _mm256_set1_epi8(-128);
-    const __m256i initial = _mm256_loadu_si256((const __m256i *)bias);
-    __m256i sum[FEREDGE_PIXELS], excess[FEREDGE_PIXELS];
-    for (int p = 0; p < FEREDGE_PIXELS; p++) {
-        sum[p] = initial;
-        excess[p] = _mm256_setzero_si256();
-    }
-    for (int k = 0; k < depth; k += 4, weights += 4 * FEREDGE_BLOCK) {
-        const __m256i w = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)weights), sign);
+    __m256i sum[FEREDGE_BLOCKS][FEREDGE_PIXELS];
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++)
+            sum[b][p] = _mm256_add_epi32(
+                _mm256_loadu_si256((const __m256i *)(bias + FEREDGE_BLOCK * b)), _mm256_set1_epi32(offsets[p]));
+    for (int k = 0; k < depth; k += 4) {
+        __m256i w[FEREDGE_BLOCKS];
+        for (int b = 0; b < blocks; b++)
+            w[b] = _mm256_xor_si256(
+                _mm256_loadu_si256((const __m256i *)(weights + FEREDGE_BLOCK * (b * depth + k))), sign);
         for (int p = 0; p < FEREDGE_PIXELS; p++) {
-            const __m256i x = _mm256_set1_epi32(feredge_load(patches + p * depth + k));
-            sum[p] = FEREDGE_DOT(sum[p], w, x);
-            excess[p] = FEREDGE_DOT(excess[p], sign, x);
+            const __m256i x = _mm256_set1_epi32(feredge_load(patches + p * FEREDGE_DEPTH + k));
+            for (int b = 0; b < blocks; b++)
+                sum[b][p] = FEREDGE_DOT(sum[b][p], w[b], x);
         }
     }
-    for (int p = 0; p < FEREDGE_PIXELS; p++)
-        _mm256_storeu_si256((__m256i *)(sums + p * FEREDGE_BLOCK), _mm256_sub_epi32(sum[p], excess[p]));
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++)
+            _mm256_storeu_si256((__m256i *)(sums + FEREDGE_BLOCK * (b * FEREDGE_PIXELS + p)), sum[b][p]);
 }
+
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+/* The same with two blocks in a register. */
+FEREDGE_INLINE void feredge_multiply_pairs(const int8_t *patches, int depth, const int8_t *weights,
+    const int32_t *bias, const int32_t *offsets, int32_t *sums, const int pairs)
+{
+    const __m512i sign = _mm512_set1_epi8(-128);
+    __m512i sum[FEREDGE_BLOCKS / 2][FEREDGE_PIXELS];
+    for (int b = 0; b < pairs; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++)
+            sum[b][p] = _mm512_add_epi32(
+                _mm512_loadu_si512(bias + 2 * FEREDGE_BLOCK * b), _mm512_set1_epi32(offsets[p]));
+    for (int k = 0; k < depth; k += 4) {
+        __m512i w[FEREDGE_BLOCKS / 2];
+        for (int b = 0; b < pairs; b++) {
+            const int8_t *first = weights + FEREDGE_BLOCK * (2 * b * depth + k);
+            const __m256i low = _mm256_loadu_si256((const __m256i *)first);
+            const __m256i high = _mm256_loadu_si256((const __m256i *)(first + FEREDGE_BLOCK * depth));
+            w[b] = _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), sign);
+        }
+        for (int p = 0; p < FEREDGE_PIXELS; p++) {
+            const __m512i x = _mm512_set1_epi32(feredge_load(patches + p * FEREDGE_DEPTH + k));
+            for (int b = 0; b < pairs; b++)
+                sum[b][p] = _mm512_dpbusd_epi32(sum[b][p], w[b], x);
+        }
+    }
+    for (int b = 0; b < pairs; b++)
+        for (int p = 0; p < FEREDGE_PIXELS; p++) {
+            int32_t *target = sums + FEREDGE_BLOCK * (2 * b * FEREDGE_PIXELS + p);
+            _mm256_storeu_si256((__m256i *)target, _mm512_castsi512_si256(sum[b][p]));
+            _mm256_storeu_si256((__m256i *)(target + FEREDGE_BLOCK * FEREDGE_PIXELS),
+                _mm512_extracti64x4_epi64(sum[b][p], 1));
+        }
+}
+
+static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
+    const int32_t *offsets, int32_t *sums, int blocks)
+{
+    const int paired = blocks / 2 * 2;
+    if (blocks == 4)
+        feredge_multiply_pairs(patches, depth, weights, bias, offsets, sums, 2);
+    else if (paired)
+        feredge_multiply_pairs(patches, depth, weights, bias, offsets, sums, 1);
+    if (blocks > paired)
+        feredge_multiply_blocks(patches, depth, weights + FEREDGE_BLOCK * paired * depth,
+            bias + FEREDGE_BLOCK * paired, offsets, sums + FEREDGE_BLOCK * paired * FEREDGE_PIXELS, 1);
+}
+
+#else
+static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
+    const int32_t *offsets, int32_t *sums, int blocks)
+{
+    if (blocks == 2)
+        feredge_multiply_blocks(patches, depth, weights, bias, offsets, sums, 2);
+    else
+        feredge_multiply_blocks(patches, depth, weights, bias, offsets, sums, 1);
+}
+#endif
 
 #elif defined(__AVX2__)
 #include <immintrin.h>
@@ -55,7 +137,7 @@ static void feredge_multiply(
         const __m256i w_low = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)weights));
         const __m256i w_high = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(weights + 16)));
         for (int p = 0; p < FEREDGE_PIXELS; p++) {
-            const __m256i x = _mm256_cvtepi8_epi16(_mm_set1_epi32(feredge_load(patches + p * depth + k)));
+            const __m256i x = _mm256_cvtepi8_epi16(_mm_set1_epi32(feredge_load(patches + p * FEREDGE_DEPTH + k)));
             low[p] = _mm256_add_epi32(low[p], _mm256_madd_epi16(w_low, x));
             high[p] = _mm256_add_epi32(high[p], _mm256_madd_epi16(w_high, x));
         }
@@ -83,7 +165,7 @@ static void feredge_multiply(
         for (int k = 0; k < depth; k += 4, w += 4 * FEREDGE_BLOCK) {
             const int8x16_t four = vld1q_s8(w);
             for (int p = 0; p < FEREDGE_PIXELS; p++) {
-                const int32x4_t x = vdupq_n_s32(feredge_load(patches + p * depth + k));
+                const int32x4_t x = vdupq_n_s32(feredge_load(patches + p * FEREDGE_DEPTH + k));
                 sum[p] = vdotq_s32(sum[p], four, vreinterpretq_s8_s32(x));
             }
         }
@@ -96,7 +178,7 @@ static void feredge_multiply(
         for (int k = 0; k < depth; k += 4, w += 4 * FEREDGE_BLOCK) {
             const int8x16_t four = vld1q_s8(w);
             for (int p = 0; p < FEREDGE_PIXELS; p++) {
-                const int8x8_t x = vreinterpret_s8_s32(vdup_n_s32(feredge_load(patches + p * depth + k)));
+                const int8x8_t x = vreinterpret_s8_s32(vdup_n_s32(feredge_load(patches + p * FEREDGE_DEPTH + k)));
                 low[p] = vpadalq_s16(low[p], vmull_s8(vget_low_s8(four), x));
                 high[p] = vpadalq_s16(high[p], vmull_s8(vget_high_s8(four), x));
             }
@@ -126,7 +208,7 @@ static void feredge_multiply(
             const v128_t four = wasm_v128_load(w);
             const v128_t w_low = wasm_i16x8_extend_low_i8x16(four), w_high = wasm_i16x8_extend_high_i8x16(four);
             for (int p = 0; p < FEREDGE_PIXELS; p++) {
-                const v128_t x = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(patches + p * depth + k));
+                const v128_t x = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(patches + p * FEREDGE_DEPTH + k));
                 low[p] = wasm_i32x4_add(low[p], wasm_i32x4_dot_i16x8(w_low, x));
                 high[p] = wasm_i32x4_add(high[p], wasm_i32x4_dot_i16x8(w_high, x));
             }
@@ -139,56 +221,39 @@ static void feredge_multiply(
     }
 }
 
-#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__)
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__) && FEREDGE_DEPTH < 4096
 #define FEREDGE_PIXELS 2
 
-/* Bytes 0 and 2, or 1 and 3, of a word as two signed halves. */
-FEREDGE_INLINE int32_t feredge_even(int32_t word)
-{
-    int32_t halves;
-    __asm__("sxtb16 %0, %1" : "=r"(halves) : "r"(word));
-    return halves;
-}
+/* 4 inputs of two patches and two channels: each word that is loaded is used twice. Bytes 0 and 2 of a word, and 1 and
+   3, become pairs of 16 bits, whose products are added in pairs. */
+#define FEREDGE_STEP \
+    "ldr %[odd1], [%[x], %[distance]]\n\tldr %[odd0], [%[x]], #4\n\tldr %[odd], [%[w]], #4\n\t" \
+    "sxtb16 %[even0], %[odd0]\n\tsxtb16 %[even1], %[odd1]\n\tsxtb16 %[even], %[odd]\n\t" \
+    "sxtb16 %[odd0], %[odd0], ror #8\n\tsxtb16 %[odd1], %[odd1], ror #8\n\tsxtb16 %[odd], %[odd], ror #8\n\t" \
+    "smlad %[sum0], %[even0], %[even], %[sum0]\n\tsmlad %[sum2], %[even1], %[even], %[sum2]\n\t" \
+    "smlad %[sum0], %[odd0], %[odd], %[sum0]\n\tsmlad %[sum2], %[odd1], %[odd], %[sum2]\n\t" \
+    "ldr %[odd], [%[w]], #28\n\tsxtb16 %[even], %[odd]\n\tsxtb16 %[odd], %[odd], ror #8\n\t" \
+    "smlad %[sum1], %[even0], %[even], %[sum1]\n\tsmlad %[sum3], %[even1], %[even], %[sum3]\n\t" \
+    "smlad %[sum1], %[odd0], %[odd], %[sum1]\n\tsmlad %[sum3], %[odd1], %[odd], %[sum3]\n\t"
+#define FEREDGE_STEPS(steps) \
+    __asm__(steps \
+        : [sum0] "+r"(sum0), [sum1] "+r"(sum1), [sum2] "+r"(sum2), [sum3] "+r"(sum3), [x] "+r"(x), [w] "+r"(w), \
+        [even0] "=&r"(even0), [even1] "=&r"(even1), [odd0] "=&r"(odd0), [odd1] "=&r"(odd1), [even] "=&r"(even), \
+        [odd] "=&r"(odd) \
+        : [distance] "i"(FEREDGE_DEPTH) \
+        : "memory")
 
-FEREDGE_INLINE int32_t feredge_odd(int32_t word)
-{
-    int32_t halves;
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(word));
-    return halves;
-}
-
-FEREDGE_INLINE int32_t feredge_dot(int32_t a, int32_t b, int32_t sum)
-{
-    int32_t result;
-    __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
-    return result;
-}
-
-/* Two patches with two channels at a time: each word that is loaded is used twice. */
 static void feredge_multiply(
     const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias, int32_t *sums)
 {
     for (int i = 0; i < FEREDGE_BLOCK; i += 2, weights += 8) {
-        const int8_t *x = patches, *w = weights, *const end = patches + depth;
+        const int8_t *x = patches, *w = weights, *const end = patches + depth / 16 * 16;
         int32_t sum0 = bias[i], sum1 = bias[i + 1], sum2 = sum0, sum3 = sum1;
-        do {
-            const int32_t word0 = feredge_load(x), word1 = feredge_load(x + depth);
-            const int32_t weights0 = feredge_load(w), weights1 = feredge_load(w + 4);
-            const int32_t even0 = feredge_even(word0), odd0 = feredge_odd(word0);
-            const int32_t even1 = feredge_even(word1), odd1 = feredge_odd(word1);
-            const int32_t first_even = feredge_even(weights0), first_odd = feredge_odd(weights0);
-            sum0 = feredge_dot(even0, first_even, sum0);
-            sum0 = feredge_dot(odd0, first_odd, sum0);
-            sum2 = feredge_dot(even1, first_even, sum2);
-            sum2 = feredge_dot(odd1, first_odd, sum2);
-            const int32_t second_even = feredge_even(weights1), second_odd = feredge_odd(weights1);
-            sum1 = feredge_dot(even0, second_even, sum1);
-            sum1 = feredge_dot(odd0, second_odd, sum1);
-            sum3 = feredge_dot(even1, second_even, sum3);
-            sum3 = feredge_dot(odd1, second_odd, sum3);
-            x += 4;
-            w += 4 * FEREDGE_BLOCK;
-        } while (x != end);
+        int32_t even0, even1, odd0, odd1, even, odd;
+        while (x != end)
+            FEREDGE_STEPS(FEREDGE_STEP FEREDGE_STEP FEREDGE_STEP FEREDGE_STEP);
+        while (x != patches + depth)
+            FEREDGE_STEPS(FEREDGE_STEP);
         sums[i] = sum0;
         sums[i + 1] = sum1;
         sums[FEREDGE_BLOCK + i] = sum2;
@@ -206,7 +271,7 @@ static void feredge_multiply(
         const int8_t *w = weights;
         int32_t sum0 = bias[i], sum1 = sum0;
         for (int k = 0; k < depth; k += 4, w += 4 * FEREDGE_BLOCK) {
-            const int8_t *x = patches + k, *y = x + depth;
+            const int8_t *x = patches + k, *y = x + FEREDGE_DEPTH;
             sum0 += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
             sum1 += y[0] * w[0] + y[1] * w[1] + y[2] * w[2] + y[3] * w[3];
         }
@@ -214,4 +279,8 @@ static void feredge_multiply(
         sums[FEREDGE_BLOCK + i] = sum1;
     }
 }
+#endif
+
+#ifndef FEREDGE_OFFSETS
+#define FEREDGE_BLOCKS 1
 #endif

@@ -44,6 +44,8 @@ FEREDGE_INLINE void feredge_rescale_block(const int32_t *sums, const feredge_res
         return;
     }
 #endif
-    for (int i = 0; i < FEREDGE_BLOCK && i < left; i++)
-        output[i] = feredge_rescale(sums[i], rescaling, channel + i, zero_point, low, high);
+    const int count = left < FEREDGE_BLOCK ? left : FEREDGE_BLOCK;
+    const feredge_rescaling block = {rescaling->scale + channel};
+    for (int i = 0; i < count; i++)
+        output[i] = feredge_rescale(sums[i], &block, i, zero_point, low, high);
 }
