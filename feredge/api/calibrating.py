@@ -109,10 +109,11 @@ def _all_images(source: DataSource) -> Callable[[Entry], Dataset]:
     from feredge.benchmark.thresholds import labelled_images
     from feredge.recipes.schema import DataView
 
-    load = cache(lambda size: load_dataset(source, size=size))
+    load = cache(lambda size, channels: load_dataset(source, size=size, channels=channels))
 
     def images_of(entry: Entry) -> Dataset:
         view = dataclass_io.read(DataView, entry.card.recipe.get("data", {}), entry.file)
-        return labelled_images(load(entry.card.contract.height), entry, view)
+        contract = entry.card.contract
+        return labelled_images(load(contract.height, contract.channels), entry, view)
 
     return images_of

@@ -80,13 +80,17 @@ def label(
             from feredge.label import ray_engine
 
             run = ray_engine.engine(
-                predictor, workers=workers, address=address, detect=not options.cropped, margin=options.margin
+                predictor,
+                workers=workers,
+                address=address,
+                detect=options.detects_faces(predictor),
+                margin=options.margin,
             )
         state = predict_pictures(
             predictor,
             names,
             table,
-            detect=not options.cropped,
+            detect=options.detects_faces(predictor),
             margin=options.margin,
             engine=run,
             on_result=None if folder is None else folder.add,

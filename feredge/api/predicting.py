@@ -124,7 +124,7 @@ def stream_predictions(
     from feredge.label.draw import AnnotatedFolder
 
     folder = None if annotate is None else AnnotatedFolder(Path(annotate), list(pictures))
-    answers = predictor.stream(pictures, detect=not options.cropped, margin=options.margin)
+    answers = predictor.stream(pictures, detect=options.detects_faces(predictor), margin=options.margin)
     for picture, answer in zip(pictures, answers, strict=True):
         if folder is not None:
             folder.add(picture, answer)

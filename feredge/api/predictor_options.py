@@ -20,7 +20,8 @@ class PredictorOptions:
         model: a model file, a folder of exported files, a run folder or a name of `feredge.models()`; None for
             the built-in nano.
         threads: number of CPU threads; None for all cores.
-        cropped: each picture is one cropped face; face detection is skipped.
+        cropped: classify each picture as a whole; False detects the faces in it. None detects them for models of faces,
+            by their cards.
         margin: fraction by which the square around each detected face is enlarged.
         yunet: a YuNet file for face detection; None for OpenCV's Haar cascade.
         classes: class names of a model file that feredge did not write, in the order of its outputs.
@@ -31,7 +32,7 @@ class PredictorOptions:
 
     model: str | PathLike[str] | None = None
     threads: int | None = None
-    cropped: bool = False
+    cropped: bool | None = None
     margin: float = 0.0
     yunet: str | PathLike[str] | None = None
     classes: tuple[str, ...] = ()
@@ -45,6 +46,10 @@ class PredictorOptions:
         from feredge.inference.foreign import ForeignModel
 
         return ForeignModel(tuple(self.classes), self.input_range, self.output) if self.classes else None
+
+    def detects_faces(self, predictor: Predictor) -> bool:
+        """Return whether faces are detected in each picture."""
+        return predictor.card.faces if self.cropped is None else not self.cropped
 
     def open(self, *, reads_pictures: bool = True) -> Predictor:
         """Return the Predictor; close it, or use it as a context manager.

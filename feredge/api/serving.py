@@ -103,7 +103,7 @@ def serve(
     try_open(None if options.model is None else Path(options.model), yunet, options.foreign)
     with replace(options, threads=1, yunet=yunet).open() as predictor:
         threads = max(1, wide // count)
-        detect = not options.cropped
+        detect = options.detects_faces(predictor)
         config = ServiceConfig(
             predictor.path,
             yunet,

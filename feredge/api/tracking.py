@@ -112,7 +112,7 @@ def track(
         summary = track_video(
             predictor,
             video,
-            detect=not options.cropped,
+            detect=options.detects_faces(predictor),
             margin=options.margin,
             tracker=Tracker(threshold=predictor.threshold)
             if settings.smooth_seconds is None

@@ -51,7 +51,14 @@ FOREIGN_OPTIONS = (
 _PREDICTOR_OPTIONS = options(
     MODEL_OPTION,
     THREADS_OPTION,
-    click.option("--cropped", is_flag=True, help="Each picture is one cropped face; skip face detection."),
+    click.option(
+        "--cropped/--detect",
+        "--whole",
+        "cropped",
+        default=None,
+        help="Classify each picture as a whole, such as one cropped face, or detect the faces in it.  [default: detect "
+        "for networks of faces]",
+    ),
     click.option(
         "--margin",
         type=click.FloatRange(-50, 400),
@@ -79,7 +86,7 @@ def with_predictor_options(function: Callable[..., Any]) -> Any:
         *arguments: Any,
         model: Path | None,
         threads: int | None,
-        cropped: bool,
+        cropped: bool | None,
         margin: float,
         yunet: Path | None,
         unsure: float | None,

@@ -92,7 +92,14 @@ class _CompressionJob:
         self._precision = resolve_precision(recipe.training.precision)
         targets = one_hot(train.labels, len(train.classes))
         augmentation = dataclasses.replace(recipe.augmentation, crop_size=0, progressive_sizes=())
-        self._batches = Batches(train.images, targets, recipe.training.batch_size, augmentation, recipe.training.seed)
+        self._batches = Batches(
+            train.images,
+            targets,
+            recipe.training.batch_size,
+            augmentation,
+            recipe.training.seed,
+            balanced=recipe.training.balanced_sampling,
+        )
 
     def compress(self, spec: Variant) -> tuple[checkpoint.Variables, NDArray[np.float64]]:
         """Return the variables of a variant's fine-tuned float network, and the history."""

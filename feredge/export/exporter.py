@@ -150,7 +150,15 @@ def _cards(run: RunFolder, recipe: Recipe, calibrate_on: Dataset | None) -> dict
         for file in recipe.export.files:
             precision = file.rpartition(".")[0]
             cards[f"{variant}.{file}"] = Card(
-                variant, precision, tuple(dataset["classes"]), contract, recipe_table, source, versions, licence
+                variant,
+                precision,
+                tuple(dataset["classes"]),
+                contract,
+                recipe_table,
+                source,
+                versions,
+                licence,
+                faces=recipe.data.faces,
             )
     return cards
 

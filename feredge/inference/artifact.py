@@ -66,6 +66,7 @@ class Card:
         versions: versions of the exporting tools, by package name.
         licence: terms of use.
         float_layers: of an int8 file, the layers kept in float32.
+        faces: whether the network classifies faces, not whole pictures.
     """
 
     variant: str
@@ -77,9 +78,10 @@ class Card:
     versions: dict[str, str] = field(default_factory=dict)
     licence: str = ""
     float_layers: tuple[str, ...] = ()
+    faces: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """Return the card as stored in a file. Fields added after schema 1 are omitted when empty."""
+        """Return the card as stored in a file. Fields added after schema 1 are omitted at their defaults."""
         value = {
             "schema": SCHEMA_VERSION,
             **asdict(self),
@@ -87,7 +89,8 @@ class Card:
             "contract": self.contract.to_json(),
             "float_layers": list(self.float_layers),
         }
-        return {key: item for key, item in value.items() if item or key not in ("licence", "float_layers")}
+        defaults = {"licence": "", "float_layers": [], "faces": True}
+        return {key: item for key, item in value.items() if key not in defaults or item != defaults[key]}
 
     @classmethod
     def from_json(cls, value: Any, *, where: str) -> Card:
@@ -105,6 +108,7 @@ class Card:
                 versions=dict(value["versions"]),
                 licence=str(value.get("licence", "")),
                 float_layers=tuple(map(str, value.get("float_layers", ()))),
+                faces=bool(value.get("faces", True)),
             )
         except ArtifactError as error:
             raise ArtifactError(f"{where}: {error}") from error

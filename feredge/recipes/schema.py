@@ -35,6 +35,8 @@ class DataView:
         validation_is_test: use the test split as the validation split, to reproduce studies that did. Metrics of
             images that selected the epoch are optimistic, so training.json records it.
         channels: channels of the network's input: 1 for gray, 3 for RGB. Pictures of the other kind are converted.
+        faces: whether the images are faces. The Predictor's commands detect the faces in a picture for such a network,
+            and classify whole pictures for others.
     """
 
     size: int = 48
@@ -50,6 +52,7 @@ class DataView:
     stratified: bool = added(False)
     validation_is_test: bool = added(False)
     channels: int = added(1)
+    faces: bool = added(True)
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -139,6 +142,8 @@ class Training:
         precision: `auto` trains in mixed bfloat16 where the CPU supports it, else in float32.
         seed: of weight initialization, shuffling and augmentation.
         repeats: number of trainings, with consecutive seeds; the first is the run, the others are in its `repeats`.
+        balanced_sampling: draw each class equally often in an epoch: images of rare classes are repeated, and not all
+            images of frequent ones are used in each epoch.
     """
 
     epochs: int = 60
@@ -153,6 +158,7 @@ class Training:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 1
     repeats: int = added(1)
+    balanced_sampling: bool = added(False)
 
 
 EpochMetric = Literal["validation_accuracy", "validation_loss", "train_accuracy", "train_loss"]

@@ -92,8 +92,9 @@ def _untrained_run(
     core: Any, recipe: Recipe, paths: Sequence[Path], classes: tuple[str, ...], folder: Path
 ) -> tuple[RunFolder, Dataset]:
     """Return a run of files on images of noise, as a bundle takes it, and these images."""
-    recipe = replace(recipe, data=DataView(size=recipe.data.size))
-    shape = NOISE_IMAGES, recipe.data.size, recipe.data.size
+    view = DataView(size=recipe.data.size, channels=recipe.data.channels)
+    recipe = replace(recipe, data=view)
+    shape = NOISE_IMAGES, view.size, view.size, view.channels
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     usage = np.where(np.arange(NOISE_IMAGES) < NOISE_IMAGES // 2, "Training", "PrivateTest")
     labels = (np.arange(NOISE_IMAGES) % len(classes)).astype(np.int8)

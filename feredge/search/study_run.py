@@ -10,6 +10,7 @@ from dataclasses import replace
 from feredge.devices.remote import check_device
 from feredge.importing.from_onnx import load_trained
 from feredge.progress import Progress, quiet
+from feredge.recipes.schema import DataView
 from feredge.search.costs import Limits
 from feredge.search.dimensions import Table
 from feredge.search.finale import FINALIST_COUNT, run_finale
@@ -43,8 +44,8 @@ def run_study(
     Raises:
         FeredgeError: see `feredge.search`.
     """
-    base = parse(space, "the space").base
-    dataset = order.load(base["data"]["size"])
+    view = parse(space, "the space").base["data"]
+    dataset = order.load(DataView(size=view["size"], channels=view["channels"]))
     settings = StudySettings(
         STUDY_SCHEMA,
         space,

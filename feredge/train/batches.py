@@ -36,6 +36,7 @@ class Batches:
         seed: of order and augmentation.
         epochs: of the whole training; the last `augmentation.full_image_epochs` show full images, and
             `augmentation.progressive_sizes` divide the others.
+        balanced: whether each class is drawn equally often, whatever its number of images.
     """
 
     images: Images
@@ -44,6 +45,7 @@ class Batches:
     augmentation: Augmentation
     seed: int
     epochs: int = 1
+    balanced: bool = False
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -79,11 +81,22 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Images, Targets]]:
         """Yield the batches of one epoch: images `uint8 (B, H, W, C)` and their targets."""
-        order = np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch)).permutation(len(self.images))
+        order = self._order(np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch)))
         with ThreadPoolExecutor(1, "batches") as thread:
             yield from ordered_results(
                 thread, partial(self._batch, order, epoch), range(len(self)), ahead=PREFETCHED_BATCHES
             )
+
+    def _order(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the images of an epoch in their order, `int64 (N,)`."""
+        if not self.balanced:
+            return rng.permutation(len(self.images))
+        one_hot = self.targets if self.targets.ndim == 2 else self.targets[:, 0]
+        members = [np.flatnonzero(column) for column in (one_hot == one_hot.max(axis=1, keepdims=True)).T]
+        members = [indices for indices in members if len(indices)]
+        share = -(-len(self.images) // len(members))
+        drawn = [np.resize(rng.permutation(indices), share) for indices in members]
+        return rng.permutation(np.concatenate(drawn))[: len(self.images)]
 
     def _batch(self, order: NDArray[np.int64], epoch: int, number: int) -> tuple[Images, Targets]:
         count = self.shape[0]

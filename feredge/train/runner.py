@@ -43,6 +43,7 @@ class KerasRunner:
             recipe=run.recipe().to_json(),
             source={"weights": figures["weights"], "data": data["digest"]},
             versions=figures.get("versions", {}),  # absent in older runs of foreign networks
+            faces=run.recipe().data.faces,
         )
         signature = [tf.TensorSpec((None, height, width, channels), tf.uint8)]
         self._forward = tf.function(lambda batch: model(batch, training=False), input_signature=signature)

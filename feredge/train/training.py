@@ -236,7 +236,13 @@ class _TrainingLoop:
         if soft_labels is not None:
             targets = np.stack([targets, soft_labels], axis=1)
         self.batches = Batches(
-            split.images, targets, training.batch_size, recipe.augmentation, training.seed, training.epochs
+            split.images,
+            targets,
+            training.batch_size,
+            recipe.augmentation,
+            training.seed,
+            training.epochs,
+            training.balanced_sampling,
         )
         self.fitter = Fitter(
             recipe.network,

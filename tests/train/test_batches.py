@@ -51,6 +51,19 @@ def test_content_depends_on_seed_epoch_and_number_only() -> None:
     assert not np.array_equal(next(_batches(augmentation=Augmentation(), seed=4).epoch(5))[0], whole[0])
 
 
+def test_balanced_classes_are_drawn_equally_often() -> None:
+    """Guards rare classes: their images are repeated, all of them appear, and an epoch has as many images as before."""
+    images = np.arange(64, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 8, 8, 1), np.uint8)
+    labels = np.array([0] * 58 + [1] * 6)
+    batches = Batches(images, np.eye(3, dtype=np.float32)[labels], 16, NO_AUGMENTATION, 1, balanced=True)
+    epoch = [(part[:, 0, 0, 0], targets.argmax(axis=1)) for part, targets in batches.epoch(0)]
+    drawn, classes = (np.concatenate(parts) for parts in zip(*epoch, strict=True))
+    assert np.bincount(classes).tolist() == [32, 32] and set(range(58, 64)) <= set(drawn.tolist())
+    assert (labels[drawn] == classes).all()
+    with_logits = dataclasses.replace(batches, targets=np.stack([batches.targets, -batches.targets], axis=1))
+    np.testing.assert_array_equal(next(with_logits.epoch(0))[0][:, 0, 0, 0], epoch[0][0])
+
+
 def test_fewer_images_than_a_batch_are_one_batch() -> None:
     """Guards tiny data sets, which would otherwise have no step."""
     batches = _batches(count=5)

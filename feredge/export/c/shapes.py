@@ -23,12 +23,12 @@ def check_shapes(model: Model) -> None:
         if tensor.size > ELEMENT_LIMIT:
             raise ArtifactError(f"expected tensors of at most {ELEMENT_LIMIT:,} elements, found {tensor.size:,}")
     for number, operator in enumerate(model.operators):
-        found = model.result(operator).shape
+        actual = model.result(operator).shape
         expected = _SHAPES[operator.name](model, operator)
-        if expected != found:
+        if expected != actual:
             raise ArtifactError(
                 f"operator {number} {operator.name}: expected an output of shape "
-                f"{expected or 'that its inputs allow'}, found {found}"
+                f"{expected or 'that its inputs allow'}, found {actual}"
             )
 
 
