@@ -19,6 +19,7 @@ from feredge.api.datasets import load_dataset, run_dataset
 from feredge.api.pixel_range import PixelRange, black_and_white
 from feredge.api.training import Overrides, override_texts
 from feredge.errors import ArtifactError, RecipeError
+from feredge.export.c.compiler import has_compiler
 from feredge.inference.artifact import ARTIFACT_KINDS
 from feredge.paths import ExportPath, ForeignNetwork, ModelFile, RunPath, require
 from feredge.progress import Progress, quiet
@@ -230,8 +231,16 @@ def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export |
     """Return the recipe's export settings, changed by every value that is not None; None if nothing changes."""
     changes = {key: value for key, value in values.items() if value is not None}
     if files:
-        changes["files"] = ARTIFACT_KINDS if "all" in files else tuple(dict.fromkeys(files))
+        changes["files"] = _all_files(settings, values) if "all" in files else tuple(dict.fromkeys(files))
     return dataclasses.replace(settings, **changes) if changes else None
+
+
+def _all_files(settings: Export, changes: dict[str, Any]) -> tuple[str, ...]:
+    """Return every file that can be written here: the C library needs a compiler, and all layers in int8."""
+    floats = changes.get("keep_float") or settings.keep_float or changes.get("max_drop") or settings.max_drop
+    if floats or not has_compiler():
+        return tuple(kind for kind in ARTIFACT_KINDS if not kind.endswith(".c"))
+    return ARTIFACT_KINDS
 
 
 def _open_run(

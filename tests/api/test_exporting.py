@@ -14,6 +14,7 @@ from feredge.api import exporting
 from feredge.cli import main
 from feredge.errors import RecipeError
 from feredge.inference.contract import CLASSES
+from feredge.recipes.schema import Export
 from feredge.run import RunFolder
 
 
@@ -76,3 +77,16 @@ def test_a_negative_range_and_a_size_reach_the_import(tmp_path: Path, monkeypatc
     done = CliRunner().invoke(main, ["export", str(tmp_path / "x.h5"), *options])
     assert done.stderr == "error: imported\n"
     assert specs == [exporting.InputSpec((64, 64), (-1.0, 1.0), ("happy", "sad"))]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "max_drop", "written"), [("cc", None, True), ("", None, False), ("cc", 1.0, False)]
+)
+def test_all_files_are_those_that_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, compiler: str, max_drop: float | None, written: bool
+) -> None:
+    """Guards `--files all` against a C library that this machine cannot compile, or that may have layers in float."""
+    monkeypatch.setattr(exporting, "has_compiler", lambda: compiler)
+    settings = exporting._settings(Export(), ["all"], max_drop=max_drop)
+    assert settings is not None
+    assert ("int8.c" in settings.files) == written and "int8.onnx" in settings.files

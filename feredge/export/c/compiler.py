@@ -36,6 +36,14 @@ def find_compiler() -> list[str]:
     raise ArtifactError("expected a C compiler (CC, cc, gcc, clang), found none; pip install 'feredge[c]' brings one")
 
 
+def has_compiler() -> bool:
+    """Return whether `find_compiler` has one."""
+    try:
+        return bool(find_compiler())
+    except ArtifactError:
+        return False
+
+
 def compile_library(source: Path, target: Path, *, native: bool = True) -> None:
     """Compile a C file to a shared library.
 
