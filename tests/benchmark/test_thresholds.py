@@ -106,7 +106,7 @@ def labelled(images: int = 700, digest: str = "cd" * 32) -> Dataset:
     pixels = random.integers(0, 256, (images, 48, 48), np.uint8)
     scores = expected(pixels[..., None])
     labels = np.where(scores.max(1) >= 0.6, scores.argmax(1), (scores.argmax(1) + 1) % 7).astype(np.int8)
-    return Dataset(pixels, labels, np.full(images, ""), np.arange(images), CLASSES, digest, "images")
+    return Dataset(pixels[..., None], labels, np.full(images, ""), np.arange(images), CLASSES, digest, "images")
 
 
 def test_each_file_gets_the_thresholds_of_its_own_predictions(export: Path) -> None:

@@ -39,9 +39,9 @@ def _trained(name: str, repeat: int, size: int = IMAGE_SIZE) -> typing.Any:
 def test_names() -> None:
     """Guards the recipe's list of names against the implemented networks."""
     names = typing.get_args(typing.get_type_hints(Network)["name"])
-    assert names == ("residual", "convolutional", *PUBLISHED_NETWORKS, "foreign") and set(PUBLISHED_PARAMETERS) == set(
-        PUBLISHED_NETWORKS
-    )
+    assert names == ("residual", "convolutional", *PUBLISHED_NETWORKS, "custom", "foreign") and set(
+        PUBLISHED_PARAMETERS
+    ) == set(PUBLISHED_NETWORKS)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_NETWORKS)

@@ -195,7 +195,7 @@ def test_teachers_must_agree_on_data(finished: RunFolder, tmp_path: Path) -> Non
         soft_labels.make_soft_labels([finished], stripes(seed=1))
     larger = RunFolder(shutil.copytree(finished.path, tmp_path / "larger"))
     files.write_text(larger.recipe_file, larger.recipe_file.read_text().replace("size = 16", "size = 24"))
-    with pytest.raises(RunError, match=r"larger: expected images of 16 pixels like .*, found 24 pixels"):
+    with pytest.raises(RunError, match=r"larger: expected images of 16x16x1 like .*, found 24x24x1"):
         soft_labels.make_soft_labels([finished, larger], stripes())
 
 

@@ -47,7 +47,7 @@ train(RECIPE, stripes(), Path(sys.argv[1]), progress=progress)
 def _child(run: Path, moment: str) -> int:
     process = subprocess.run(
         [sys.executable, "-c", CHILD_SCRIPT, str(run), moment],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[1] / "shared",
         capture_output=True,
         text=True,
     )
@@ -194,7 +194,7 @@ def test_a_training_split_that_is_the_test_split(tmp_path: Path) -> None:
 def test_images_of_another_size(tmp_path: Path) -> None:
     """Guards the error for another image size; no run folder is made."""
     dataset: Dataset = stripes(size=20)
-    with pytest.raises(DataError, match="expected 16x16 images, found 20x20"):
+    with pytest.raises(DataError, match="expected images of 16x16x1, found 20x20x1"):
         train(RECIPE, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
