@@ -63,7 +63,7 @@ ESTIMATE_SETTINGS = (
 @click.option(
     "--storage",
     metavar="URL",
-    help="Database of a study on several machines: postgresql+psycopg://USER@HOST/NAME.  [default: a journal in OUT]",
+    help="Database of a study on several machines, postgresql+psycopg://USER@HOST/NAME.  [default: Optuna journal]",
 )
 @click.option(
     "--finalists",
@@ -71,7 +71,7 @@ ESTIMATE_SETTINGS = (
     help="Candidates to train again with 3 seeds each, and to evaluate on the test images.  [default: 3 once the study "
     "has its --trials]",
 )
-@click.option("--keep-all", is_flag=True, help="Keep the weights of all trials, not only of those on the front.")
+@click.option("--keep-all", is_flag=True, help="Keep the weights of all trials, not only of the Pareto front.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Number of processes.")
 @SKIP_BAD_ROWS_OPTION
 def command(

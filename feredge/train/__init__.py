@@ -1,4 +1,4 @@
-"""The training module. `train` fits a recipe's network; `load_model` opens what it left. TensorFlow comes in on use."""
+"""Training: `train` fits a recipe's network, `load_model` loads it. TensorFlow is imported lazily."""
 
 from __future__ import annotations
 
