@@ -11,7 +11,6 @@ processors, or sums whose order does.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ from feredge.data import drawn_face as face_parts
 from feredge.data.dataset import Dataset
 from feredge.data.drawn_face import FACE_SIZE, ActionStrengths, Canvas, Field, RandomValues
 from feredge.data.source_pictures import SourcePictures
-from feredge.errors import DataError
+from feredge.data.synthetic import draw_dataset
 from feredge.inference.contract import CLASSES, Images
 
 DRAW_BATCH = 64  # faces drawn at once: their arrays fit the L2 cache
@@ -70,25 +69,12 @@ def drawn(count: int = 4900, seed: int = 1) -> Dataset:
     Raises:
         DataError: fewer than 70 faces (some split would miss a class), more than a million, or a seed out of range.
     """
-    if not 70 <= count <= 1_000_000:
-        raise DataError(f"drawn:{count}: expected from 70 to 1000000 faces")
-    if not 0 <= seed < 2**64:
-        raise DataError(f"drawn:{count}: expected a seed from 0 to 2^64 - 1, found {seed}")
-    rows = np.arange(count, dtype=np.int64)
-    labels = (rows % len(CLASSES)).astype(np.int8)
-    starts = range(0, count, DRAW_BATCH)
-    images = np.concatenate(
-        [_draw(rows[start : start + DRAW_BATCH], labels[start : start + DRAW_BATCH], seed) for start in starts]
-    )
-    fold = rows // len(CLASSES) % 10
-    usage = np.where(fold < 8, "Training", np.where(fold == 8, "PublicTest", "PrivateTest"))
-    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
     pictures = SourcePictures(0.0, FACE_SIZE, FACE_SIZE)
-    return Dataset(images[..., None], labels, usage, rows, CLASSES, digest, f"drawn:{count}", pictures=pictures)
+    return draw_dataset("drawn", _draw, count, seed, classes=CLASSES, noun="faces", pictures=pictures, batch=DRAW_BATCH)
 
 
 def _draw(rows: NDArray[np.int64], labels: NDArray[np.int8], seed: int) -> Images:
-    """Return the faces of `rows`, `uint8 (N, FACE_SIZE, FACE_SIZE)`."""
+    """Return the faces of `rows`, `uint8 (N, FACE_SIZE, FACE_SIZE, 1)`."""
     random = RandomValues(rows, seed)
     actions = _action_strengths(labels, random)
     head = _head(random, actions)
@@ -99,7 +85,7 @@ def _draw(rows: NDArray[np.int64], labels: NDArray[np.int8], seed: int) -> Image
     face_parts.mouth(head.face, random, actions)
     face_parts.wrinkles(head.face, random, actions)
     face_parts.glasses(head.face, random)
-    return _camera(_compose(head, random), random)
+    return _camera(_compose(head, random), random)[..., None]
 
 
 def _action_strengths(labels: NDArray[np.int8], random: RandomValues) -> ActionStrengths:

@@ -69,6 +69,9 @@ class ForeignRunner:
         activation: of its outputs, see `signature`.
         output: name of the output, if it has several.
         columns: classes to return, whose probabilities are divided by their sum; empty for all.
+
+    Attributes:
+        activation: of its outputs.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class ForeignRunner:
             self._offset = np.float32(black / scale + zero_point)
         else:  # integers without quantization parameters are pixels as they are
             self._factor, self._offset = np.float32(1), np.float32(np.iinfo(dtype).min)
-        self._activation, self._columns = activation, list(columns)
+        self.activation, self._columns = activation, list(columns)
 
     def signature(self) -> Signature:
         """Return the file's inputs and outputs. Number of classes and activation are seen on random images."""
@@ -124,15 +127,15 @@ class ForeignRunner:
     def predict(self, batch: Images) -> Probabilities:
         """Return `float32 (N, classes)` for `uint8 (N, H, W, C)`."""
         outputs = self._run(batch)
-        if outputs.shape[1] == 1 and self._activation == "logits":
+        if outputs.shape[1] == 1 and self.activation == "logits":
             outputs = np.hstack([np.zeros_like(outputs), outputs])
-        if self._activation == "logits":
+        if self.activation == "logits":
             outputs = np.exp(outputs - outputs.max(1, keepdims=True))
         elif outputs.shape[1] == 1:
             outputs = np.hstack([1 - outputs, outputs])
         if self._columns:
             outputs = outputs[:, self._columns]
-        if self._activation == "softmax" and not self._columns:
+        if self.activation == "softmax" and not self._columns:
             return outputs
         probabilities: Probabilities = outputs / np.maximum(outputs.sum(1, keepdims=True), np.float32(1e-30))
         return probabilities
@@ -181,23 +184,22 @@ def open_without_card(
         "white": white,
         "output": model.output,
     }
-    signature = ForeignRunner(path, **options).signature()
+    runner = ForeignRunner(path, **options)
+    signature = runner.signature()
     if len(model.classes) != signature.classes or len(set(model.classes)) != len(model.classes):
         raise ArtifactError(
             f"{path}: has outputs of {signature.classes} classes, expected as many different names, "
             f"found {', '.join(model.classes) or 'none'}"
         )
     card = Card("foreign", "float32", model.classes, signature.contract)
-    return CardlessRunner(ForeignRunner(path, activation=signature.activation, **options), card)
+    runner.activation = signature.activation
+    return CardlessRunner(runner, card)
 
 
 def output_names(path: Path) -> list[str]:
     """Return the names of a file's outputs; ArtifactError if it cannot be opened."""
     if path.suffix == ".onnx":
-        try:
-            return [item.name for item in onnx_session(str(path), threads=1).get_outputs()]
-        except Exception as error:  # onnxruntime raises bare pybind types, one per status code
-            raise ArtifactError(f"{path.name}: onnxruntime cannot load it ({one_line(error)})") from error
+        return [item.name for item in _open_onnx(path).get_outputs()]
     try:
         return [str(item["name"]) for item in litert_interpreter(path).get_output_details()]
     except (ValueError, RuntimeError) as error:
@@ -246,14 +248,19 @@ def _chosen(names: Sequence[str], output: str, path: Path) -> int:
     return 0
 
 
+def _open_onnx(path: Path, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Any:
+    """Return onnxruntime's session; ArtifactError if it cannot be opened."""
+    try:
+        return onnx_session(str(path), threads=threads, providers=providers)
+    except ArtifactError:
+        raise
+    except Exception as error:  # onnxruntime raises bare pybind types, one per status code
+        raise ArtifactError(f"{path.name}: onnxruntime cannot load it ({one_line(error)})") from error
+
+
 class _OnnxModel:
     def __init__(self, path: Path, threads: int, providers: Sequence[str], output: str) -> None:
-        try:
-            self._session = onnx_session(str(path), threads=threads, providers=providers)
-        except ArtifactError:
-            raise
-        except Exception as error:  # onnxruntime raises bare pybind types, one per status code
-            raise ArtifactError(f"{path.name}: onnxruntime cannot load it ({one_line(error)})") from error
+        self._session = _open_onnx(path, threads, providers)
         model_input, *others = self._session.get_inputs()
         if others:
             raise ArtifactError(f"{path.name}: expected one input, found {len(others) + 1}")
