@@ -115,7 +115,7 @@ EFFORT_OPTIONS = options(
     click.option(
         "--strict",
         is_flag=True,
-        help="600 s of timed runs per row, and corrupted copies of all test images instead of 1,000.",
+        help="600 s of timed runs per file, and corrupted copies of all test images instead of 1,000.",
     ),
     click.option(
         "--threads", type=Counts(), default=(), help="Thread counts to measure, in addition to 1.  [default: all cores]"
@@ -148,7 +148,7 @@ TARGET_OPTIONS = options(
         metavar="[FILE:]NAME",
         help="Output of such files that have several; may be repeated.",
     ),
-    click.option("--no-baselines", is_flag=True, help="Do not measure the classical baselines."),
+    click.option("--no-baselines", is_flag=True, help="Do not measure the scikit-learn baselines."),
     click.option(
         "--timeout",
         "timeout_seconds",
