@@ -20,7 +20,7 @@ import click
 
 import feredge
 from feredge.commands.shared import RESUMABLE_KEY, SuggestingGroup, log_lines
-from feredge.console import echo, visible
+from feredge.console import echo, escape_control
 from feredge.errors import FeredgeError, one_line
 
 RESUMABLE_COMMANDS = ("export", "run", "search", "train")  # others set RESUMABLE_KEY in their context
@@ -177,7 +177,7 @@ def _name_new_option(error: click.NoSuchOption) -> None:
 
 def _show_controls(error: click.ClickException) -> None:
     """Escape control characters in click's own messages: arguments may be file names completed by a shell."""
-    error.message = visible(error.message)  # type: ignore[misc]  # final for subclasses only
+    error.message = escape_control(error.message)  # type: ignore[misc]  # final for subclasses only
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -25,9 +25,10 @@ FIGURE_LABELS = {"train": "train", "test": "test", "cv": "folds", "held_out": "h
 @JSON_OPTION
 @SKIP_BAD_ROWS_OPTION
 def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad_rows: bool) -> None:
-    """Fit the published scikit-learn classifiers, and compare with the published figures.
+    """Fit the scikit-learn classifiers that studies on FER2013 published, and compare with their figures.
 
-    Each follows its study's own protocol. Systems already fitted in --out on the same data are reused.
+    Each follows its study's own protocol; the IDs stand in benchmarks/published.md.
+    Classifiers already fitted in --out on the same data are reused.
     """
     with bars("reading the data") as progress:
         result = feredge.baselines(data, only=only, out=out, skip_bad_rows=skip_bad_rows, progress=progress)

@@ -86,9 +86,10 @@ def command(
 ) -> None:
     """Search for the most accurate network within limits.
 
-    SPACE is a name (residual, training) or a .toml file: a recipe whose values may be ranges or choices. Each
-    candidate is exported untrained to int8 and measured first; what exceeds a limit is not trained. The same command
-    goes on with a study that was stopped or killed.
+    SPACE is residual (architectures of residual networks), training (training hyperparameters of nano), tuned-2024 (a
+    study's space), or a .toml file: a recipe whose values may be ranges or choices. Each candidate is exported
+    untrained to int8 and measured first; what exceeds a limit is not trained. The same command goes on with a study
+    that was stopped or killed.
     """
     if len(cores) > 1:
         raise click.UsageError("--arm: a search takes one core")

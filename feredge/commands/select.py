@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     metavar="PP",
     help="Largest accuracy drop from the float32 network, in percentage points.",
 )
-@click.option("--max-kb", type=float, default=math.inf, metavar="KB", help="Largest file size, in KB.")
+@click.option(
+    "--max-kb", type=float, default=math.inf, metavar="KB", help="Largest file size, in units of 1,000 bytes."
+)
 @click.option(
     "--max-ms-p90", type=float, default=math.inf, metavar="MS", help="Largest 90th-percentile latency per face, in ms."
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from feredge import files
 from feredge.benchmark.results import Results, Row
-from feredge.console import visible
+from feredge.console import escape_control
 from feredge.report import sections
 from feredge.report.accuracy_loss import abstention, accuracy_loss, robustness
 from feredge.report.changed_predictions import displayed_changes
@@ -133,7 +133,7 @@ def _embedded_json(value: Any) -> Markup:
 def _visible(value: Any) -> Any:
     """Escape control characters in all texts as the page's HTML does, so that the script finds rows by their names."""
     if isinstance(value, str):
-        return visible(value, lines=True)
+        return escape_control(value, lines=True)
     if isinstance(value, dict):
         return {_visible(key): _visible(item) for key, item in value.items()}
     return [_visible(item) for item in value] if isinstance(value, list | tuple) else value

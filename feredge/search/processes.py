@@ -14,7 +14,7 @@ from feredge.progress import Progress, quiet
 from feredge.search.worker import POLL_SECONDS, Search, WorkerOptions
 
 MAX_RESTARTS = 3
-"""How often in a row a worker process that was killed is started again."""
+"""How often a killed worker process is started again: per worker on average, since a trial last ended."""
 
 
 def _work(options: WorkerOptions, pipe: Connection) -> None:
@@ -38,7 +38,7 @@ def run_workers(options: WorkerOptions, count: int, progress: Progress = quiet) 
     A worker that is killed is started again; its trial goes on in any of them.
 
     Raises:
-        RunError: a worker that is killed MAX_RESTARTS times without ending a trial.
+        RunError: workers were killed more than MAX_RESTARTS times each, on average, since a trial last ended.
         FeredgeError: the first error of a worker.
     """
     search = Search(options, progress)
