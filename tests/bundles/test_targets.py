@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from feredge import files
 from feredge.bundles import targets
-from feredge.bundles.folder import BundleManifest
+from feredge.bundles.folder import BundleManifest, write_bundle
 from feredge.bundles.golden import Golden, golden_vectors
 from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import open_source
@@ -83,7 +83,7 @@ def test_wrong_answers_are_found(nano_bundle: Path, tmp_path: Path) -> None:
     wrong = Golden(golden.images, golden.probabilities[::-1].copy(), "xnnpack", golden.runtime)
     contents = targets.TARGETS["mcu"].load().build(source, wrong, BundleOptions())
     manifest = BundleManifest.of(contents, target="mcu", source=source, options=BundleOptions(), golden=wrong)
-    targets.write_bundle(folder, contents, manifest)
+    write_bundle(folder, contents, manifest)
     _, tests = check_bundle(folder)
     assert "expected ai-edge-litert" in tests[0].failure
     assert "row 0 is not equal" in tests[1].failure or tests[1].skipped
