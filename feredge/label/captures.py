@@ -114,7 +114,7 @@ class PipeCapture:
         start = pipe.peek(len(H264_START))[: len(H264_START)]
         frames = _raw_frames(pipe, raw) if raw else map(_decode_jpeg, _jpeg_pictures(pipe))
         self._frames: Iterator[Images | None] = frames
-        self._first = next(self._frames, None)
+        self._first: Images | None = next(self._frames, None)
         if self._first is None:
             expected = f"raw frames of {raw.size_bytes:,} bytes" if raw else "JPEG frames, or --raw for raw ones"
             found = "H.264; rpicam-vid --codec mjpeg writes JPEG" if start == H264_START else "none"
@@ -158,7 +158,7 @@ class PicameraCapture:
 
     def __init__(self, number: int = 0) -> None:
         try:
-            from picamera2 import Picamera2
+            from picamera2 import Picamera2  # type: ignore[import-not-found]
         except ImportError as error:
             raise PictureError(
                 "expected the package picamera2, found none; Raspberry Pi OS has it as python3-picamera2, for virtual "

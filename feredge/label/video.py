@@ -166,6 +166,7 @@ def _open(source: str | int, raw: RawFormat | None = None) -> Capture:
     if source == PICAMERA:
         return PicameraCapture()
     cv2 = opencv()
+    capture: Capture
     if _is_address(source):
         timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -176,7 +177,8 @@ def _open(source: str | int, raw: RawFormat | None = None) -> Capture:
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts)
         if capture.isOpened():
             return capture
-    return cv2.VideoCapture(source)
+    capture = cv2.VideoCapture(source)
+    return capture
 
 
 def _drain(frame_queue: queue.Queue[Any]) -> None:

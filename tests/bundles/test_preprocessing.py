@@ -55,8 +55,8 @@ def test_equals_the_contract(convert: Convert) -> None:
         rows, columns = (int(side) for side in random.integers(1, 300, 2))
         rows = (columns, rows, min(rows, 60))[number % 3]
         picture = random.integers(0, 256, (rows, columns, int(random.choice([1, 3, 4]))), np.uint8)
-        sides = (48, 48) if number % 2 else tuple(int(side) for side in random.integers(1, 100, 2))
-        contract = InputContract(*sides, int(random.choice([1, 3])))
+        height, width = (48, 48) if number % 2 else map(int, random.integers(1, 100, 2))
+        contract = InputContract(height, width, int(random.choice([1, 3])))
         expected = contract.to_tensor(picture, color="rgb")
         found = convert(picture, (0, 0, columns, rows), contract)
         assert np.array_equal(found, expected), f"{picture.shape} to {contract.shape}"

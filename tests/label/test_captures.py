@@ -82,7 +82,7 @@ def pipe(data: bytes) -> Iterator[io.BufferedReader]:
 
 
 def read_all(capture: PipeCapture) -> list[np.ndarray | None]:
-    frames = []
+    frames: list[np.ndarray | None] = []
     while True:
         good, pixels = capture.read()
         if not good and capture.ended:
@@ -195,5 +195,5 @@ def test_command(small_onnx: Path, tmp_path: Path, redirected: bool) -> None:
         done = subprocess.run(command, input=b"".join(JPEGS), capture_output=True)
     assert done.returncode == 0, done.stderr
     assert table.read_text().startswith("frame,time,face,label")
-    done = subprocess.run([*command, "--raw", "9x9"], input="", capture_output=True, text=True)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "even sides" in done.stderr
+    done = subprocess.run([*command, "--raw", "9x9"], input=b"", capture_output=True)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1) and b"even sides" in done.stderr

@@ -13,8 +13,9 @@ import feredge
 from feredge.bundles.folder import Contents
 from feredge.bundles.golden import Golden
 from feredge.bundles.notices import NOTICES_FILE, code_notice, notices_text, weights_notice
+from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import Source
-from feredge.bundles.targets import BundleOptions, SelfTest
+from feredge.bundles.targets import SelfTest
 from feredge.bundles.web.engines import chromium_self_test, node_self_test
 from feredge.bundles.web.wasm import BUILDS, compile_modules
 from feredge.inference.c_source import library_name

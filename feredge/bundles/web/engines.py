@@ -58,10 +58,10 @@ def chromium_self_test(folder: Path) -> SelfTest:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             return SelfTest("Chromium", one_line(error))
-    error, result = (_text(done.stdout, identifier) for identifier in ("error", "result"))
+    problem, result = (_text(done.stdout, identifier) for identifier in ("error", "result"))
     if PASSED in result:
         return SelfTest("Chromium")
-    return SelfTest("Chromium", f"{folder}: {error or result or 'expected an answer of the page, found none'}")
+    return SelfTest("Chromium", f"{folder}: {problem or result or 'expected an answer of the page, found none'}")
 
 
 @contextmanager

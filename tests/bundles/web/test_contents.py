@@ -52,7 +52,7 @@ def test_verify(color_bundle: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(color_bundle, tmp_path / "changed")
     (changed / "page.js").write_text("alert(1)")
     checks, tests = check_bundle(changed)
-    assert [check.problem for check in checks] and not tests
+    assert [check.failure for check in checks] and not tests
 
 
 @needs_node
