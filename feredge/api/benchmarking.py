@@ -184,7 +184,7 @@ def _measure_here(
         measure_candidates,
         write_results,
     )
-    from feredge.report import flip_thumbnails, write_html
+    from feredge.report import changed_prediction_thumbnails, write_html
 
     config = BenchmarkConfig.preset(settings.effort, threads=settings.threads, batches=settings.batches)
     target_options = TargetOptions(**settings.target_options)
@@ -209,7 +209,11 @@ def _measure_here(
             results = add_counts(results, test_set.candidates, test_set.splits.test.images, cores, progress=progress)
     folder = RunFolder(out or (paths[0] if plan.is_run else Path("bench")))
     write_results(results, raw_data, folder.results)
-    thumbnails = flip_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets)) if show_faces else {}
+    thumbnails = (
+        changed_prediction_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets))
+        if show_faces
+        else {}
+    )
     write_html(results, folder.report, thumbnails=thumbnails)
     return BenchmarkResult(results, folder.results, folder.report)
 
