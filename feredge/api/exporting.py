@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from feredge.data import Dataset
     from feredge.importing.network import NetworkInput
     from feredge.inference.artifact import Failure, Manifest
+    from feredge.predictions import Predictions
     from feredge.recipes.schema import Export
 
 logger = logging.getLogger(__name__)
@@ -262,10 +263,7 @@ def _import_notes(run: RunFolder) -> tuple[str, ...]:
     comparison, source = record.get("comparison"), record.get("foreign", {}).get("file")
     if comparison is None:
         return ()
-    from feredge.benchmark.class_order import order_hint
-
-    predicted = predictions.read(run)
-    hint = order_hint(predicted.probabilities, predicted.labels, predicted.classes) if len(predicted.labels) else ""
+    hint = _class_order_hint(predictions.read(run)) if run.predictions.is_file() else ""  # older imports have none
     hints = (f"{source}: {hint}",) if hint else ()
     difference = f"outputs within {comparison['largest']:.1g} of its own on {comparison['images']} images"
     in_precision = "" if comparison["precision"] == "float32" else f", which are computed in {comparison['precision']}"
@@ -273,6 +271,16 @@ def _import_notes(run: RunFolder) -> tuple[str, ...]:
         rebuilt = "its graph was not run; the network was rebuilt from its layers and compared with Keras's"
         return (f"{source}: {rebuilt}: {difference}{in_precision}", *hints)
     return (f"{source}: {difference}{in_precision}", *hints)
+
+
+def _class_order_hint(predicted: Predictions) -> str:
+    """Return a sentence if another order of the classes fits the test images far better, else an empty text."""
+    from feredge.benchmark.class_order import order_hint
+
+    labelled = predicted.labels >= 0
+    if not labelled.any():
+        return ""
+    return order_hint(predicted.probabilities[labelled], predicted.labels[labelled], predicted.classes)
 
 
 def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export | None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_training import stripes
 
-from feredge import Predictor, data
+from feredge import Predictor, data, predictions
 from feredge.cli import main
 from feredge.errors import ArtifactError, FeredgeError
 from feredge.export import export
@@ -157,6 +157,7 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     figures = run.training_record()
     splits = data.split(stripes(), run.recipe().data)
     rows = network.predict(splits.test.images.astype(np.float32) / 127.5 - 1, verbose=0)
+    np.testing.assert_allclose(predictions.read(run).probabilities.argmax(axis=1), rows.argmax(axis=1))
     assert figures["test"]["correct"] == int((rows.argmax(axis=1) == splits.test.labels).sum())
     predicted = (
         KerasRunner(run.model, threads=None).predict(splits.test.images).argmax(axis=1)
