@@ -40,7 +40,7 @@ SOURCE_PATTERNS = (
 
 @dataclass(frozen=True)
 class BenchmarkPreset:
-    """Arguments of `feredge.benchmark.effort`, which is called on the device, whose number of cores may differ."""
+    """Arguments of `BenchmarkConfig.preset`, which is called on the device, whose number of cores may differ."""
 
     name: str = "default"
     threads: tuple[int, ...] = ()
