@@ -112,8 +112,9 @@ class PipeCapture:
     def __init__(self, pipe: BufferedReader, raw: RawFormat | None = None) -> None:
         self.ended, self.live = False, not stat.S_ISREG(os.fstat(pipe.fileno()).st_mode)
         start = pipe.peek(len(H264_START))[: len(H264_START)]
-        frames = _raw_frames(pipe, raw) if raw else map(_decode_jpeg, _jpeg_pictures(pipe))
-        self._frames: Iterator[Images | None] = frames
+        self._frames: Iterator[Images | None] = (
+            _raw_frames(pipe, raw) if raw else map(_decode_jpeg, _jpeg_pictures(pipe))
+        )
         self._first: Images | None = next(self._frames, None)
         if self._first is None:
             expected = f"raw frames of {raw.size_bytes:,} bytes" if raw else "JPEG frames, or --raw for raw ones"
@@ -126,13 +127,12 @@ class PipeCapture:
 
     def read(self) -> tuple[bool, Images | None]:
         """Return whether there is a next frame, and the frame, `uint8 (h, w, 3)` BGR."""
-        if self._first is not None:
-            pixels, self._first = self._first, None
-            return True, pixels
-        try:
-            pixels = next(self._frames)
-        except StopIteration:
-            self.ended, pixels = True, None
+        pixels, self._first = self._first, None
+        if pixels is None:
+            try:
+                pixels = next(self._frames)
+            except StopIteration:
+                self.ended = True
         return pixels is not None, pixels
 
     def get(self, prop: int) -> float:
