@@ -102,8 +102,6 @@ def export_untranslated(
             for written in (work / RESULT_FOLDER).iterdir():
                 shutil.copy2(written, new / written.name)
         manifest = Manifest.read(new)
-        refused = tuple(Failure(f"dense.{file}", ONNX_ONLY) for file in settings.files if file not in ONNX_FILES)
-        manifest = add_probes(new, dataclasses.replace(manifest, failures=(*manifest.failures, *refused)))
         replacement.swap(folder)
     except BaseException:
         replacement.discard(folder)
@@ -167,7 +165,9 @@ def _convert(path: str, work: str, network_input: dict[str, Any], output: str, s
     export = Export(**{key: _as_tuple(value) for key, value in settings.items()})
     job = ConversionJob(Path(work), folder, export, cards, arrays["first"], arrays["second"], images, None)
     result = write_files(job, lambda card: _to_precision(graph, card, job), reference, _size(graph, work))
-    to_manifest(result, cards).write(folder)
+    manifest = to_manifest(result, cards)
+    refused = [Failure(f"dense.{file}", ONNX_ONLY) for file in export.files if file not in ONNX_FILES]
+    add_probes(folder, dataclasses.replace(manifest, failures=(*manifest.failures, *refused)))
 
 
 def _as_tuple(value: Any) -> Any:
