@@ -8,6 +8,7 @@ from feredge.bundles.source import Source
 from feredge.export.c.source import generate
 
 PREPROCESSING_FILE = Path(__file__).with_name("preprocessing.c")
+MEMORY_FILE = Path(__file__).with_name("memory.c")
 LIBRARY_NAME = "net"
 SIZE_NAMES = ("ARENA_BYTES", "HEIGHT", "WIDTH", "CHANNELS", "CLASSES")
 
@@ -27,6 +28,7 @@ def module_source(source: Source, interface: Path) -> str:
     parts = (
         "#define FEREDGE_NO_STATIC_ARENA",
         library.source,
+        MEMORY_FILE.read_text(encoding="utf-8"),
         PREPROCESSING_FILE.read_text(encoding="utf-8"),
         *names,
         f"#define FEREDGE_PREDICT_IN feredge_{LIBRARY_NAME}_predict_in",
