@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,21 @@ CALIBRATED_PRECISIONS = ("int8", "int16x8")
 """Precisions with integer activations, whose ranges come from calibration."""
 
 
+@dataclass(frozen=True)
+class NetworkSize:
+    """Size of a float network.
+
+    Attributes:
+        kernel_weights: weights in the kernels of its layers.
+        parameters: all weights.
+        multiply_adds: of one image.
+    """
+
+    kernel_weights: int
+    parameters: int
+    multiply_adds: int
+
+
 def initialize_worker() -> None:
     """Let a worker process end with its parent, its standard output and error discarded."""
     exit_with_parent()
@@ -43,14 +59,30 @@ def convert(job: ConversionJob) -> ConversionResult:
         RecipeError: settings that do not fit the network.
         OSError: a full disk.
     """
-    from feredge.train.networks import make_predict_function
+    from feredge.compress import pruning
+    from feredge.train.networks import make_predict_function, multiply_adds
 
     core, converter = _open_converter(RunFolder(job.run), job)
     reference = make_predict_function(core)(job.verification_images)
+    size = NetworkSize(pruning.weight_count(core), int(core.count_params()), multiply_adds(core))
+    return write_files(job, converter, reference, size)
+
+
+def write_files(
+    job: ConversionJob, converter: Callable[[Card], ConvertedModel], reference: Probabilities, size: NetworkSize
+) -> ConversionResult:
+    """Write and verify the files of a job.
+
+    Args:
+        job: the files, and the images for their verification.
+        converter: from a card to the model of its precision.
+        reference: the float network's probabilities for the verification images.
+        size: of the network.
+    """
     result = ConversionResult()
     for name, card in job.cards.items():
         try:
-            entry, runtime_parity = _write_file(job, name, card, converter, core, reference)
+            entry, runtime_parity = _write_file(job, name, card, converter, size, reference)
         except (ArtifactError, VerificationError) as error:
             reason = one_line(error, REASON_LENGTH).removeprefix(f"{name}: ")
             result.failures.append(Failure(name, reason))
@@ -65,7 +97,7 @@ def _write_file(
     name: str,
     card: Card,
     converter: Callable[[Card], ConvertedModel],
-    core: KerasModel,
+    size: NetworkSize,
     reference: Probabilities,
 ) -> tuple[Entry, Any]:
     """Convert and verify one file. Return its manifest entry and its parity in every runtime.
@@ -74,7 +106,6 @@ def _write_file(
         ArtifactError: the converter failed; its own error is the cause.
         VerificationError: see `verify`.
     """
-    from feredge.compress import pruning
     from feredge.export import parity
     from feredge.export.verification import verify
     from feredge.inspection import requirements, variant_checks, weights
@@ -93,20 +124,15 @@ def _write_file(
             raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
         metrics = verify(temporary, card, job.verification_images, reference, name=name)
         contents = weights.read(temporary)
-        variant_checks.check_size(contents, pruning.weight_count(core), name)
+        variant_checks.check_size(contents, size.kernel_weights, name)
         runtime_parity = parity.compare(temporary, job.verification_images, reference)
-        facts = requirements.of_file(temporary, contents) | _network_size(core)
+        facts = requirements.of_file(temporary, contents)
+        facts |= {"parameters": size.parameters, "multiply_adds": size.multiply_adds}
         if path.suffix == ".c":
             _write_header(temporary, path)
     if card.precision in CALIBRATED_PRECISIONS:
         metrics["calibration_images"] = len(job.calibration_images)
     return artifact.manifest_entry(path, card, metrics | converted.metrics, facts), runtime_parity
-
-
-def _network_size(core: KerasModel) -> dict[str, int]:
-    from feredge.train.networks import multiply_adds
-
-    return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
 
 
 def _write_header(source: Path, path: Path) -> None:
