@@ -72,6 +72,7 @@ TARGETS = {
         ("arithmetic", "board"),
     ),
     "pi": Target("feredge.bundles.pi.contents", "compiled libraries for Arm Linux, which need numpy alone"),
+    "web": Target("feredge.bundles.web.contents", "a web page and an ES module, in WebAssembly"),
 }
 
 
