@@ -158,6 +158,8 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
             _predictions(measurement, indices), reference_predictions or None, labels[indices], seed=config.seed
         ),
         runtime=candidate.runtime,
+        sustained_load=measurement.sustained_load,
+        idle_latency=measurement.idle_latency,
     )
 
 

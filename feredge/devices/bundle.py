@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import feredge
 from feredge import files
 from feredge.benchmark.candidates import run_candidates
+from feredge.benchmark.load_metrics import LoadConfig
 from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.workers.client import Worker
 from feredge.data import split, unique_test_mask
@@ -40,11 +41,12 @@ SOURCE_PATTERNS = (
 
 @dataclass(frozen=True)
 class BenchmarkPreset:
-    """Arguments of `feredge.benchmark.effort`, which is called on the device, whose number of cores may differ."""
+    """Arguments of `BenchmarkConfig.preset`, which is called on the device, whose number of cores may differ."""
 
     name: str = "default"
     threads: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
+    load: LoadConfig | None = None
 
 
 DEFAULT_PRESET = BenchmarkPreset()
