@@ -20,13 +20,13 @@ import click
 
 import feredge
 from feredge.commands.shared import RESUMABLE_KEY, SuggestingGroup, log_lines
-from feredge.console import echo, visible
+from feredge.console import echo, escape_control
 from feredge.errors import FeredgeError, one_line
 
 RESUMABLE_COMMANDS = ("export", "run", "search", "train")  # others set RESUMABLE_KEY in their context
 
 COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does not import
-    "baselines": "Fit the published classical systems, and compare.",
+    "baselines": "Fit published scikit-learn classifiers, and compare.",
     "bench": "Measure every file: accuracy, accuracy drop, size, latency.",
     "bundle": "Write one file that benchmarks a run on a device without ssh.",
     "calibrate": "Choose the confidence below which a prediction is unsure.",
@@ -177,7 +177,7 @@ def _name_new_option(error: click.NoSuchOption) -> None:
 
 def _show_controls(error: click.ClickException) -> None:
     """Escape control characters in click's own messages: arguments may be file names completed by a shell."""
-    error.message = visible(error.message)  # type: ignore[misc]  # final for subclasses only
+    error.message = escape_control(error.message)  # type: ignore[misc]  # final for subclasses only
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -208,4 +208,9 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     help="Show the versions of feredge, Python and the runtimes, and exit.",
 )
 def main() -> None:
-    """Train a facial-expression network, export it for devices, and measure the accuracy lost at each step."""
+    """Train a small image classifier, export it for devices, and measure the accuracy lost at each step.
+
+    A recipe is a TOML file of settings; a run is the folder that training, export and benchmark of one recipe write
+    into; a card is the metadata inside each exported file. An exported file is named after the compression, the
+    precision and the format: pruned-80.int8.tflite.
+    """

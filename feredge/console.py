@@ -31,7 +31,7 @@ _ANSI_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 """ANSI escape sequences of colours and weights only."""
 
 
-def visible(text: str, *, lines: bool = False) -> str:
+def escape_control(text: str, *, lines: bool = False) -> str:
     r"""Return `text` with control characters, direction marks and lone surrogates escaped, as `\x1b`.
 
     Args:
@@ -48,12 +48,12 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 def echo(text: str, err: bool = False, *, stream: TextIO | None = None) -> None:
     """Print one line; newlines in it are escaped, so that no data can look like another line."""
-    _write(visible(text) + "\n", err, stream)
+    _write(escape_control(text) + "\n", err, stream)
 
 
 def echo_lines(text: str, err: bool = False) -> None:
     """Print several lines, which must not contain newlines from untrusted data."""
-    _write(visible(text, lines=True) + "\n", err)
+    _write(escape_control(text, lines=True) + "\n", err)
 
 
 def echo_json(value: Any, *, indent: int | None = None) -> None:
@@ -64,13 +64,13 @@ def echo_json(value: Any, *, indent: int | None = None) -> None:
 def echo_styled(text: str) -> None:
     """Print lines with ANSI colours; without them if the output is not a terminal.
 
-    Untrusted parts must have passed through `visible` before they were coloured. Everything but colours is escaped
-    here again.
+    Untrusted parts must have passed through `escape_control` before they were coloured. Everything but colours is
+    escaped here again.
     """
     import click  # translates colours on Windows
 
     parts = _ANSI_STYLE.split(text)
-    safe = "".join(part if index % 2 else visible(part, lines=True) for index, part in enumerate(parts))
+    safe = "".join(part if index % 2 else escape_control(part, lines=True) for index, part in enumerate(parts))
     click.echo(_encodable(safe, sys.stdout))
 
 
@@ -88,7 +88,7 @@ def echo_table(
         header: print the names of the columns.
     """
     width = shutil.get_terminal_size((_UNLIMITED_WIDTH, 24)).columns
-    cells = [[visible(str(cell)) for cell in row] for row in rows]
+    cells = [[escape_control(str(cell)) for cell in row] for row in rows]
     try:
         echo_styled(_rich_table(columns, cells, right, header, width))
     except ModuleNotFoundError:
@@ -140,7 +140,7 @@ def write_data(data: bytes) -> None:
     """
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None or sys.stdout.isatty():
-        _write(visible(data.decode("utf-8", "surrogateescape"), lines=True), False)
+        _write(escape_control(data.decode("utf-8", "surrogateescape"), lines=True), False)
         return
     sys.stdout.flush()
     buffer.write(data)
@@ -150,7 +150,7 @@ def write_data(data: bytes) -> None:
 def progress_line(task: str, done: float, total: float, note: str = "") -> None:
     """Show progress on standard error: one overwritten line on a terminal; otherwise a line per finished task."""
     if sys.stderr.isatty():
-        line = _encodable(visible(f"{task}: {done:.0f} of {total:.0f} {note}"), sys.stderr)
+        line = _encodable(escape_control(f"{task}: {done:.0f} of {total:.0f} {note}"), sys.stderr)
         sys.stderr.write(f"\r\033[K{line}" + ("\n" if done == total else ""))
         sys.stderr.flush()
     elif done == total:
@@ -162,7 +162,7 @@ def progress_bar(task: str, length: int | None) -> Any:
     import click
 
     hidden = not sys.stderr.isatty()
-    return click.progressbar(length=length, label=visible(task), file=sys.stderr, show_pos=True, hidden=hidden)
+    return click.progressbar(length=length, label=escape_control(task), file=sys.stderr, show_pos=True, hidden=hidden)
 
 
 def progress_display(*columns: Any) -> Any:

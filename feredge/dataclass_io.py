@@ -117,7 +117,7 @@ def _text(value: str, where: str) -> str:
     if len(value) > MAX_TEXT_LENGTH:
         raise RecipeError(f"{where}: expected at most {MAX_TEXT_LENGTH:,} characters, found {len(value):,}")
     if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise RecipeError(f"{where}: expected text, found half a character in {value!a:.{MAX_SHOWN_CHARACTERS}}")
+        raise RecipeError(f"{where}: expected text, found a lone surrogate in {value!a:.{MAX_SHOWN_CHARACTERS}}")
     return value
 
 

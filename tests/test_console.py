@@ -13,7 +13,7 @@ import pytest
 
 import feredge
 from feredge import console
-from feredge.console import visible
+from feredge.console import escape_control
 
 PACKAGE = Path(feredge.__file__).parent
 BEFORE_IMPORTS = {"devices/bundle_main.py", "devices/agent.py"}
@@ -35,7 +35,7 @@ EVIL = "a\x1b]0;title\x07\x1b[2J\x9b2J\x7f\u202egnp.\udcff\nerror: b"
 )
 def test_what_steers_a_terminal_is_written_out(text: str, shown: str) -> None:
     """Guards titles, screens and lines against names of files: C0, C1, DEL, direction, half pairs, line breaks."""
-    assert visible(text) == shown
+    assert escape_control(text) == shown
 
 
 def run(code: str, encoding: str = "utf-8") -> tuple[bytes, bytes]:
@@ -99,7 +99,7 @@ def test_colours_of_data_are_not_ours() -> None:
     pytest.importorskip("rich")
     from rich.text import Text
 
-    styled = console.rendered(Text(visible("\x1b[8mhidden"), style="bold"))
+    styled = console.rendered(Text(escape_control("\x1b[8mhidden"), style="bold"))
     assert styled == "\x1b[1m\\x1b[8mhidden\x1b[0m"
 
 

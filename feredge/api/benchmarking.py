@@ -206,7 +206,7 @@ def _measure_here(
         measure_candidates,
         write_results,
     )
-    from feredge.report import flip_thumbnails, write_html
+    from feredge.report import changed_prediction_thumbnails, write_html
 
     config = BenchmarkConfig.preset(
         settings.effort, threads=settings.threads, batches=settings.batches, load=settings.load
@@ -236,7 +236,11 @@ def _measure_here(
             results = add_counts(results, test_set.candidates, test_set.splits.test.images, cores, progress=progress)
     write_results(results, raw_data, folder.results)
     journal.unlink(missing_ok=True)
-    thumbnails = flip_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets)) if show_faces else {}
+    thumbnails = (
+        changed_prediction_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets))
+        if show_faces
+        else {}
+    )
     write_html(results, folder.report, thumbnails=thumbnails)
     return BenchmarkResult(results, folder.results, folder.report)
 

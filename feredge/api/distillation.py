@@ -71,8 +71,8 @@ def soft_labels(
     else:
         raise DataError("expected a RUN, or --votes and --data, found neither")
     dataset = without_rows(dataset, leave_out)
-    from feredge.train import soft_labels as room
+    from feredge.train.soft_labels import make_soft_labels
 
-    labels = room.make_soft_labels(folders, dataset, progress=cancellable(progress, cancel))
+    labels = make_soft_labels(folders, dataset, progress=cancellable(progress, cancel))
     labels.write(Path(out))
     return SoftLabelsResult(Path(out), len(labels.rows), len(folders), votes is not None)

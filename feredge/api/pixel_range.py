@@ -34,6 +34,6 @@ def black_and_white(values: PixelRange) -> tuple[PixelValue, PixelValue]:
             f"--input-range: expected MEAN/DEVIATION of one channel or three, found {len(mean)} and {len(deviation)} "
             f"values, the least deviation {min(deviation, default=0):g}"
         )
-    lows = tuple(-center / spread for center, spread in zip(mean, deviation, strict=True))
-    highs = tuple((1 - center) / spread for center, spread in zip(mean, deviation, strict=True))
+    lows = tuple(-center / std for center, std in zip(mean, deviation, strict=True))
+    highs = tuple((1 - center) / std for center, std in zip(mean, deviation, strict=True))
     return (lows[0], highs[0]) if len(lows) == 1 else (lows, highs)

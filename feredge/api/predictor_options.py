@@ -27,7 +27,8 @@ class PredictorOptions:
         classes: class names of a model file that feredge did not write, in the order of its outputs.
         input_range: input values of black and white pixels of such a file.
         output: name of the output of such a file, if it has several.
-        unsure: label faces `unsure` below the file's threshold, as in `Predictor`.
+        unsure: label faces `unsure` below the confidence that `feredge calibrate` stored for this precision, such as
+            0.95; True for 0.9.
     """
 
     model: str | PathLike[str] | None = None
@@ -42,7 +43,7 @@ class PredictorOptions:
 
     @property
     def foreign(self) -> ForeignModel | None:
-        """What is given for a file that feredge did not write; None without classes."""
+        """Classes, input range and output of a file that feredge did not write; None without classes."""
         from feredge.inference.foreign import ForeignModel
 
         return ForeignModel(tuple(self.classes), self.input_range, self.output) if self.classes else None

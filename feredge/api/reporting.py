@@ -177,7 +177,7 @@ def _read_results(path: Path) -> Results:
 def _faces(results: Results, run: Path, data: DataSource | None) -> dict[int, str] | None:
     """Return the images in the report; None if the run's own data are not available."""
     from feredge.api.datasets import load_dataset
-    from feredge.report import flip_thumbnails
+    from feredge.report import changed_prediction_thumbnails
 
     try:
         if data is not None:
@@ -196,4 +196,4 @@ def _faces(results: Results, run: Path, data: DataSource | None) -> dict[int, st
             raise
         logger.warning("the HTML report has no images of faces: %s", error)
         return None
-    return flip_thumbnails(results, [dataset])
+    return changed_prediction_thumbnails(results, [dataset])

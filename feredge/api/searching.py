@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from feredge.devices.ssh import Device as SSHDevice
     from feredge.search.costs import Limits
     from feredge.search.estimate import SearchEstimate
-    from feredge.search.finale import Finale
+    from feredge.search.final_evaluation import FinalEvaluation
     from feredge.search.results import StudyResults
     from feredge.search.space import Space
 
@@ -36,13 +36,13 @@ class SearchResult:
     Attributes:
         path: the study folder.
         results: its trials.
-        finale: the finalists, if there are any yet.
+        final_evaluation: the finalists, if there are any yet.
         page: the HTML report.
     """
 
     path: Path
     results: StudyResults
-    finale: Finale | None
+    final_evaluation: FinalEvaluation | None
     page: Path
 
     def to_dataframe(self) -> pandas.DataFrame:
@@ -125,9 +125,9 @@ def search(
     table, _ = _read_space(space, overrides)
     started = time.time()
     from feredge.search.study_run import run_study
-    from feredge.search.worker import WorkOrder
+    from feredge.search.worker import WorkerOptions
 
-    order = WorkOrder(
+    options = WorkerOptions(
         Path(out),
         storage,
         _data_source(data),
@@ -142,7 +142,9 @@ def search(
         core=core,
         finalists=finalists,
     )
-    results = run_study(order, table, seed=seed, limits=limits, workers=workers, progress=cancellable(progress, cancel))
+    results = run_study(
+        options, table, seed=seed, limits=limits, workers=workers, progress=cancellable(progress, cancel)
+    )
     return _study_result(Path(out), results)
 
 
@@ -165,10 +167,10 @@ def estimate_search(
     _check_positive(trials=trials)
     _, parsed = _read_space(space, overrides)
     from feredge.search.estimate import estimate_study
-    from feredge.search.worker import WorkOrder
+    from feredge.search.worker import WorkerOptions
 
-    order = WorkOrder(Path(), None, _data_source(data), skip_bad_rows, _row_numbers(leave_out))
-    return estimate_study(parsed, order, limits, trials=trials, progress=cancellable(progress, cancel))
+    options = WorkerOptions(Path(), None, _data_source(data), skip_bad_rows, _row_numbers(leave_out))
+    return estimate_study(parsed, options, limits, trials=trials, progress=cancellable(progress, cancel))
 
 
 def study(path: str | PathLike[str]) -> SearchResult:
@@ -190,14 +192,14 @@ def study(path: str | PathLike[str]) -> SearchResult:
 
 def _study_result(path: Path, results: StudyResults) -> SearchResult:
     """Write a study's page, and return the study."""
-    from feredge.search.finale import Finale
+    from feredge.search.final_evaluation import FinalEvaluation
     from feredge.search.page import write_study_page
     from feredge.search.study import StudyFolder
 
     folder = StudyFolder(path)
-    finale = Finale.read(folder)
-    write_study_page(folder, results, finale)
-    return SearchResult(path, results, finale, folder.page)
+    final_evaluation = FinalEvaluation.read(folder)
+    write_study_page(folder, results, final_evaluation)
+    return SearchResult(path, results, final_evaluation, folder.page)
 
 
 def _limits(

@@ -9,7 +9,7 @@ import numpy as np
 
 from feredge.data.dataset import NO_LABEL, Dataset, RowIndex
 from feredge.data.selection import select
-from feredge.data.usage import TEST_USAGES, TRAINING_USAGES
+from feredge.data.split_names import TEST_SPLITS, TRAINING_SPLITS
 from feredge.errors import DataError
 from feredge.inference.contract import CLASSES
 from feredge.recipes.schema import DataView
@@ -39,7 +39,7 @@ def study_2022(dataset: Dataset) -> StudySplits:
     """Split the Training rows at random into 70 / 15 / 15: 70 first, then the rest in halves, both with seed 1."""
     from sklearn.model_selection import train_test_split
 
-    index = _rows(dataset, TRAINING_USAGES)
+    index = _rows(dataset, TRAINING_SPLITS)
     train, rest = train_test_split(index, train_size=0.7, random_state=1)
     _, test = train_test_split(rest, test_size=0.5, random_state=1)
     return StudySplits(dataset.take(train), dataset.take(test), deviation=_other_size(index, 28709))
@@ -48,7 +48,7 @@ def study_2022(dataset: Dataset) -> StudySplits:
 def six_class(dataset: Dataset) -> StudySplits:
     """Take the first 3,000 training images of each class but disgust, and all images of the test splits."""
     dataset = select(dataset, DataView(classes=SIX_CLASSES, limit_per_class=IMAGES_PER_CLASS))
-    train, test = _rows(dataset, TRAINING_USAGES), _rows(dataset, TEST_USAGES)
+    train, test = _rows(dataset, TRAINING_SPLITS), _rows(dataset, TEST_SPLITS)
     deviations = (_other_size(train, 18000), _other_size(test, 7067, "tested on"))
     return StudySplits(dataset.take(train), dataset.take(test), deviation="; ".join(filter(None, deviations)))
 
@@ -60,7 +60,7 @@ def course_2024(dataset: Dataset) -> StudySplits:
     """
     from sklearn.model_selection import train_test_split
 
-    index = _rows(dataset, TRAINING_USAGES)
+    index = _rows(dataset, TRAINING_SPLITS)
     train, test = train_test_split(index, test_size=0.2, random_state=42)
     held_out = np.flatnonzero((dataset.usage == "PublicTest") & (dataset.labels != NO_LABEL))
     deviations = (_other_size(index, 28709), "held out is PublicTest" if len(held_out) else "nothing held out")

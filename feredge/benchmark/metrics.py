@@ -1,4 +1,4 @@
-"""The metrics of one benchmark row, as frozen dataclasses: timings, memory, accuracy, drop, instructions.
+"""The metrics of one benchmark row, which is a file in one runtime, as frozen dataclasses.
 
 Times are milliseconds, sizes bytes, accuracies fractions from 0 to 1, drops percentage points (pp).
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 P99_MIN_SAMPLES = 662
-"""Fewer samples do not support a 99th percentile (MLPerf inference rules, single stream)."""
+"""Fewer samples do not support a 99th percentile (MLPerf inference rules: early stopping, multi-stream)."""
 NOISY_SPREAD = 0.10
 """A timing is noisy if its spread over the rounds is larger."""
 
@@ -19,7 +19,7 @@ Verdict = Literal["drop", "no evidence of a drop", "equivalent within the margin
 
 @dataclass(frozen=True)
 class Round:
-    """One round of timed runs."""
+    """The timed runs of a file in one round, in each of which all files are timed in turns."""
 
     count: int
     median: float
@@ -109,7 +109,8 @@ class Latency:
     def valid_inference(self) -> Timing | None:
         """The inference in the valid rounds alone; None if all are invalid.
 
-        Results contain a summary of each round and no samples: the quantiles are the medians of the rounds' quantiles.
+        Results contain a summary of each round and no samples: median and p90 are the medians of the rounds'; p95, p99,
+        minimum and maximum are those of all rounds.
         """
         if not self.invalid_rounds:
             return self.inference
@@ -209,6 +210,8 @@ class Accuracy:
 class Drop:
     """Accuracy drop: the float model's accuracy minus this row's on the same images.
 
+    The float model is the run's float32 Keras network before compression, or the `dense.float32` file in its place.
+
     Attributes:
         pp: the drop.
         low, high: 95% interval by paired bootstrap.
@@ -220,6 +223,7 @@ class Drop:
         recall: change of each class's recall in pp; None for a class without test images.
         flips: counts of differing predictions; rows the float model's class, columns this row's.
         confidence: change of the mean confidence.
+        verdict: by the interval, with the equivalence margin of `BenchmarkConfig.margin`.
         flipped: each image whose predictions differ: row in the data, true class, the float model's, this row's.
     """
 
@@ -241,9 +245,9 @@ class Drop:
 
 @dataclass(frozen=True)
 class CorruptedAccuracy:
-    """Accuracy on test images with one kind and strength (1 to 5) of corruption; drop and interval in pp.
+    """Accuracy on test images with one kind of common corruption (noise, blur, ...); drop and interval in pp.
 
-    Kind `clean` at strength 0 are the same images without corruption.
+    Strength is ImageNet-C's severity, 1 to 5. Kind `clean` at strength 0 are the same images without corruption.
     """
 
     kind: str
@@ -260,7 +264,7 @@ class Instructions:
 
     Attributes:
         core: qemu's name of it, as `cortex-a72`.
-        count: median over repeated counts, Python's part included; None when not counted.
+        count: median over repeated counts, with the call from Python; None when not counted.
         spread: largest over smallest of the counts, minus 1.
         failure: why it was not counted.
     """

@@ -1,4 +1,4 @@
-"""`feredge baselines`: the published classical systems, each by its study's protocol."""
+"""`feredge baselines`: the published scikit-learn classifiers, each by its study's protocol."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ FIGURE_LABELS = {"train": "train", "test": "test", "cv": "folds", "held_out": "h
 
 @click.command("baselines")
 @DATA_OPTION
-@click.option("--only", multiple=True, metavar="ID", help="Fit only this system; may be repeated.")
+@click.option("--only", multiple=True, metavar="ID", help="Fit only this classifier; may be repeated.")
 @click.option("--out", type=PATH_TYPE, default="runs/baselines", show_default=True, help="Folder for the fitted files.")
 @JSON_OPTION
 @SKIP_BAD_ROWS_OPTION
 def command(data: str, only: tuple[str, ...], out: Path, as_json: bool, skip_bad_rows: bool) -> None:
-    """Fit the published classical systems, and compare with the published figures.
+    """Fit the scikit-learn classifiers that studies on FER2013 published, and compare with their figures.
 
-    Each follows its study's own protocol. Systems already fitted in --out on the same data are reused.
+    Each follows its study's own protocol; the IDs stand in benchmarks/published.md.
+    Classifiers already fitted in --out on the same data are reused.
     """
     with bars("reading the data") as progress:
         result = feredge.baselines(data, only=only, out=out, skip_bad_rows=skip_bad_rows, progress=progress)

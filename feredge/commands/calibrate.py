@@ -11,7 +11,7 @@ import click
 import feredge
 from feredge.api.calibrating import DEFAULT_PRECISIONS
 from feredge.commands.shared import JSON_OPTION, MOVED_DATA_OPTION, PATH_TYPE, bars
-from feredge.console import echo, echo_json, echo_table, visible
+from feredge.console import echo, echo_json, echo_table, escape_control
 
 if TYPE_CHECKING:
     from feredge.inference.abstention import FileThresholds, PrecisionThreshold
@@ -54,7 +54,7 @@ def command(target: Path, precisions: tuple[float, ...], data: str | None, image
     echo_table(columns, (_cells(table, level) for table, level in rows), right=columns[1:])
     if any(level.threshold is None for _, level in rows):
         echo("none: no threshold was shown to reach the precision; the lower bound is the highest of any")
-    echo(f"thresholds: {visible(str(result.path))}")
+    echo(f"thresholds: {escape_control(str(result.path))}")
 
 
 def _cells(table: FileThresholds, level: PrecisionThreshold) -> tuple[str, ...]:

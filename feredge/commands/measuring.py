@@ -146,7 +146,8 @@ EFFORT_OPTIONS = options(
     click.option(
         "--strict",
         is_flag=True,
-        help="600 s of timed runs per row, and corrupted copies of all test images instead of 1,000.",
+        help="600 s of timed runs per file, and corruptions (noise, blur, ..., as in ImageNet-C) of all test images, "
+        "not 1,000.",
     ),
     click.option(
         "--threads", type=Counts(), default=(), help="Thread counts to measure, in addition to 1.  [default: all cores]"
@@ -186,8 +187,8 @@ TARGET_OPTIONS = options(
         CLASSES_OPTION,
         multiple=True,
         metavar="[FILE:]NAME,...",
-        help="Class names of files that feredge did not write, or of the one of this name, in the order of their "
-        "outputs, each mapped to the data's classes if they differ: 'happy, low = sad + fear'; may be repeated.",
+        help="Class names of files that feredge did not write, in the order of their outputs; with FILE: of that file "
+        "only. 'low = sad + fear' maps the output `low` to two classes of the data. May be repeated.",
     ),
     click.option(
         INPUT_RANGE_OPTION,
@@ -201,7 +202,7 @@ TARGET_OPTIONS = options(
         metavar="[FILE:]NAME",
         help="Output of such files that have several; may be repeated.",
     ),
-    click.option("--no-baselines", is_flag=True, help="Do not measure the classical baselines."),
+    click.option("--no-baselines", is_flag=True, help="Do not measure the scikit-learn baselines."),
     click.option(
         "--timeout",
         "timeout_seconds",

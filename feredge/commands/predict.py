@@ -11,7 +11,7 @@ import click
 import feredge
 from feredge.commands.predicting import bar, mark_resumable, print_labels, with_predictor_options
 from feredge.commands.shared import PATH_TYPE
-from feredge.console import echo, echo_json, visible, write_data
+from feredge.console import echo, echo_json, escape_control, write_data
 from feredge.errors import PictureError
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def command(
 
 def _print_lines(predictions: Iterator[PicturePrediction], classes: tuple[str, ...], pictures: Sequence[str]) -> int:
     """Print one line per face; return how many pictures could not be used."""
-    width = min(MAX_NAME_WIDTH, max(len(visible(picture)) for picture in pictures))
-    label_width = max(len(visible(name)) for name in classes)
+    width = min(MAX_NAME_WIDTH, max(len(escape_control(picture)) for picture in pictures))
+    label_width = max(len(escape_control(name)) for name in classes)
     failed = faces = 0
     for one in predictions:
-        name = visible(one.picture)
+        name = escape_control(one.picture)
         faces += len(one.faces)
         if one.error is not None:
             failed += 1
@@ -81,7 +81,7 @@ def _print_lines(predictions: Iterator[PicturePrediction], classes: tuple[str, .
             echo(f"{name:<{width}}  no face found")
         for face in one.faces:
             box = "" if face.box is None else "  at {},{}  {}x{}".format(*face.box)
-            echo(f"{name:<{width}}  {visible(face.label):<{label_width}}  {face.confidence:6.1%}{box}")
+            echo(f"{name:<{width}}  {escape_control(face.label):<{label_width}}  {face.confidence:6.1%}{box}")
     if failed < len(pictures) and not faces:
         echo("no face found in any picture; if each is one cropped face, use --cropped", err=True)
     return failed

@@ -16,7 +16,7 @@ from feredge.console import echo
 if TYPE_CHECKING:
     from feredge.api.searching import SearchResult
     from feredge.search.estimate import SearchEstimate
-    from feredge.search.finale import Finalist
+    from feredge.search.final_evaluation import Finalist
 
 ESTIMATE_SETTINGS = (
     *("data", "trials", "max_kb", "max_ram_kb", "max_macs", "overrides", "leave_out", "skip_bad_rows"),
@@ -86,9 +86,10 @@ def command(
 ) -> None:
     """Search for the most accurate network within limits.
 
-    SPACE is a name (residual, training) or a .toml file: a recipe whose values may be ranges or choices. Each
-    candidate is exported untrained to int8 and measured first; what exceeds a limit is not trained. The same command
-    goes on with a study that was stopped or killed.
+    SPACE is residual (architectures of residual networks), training (training hyperparameters of nano), tuned-2024 (a
+    study's space), or a .toml file: a recipe whose values may be ranges or choices. Each candidate is exported
+    untrained to int8 and measured first; what exceeds a limit is not trained. The same command goes on with a study
+    that was stopped or killed.
     """
     if len(cores) > 1:
         raise click.UsageError("--arm: a search takes one core")
@@ -129,9 +130,9 @@ def print_study(result: SearchResult) -> None:
         echo(f"trial {trial.number}: {trial.accuracy:.2%} of the validation images{costs}, trials/{trial.name}")
     for epoch, (correlation, count) in results.rank_correlations().items():
         echo(f"rank correlation of epoch {epoch} with the end: {correlation:.2f} over {count} trials")
-    if result.finale is not None:
-        for finalist in result.finale.finalists:
-            echo(describe_finalist(finalist, chosen=finalist.name == result.finale.chosen))
+    if result.final_evaluation is not None:
+        for finalist in result.final_evaluation.finalists:
+            echo(describe_finalist(finalist, chosen=finalist.name == result.final_evaluation.chosen))
     echo(f"report: {result.page.absolute()}")
 
 

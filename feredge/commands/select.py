@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     type=float,
     default=math.inf,
     metavar="PP",
-    help="Largest accuracy drop against the float model, in percentage points.",
+    help="Largest accuracy drop from the float32 network, in percentage points.",
 )
-@click.option("--max-kb", type=float, default=math.inf, metavar="KB", help="Largest file size, in KB.")
+@click.option(
+    "--max-kb", type=float, default=math.inf, metavar="KB", help="Largest file size, in units of 1,000 bytes."
+)
 @click.option(
     "--max-ms-p90", type=float, default=math.inf, metavar="MS", help="Largest 90th-percentile latency per face, in ms."
 )
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device: Path | None, as_json: bool) -> None:
     """Choose the file that fits a budget, and give the reason why each other file was rejected.
 
-    RUN is a run folder or a results file. The exit code is 1 if no file fits. Rounds with CPU throttling are excluded;
-    a file with no other rounds is not selected.
+    RUN is a run folder or a results file. The exit code is 1 if no file fits. Rounds of the benchmark in which the
+    CPU was throttled are excluded; a file with no other rounds is not selected.
     """
     result = feredge.select(run, max_drop=max_drop, max_kb=max_kb, max_ms_p90=max_ms_p90, device=device)
     if as_json:

@@ -17,7 +17,12 @@ from feredge.progress import heartbeat
 @click.command("sensitivity")
 @click.argument("run", type=PATH_TYPE)
 @MOVED_DATA_OPTION
-@click.option("--variant", default="dense", show_default=True, help="Variant to analyze.")
+@click.option(
+    "--variant",
+    default="dense",
+    show_default=True,
+    help="Compression of the network to analyze: dense (none), pruned-80, qat.",
+)
 @click.option(
     "--format",
     "format",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import feredge
-from feredge.console import echo, echo_styled, progress_display, visible
+from feredge.console import echo, echo_styled, escape_control, progress_display
 from feredge.dataclass_io import nearest
 from feredge.progress import heartbeat
 
@@ -169,7 +169,7 @@ class Bars:
 
     def __call__(self, task: str, done: float, total: float, note: str = "") -> None:
         """Show that `done` of `total` steps of `task` are done."""
-        task, note = visible(task), visible(note)
+        task, note = escape_control(task), escape_control(note)
         if self._display is None:
             self._beat.stop()  # the bars' own clocks tick
             self._display = _new_display()

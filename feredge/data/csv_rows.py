@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.data.dataset import NO_LABEL
-from feredge.data.usage import parse_usage
+from feredge.data.split_names import parse_split_name
 from feredge.inference.contract import CLASSES, Images
 
 IMAGE_SIDE = 48
@@ -104,7 +104,7 @@ def _label(text: str | None) -> int:
 def _usage(text: str | None) -> str:
     if text is None:
         return ""
-    usage = parse_usage(text)
+    usage = parse_split_name(text)
     if usage is None:
         raise RowError(f"expected a Usage of Training, PublicTest or PrivateTest, found {shorten(text)}")
     return usage

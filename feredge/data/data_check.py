@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from feredge.console import visible
+from feredge.console import escape_control
 from feredge.data.dataset import NO_LABEL, Dataset, RowIndex, RowMask
 from feredge.data.duplicates import NEAR_DUPLICATE_CORRELATION, first_identical, is_constant, near_duplicate_pairs
 from feredge.data.folders import file_names
-from feredge.data.usage import USAGE_ORDER
+from feredge.data.split_names import SPLIT_ORDER
 
 MAX_EXAMPLES = 3  # in the text; the JSON has all
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """An image that the check reports: its row in `Dataset.rows`, its file in a folder, its split and class."""
+    """An image that the check reports: its row number in the source, its file in a folder, its split and class."""
 
     row: int
     file: str | None
@@ -29,7 +29,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Duplicates of one picture, each near another of the group; `identical` if all have the same pixels."""
+    """A connected component of the duplicate pairs; `identical` if all images have the same pixels."""
 
     identical: bool
     images: tuple[ImageRecord, ...]
@@ -94,18 +94,18 @@ class CheckResult:
             f"{self.source}: {self.images:,} images",
             f"near duplicate: correlation of pixels over {NEAR_DUPLICATE_CORRELATION}",
             *(_overlap_line(overlap) for overlap in self.overlaps),
-            f"{len(self.groups):,} pictures with duplicates, {near:,} of them near duplicates" + _examples(self.groups),
+            f"{len(self.groups):,} groups of duplicates, {near:,} of them near duplicates" + _examples(self.groups),
             f"{len(self.conflicts):,} of them with conflicting labels" + _examples(self.conflicts),
             f"{len(self.constant_images):,} constant images"
             + _join_first([_name(image) for image in self.constant_images], ", ", ": "),
         ]
-        return "\n".join(map(visible, lines))
+        return "\n".join(map(escape_control, lines))
 
 
 def check(dataset: Dataset) -> CheckResult:
     """Find exact and near duplicates within and across splits, conflicting labels and constant images."""
     first = first_identical(dataset.images)
-    splits = sorted(map(str, np.unique(dataset.usage)), key=USAGE_ORDER.index)
+    splits = sorted(map(str, np.unique(dataset.usage)), key=SPLIT_ORDER.index)
     codes = np.array([splits.index(usage) for usage in dataset.usage])
     # Rows of the next two arrays count for the first of each set of identical images only.
     identical_counts = np.zeros((len(dataset), len(splits)), np.int64)  # its identical images in each split

@@ -14,7 +14,7 @@ import numpy as np
 
 from feredge.data.dataset import Dataset
 from feredge.data.source_pictures import sample_pictures
-from feredge.data.usage import parse_usage
+from feredge.data.split_names import parse_split_name
 from feredge.errors import DataError, PictureError
 from feredge.inference.contract import CLASSES, Images, InputContract
 from feredge.inference.picture_formats import PICTURE_SUFFIXES
@@ -31,7 +31,7 @@ CLASS_ALIASES = {
 DECODE_WORKERS = min(4, os.cpu_count() or 1)  # OpenCV releases the GIL while it decodes
 DECODE_BATCH = 256  # pictures a task
 
-FER2013_CLASS_NAMES = {name: name for name in CLASSES} | {
+FER2013_CLASS_ALIASES = {name: name for name in CLASSES} | {
     alias: name for name, aliases in CLASS_ALIASES.items() for alias in aliases
 }
 """FER2013's class of every accepted name in lower case."""
@@ -102,7 +102,7 @@ def file_names(root: Path) -> list[str]:
 def _files(root: Path, ignored_files: Counter[str]) -> Iterator[_ImageFile]:
     """Yield every picture with its split and class folder."""
     folders = _subfolders(root)
-    usages = {folder: parse_usage(folder.name) for folder in folders}
+    usages = {folder: parse_split_name(folder.name) for folder in folders}
     if not any(usages.values()):
         yield from _class_files(root, folders, "", ignored_files)
         return
@@ -151,7 +151,7 @@ def _pictures(folder: Path, visited: set[Path], ignored_files: Counter[str]) -> 
 def _is_dataset(folder: Path, *, only_folder: bool) -> bool:
     """Return whether a folder of folders is a data set of its own, such as an unpacked archive, and not a class."""
     names = [path.name for path in _subfolders(folder)]
-    has_known_name = any(parse_usage(name) or name.strip().lower() in FER2013_CLASS_NAMES for name in names)
+    has_known_name = any(parse_split_name(name) or name.strip().lower() in FER2013_CLASS_ALIASES for name in names)
     return has_known_name or (only_folder and len(names) > 1)
 
 
@@ -165,7 +165,7 @@ def _visible(folder: Path) -> Iterable[Path]:
 
 def _label(folders: list[str]) -> tuple[list[int], tuple[str, ...]]:
     """Return each file's label, and the class names."""
-    names = {folder: FER2013_CLASS_NAMES.get(folder.strip().lower(), "") for folder in set(folders)}
+    names = {folder: FER2013_CLASS_ALIASES.get(folder.strip().lower(), "") for folder in set(folders)}
     if set(names.values()) == set(CLASSES):
         return [CLASSES.index(names[folder]) for folder in folders], CLASSES
     classes = tuple(sorted(names))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from feredge.data.dataset import NO_LABEL, Dataset, RowIndex, RowMask, Splits
 from feredge.data.duplicates import has_duplicate, near_duplicate_pairs
 from feredge.data.selection import select
-from feredge.data.usage import TEST_USAGES, TRAINING_USAGES, VALIDATION_USAGE
+from feredge.data.split_names import TEST_SPLITS, TRAINING_SPLITS, VALIDATION_SPLIT
 from feredge.errors import DataError
 from feredge.recipes.schema import DataView
 
@@ -72,16 +72,16 @@ def _source_splits(
     dataset: Dataset, labelled: RowMask, view: DataView, rng: np.random.Generator
 ) -> tuple[RowMask, RowMask, RowMask]:
     """Return train, validation (may be empty) and test by the source's own splits."""
-    masks = {name: labelled & (dataset.usage == name) for name in (*TEST_USAGES, VALIDATION_USAGE)}
-    train = labelled & np.isin(dataset.usage, TRAINING_USAGES)
-    test_names = [name for name in TEST_USAGES if masks[name].any()]
+    masks = {name: labelled & (dataset.usage == name) for name in (*TEST_SPLITS, VALIDATION_SPLIT)}
+    train = labelled & np.isin(dataset.usage, TRAINING_SPLITS)
+    test_names = [name for name in TEST_SPLITS if masks[name].any()]
     merged = view.split == "merged"
     if test_names:
         test = np.any([masks[name] for name in (test_names if merged else test_names[:1])], axis=0)
     else:
         test = _random_fraction(dataset, train, TEST_FRACTION, rng)
     public_is_validation = test_names[:2] == ["PrivateTest", "PublicTest"] and not merged
-    validation = masks["PublicTest" if public_is_validation else VALIDATION_USAGE]
+    validation = masks["PublicTest" if public_is_validation else VALIDATION_SPLIT]
     return train & ~test, validation & (not view.validation_is_test), test
 
 
@@ -91,7 +91,7 @@ def _random_splits(
     """Return train, validation (may be empty) and test, split by scikit-learn as in the published studies."""
     from sklearn.model_selection import train_test_split
 
-    rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING_USAGES) | (view.split_rows == "all")))
+    rows = np.flatnonzero(labelled & (np.isin(dataset.usage, TRAINING_SPLITS) | (view.split_rows == "all")))
     train, *shares = view.shares
 
     def split_in_two(index: RowIndex, share: float) -> list[RowIndex]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from feredge import files
-from feredge.console import visible
+from feredge.console import escape_control
 from feredge.data.dataset import NO_LABEL, Dataset
 from feredge.data.source_pictures import SourcePictures
-from feredge.data.usage import TEST_USAGES, TRAINING_USAGES, USAGE_ORDER
+from feredge.data.split_names import SPLIT_ORDER, TEST_SPLITS, TRAINING_SPLITS
 from feredge.errors import DataError
 from feredge.inference.contract import Images
 
@@ -49,11 +49,11 @@ class Summary:
     @property
     def untrained_classes(self) -> tuple[str, ...]:
         """The classes with test images but without training images."""
-        training_splits = [split for split in self.counts if split in TRAINING_USAGES]
+        training_splits = [split for split in self.counts if split in TRAINING_SPLITS]
         if not training_splits:
             return ()
         classes = self.counts[training_splits[0]]
-        test_splits = [split for split in self.counts if split in TEST_USAGES]
+        test_splits = [split for split in self.counts if split in TEST_SPLITS]
         return tuple(
             name
             for name in classes
@@ -70,7 +70,7 @@ class Summary:
         splits = list(self.counts)
         classes = list(self.counts[splits[0]])
         rows = [["", *(split or "images" for split in splits)]]
-        rows += [[visible(name), *(f"{self.counts[split][name]:,}" for split in splits)] for name in classes]
+        rows += [[escape_control(name), *(f"{self.counts[split][name]:,}" for split in splits)] for name in classes]
         if any(self.unlabelled.values()):
             rows.append(["unlabelled", *(f"{self.unlabelled[split]:,}" for split in splits)])
         totals = (sum(self.counts[split].values()) + self.unlabelled[split] for split in splits)
@@ -79,7 +79,7 @@ class Summary:
         height, width = self.size
         return "\n".join(
             [
-                f"{visible(self.source)}: {self.images:,} images of {width} x {height}",
+                f"{escape_control(self.source)}: {self.images:,} images of {width} x {height}",
                 *([f"pictures: {self.pictures}"] if self.pictures else []),
                 f"SHA-256 {self.digest}",
                 *(["with FER+ votes"] if self.votes else []),
@@ -110,7 +110,7 @@ def _aligned(row: list[str], widths: list[int]) -> str:
 
 def summarize(dataset: Dataset) -> Summary:
     """Count a data set's images by split and class."""
-    splits = sorted(map(str, np.unique(dataset.usage)), key=USAGE_ORDER.index)
+    splits = sorted(map(str, np.unique(dataset.usage)), key=SPLIT_ORDER.index)
     labels = {split: dataset.labels[dataset.usage == split] for split in splits}
     return Summary(
         source=dataset.source,

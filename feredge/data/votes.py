@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.data.usage import parse_usage
+from feredge.data.split_names import parse_split_name
 from feredge.errors import DataError
 
 VOTE_COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
@@ -45,7 +45,7 @@ def _read(table: csv.DictReader[str], path: Path) -> tuple[NDArray[np.uint8], li
     usage: list[str] = []
     for number, row in enumerate(table, 1):
         votes.append([_parse_count(row[vote.lower()], f"{path}: row {number}") for vote in VOTE_COLUMNS])
-        usage.append(parse_usage(row.get("usage") or "") or "")
+        usage.append(parse_split_name(row.get("usage") or "") or "")
     if not votes:
         raise DataError(f"{path}: expected rows of votes below the header, found none")
     return np.array(votes, np.uint8), usage

@@ -32,7 +32,7 @@ from feredge.run import RunFolder
 
 SOURCE_PATTERNS = (
     "*.py",
-    *(f"{room}/*.py" for room in ("inference", "inspection", "benchmark", "data", "devices", "recipes")),
+    *(f"{package}/*.py" for package in ("inference", "inspection", "benchmark", "data", "devices", "recipes")),
     "benchmark/workers/*.py",
     "benchmark/matrix_products/*.onnx",
 )

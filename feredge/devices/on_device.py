@@ -24,7 +24,7 @@ from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.results import Results
 from feredge.benchmark.stages import run_stages
 from feredge.benchmark.summary import summarize
-from feredge.console import echo, echo_lines, progress_line, visible
+from feredge.console import echo, echo_lines, escape_control, progress_line
 from feredge.data.dataset import Dataset, Splits
 from feredge.errors import DataError
 from feredge.inference.contract import InputContract
@@ -127,6 +127,6 @@ def _summary(results: Results) -> str:
         accuracy = percent(row.accuracy)
         drop = f"{row.drop.pp:+.2f}" if row.drop else ""
         median = f"{row.main_latency.median:.3f}" if row.main_latency else ""
-        line = f"{visible(row.name):<32} {accuracy:>10} {drop:>9} {median:>11}  {row.failure or ''}"
-        lines.append(visible(line.rstrip()))
+        line = f"{escape_control(row.name):<32} {accuracy:>10} {drop:>9} {median:>11}  {row.failure or ''}"
+        lines.append(escape_control(line.rstrip()))
     return "\n".join(lines)

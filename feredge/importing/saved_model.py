@@ -19,12 +19,12 @@ def rebuild_saved_model(folder: Path) -> KerasModel:
     """Return the Keras 2 network of a SavedModel, not compiled, without loading its graph.
 
     Raises:
-        ValueError: links, no Keras configuration, or weights that do not match it.
+        ValueError: symbolic links, no Keras configuration, or weights that do not match it.
         ArtifactError: names in the configuration that are not on the allowlist.
     """
     links = [item for item in (folder, *folder.rglob("*")) if item.is_symlink()]
     if links:
-        raise ValueError(f"expected a folder without links, found {links[0].name}")
+        raise ValueError(f"expected a folder without symbolic links, found {links[0].name}")
     metadata = parse_config(_root_metadata(folder))
     if not isinstance(metadata, dict):
         raise ValueError("a SavedModel whose Keras configuration is damaged")

@@ -6,6 +6,7 @@ import io
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def decode_pillow(picture: Any) -> NDArray[np.uint8]:
 
     if 0 in picture.size:
         raise PictureError(f"expected a picture, found an empty one {picture.size}")
-    try:
+    with _pillow_errors():
         picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):
             return scale_to_bytes(np.asarray(picture).astype(np.uint16), 65535)
@@ -84,7 +85,16 @@ def decode_pillow(picture: Any) -> NDArray[np.uint8]:
         if picture.mode in ("1", "L", "LA", "La"):
             return np.array(picture.convert("L"))
         return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
-    except (OSError, ValueError, SyntaxError, struct.error) as error:
+
+
+@contextmanager
+def _pillow_errors() -> Iterator[None]:
+    """Raise PictureError for any exception: each decoder has its own for a damaged file (pillow-heif: EOFError)."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except Exception as error:
         raise PictureError(f"expected a whole picture, Pillow refused it ({one_line(error)})") from error
 
 
@@ -140,13 +150,13 @@ def decode_heif(data: bytes) -> NDArray[np.uint8] | None:
         pillow_heif.register_heif_opener()
     except ImportError:
         pass
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
+    with _pillow_errors():
+        try:
+            picture = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:
+            return None
+        with picture:
             return decode_pillow(picture)
-    except UnidentifiedImageError:
-        return None
-    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
-        raise PictureError(f"expected a whole picture, Pillow refused it ({one_line(error)})") from error
 
 
 def yuv_to_bgr(planes: NDArray[np.uint8], color: str, cv2: Any) -> NDArray[np.uint8]:

@@ -27,6 +27,9 @@ class IndependentProcess(SpawnProcess):
 
 
 class IndependentContext(SpawnContext):
-    """The spawn method with `IndependentProcess`; libraries with threads, such as TensorFlow, do not survive a fork."""
+    """The spawn method without the caller's `__main__`.
+
+    Libraries with threads, such as TensorFlow, do not survive a fork.
+    """
 
     Process = IndependentProcess

@@ -30,7 +30,8 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
         The files, in `pictures` of the run folder.
 
     Raises:
-        RunError: the run is not trained, has no predictions or a damaged file, or was trained on other data.
+        RunError: the run is not trained, has no stored predictions of the test images, or a damaged file, or was
+            trained on other data.
     """
     run = RunFolder.open(run.path, trained=True)
     run.check_data(dataset)
@@ -45,7 +46,7 @@ def draw(run: RunFolder, dataset: Dataset, *, progress: Progress = quiet) -> lis
         "one-of-each.png": lambda path: data.write_sample_grid(splits.train, path),
         "variance.png": lambda path: training_data.explained_variance(path, splits.train.images),
     }
-    if len(predictions.labels):
+    if len(predictions.labels):  # the test images have labels
         tasks |= {
             "confusion.png": lambda path: classification.confusion(path, predictions),
             "scores.png": lambda path: classification.class_scores(path, predictions),

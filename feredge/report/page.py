@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from feredge import files
 from feredge.benchmark.results import Results, Row
-from feredge.console import visible
+from feredge.console import escape_control
 from feredge.report import sections
 from feredge.report.accuracy_loss import abstention, accuracy_loss, robustness
+from feredge.report.changed_predictions import displayed_changes
 from feredge.report.export_checks import layer_error, runtime_parity
-from feredge.report.flips import displayed_flips
 from feredge.report.load import idle_latency, sustained_load
 from feredge.report.recommendation import Recommendation, on_common_test_set, pareto_front, recommend
 from feredge.report.rendering import asset, render, trusted_html
@@ -38,7 +38,8 @@ def write_html(
         path: of the page.
         run_folder: the folder whose training plots, layer errors and runtime parity are included where they exist; the
             folder of `path` if not given.
-        thumbnails: base64 PNGs of test images by their row in the data, see `flip_thumbnails`; none if not given.
+        thumbnails: base64 PNGs of test images by their row in the data, see `changed_prediction_thumbnails`; none if
+            not given.
     """
     files.write_text(path, to_html(results, run_folder=run_folder or path.parent, thumbnails=thumbnails))
 
@@ -102,7 +103,7 @@ def _script_row(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "classes": results.class_names(row),
         "reference": row.reference_row,
         "flips": row.drop.flips if row.drop else None,
-        "flipped": displayed_flips(row.drop) if row.drop and row.kind == "artifact" else [],
+        "flipped": displayed_changes(row.drop) if row.drop and row.kind == "artifact" else [],
         "macs": row.macs.floating + row.macs.integer if row.macs else None,
         "roofline": row.roofline,
         "runtime": row.runtime,
@@ -135,7 +136,7 @@ def _embedded_json(value: Any) -> Markup:
 def _visible(value: Any) -> Any:
     """Escape control characters in all texts as the page's HTML does, so that the script finds rows by their names."""
     if isinstance(value, str):
-        return visible(value, lines=True)
+        return escape_control(value, lines=True)
     if isinstance(value, dict):
         return {_visible(key): _visible(item) for key, item in value.items()}
     return [_visible(item) for item in value] if isinstance(value, list | tuple) else value

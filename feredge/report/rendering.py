@@ -14,7 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from feredge.benchmark.formatting import VERDICT_LABELS, format_drop, signed
-from feredge.console import visible
+from feredge.console import escape_control
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -58,12 +58,12 @@ def _breakable(name: str) -> Markup:
     """Allow line breaks in a long name after dots, underscores and slashes."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"(?<=[._/])(?=.)", "<wbr>", str(escape(visible(name)))))
+    return Markup(re.sub(r"(?<=[._/])(?=.)", "<wbr>", str(escape(escape_control(name)))))
 
 
 def _escape_controls(value: Any) -> Any:
     """Escape control characters and lone surrogates, which no page can hold, in text that is not HTML already."""
-    return visible(value, lines=True) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return escape_control(value, lines=True) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 @functools.cache

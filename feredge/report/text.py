@@ -7,7 +7,7 @@ import shutil
 
 from feredge.benchmark.formatting import format_median
 from feredge.benchmark.results import Results, Row
-from feredge.console import rendered, visible
+from feredge.console import escape_control, rendered
 from feredge.report.load import load_lines
 from feredge.report.recommendation import recommend
 from feredge.report.table import SPEED_UP_EXPLANATION, SPEED_UP_HEADING, Column, columns, runtimes_by_format
@@ -33,7 +33,7 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     narrow = width < FULL_TABLE_WIDTH
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
     table_columns = [column for column in _table_columns(results) if not (narrow and column.key == "p90_ms")]
-    longest = max((len(visible(row.name)) for row in results.rows), default=0)
+    longest = max((len(escape_control(row.name)) for row in results.rows), default=0)
     for column in table_columns:
         is_text = column.key in ("file", "verdict")
         table.add_column(
@@ -47,7 +47,7 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
     recommended = recommendation.row.name if recommendation.row else None
     for row in results.rows:
         row_style = "bold green" if row.name == recommended else "dim" if row.kind == "baseline" else ""
-        cells = [visible(_cell(row, column.key, column.text(row))) for column in table_columns]
+        cells = [escape_control(_cell(row, column.key, column.text(row))) for column in table_columns]
         if narrow:
             cells = [cell.partition(" [")[0] for cell in cells]
         cells = [
@@ -56,13 +56,13 @@ def to_terminal(results: Results, *, width: int | None = None) -> str:
         ]
         table.add_row(*map(Text, cells), style="red" if row.failure else row_style)
     failed = [row for row in results.rows if row.failure]
-    lines = [Text(visible(f"{row.name} failed: {row.failure}"), style="red") for row in failed]
-    reasons = visible(" ".join(recommendation.reasons))
-    lines += [Text(visible(line), style="yellow") for line in recommendation.warnings]
+    lines = [Text(escape_control(f"{row.name} failed: {row.failure}"), style="red") for row in failed]
+    reasons = escape_control(" ".join(recommendation.reasons))
+    lines += [Text(escape_control(line), style="yellow") for line in recommendation.warnings]
     if recommended is not None:
-        ship = Text(visible(f"Ship {recommended}."), style="bold green")
+        ship = Text(escape_control(f"Ship {recommended}."), style="bold green")
         lines.append(Text.assemble(ship, " ", Text(reasons)))
-    lines += [Text(visible(line), style="dim") for line in _footnotes(results)]
+    lines += [Text(escape_control(line), style="dim") for line in _footnotes(results)]
     error = [Text(reasons, style="bold red")] if recommended is None else []
     return rendered(*error, table, *lines, width=width)
 
@@ -93,17 +93,17 @@ def to_markdown(results: Results) -> str:
 
 def plain_text(text: str) -> str:
     """Escape text for Markdown, so that it makes no HTML, links, images, code, emphasis or new lines."""
-    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", visible(text))
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", escape_control(text))
 
 
 def plain_table_cell(text: str) -> str:
     """Escape text for a Markdown table cell. Intervals keep their square brackets, which make no link here."""
-    return re.sub(r"([\\`*<>|])", r"\\\1", visible(text))
+    return re.sub(r"([\\`*<>|])", r"\\\1", escape_control(text))
 
 
 def code_span(text: str) -> str:
     """Return a Markdown code span, delimited by more backticks than the text has in a row."""
-    text = visible(text)
+    text = escape_control(text)
     longest = max(map(len, re.findall("`+", text)), default=0)
     space = " " * (longest > 0)
     return f"{'`' * (longest + 1)}{space}{text}{space}{'`' * (longest + 1)}"

@@ -21,7 +21,7 @@ from feredge.search import candidate
 from feredge.search.costs import Limits, best_file
 from feredge.search.sampling import TrialSeededSampler, rungs
 from feredge.search.space import SearchSettings, Space
-from feredge.search.worker import WorkOrder
+from feredge.search.worker import WorkerOptions
 from feredge.train import train
 from feredge.train.networks import multiply_adds
 
@@ -57,7 +57,7 @@ class SearchEstimate:
 
 
 def estimate_study(
-    space: Space, order: WorkOrder, limits: Limits, *, trials: int, seed: int = 1, progress: Progress = quiet
+    space: Space, options: WorkerOptions, limits: Limits, *, trials: int, seed: int = 1, progress: Progress = quiet
 ) -> SearchEstimate:
     """Draw DRAWN_CANDIDATES candidates, export them, and train TRAINED_CANDIDATES of those that fit for two epochs.
 
@@ -76,7 +76,7 @@ def estimate_study(
             recipe = space.draw(study.ask())
         except RecipeError:
             continue
-        dataset = order.load(recipe.data)
+        dataset = options.load(recipe.data)
         fits = _fits(recipe, space.settings, limits, dataset)
         measuring.append(time.monotonic() - start)
         fitting += fits

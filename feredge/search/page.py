@@ -8,7 +8,7 @@ from typing import Any
 
 from feredge import files
 from feredge.report.rendering import asset, render, trusted_html
-from feredge.search.finale import Finale
+from feredge.search.final_evaluation import FinalEvaluation
 from feredge.search.results import StudyResults, TrialRecord
 from feredge.search.study import StudyFolder
 
@@ -17,12 +17,12 @@ PLOT_WIDTH, PLOT_HEIGHT, PLOT_MARGIN = 720.0, 320.0, 46.0
 AXIS_TICKS = 5
 
 
-def write_study_page(folder: StudyFolder, results: StudyResults, finale: Finale | None) -> None:
+def write_study_page(folder: StudyFolder, results: StudyResults, final_evaluation: FinalEvaluation | None) -> None:
     """Write the page of a study atomically."""
-    files.write_text(folder.page, study_to_html(results, finale))
+    files.write_text(folder.page, study_to_html(results, final_evaluation))
 
 
-def study_to_html(results: StudyResults, finale: Finale | None = None) -> str:
+def study_to_html(results: StudyResults, final_evaluation: FinalEvaluation | None = None) -> str:
     """Return the study page."""
     states = [trial.state for trial in results.trials]
     return render(
@@ -42,8 +42,8 @@ def study_to_html(results: StudyResults, finale: Finale | None = None) -> str:
         plot=_plot(results),
         importances=[(name, share) for name, share in results.importances.items() if share > 0.0],
         correlations=sorted(results.rank_correlations().items()),
-        finale=None if finale is None else _finale_rows(finale),
-        test_evaluations=0 if finale is None else finale.test_evaluations,
+        final_evaluation=None if final_evaluation is None else _finalist_rows(final_evaluation),
+        test_evaluations=0 if final_evaluation is None else final_evaluation.test_evaluations,
         columns=list(results.rows()[0]) if results.trials else [],
         rows=[[_cell(value) for value in row.values()] for row in results.rows()],
     )
@@ -58,10 +58,10 @@ def _front_row(trial: TrialRecord, results: StudyResults) -> tuple[str, ...]:
     return (f"trial {trial.number}", f"{100 * (trial.accuracy or 0.0):.2f}", *costs)
 
 
-def _finale_rows(finale: Finale) -> list[tuple[str, ...]]:
+def _finalist_rows(final_evaluation: FinalEvaluation) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for one in finale.finalists:
-        chosen = one.name == finale.chosen
+    for one in final_evaluation.finalists:
+        chosen = one.name == final_evaluation.chosen
         behind = f"{one.behind_pp:.2f} [{one.behind_low_pp:.2f}, {one.behind_high_pp:.2f}]"
         rows.append(
             (

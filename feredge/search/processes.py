@@ -11,43 +11,43 @@ from feredge.errors import FeredgeError, RunError
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.spawn import IndependentContext
 from feredge.progress import Progress, quiet
-from feredge.search.worker import POLL_SECONDS, Search, WorkOrder
+from feredge.search.worker import POLL_SECONDS, Search, WorkerOptions
 
 MAX_RESTARTS = 3
-"""How often in a row a worker process that was killed is started again."""
+"""How often a killed worker process is started again: per worker on average, since a trial last ended."""
 
 
-def _work(order: WorkOrder, pipe: Connection) -> None:
+def _work(options: WorkerOptions, pipe: Connection) -> None:
     """Run a worker process; send the message and exit code of an error through the pipe."""
     exit_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
-    if order.threads is not None:
+    if options.threads is not None:
         from feredge.keras import tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(order.threads)
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
-        Search(order).run()
+        Search(options).run()
     except FeredgeError as error:
         pipe.send((str(error), error.exit_code))
 
 
-def run_workers(order: WorkOrder, count: int, progress: Progress = quiet) -> None:
+def run_workers(options: WorkerOptions, count: int, progress: Progress = quiet) -> None:
     """Run `count` worker processes until the study has enough trials, or the time has passed.
 
     A worker that is killed is started again; its trial goes on in any of them.
 
     Raises:
-        RunError: a worker that is killed MAX_RESTARTS times without ending a trial.
+        RunError: workers were killed more than MAX_RESTARTS times each, on average, since a trial last ended.
         FeredgeError: the first error of a worker.
     """
-    search = Search(order, progress)
+    search = Search(options, progress)
     context = IndependentContext()
     workers: list[tuple[BaseProcess, Connection]] = []
 
     def start() -> None:
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(order, sender), daemon=True)
+        process = context.Process(target=_work, args=(options, sender), daemon=True)
         process.start()
         sender.close()
         workers.append((process, receiver))
@@ -68,7 +68,7 @@ def run_workers(order: WorkOrder, count: int, progress: Progress = quiet) -> Non
                 ended = len(results.complete)
                 kills, ended_at_kill = (kills + 1 if ended == ended_at_kill else 1), ended
                 if kills > MAX_RESTARTS * count:
-                    raise RunError(f"{order.folder}: worker processes are killed again and again (out of memory?)")
+                    raise RunError(f"{options.folder}: worker processes are killed again and again (out of memory?)")
                 start()
     finally:
         for process, _ in workers:

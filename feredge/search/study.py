@@ -105,9 +105,9 @@ class StudyFolder:
         return self.path / "trials.csv"
 
     @property
-    def finale(self) -> Path:
+    def final_evaluation(self) -> Path:
         """Results of the last training of the best candidates."""
-        return self.path / "finale.json"
+        return self.path / "final-evaluation.json"
 
     @property
     def page(self) -> Path:
@@ -120,7 +120,7 @@ class StudyFolder:
 
     def finalist(self, name: str, seed: int) -> RunFolder:
         """Return the run folder of a finalist's training with a seed."""
-        return RunFolder(self.path / "finale" / _checked_name(name) / f"seed-{seed}")
+        return RunFolder(self.path / "finalists" / _checked_name(name) / f"seed-{seed}")
 
     def settings(self) -> StudySettings:
         """Return the settings.

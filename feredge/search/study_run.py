@@ -1,4 +1,4 @@
-"""A whole study: begun or continued, run by its workers, and ended by the finale."""
+"""A whole study: begun or continued, run by its workers, and ended by the final evaluation."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from feredge.progress import Progress, quiet
 from feredge.recipes.schema import DataView
 from feredge.search.costs import Limits
 from feredge.search.dimensions import Table
-from feredge.search.finale import FINALIST_COUNT, run_finale
+from feredge.search.final_evaluation import FINALIST_COUNT, evaluate_finalists
 from feredge.search.processes import run_workers
 from feredge.search.results import StudyResults, collect_results, importances
 from feredge.search.space import parse
 from feredge.search.study import STUDY_SCHEMA, StudyFolder, StudySettings
 from feredge.search.trials import is_counted
-from feredge.search.worker import Search, WorkOrder
+from feredge.search.worker import Search, WorkerOptions
 
 
 def run_study(
-    order: WorkOrder,
+    options: WorkerOptions,
     space: Table,
     *,
     seed: int,
@@ -31,10 +31,10 @@ def run_study(
     workers: int = 1,
     progress: Progress = quiet,
 ) -> StudyResults:
-    """Begin a study, or go on with it, until it has the trials of the order or its time has passed.
+    """Begin a study, or go on with it, until it has the trials that the options ask for, or its time has passed.
 
     Args:
-        order: folder, storage, data and end.
+        options: folder, storage, data and end.
         space: the TOML table of a valid space.
         seed: of the sampler.
         limits: of the candidates' costs.
@@ -45,36 +45,36 @@ def run_study(
         FeredgeError: see `feredge.search`.
     """
     view = parse(space, "the space").base["data"]
-    dataset = order.load(DataView(size=view["size"], channels=view["channels"]))
+    dataset = options.load(DataView(size=view["size"], channels=view["channels"]))
     settings = StudySettings(
         STUDY_SCHEMA,
         space,
         dataset.source,
         dataset.digest,
-        _rows_digest(order.excluded_rows),
+        _rows_digest(options.excluded_rows),
         seed,
         limits,
-        "" if order.device is None else str(order.device.address),
-        order.core,
-        "" if order.start is None else load_trained(order.start).digest,
-        tuple(load_trained(path).digest for path in order.teachers),
-        "journal" if order.storage is None else "database",
+        "" if options.device is None else str(options.device.address),
+        options.core,
+        "" if options.start is None else load_trained(options.start).digest,
+        tuple(load_trained(path).digest for path in options.teachers),
+        "journal" if options.storage is None else "database",
     )
-    if order.device is not None:
-        check_device(order.device)
-    StudyFolder.claim(order.folder, settings)
+    if options.device is not None:
+        check_device(options.device)
+    StudyFolder.claim(options.folder, settings)
     if workers > 1:
-        run_workers(replace(order, threads=max(1, (os.cpu_count() or 1) // workers)), workers, progress)
+        run_workers(replace(options, threads=max(1, (os.cpu_count() or 1) // workers)), workers, progress)
     else:
-        Search(order, progress).run()
-    search = Search(replace(order, deadline=None), progress)
+        Search(options, progress).run()
+    search = Search(replace(options, deadline=None), progress)
     results = collect_results(settings, search.store.trials(), importances(search.store.study))
     results.write(search.folder)
-    finalists = order.finalists
+    finalists = options.finalists
     if finalists is None:
-        enough = order.count is not None and sum(map(is_counted, search.store.trials())) >= order.count
+        enough = options.count is not None and sum(map(is_counted, search.store.trials())) >= options.count
         finalists = FINALIST_COUNT if enough and not search.store.running() else 0
-    run_finale(search.make_runner(), results.front[:finalists], progress)
+    evaluate_finalists(search.make_runner(), results.front[:finalists], progress)
     return results
 
 

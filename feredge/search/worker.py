@@ -32,7 +32,7 @@ class OutOfTime(Exception):
 
 
 @dataclass(frozen=True)
-class WorkOrder:
+class WorkerOptions:
     """What a worker process gets.
 
     Attributes:
@@ -73,27 +73,27 @@ class WorkOrder:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(order: WorkOrder, size: int, channels: int) -> Dataset:
-    if isinstance(order.source, Dataset):
-        dataset = order.source
+def _load(options: WorkerOptions, size: int, channels: int) -> Dataset:
+    if isinstance(options.source, Dataset):
+        dataset = options.source
         if dataset.images.shape[1:] != (size, size, channels):
             expected, actual = (
                 "x".join(map(str, sides)) for sides in ((size, size, channels), dataset.images.shape[1:])
             )
             raise RunError(f"expected images of {expected}, found {actual}; pass the data's path")
     else:
-        dataset = data.load(order.source, size=size, channels=channels, skip_bad_rows=order.skip_bad_rows)
-    return data.exclude_rows(dataset, list(order.excluded_rows)) if order.excluded_rows else dataset
+        dataset = data.load(options.source, size=size, channels=channels, skip_bad_rows=options.skip_bad_rows)
+    return data.exclude_rows(dataset, list(options.excluded_rows)) if options.excluded_rows else dataset
 
 
 class Search:
     """A worker's loop over the trials of a study, in this process."""
 
-    def __init__(self, order: WorkOrder, progress: Progress = quiet) -> None:
+    def __init__(self, options: WorkerOptions, progress: Progress = quiet) -> None:
         """Open the study; see `TrialStore` for errors."""
-        self.order, self.folder = order, StudyFolder(order.folder)
+        self.options, self.folder = options, StudyFolder(options.folder)
         self.settings = self.folder.settings()
-        self.store = TrialStore(self.folder, self.settings, order.storage)
+        self.store = TrialStore(self.folder, self.settings, options.storage)
         self._progress = progress
         self._results: StudyResults | None = None
         self._ended, self._summary, self._trial = 0, "", ""
@@ -108,7 +108,7 @@ class Search:
         runner = self.make_runner()
         while not self._is_late():
             self._report_progress(0.0, self._summary)
-            claimed = self.store.next(self.order.count)
+            claimed = self.store.next(self.options.count)
             if claimed is None:
                 if not self.store.running():
                     break
@@ -134,13 +134,13 @@ class Search:
         """Return what runs the trials."""
         from feredge.importing.from_onnx import load_trained
 
-        order = self.order
-        start = None if order.start is None else load_trained(order.start)
-        inputs = TrainingInputs(order.load, start, [load_trained(path) for path in order.teachers], order.device)
+        options = self.options
+        start = None if options.start is None else load_trained(options.start)
+        inputs = TrainingInputs(options.load, start, [load_trained(path) for path in options.teachers], options.device)
         return TrialRunner(self.store, self.settings, inputs, MachineLock(), self._trial_progress)
 
     def _is_late(self) -> bool:
-        return self.order.deadline is not None and time.time() >= self.order.deadline
+        return self.options.deadline is not None and time.time() >= self.options.deadline
 
     def _trial_progress(self, task: str, done: float, total: float, note: str = "") -> None:
         """Report the progress of a trial's training as that of the search."""
@@ -151,7 +151,7 @@ class Search:
         self._report_progress(share, "; ".join(filter(None, (trial, self._summary))))
 
     def _report_progress(self, share: float, note: str) -> None:
-        total = max(self.order.count or 0, self._ended + 1 if share or self.order.count is None else self._ended)
+        total = max(self.options.count or 0, self._ended + 1 if share or self.options.count is None else self._ended)
         self._progress("search", self._ended + share, total, note)
 
     def report(self, *, check: bool = False) -> StudyResults:
@@ -165,7 +165,7 @@ class Search:
             self._results = results
             with self.folder.lock():
                 results.write(self.folder)
-            if not self.order.keep_all:
+            if not self.options.keep_all:
                 remove_weights(self.folder, results)
         self._ended = ended = sum(trial.state in ("complete", "pruned") for trial in results.trials)
         self._summary = describe_progress(results)

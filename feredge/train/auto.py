@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.data.dataset import Dataset, Splits
-from feredge.data.folders import FER2013_CLASS_NAMES
+from feredge.data.folders import FER2013_CLASS_ALIASES
 from feredge.inference.contract import Images
 from feredge.progress import Progress, quiet
 from feredge.recipes.schema import DataView, Recipe
@@ -55,7 +55,7 @@ class Choice:
 
 def is_of_faces(classes: tuple[str, ...]) -> bool:
     """Return whether every class is a facial expression of FER2013, by one of its usual names."""
-    return all(name.strip().lower() in FER2013_CLASS_NAMES for name in classes)
+    return all(name.strip().lower() in FER2013_CLASS_ALIASES for name in classes)
 
 
 def fits_face_model(view: DataView, classes: tuple[str, ...]) -> bool:

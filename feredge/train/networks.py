@@ -1,7 +1,7 @@
 """The networks, as `tf_keras` models, which tensorflow-model-optimization requires.
 
 A *core* takes gray or RGB pixels scaled to [0, 1], `float32 (N, H, W, C)`. `with_contract` adds a scaling layer in
-front, so that the model takes `uint8`, as every artifact does.
+front, so that the model has the input contract of every exported file: raw `uint8` pixels.
 """
 
 from __future__ import annotations
@@ -41,14 +41,17 @@ def build_core(network: Network, *, size: int | None, classes: int, channels: in
         network: the architecture.
         size: height and width of the images; None, for a residual network with average pooling, takes any.
         classes: number of outputs.
-        channels: of the input: of the images, times `network.input_channels`.
+        channels: of the input: those of the images, times `network.input_channels`, the copies of each that published
+            networks for RGB take.
 
     Raises:
-        RecipeError: the images are too small for the network's pooling layers, the network is a foreign one, or a
-            custom one whose function fails.
+        RecipeError: the images are too small for the network's pooling layers, the network was trained elsewhere and
+            imported, or it is a custom one whose function fails.
     """
     if network.name == "foreign":
-        raise RecipeError("network.name: a foreign network is not trained here; `feredge export` takes its file")
+        raise RecipeError(
+            "network.name: an imported network (`foreign`) is not trained here; `feredge export` takes its file"
+        )
     pixels = keras.Input((size, size, channels), name="pixels")
     features = _features(network, pixels)
     logits = layers.Dense(classes, name=LOGITS_LAYER)(features)
@@ -73,6 +76,7 @@ def _residual(network: Network, pixels: Tensor) -> Tensor:
     size = x.shape[1]
     if size is None:
         raise RecipeError("network.pool: weighted expects images of one size, found augmentation.progressive_sizes")
+    # A global depthwise convolution: a learned weight for each position and channel, at first the average.
     average = keras.initializers.Constant(1 / size**2)
     x = layers.DepthwiseConv2D(size, use_bias=False, depthwise_initializer=average, name=WEIGHTED_POOL_LAYER)(x)
     return layers.Flatten(name=POOL_LAYER)(x)
@@ -198,7 +202,10 @@ def _convolution(x: Tensor, channels: int, kernel: int, *, stride: int = 1, name
 
 
 def _block_convolution(x: Tensor, network: Network, channels: int, *, stride: int = 1, name: str) -> Tensor:
-    """Apply a block's convolution. A depthwise one has no normalization of its own: the 1x1 convolution's is folded."""
+    """Apply a block's convolution: an ordinary one (`dense`), or a depthwise and a 1x1 one (`depthwise`).
+
+    Between these two there is no batch normalization: it could not be folded into the depthwise kernel.
+    """
     if network.convolution == "dense":
         return _convolution(x, channels, network.kernel, stride=stride, name=name)
     options = {"padding": "same", "use_bias": False, "depthwise_initializer": "he_normal"}

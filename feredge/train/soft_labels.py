@@ -1,8 +1,8 @@
 """Soft labels: logits of trained networks on the training images, for offline distillation.
 
 A soft label is of the original image; training uses it for all augmented copies. The logits of several networks,
-each on images and mirror images, are averaged, which is a better teacher than one of them; a model of people's votes
-(see fer_plus.py) counts as one more network.
+each on images and mirror images, are averaged, which is a better teacher than one of them; class probabilities
+estimated from FER+'s votes (see fer_plus.py) count as one more network.
 """
 
 from __future__ import annotations

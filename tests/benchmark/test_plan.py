@@ -21,7 +21,7 @@ from feredge.inference.artifact import CARD_KEY, Card
 from feredge.inference.contract import CLASSES
 from feredge.inference.runtimes import open_artifact
 from feredge.recipes.schema import DataView
-from feredge.report import flip_thumbnails, recommend, to_markdown
+from feredge.report import changed_prediction_thumbnails, recommend, to_markdown
 from feredge.report.page import to_html
 
 DATA_SOURCE = "drawn:700"
@@ -79,7 +79,7 @@ def test_rows_of_several_targets_have_distinct_names(folder: Path, workshop: Wor
     rows = {row: label for row, label, *_ in rough.drop.flipped}
     assert rows and len(rough.drop.flipped) == sum(map(sum, rough.drop.flips))
     assert all(dataset.labels[row] == label for row, label in rows.items())
-    drawn = flip_thumbnails(results, [dataset])
+    drawn = changed_prediction_thumbnails(results, [dataset])
     assert drawn and set(drawn) <= {flip[0] for row in results.rows if row.drop for flip in row.drop.flipped}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from feredge.benchmark import sensors, throttling
+from feredge.benchmark.metrics import SensorReading
 from feredge.benchmark.sensors import board_watts, clock_mhz, joules_between, rapl_counters
 from feredge.benchmark.throttling import quota_throttle_count
 
@@ -84,7 +85,7 @@ def test_cpu_quota(tmp_path: Path, cgroup: str, file: str) -> None:
     assert quota_throttle_count(tmp_path, tmp_path / "cgroup") == 0
     write(tmp_path, file, "nr_periods 100\nnr_throttled 7\nthrottled_time 9\n")
     assert quota_throttle_count(tmp_path, tmp_path / "cgroup") == 7
-    before = throttling.SystemSnapshot(throttling.SensorReading("", None, ()), frozenset(), {}, 6)
-    after = throttling.SystemSnapshot(throttling.SensorReading("", None, ()), frozenset(), {}, 7)
+    before = throttling.SystemSnapshot(SensorReading("", None, ()), frozenset(), {}, 6)
+    after = throttling.SystemSnapshot(SensorReading("", None, ()), frozenset(), {}, 7)
     assert throttling.compare_snapshots(before, after).slowed == ("CPU quota",)
     assert throttling.compare_snapshots(after, after).slowed == ()

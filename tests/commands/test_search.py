@@ -12,7 +12,7 @@ from feredge.cli import main
 from feredge.commands.search import print_estimate, print_study
 from feredge.search.costs import FileCost, Limits
 from feredge.search.estimate import SearchEstimate, expected_epochs
-from feredge.search.finale import Finale, Finalist
+from feredge.search.final_evaluation import FinalEvaluation, Finalist
 from feredge.search.results import StudyResults, TrialRecord
 from feredge.search.space import SearchSettings
 
@@ -30,7 +30,7 @@ def test_a_study_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         Finalist(4, "00004", (2, 3), (0.66, 0.66), (0.60, 0.62), 4.0, 1.5, 6.5),
     )
     results = StudyResults(1, "tiny", "drawn", "0" * 64, Limits(max_kb=100), trials)
-    print_study(SearchResult(Path("s"), results, Finale("00000", finalists, 100), Path("/s/report.html")))
+    print_study(SearchResult(Path("s"), results, FinalEvaluation("00000", finalists, 100), Path("/s/report.html")))
     assert capsys.readouterr().out.splitlines() == [
         "1 trained to the end, 0 ended early, 1 did not fit, 2 kills survived",
         "trial 0: 66.00% of the validation images, int8.onnx: 88.0 KB, 0.123 ms, trials/00000",

@@ -83,7 +83,7 @@ def test_json_and_text(faces: Dataset) -> None:
     text = result.to_text()
     assert "Training: 4 identical and 3 near duplicates within it (70.0%)" in text
     assert "PublicTest: 1 identical and 1 near duplicates of images in Training (20.0%)" in text
-    assert "5 pictures with duplicates, 2 of them near duplicates: row 101 angry = row 102 angry = " in text
+    assert "5 groups of duplicates, 2 of them near duplicates: row 101 angry = row 102 angry = " in text
     assert "3 constant images: row 107 angry, row 108 angry, row 109 angry" in text
 
 

@@ -116,6 +116,9 @@ def test_heic(monkeypatch: pytest.MonkeyPatch) -> None:
     data = buffer.getvalue()
     assert picture_size(data) == (640, 480)
     assert np.abs(read_picture(data).astype(int) - picture).mean() < 8
+    extent = data.index(b"iloc") + 18  # of the coded picture; elsewhere, pillow-heif raises an EOFError
+    with pytest.raises(PictureError, match="expected a whole picture"):
+        read_picture(data[:extent] + bytes(2) + data[extent + 2 :])
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(PictureError, match="pip install pillow-heif"):
         read_picture(data)

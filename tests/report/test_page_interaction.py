@@ -13,7 +13,7 @@ from html_checks import PNG_BYTES, check_contrast
 
 from feredge.benchmark.results import Results
 from feredge.report import recommend, write_html
-from feredge.report.flips import MAX_DISPLAYED_FLIPS, displayed_flips
+from feredge.report.changed_predictions import MAX_DISPLAYED_FLIPS, displayed_changes
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_hover_shows_the_tooltip_and_a_click_selects(page: chromium.Page, result
 def report_with_thumbnails(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report with placeholder thumbnails of the images with a changed prediction."""
     png = base64.b64encode(PNG_BYTES).decode()
-    thumbnails = {flip[0]: png for row in results.rows if row.drop for flip in displayed_flips(row.drop)}
+    thumbnails = {flip[0]: png for row in results.rows if row.drop for flip in displayed_changes(row.drop)}
     path = tmp_path_factory.mktemp("faces") / "report.html"
     write_html(results, path, thumbnails=thumbnails)
     return path
@@ -117,7 +117,7 @@ def test_images_with_changed_predictions(report_with_thumbnails: Path, report: P
         assert drop is not None
         cards = page.run(read_cards)
         assert len(cards) == MAX_DISPLAYED_FLIPS == page.run("document.querySelectorAll('#flipped img').length")
-        for (kind, text), (row, label, before, after) in zip(cards, displayed_flips(drop), strict=True):
+        for (kind, text), (row, label, before, after) in zip(cards, displayed_changes(drop), strict=True):
             names = [results.data.classes[index] for index in (label, before, after)]
             assert kind == ("lost" if label == before else "won" if label == after else "other")
             assert f"{names[1]} → {names[2]}" in text and f"{names[0]} · row {row}" in text

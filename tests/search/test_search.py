@@ -1,4 +1,4 @@
-"""Whole studies of tiny networks: limits, successive halving, interruption, finale, page."""
+"""Whole studies of tiny networks: limits, successive halving, interruption, final evaluation, page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tiny_training import stripes
 import feredge
 from feredge.api.searching import SearchResult
 from feredge.errors import RunError
-from feredge.search.finale import FINAL_SEEDS
+from feredge.search.final_evaluation import FINAL_SEEDS
 from feredge.search.results import NoCandidateError, StudyResults
 from feredge.search.study import StudyFolder
 
@@ -64,8 +64,8 @@ def test_trials_see_no_test_image(searched: SearchResult) -> None:
     folder = StudyFolder(searched.path)
     for trial in searched.results.complete:
         assert folder.trial(trial.name).training_record()["test"] is None
-    assert searched.finale is not None and searched.finale.test_images == 84
-    (finalist,) = searched.finale.finalists
+    assert searched.final_evaluation is not None and searched.final_evaluation.test_images == 84
+    (finalist,) = searched.final_evaluation.finalists
     assert len(finalist.seeds) == len(finalist.test) == FINAL_SEEDS
     record = folder.finalist(finalist.name, finalist.seeds[0]).training_record()
     assert record["test"]["accuracy"] == finalist.test[0]
@@ -120,7 +120,7 @@ def test_a_killed_worker_loses_nothing(tiny_space: Path, tmp_path: Path) -> None
 def test_the_study_is_shown(searched: SearchResult, tmp_path: Path) -> None:
     """Guards page, csv and table: every trial is in each, and what is read again is what was written."""
     study = feredge.study(searched.path)
-    assert study.results.trials == searched.results.trials and study.finale == searched.finale
+    assert study.results.trials == searched.results.trials and study.final_evaluation == searched.final_evaluation
     page = study.page.read_text()
     assert "Finalists" in page and page.count("<circle") == len(searched.results.complete)
     lines = StudyFolder(searched.path).csv.read_text().splitlines()
@@ -157,7 +157,7 @@ def test_a_limit_that_nothing_meets(tiny_space: Path, tmp_path: Path, monkeypatc
 def test_a_search_without_time_begins_a_study(tiny_space: Path, tmp_path: Path) -> None:
     """Guards `--hours`: no trial begins after it, and a study without trials is shown all the same."""
     begun = run(tiny_space, tmp_path / "study", trials=None, hours=1e-9, finalists=None)
-    assert begun.results.trials == () and begun.finale is None and "0" in begun.page.read_text()
+    assert begun.results.trials == () and begun.final_evaluation is None and "0" in begun.page.read_text()
     with pytest.raises(feredge.Cancelled):
         run(tiny_space, tmp_path / "study", cancel=lambda: True)
     assert feredge.study(tmp_path / "study").to_dataframe().empty
@@ -172,10 +172,10 @@ def test_arguments_are_checked_first(tiny_space: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "study").exists()
 
 
-@pytest.mark.parametrize("name", ["study.json", "trials.json", "finale.json"])
+@pytest.mark.parametrize("name", ["study.json", "trials.json", "final-evaluation.json"])
 def test_damaged_files_are_one_line(searched: SearchResult, tmp_path: Path, name: str) -> None:
     """Guards reading a study that someone else wrote."""
-    for part in ("study.json", "trials.json", "finale.json"):
+    for part in ("study.json", "trials.json", "final-evaluation.json"):
         (tmp_path / part).write_bytes((searched.path / part).read_bytes())
     for text in ("", "[]", "{}", json.dumps({**json.loads((tmp_path / name).read_text()), "schema": 99, "seed": "x"})):
         (tmp_path / name).write_text(text)

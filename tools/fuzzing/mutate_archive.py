@@ -22,12 +22,14 @@ def mutate_zip(data: bytes, rng: random.Random, mutate_member: Callable[[str, by
         return mutate_bytes(data, rng)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(info.filename, archive.read(info), info.compress_type) for info in archive.infolist()]
+    valid = {content for _, content, _ in members}
     for _ in range(rng.randint(1, 2)):
         at = rng.randrange(len(members))
         name, content, method = members[at]
         draw = rng.random()
-        if draw < 0.8 or len(members) == 1:
-            members[at] = name, mutate_member(name, content, rng), method
+        if draw < 0.8 or len(members) == 1:  # what is damaged has no structure to change
+            changed = mutate_member(name, content, rng) if content in valid else mutate_bytes(content, rng)
+            members[at] = name, changed, method
         elif draw < 0.85:
             del members[at]
         elif draw < 0.9:

@@ -81,7 +81,7 @@ def _change_item(holder: Any, key: Any, rng: random.Random) -> None:
     elif draw < 0.75 and isinstance(old, int | float) and not isinstance(old, bool):
         holder[key] = rng.choice((old + 1, old - 1, -old, old * 1000, float(old) / 3 if abs(old) < 2**60 else 0))
     else:
-        holder[key] = rng.choice(REPLACEMENT_VALUES)
+        holder[key] = copy.deepcopy(rng.choice(REPLACEMENT_VALUES))  # a later change must not change the table
 
 
 def mutate_json(data: bytes, rng: random.Random) -> bytes:

@@ -39,11 +39,11 @@ FUZZ_TARGETS = {
     target.name: target
     for target in (
         Target("h5", "keras", 2500, ("h5py", "Keras"), keras_corpus(".h5"), prepare_keras, 50),
-        Target("keras", "keras", 2500, ("h5py", "Keras"), keras_corpus(".keras"), prepare_keras, 50),
+        Target("keras", "keras", 3200, ("h5py", "Keras"), keras_corpus(".keras"), prepare_keras, 50),
         Target("onnx", "models", 3000, ("onnxruntime",), corpus_of(".onnx"), prepare_models),
         Target("tflite", "models", 4000, ("LiteRT",), corpus_of(".tflite"), prepare_models),
         Target("ort", "models", 4000, ("onnxruntime",), corpus_of(".ort"), prepare_models),
-        Target("pictures", "pictures", 12_000, ("cv2.imdecode", "netpbm", "libheif"), image_corpus, prepare_images),
+        Target("pictures", "pictures", 16_000, ("cv2.imdecode", "netpbm", "libheif"), image_corpus, prepare_images),
         Target("http", "pictures", 8000, ("cv2.imdecode", "multipart", "base64 JSON"), http_corpus, prepare_service),
         Target("csv", "tables", 2500, ("csv rows",), csv_corpus, prepare_csv),
         Target("votes", "tables", 2000, ("votes rows",), votes_corpus, prepare_votes),

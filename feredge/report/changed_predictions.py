@@ -23,13 +23,13 @@ THUMBNAIL_SIZE = 48
 """Height and width in pixels; larger images are downscaled."""
 
 
-def flip_thumbnails(results: Results, test_sets: Iterable[Dataset]) -> dict[int, str]:
+def changed_prediction_thumbnails(results: Results, test_sets: Iterable[Dataset]) -> dict[int, str]:
     """Return the images of all displayed flips as base64 PNGs, by their row in the data.
 
     They show people: `feredge report --no-faces` leaves them out.
     """
     rows = {
-        flip[0] for row in results.rows if row.drop and row.kind == "artifact" for flip in displayed_flips(row.drop)
+        flip[0] for row in results.rows if row.drop and row.kind == "artifact" for flip in displayed_changes(row.drop)
     }
     thumbnails: dict[int, str] = {}
     for test_set in test_sets:
@@ -38,7 +38,7 @@ def flip_thumbnails(results: Results, test_sets: Iterable[Dataset]) -> dict[int,
     return thumbnails
 
 
-def displayed_flips(drop: Drop) -> list[Flip]:
+def displayed_changes(drop: Drop) -> list[Flip]:
     """Return at most MAX_DISPLAYED_FLIPS: newly wrong predictions first, then newly correct ones, then the others."""
 
     def outcome(flip: Flip) -> int:

@@ -54,7 +54,7 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Finale:
+class FinalEvaluation:
     """The finalists, and which is chosen: by the mean validation accuracy.
 
     Attributes:
@@ -69,28 +69,32 @@ class Finale:
     test_evaluations: int = 1
 
     @classmethod
-    def read(cls, folder: StudyFolder) -> Finale | None:
-        """Return a study's finale; None before it.
+    def read(cls, folder: StudyFolder) -> FinalEvaluation | None:
+        """Return a study's final evaluation; None before it.
 
         Raises:
             RunError: a damaged file.
         """
-        if not folder.finale.is_file():
+        if not folder.final_evaluation.is_file():
             return None
         try:
-            table = json.loads(folder.finale.read_text(encoding="utf-8"))
-            finale: Finale = dataclass_io.read(cls, table, str(folder.finale))
+            table = json.loads(folder.final_evaluation.read_text(encoding="utf-8"))
+            final_evaluation: FinalEvaluation = dataclass_io.read(cls, table, str(folder.final_evaluation))
         except (OSError, ValueError, RecursionError, RecipeError) as error:
-            raise RunError(f"{folder.finale}: expected a finale, cannot be read ({one_line(error)})") from error
-        if not all(one.validation for one in finale.finalists):
-            raise RunError(f"{folder.finale}: expected validation accuracies of each finalist, found none")
-        return finale
+            raise RunError(
+                f"{folder.final_evaluation}: expected the finalists, cannot be read ({one_line(error)})"
+            ) from error
+        if not all(one.validation for one in final_evaluation.finalists):
+            raise RunError(f"{folder.final_evaluation}: expected validation accuracies of each finalist, found none")
+        return final_evaluation
 
 
-def run_finale(runner: TrialRunner, finalists: Sequence[TrialRecord], progress: Progress = quiet) -> Finale | None:
-    """Train the finalists with FINAL_SEEDS seeds each, compare them on the test images, and write finale.json.
+def evaluate_finalists(
+    runner: TrialRunner, finalists: Sequence[TrialRecord], progress: Progress = quiet
+) -> FinalEvaluation | None:
+    """Train the finalists with FINAL_SEEDS seeds each, compare them on the test images, and write the results.
 
-    A finished finale of the same trials is returned as it is; an interrupted one goes on.
+    A finished final evaluation of the same trials is returned as it is; an interrupted one goes on.
 
     Args:
         runner: of the study's trials.
@@ -98,10 +102,10 @@ def run_finale(runner: TrialRunner, finalists: Sequence[TrialRecord], progress: 
         progress: called during trainings.
 
     Returns:
-        The finale; None without finalists.
+        The final evaluation; None without finalists.
     """
     folder = runner.store.folder
-    earlier = Finale.read(folder)
+    earlier = FinalEvaluation.read(folder)
     if not finalists:
         return earlier
     if earlier is not None and [one.trial for one in earlier.finalists] == [one.number for one in finalists]:
@@ -126,9 +130,9 @@ def run_finale(runner: TrialRunner, finalists: Sequence[TrialRecord], progress: 
                 tuple(correct.mean(axis=1).tolist()) if correct.size else (),
             )
         )
-    finale = _compare(measured, hits, 0 if earlier is None else earlier.test_evaluations)
-    files.write_json(folder.finale, dataclasses.asdict(finale))
-    return finale
+    final_evaluation = _compare(measured, hits, 0 if earlier is None else earlier.test_evaluations)
+    files.write_json(folder.final_evaluation, dataclasses.asdict(final_evaluation))
+    return final_evaluation
 
 
 def _train_seed(runner: TrialRunner, recipe: Recipe, name: str, seed: int, progress: Progress) -> RunFolder:
@@ -143,7 +147,7 @@ def _train_seed(runner: TrialRunner, recipe: Recipe, name: str, seed: int, progr
     )
 
 
-def _compare(finalists: Sequence[Finalist], hits: dict[str, NDArray[np.float64]], evaluations: int) -> Finale:
+def _compare(finalists: Sequence[Finalist], hits: dict[str, NDArray[np.float64]], evaluations: int) -> FinalEvaluation:
     """Choose on the validation images, then compare on the test images."""
     chosen = max(finalists, key=lambda one: float(np.mean(one.validation)))
     compared = []
@@ -155,7 +159,7 @@ def _compare(finalists: Sequence[Finalist], hits: dict[str, NDArray[np.float64]]
                 one, behind_pp=100 * float(difference.mean()), behind_low_pp=100 * low, behind_high_pp=100 * high
             )
         compared.append(one)
-    return Finale(chosen.name, tuple(compared), len(hits[chosen.name]), evaluations + 1)
+    return FinalEvaluation(chosen.name, tuple(compared), len(hits[chosen.name]), evaluations + 1)
 
 
 def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
