@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from feredge import files
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.export.accuracy_bound import ConvertedModel
@@ -16,9 +18,10 @@ from feredge.export.conversion_job import ConversionJob, ConversionResult
 from feredge.export.passes import FileFormat
 from feredge.inference import artifact
 from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
+from feredge.inference.contract import Images
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.runtimes import Probabilities
-from feredge.recipes.variant import Variant, parse
+from feredge.recipes.variant import MIRROR_VARIANT, VIEWS, Variant, parse
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
@@ -43,10 +46,8 @@ def convert(job: ConversionJob) -> ConversionResult:
         RecipeError: settings that do not fit the network.
         OSError: a full disk.
     """
-    from feredge.train.networks import make_predict_function
-
     core, converter = _open_converter(RunFolder(job.run), job)
-    reference = make_predict_function(core)(job.verification_images)
+    reference = _reference(core, job.verification_images, views=_views(next(iter(job.cards.values()))))
     result = ConversionResult()
     for name, card in job.cards.items():
         try:
@@ -58,6 +59,20 @@ def convert(job: ConversionJob) -> ConversionResult:
             result.entries.append(entry)
             result.parity[name] = runtime_parity
     return result
+
+
+def _views(card: Card) -> int:
+    """Return on how many views of an image a file runs its network."""
+    return VIEWS if card.variant == MIRROR_VARIANT else 1
+
+
+def _reference(core: KerasModel, images: Images, *, views: int) -> Probabilities:
+    """Return a float network's probabilities, averaged over each image and its mirror image if there are two views."""
+    from feredge.train.networks import make_predict_function
+
+    predict = make_predict_function(core)
+    outputs = [predict(np.ascontiguousarray(images[:, :, ::step])) for step in (1, -1)[:views]]
+    return np.mean(outputs, axis=0, dtype=np.float32)
 
 
 def _write_file(
@@ -95,7 +110,7 @@ def _write_file(
         contents = weights.read(temporary)
         variant_checks.check_size(contents, pruning.weight_count(core), name)
         runtime_parity = parity.compare(temporary, job.verification_images, reference)
-        facts = requirements.of_file(temporary, contents) | _network_size(core)
+        facts = requirements.of_file(temporary, contents) | _network_size(core, views=_views(card))
         if path.suffix == ".c":
             _write_header(temporary, path)
     if card.precision in CALIBRATED_PRECISIONS:
@@ -103,10 +118,10 @@ def _write_file(
     return artifact.manifest_entry(path, card, metrics | converted.metrics, facts), runtime_parity
 
 
-def _network_size(core: KerasModel) -> dict[str, int]:
+def _network_size(core: KerasModel, *, views: int) -> dict[str, int]:
     from feredge.train.networks import multiply_adds
 
-    return {"parameters": int(core.count_params()), "multiply_adds": multiply_adds(core)}
+    return {"parameters": int(core.count_params()), "multiply_adds": views * multiply_adds(core)}
 
 
 def _write_header(source: Path, path: Path) -> None:
@@ -126,14 +141,19 @@ def add_card(model: bytes, card: Card, suffix: str, c_arithmetic: Literal["xnnpa
     if suffix == ".tflite":
         from feredge.export.tflite.fixed_batch import with_fixed_batch
         from feredge.export.tflite.metadata import with_metadata
+        from feredge.export.tflite.mirror import with_mirror_averaging
 
-        return artifact.append_tflite_card(with_metadata(with_fixed_batch(model), card), card)
+        fixed = with_fixed_batch(model)
+        views = with_mirror_averaging(fixed) if card.variant == MIRROR_VARIANT else fixed
+        return artifact.append_tflite_card(with_metadata(views, card), card)
     import onnx
 
     from feredge.export.onnx.converter import with_card
+    from feredge.export.onnx.mirror import with_mirror_averaging as average_onnx
     from feredge.export.onnx.ort import to_ort
 
-    onnx_file = with_card(onnx.load_from_string(model), card)
+    network = onnx.load_from_string(model)
+    onnx_file = with_card(average_onnx(network) if card.variant == MIRROR_VARIANT else network, card)
     return to_ort(onnx_file) if suffix == ".ort" else onnx_file
 
 
