@@ -74,7 +74,8 @@ class TestSet:
 
     Attributes:
         splits: of the data; the candidates are evaluated on `splits.test`.
-        unique: for each test image whether it has no duplicate in the data.
+        unique: for each test image whether it has no duplicate in the data before it; the first of several counts as
+            unique.
         network: name of the network that the candidates are files of; empty where there is one network.
     """
 

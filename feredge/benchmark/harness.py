@@ -39,7 +39,7 @@ def measure_candidates(
     """Measure every candidate of every test set; their names must differ. The results' data are the first test set's.
 
     A file that crashes, hangs or returns invalid outputs is a row with its `failure`, and the others go on. Without a
-    float model, a test set's candidates are measured against its first file in float32.
+    float model, a test set's candidates are measured against a file in float32, the dense one if it is there.
 
     Args:
         recipe, notes, command: for the results, as Results documents them.

@@ -22,7 +22,7 @@ from feredge.inspection.macs import Macs
 LATENCY_QUANTILES = 1001
 
 RawData = dict[str, NDArray[np.generic]]
-"""Labels, probabilities and latency quantiles, by the names that `harness.measure_candidates` documents."""
+"""Labels, probabilities and latency quantiles, by the names in `harness.measure_candidates`."""
 
 
 def summarize(

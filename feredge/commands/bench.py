@@ -100,9 +100,9 @@ def command(
     with the file that it had reached.
 
     With --device, one run is measured on a device, without the float32 Keras network and the baselines. The device
-    needs Python 3.11, numpy and onnxruntime (ai-edge-litert for TFLite files), and its host key must be known to
-    ssh here. If the connection is lost, the measurement continues on the device, and the same command reconnects.
-    No files remain there. The results are written to RUN/results-HOST.json.
+    needs Python 3.11 or newer, numpy and onnxruntime (ai-edge-litert for TFLite files), and its host key must be known
+    to ssh here. If the connection is lost, the measurement continues on the device, and the same command reconnects. No
+    files remain there. The results are written to RUN/results-HOST.json.
 
     With --arm, the instructions of one inference are counted on emulated cores (those of Raspberry Pi 4 and 5), which
     says nothing about latency. It needs qemu-user and gcc, and mmdebstrap the first time.
@@ -110,7 +110,8 @@ def command(
     With --baseline, the exit code is 1, and the files are listed, if a file's accuracy fell by more than
     --max-drop, or its latency grew by a factor of more than --max-latency-ratio. On the same machine, both its
     median and its ratio to the float32 network (if that was timed) must have grown; on another machine, only the ratio
-    is compared. Instruction counts have the same limit. A file that fails or is missing is listed, too.
+    is compared. Instruction counts may grow by --max-latency-ratio, too. A file that fails or is missing is listed,
+    too.
     """
     effort, settings = effort_name(quick, strict), foreign_options(settings)
     if settings["rate"] is not None and not settings["sustained_minutes"]:

@@ -33,37 +33,39 @@ if TYPE_CHECKING:
     "--images",
     metavar="PATH",
     help="Labelled images that the network was not trained on, such as your device's, instead of the run's validation "
-    "images.",
+    "images; needed where those chose the weights or the layers in float32.",
 )
 @JSON_OPTION
 def command(target: Path, precisions: tuple[float, ...], data: str | None, images: str | None, as_json: bool) -> None:
     """Choose for each exported file the confidence below which its prediction is `unsure`.
 
+    Precision means the fraction of correct predictions among those that are given (selective accuracy).
+
     RUN is a run folder, a folder of exported files or a name of `feredge models`; the last two need --images. A
-    threshold promises that, of the predictions above it, at least the given fraction is correct on images like those it
-    was chosen on, with a probability of 95%. The thresholds are written to thresholds.json beside the files; `--unsure
-    PRECISION` of `predict`, `label`, `track` and `serve` applies them.
+    threshold promises that, of the predictions with at least that confidence, at least the given fraction is correct on
+    images like those it was chosen on, with a probability of 95%. The thresholds are written to thresholds.json beside
+    the files; `--unsure PRECISION` of `predict`, `label`, `track` and `serve` applies them.
     """
     with bars() as progress:
         result = feredge.calibrate(target, precisions=precisions, data=data, images=images, progress=progress)
     if as_json:
         echo_json({sha256: asdict(table) for sha256, table in result.thresholds.items()}, indent=2)
         return
-    columns = ("file", "images", "precision", "threshold", "coverage", "lower bound")
-    rows = [(table, level) for table in result.thresholds.values() for level in table.levels]
-    echo_table(columns, (_cells(table, level) for table, level in rows), right=columns[1:])
-    if any(level.threshold is None for _, level in rows):
-        echo("none: no threshold was shown to reach the precision; the lower bound is the highest of any")
+    columns = ("file", "images", "precision", "threshold", "coverage", "precision at least")
+    rows = [(table, promised) for table in result.thresholds.values() for promised in table.levels]
+    echo_table(columns, (_cells(table, promised) for table, promised in rows), right=columns[1:])
+    if any(promised.threshold is None for _, promised in rows):
+        echo("none: no threshold was shown to reach the precision; the bound is the highest of all thresholds tried")
     echo(f"thresholds: {escape_control(str(result.path))}")
 
 
-def _cells(table: FileThresholds, level: PrecisionThreshold) -> tuple[str, ...]:
-    threshold = "none" if level.threshold is None else f"{level.threshold:.2f}"
+def _cells(table: FileThresholds, promised: PrecisionThreshold) -> tuple[str, ...]:
+    threshold = "none" if promised.threshold is None else f"{promised.threshold:.2f}"
     figures = (
         f"{table.images:,}",
-        f"{level.precision:g}",
+        f"{promised.precision:g}",
         threshold,
-        f"{level.coverage:.0%}",
-        f"{level.lower_bound:.3f}",
+        f"{promised.coverage:.0%}",
+        f"{promised.lower_bound:.3f}",
     )
     return table.file, *figures

@@ -35,7 +35,8 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
     multiple=True,
     callback=split_names,
     metavar="PRECISION.FORMAT,...",
-    help="Files to write, such as int8.onnx,float32.tflite, or all.  [default: the recipe's]",
+    help="Files to write: float32, float16, dynamic-int8 and int8 of .tflite and .onnx, int16x8.tflite, float32.ort, "
+    "int8.ort, int8.c; or all.  [default: the recipe's]",
 )
 @click.option(
     "--set",
@@ -80,7 +81,7 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
     "percentage points on the validation images.",
 )
 @click.option("--licence", help="Licence note to store in the files.")
-@click.option("--input-size", type=PixelSize(), help="Input size of an imported network, such as 64x64.")
+@click.option("--input-size", type=PixelSize(), help="Input size of an imported network, a square such as 64x64.")
 @click.option(
     INPUT_RANGE_OPTION,
     type=PixelNormalization(),
@@ -98,8 +99,8 @@ def command(network: Path, no_reduce_range: bool, **settings: Any) -> None:
     """Prune, quantize, write TFLite and ONNX, verify each file.
 
     The new export replaces the old one; files of the old export that are not written again remain in
-    artifacts.previous. If a file fails verification, the others are still written, the manifest lists it with the
-    reason, and the exit code is 1.
+    artifacts.previous. If a file fails verification, the others are still written, manifest.json, the list of the
+    exported files, has it with the reason, and the exit code is 1.
 
     RUN is a run folder; or a folder of exported files or a name of `feredge models`, from which the network is
     imported; or the .h5, .hdf5, .keras or .onnx file or SavedModel of a network trained elsewhere, with --input-size,

@@ -30,13 +30,13 @@ RUNTIME_NAMES = ("xnnpack-off", "opencv", "tflite-micro")
 
 
 FILE_PREFIX = re.compile(r"(?P<file>[^:]+\.(?:onnx|tflite)):(?P<value>.*)", re.DOTALL)
-"""Of an option's value that is for one foreign file: `net.onnx:-1..1`."""
+"""Of an option's value for one file that feredge did not write: `net.onnx:-1..1`."""
 
 
 def foreign_options(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with `classes`, `input_range` and `output` of all foreign files, and those of single ones.
+    """Return settings with `classes`, `input_range` and `output` of files that feredge did not write.
 
-    The three options may be repeated; a value `FILE:VALUE` is for the foreign file of that name.
+    Values `FILE:VALUE` are for the file of that name; `foreign` of the settings has a ForeignModel for each of these.
     """
     given = {name: _by_file(settings[name]) for name in ("classes", "input_range", "output")}
     convert: dict[str, Callable[[str], Any]] = {"classes": _class_names, "input_range": _pixel_range, "output": str}
@@ -54,7 +54,7 @@ def foreign_options(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _by_file(values: tuple[str, ...]) -> dict[str, str]:
     matches = [(FILE_PREFIX.fullmatch(value), value) for value in values]
-    return {match["file"] if match else "": match["value"] if match else value for match, value in matches}
+    return {Path(match["file"]).name if match else "": match["value"] if match else value for match, value in matches}
 
 
 def _class_names(text: str) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         if isinstance(value, tuple):  # a default, converted already
             return value
         if not re.fullmatch(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*", str(value)):
-            self.fail(f"expected whole numbers from 1 up, as 1,8,32, found {value!r}", param, ctx)
+            self.fail(f"expected whole numbers from 1 to 999,999, as 1,8,32, found {value!r}", param, ctx)
         return tuple(int(part) for part in str(value).split(","))
 
 
@@ -121,7 +121,7 @@ class Cores(click.ParamType):  # type: ignore[type-arg]
 
         names = tuple(str(value).split(","))
         if not set(names) <= set(EMULATED_CORES) or len(set(names)) < len(names):
-            self.fail(f"expected some of {', '.join(EMULATED_CORES)}, found {value!r}", param, ctx)
+            self.fail(f"expected some of {', '.join(EMULATED_CORES)}, each once, found {value!r}", param, ctx)
         return names
 
 
@@ -147,12 +147,21 @@ EFFORT_OPTIONS = options(
         "--strict",
         is_flag=True,
         help="600 s of timed runs per file, and corruptions (noise, blur, ..., as in ImageNet-C) of all test images, "
-        "not 1,000.",
+        "not 1,000; none of these on a device.",
     ),
     click.option(
-        "--threads", type=Counts(), default=(), help="Thread counts to measure, in addition to 1.  [default: all cores]"
+        "--threads",
+        type=Counts(),
+        default=(),
+        help="Thread counts to measure, in addition to 1.  [default: all cores; none with --quick]",
     ),
-    click.option("--batch", "batches", type=Counts(), default=(), help="Batch sizes for throughput.  [default: 32]"),
+    click.option(
+        "--batch",
+        "batches",
+        type=Counts(),
+        default=(),
+        help="Batch sizes for throughput.  [default: 32; none with --quick]",
+    ),
 )
 LOAD_OPTIONS = options(
     click.option(
@@ -187,20 +196,22 @@ TARGET_OPTIONS = options(
         CLASSES_OPTION,
         multiple=True,
         metavar="[FILE:]NAME,...",
-        help="Class names of files that feredge did not write, in the order of their outputs; with FILE: of that file "
-        "only. 'low = sad + fear' maps the output `low` to two classes of the data. May be repeated.",
+        help="Class names in the order of the outputs, of files that feredge did not write or whose classes are not "
+        "the data's; with FILE: of that file. 'low = sad + fear' maps the output `low` to two classes of the "
+        "data. May be repeated for other files.",
     ),
     click.option(
         INPUT_RANGE_OPTION,
         multiple=True,
         metavar="[FILE:]BLACK..WHITE",
-        help="Input values of black and white pixels for such files; may be repeated.  [default: 0..1]",
+        help="Input values of black and white pixels of files that feredge did not write; may be repeated.  "
+        "[default: 0..1]",
     ),
     click.option(
         "--output",
         multiple=True,
         metavar="[FILE:]NAME",
-        help="Output of such files that have several; may be repeated.",
+        help="Output of such files that have several; may be repeated for other files.",
     ),
     click.option("--no-baselines", is_flag=True, help="Do not measure the scikit-learn baselines."),
     click.option(
@@ -210,7 +221,8 @@ TARGET_OPTIONS = options(
         default=60.0,
         show_default=True,
         metavar="SECONDS",
-        help="Time limit for a file to load and to respond; one that exceeds it is reported as failed.",
+        help="Time limit for a file to load and to respond; one that exceeds it has failed. Keras networks and "
+        "baselines have at least 300 s to load.",
     ),
     NO_FACES_OPTION,
     click.option(
@@ -227,7 +239,7 @@ def effort_name(quick: bool, strict: bool) -> EffortName:
 
 
 def command_line() -> str:
-    """Return the command as it was typed; paths outside the working directory are shortened to their end."""
+    """Return the command; absolute paths are relative to the working directory, or shortened to their end."""
     return shlex.join(["feredge", *map(_without_folder, sys.argv[1:])])
 
 

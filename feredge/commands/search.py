@@ -32,7 +32,7 @@ ESTIMATE_SETTINGS = (
 @click.option("--trials", type=int, help="Number of candidates to train; those over a limit do not count.")
 @click.option("--hours", type=float, help="End after so many hours; the same command goes on with the study.")
 @click.option("--max-kb", type=float, help="Largest int8 file, in units of 1,000 bytes.")
-@click.option("--max-ms", type=float, help="Longest latency of one image on one thread.")
+@click.option("--max-ms", type=float, help="Longest median latency of one image on one thread.")
 @click.option("--max-ram-kb", type=float, help="Largest memory of the activations, in units of 1,000 bytes.")
 @click.option("--max-macs", type=float, help="Most multiply-adds of one image.")
 @click.option("--max-instructions", type=float, help="Most instructions of one image on the core of --arm.")
@@ -69,7 +69,7 @@ ESTIMATE_SETTINGS = (
     "--finalists",
     type=int,
     help="Candidates to train again with 3 seeds each, and to evaluate on the test images.  [default: 3 once the study "
-    "has its --trials]",
+    "has its --trials, none with --hours alone]",
 )
 @click.option("--keep-all", is_flag=True, help="Keep the weights of all trials, not only of the Pareto front.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Number of processes.")
@@ -86,10 +86,10 @@ def command(
 ) -> None:
     """Search for the most accurate network within limits.
 
-    SPACE is residual (architectures of residual networks), training (training hyperparameters of nano), tuned-2024 (a
-    study's space), or a .toml file: a recipe whose values may be ranges or choices. Each candidate is exported
-    untrained to int8 and measured first; what exceeds a limit is not trained. The same command goes on with a study
-    that was stopped or killed.
+    SPACE is residual (architectures of residual networks), training (training hyperparameters of nano), tuned-2024 (the
+    space of a published study), or a .toml file: a recipe whose values may be ranges or choices. Each candidate is
+    exported untrained to int8 and measured first; what exceeds a limit is not trained. The same command goes on with a
+    study that was stopped or killed.
     """
     if len(cores) > 1:
         raise click.UsageError("--arm: a search takes one core")

@@ -16,7 +16,7 @@ from feredge.console import echo
 @click.option(
     "--votes",
     type=PATH_TYPE,
-    help="FER+ votes for the images of the csv (fer2013new.csv), averaged as if they were one more RUN.",
+    help="FER+ votes for the images of the csv (fer2013new.csv), whose logarithms are averaged with the RUNs' logits.",
 )
 @click.option("--data", help="Path of the runs' data, if moved since training; required if no RUN is given.")
 @LEAVE_OUT_OPTION

@@ -26,7 +26,7 @@ class Budget:
     max_p90_ms: float = math.inf
 
     def __post_init__(self) -> None:
-        """Raise ResultsError for limits that no file can meet."""
+        """Raise ResultsError for limits that must be mistyped: no file, or hardly any, meets them."""
         for name, value in (("drop", self.max_drop_pp), ("size", self.max_size_kb), ("latency", self.max_p90_ms)):
             if math.isnan(value) or value < 0 or (name != "drop" and value == 0):
                 raise ResultsError(f"expected a {name} that a file can have, found a limit of {value:g}")
@@ -65,6 +65,8 @@ def select(results: Results, budget: Budget, *, device: Results | None = None) -
     if not rows:
         raise ResultsError("expected results of artifacts, found none; run `feredge bench`")
     by_digest = {row.sha256: row for row in _artifacts(device or results) if row.sha256}
+    if not by_digest:
+        raise ResultsError("expected files with a digest in the results, found none")
     if not any(row.sha256 in by_digest for row in rows):
         raise ResultsError("expected the device's results to be of this run's files, found none of them")
     timed_rows = {row.name: row if device is None else by_digest.get(row.sha256) for row in rows}

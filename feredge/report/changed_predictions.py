@@ -28,12 +28,12 @@ def changed_prediction_thumbnails(results: Results, test_sets: Iterable[Dataset]
 
     They show people: `feredge report --no-faces` leaves them out.
     """
-    rows = {
+    data_rows = {
         flip[0] for row in results.rows if row.drop and row.kind == "artifact" for flip in displayed_changes(row.drop)
     }
     thumbnails: dict[int, str] = {}
     for test_set in test_sets:
-        for index in np.flatnonzero(np.isin(test_set.rows, list(rows))):
+        for index in np.flatnonzero(np.isin(test_set.rows, list(data_rows))):
             thumbnails.setdefault(int(test_set.rows[index]), _png(test_set.images[index]))
     return thumbnails
 

@@ -123,7 +123,7 @@
   };
 
   const paretoLine = (rows, axis, x, y, end) => {
-    const sorted = rows.filter((row) => row.kind === "artifact" && row.eligible).sort((a, b) => axis.value(a) - axis.value(b) || b.accuracy[0] - a.accuracy[0]);
+    const sorted = rows.filter((row) => row.kind === "artifact" && row.paretoCandidate).sort((a, b) => axis.value(a) - axis.value(b) || b.accuracy[0] - a.accuracy[0]);
     let best = -1, path = "";
     for (const row of sorted) {
       if (row.accuracy[0] <= best) continue;
@@ -227,7 +227,7 @@
   const select = (name) => {
     state.selected = name;
     highlightSelected();
-    if (flipsFile && byName.get(name)?.flips) { flipsFile.value = name; drawFlips(); }
+    if (flipsFile && byName.get(name)?.flipCounts) { flipsFile.value = name; drawFlips(); }
     drawCurves();
   };
   body.addEventListener("click", (event) => { const row = event.target.closest("tr"); if (row) select(row.dataset.name); });
@@ -251,12 +251,12 @@
   // ---- changed predictions ----------------------------------------------------------------------------------------
   const flipsFile = document.getElementById("flips-file");
   const drawFlips = () => {
-    const row = byName.get(flipsFile.value), table = document.getElementById("flips"), all = row.flips.flat();
+    const row = byName.get(flipsFile.value), table = document.getElementById("flips"), all = row.flipCounts.flat();
     const total = all.reduce((sum, count) => sum + count, 0), largest = Math.max(1, ...all);
     document.getElementById("flips-count").textContent = `${total.toLocaleString("en")} predictions differ from ${referenceName(row) === "float" ? "the float model" : referenceName(row)}’s.`;
     const cell = (tag, text, properties = {}) => htmlElement(tag, { textContent: text, ...properties });
     const head = htmlElement("tr", {}, cell("th", `${referenceName(row)} ↓ file →`, { scope: "col" }), ...row.classes.map((name) => cell("th", name, { scope: "col" })));
-    const lines = row.flips.map((counts, from) => {
+    const lines = row.flipCounts.map((counts, from) => {
       const line = htmlElement("tr", {}, cell("th", row.classes[from], { scope: "row" }));
       counts.forEach((count, to) => {
         const node = cell("td", from === to ? "·" : count || "");

@@ -102,12 +102,12 @@ def _script_row(results: Results, row: Row, front: set[str]) -> dict[str, Any]:
         "agreement": row.drop.agreement if row.drop else None,
         "classes": results.class_names(row),
         "reference": row.reference_row,
-        "flips": row.drop.flips if row.drop else None,
+        "flipCounts": row.drop.flips if row.drop else None,
         "flipped": displayed_changes(row.drop) if row.drop and row.kind == "artifact" else [],
         "macs": row.macs.floating + row.macs.integer if row.macs else None,
         "roofline": row.roofline,
         "runtime": row.runtime,
-        "eligible": on_common_test_set(row) and not row.runtime,
+        "paretoCandidate": on_common_test_set(row) and not row.runtime,
         "testSet": f"{sum(row.images):,} images of {len(results.class_names(row))} classes" if row.images else None,
         "latency": {
             str(latency.threads): {

@@ -1,7 +1,8 @@
 """The arithmetic of TensorFlow Lite Micro and the reference kernels: integers only, with two roundings.
 
 Source: https://github.com/tensorflow/tflite-micro, tensorflow/lite/kernels/internal/reference/ and
-tensorflow/lite/micro/kernels/. The functions are those of `feredge.export.c.xnnpack`.
+tensorflow/lite/micro/kernels/. The functions have the names and arguments of those in `feredge.export.c.xnnpack`;
+layers.py calls those of one of the two modules.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def convolution_rescaling(input: Tensor, weights: Tensor, output: Tensor, bound:
     Raises:
         ArtifactError: a sum up to `bound` would overflow 32 bits.
     """
-    if len(weights.shape) == 2 and len(weights.scales) == 1:  # a fully connected layer multiplies in float32
+    if len(weights.shape) == 2 and len(weights.scales) == 1:  # TFLite multiplies these scales in float32
         scales = [float(input.scale * weights.scale) / float(output.scale)]
     else:
         scales = [float(input.scale) * float(scale) / float(output.scale) for scale in weights.scales]
@@ -72,22 +73,24 @@ def _arrays(pairs: list[tuple[int, int]]) -> dict[str, list[str]]:
 
 def add_layer(first: Tensor, second: Tensor, output: Tensor) -> list[str]:
     """Return the fields of the C struct of an addition: zero points, and three multipliers with their shifts."""
-    largest = 2 * max(float(first.scale), float(second.scale))
+    twice_largest = 2 * max(float(first.scale), float(second.scale))
     pairs = [
-        quantize_multiplier(float(first.scale) / largest),
-        quantize_multiplier(float(second.scale) / largest),
-        quantize_multiplier(largest / ((1 << ADD_LEFT_SHIFT) * float(output.scale))),
+        quantize_multiplier(float(first.scale) / twice_largest),
+        quantize_multiplier(float(second.scale) / twice_largest),
+        quantize_multiplier(twice_largest / ((1 << ADD_LEFT_SHIFT) * float(output.scale))),
     ]
     if pairs[2][1] > 0:
-        raise ArtifactError(f"expected scales near each other in ADD, found {largest / 2:g} and {output.scale:g}")
+        raise ArtifactError(f"expected scales near each other in ADD, found {twice_largest / 2:g} and {output.scale:g}")
     fields = [first.zero_point, second.zero_point, *(number for pair in pairs for number in pair)]
     return [str(number) for number in fields]
 
 
 def softmax_table(input: Tensor, beta: float) -> tuple[str, list[str]]:
     """Return the C type and 256 raw exponentials of differences from -255 to 0; 0 below the smallest in range."""
-    real = min(float(np.float32(beta)) * float(input.scale) * (1 << (31 - SOFTMAX_INTEGER_BITS)), (1 << 31) - 1.0)
-    multiplier, shift = quantize_multiplier(real)
+    real_multiplier = min(
+        float(np.float32(beta)) * float(input.scale) * (1 << (31 - SOFTMAX_INTEGER_BITS)), (1 << 31) - 1.0
+    )
+    multiplier, shift = quantize_multiplier(real_multiplier)
     smallest = -fixed_point.input_radius(SOFTMAX_INTEGER_BITS, shift)
     rescaled = [fixed_point.multiply(difference, multiplier, shift) for difference in range(-255, 1)]
     return "int32_t", [
@@ -102,9 +105,9 @@ def unary_table(operator: str, input: Tensor, output: Tensor) -> NDArray[np.int8
     if operator == "LOGISTIC":
         return np.array([_logistic(value, input) for value in values], np.int8)
     if operator == "ELU":
-        real = input.scale * np.array(values, np.float32)
-        exponentials = np.exp(np.minimum(real, 0).astype(np.float64)).astype(np.float32)
-        elu = np.where(real < 0, exponentials - np.float32(1), real)
+        dequantized = input.scale * np.array(values, np.float32)
+        exponentials = np.exp(np.minimum(dequantized, 0).astype(np.float64)).astype(np.float32)
+        elu = np.where(dequantized < 0, exponentials - np.float32(1), dequantized)
         rescaled = [_round(float(value)) for value in elu * (np.float32(1) / output.scale)]
         return np.clip(np.array(rescaled) + output.zero_point, -128, 127).astype(np.int8)  # type: ignore[no-any-return]
     multiplier, shift = quantize_multiplier(float(input.scale) / float(output.scale))
@@ -113,7 +116,7 @@ def unary_table(operator: str, input: Tensor, output: Tensor) -> NDArray[np.int8
 
 
 def unary_bounds(operator: str, output: Tensor) -> tuple[int, int]:
-    """Return the least and largest quantized output of a ReLU."""
+    """Return the least and largest quantized output of a ReLU; those of int8 for an operator without bounds."""
     low, high = RELU_BOUNDS.get(operator, (-math.inf, math.inf))
     least = -128 if low == -math.inf else max(-128, activation_bound(low, output))
     return least, 127 if high == math.inf else min(127, activation_bound(high, output))

@@ -1,7 +1,7 @@
 """Static int8 for TensorFlow Lite: calibrated once, then quantized with any choice of float32 layers.
 
-The converter's calibration has min-max ranges only, and not of every tensor. It stores them in the calibrated float
-model, where they are replaced by those of ranges.py before its quantizer runs.
+The converter's calibration has min-max ranges only. It stores them in the calibrated float model, where those of the
+operators' outputs are replaced by those of ranges.py before its quantizer runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CALIBRATION_BATCH = 32  # images of one step of a moving average
 
 
 class Int8TFLite:
-    """A calibrated core.
+    """A calibrated core: a network without the `uint8` input and its scaling layer.
 
     Attributes:
         layers: Keras names of the layers with kernels, in the graph's order.
@@ -45,12 +45,13 @@ class Int8TFLite:
             core: `float32 (N, H, W, C)` in [0, 1] to probabilities, after the passes for int8.
             calibration: `uint8 (N, H, W, C)`, the first of which must hold the values 0 and 255.
             method: of ranges.py.
-            weight_quantization: rounding and granularity of the kernels.
+            weight_quantization: rounding and granularity of the weights.
         """
         self._weight_quantization = weight_quantization
         self._check_images = calibration[:CHECKED_IMAGES]
-        # One image suffices, as the converter's ranges are replaced. They would be wrong for inputs of a sum or a
-        # product that share its result's memory: they are read after the operator (tensorflow/tensorflow#127842).
+        # One image suffices: the input's range is that of 0 and 255, and the others are replaced. They would be wrong
+        # for inputs of a sum or a product that share its result's memory: they are read after the operator
+        # (tensorflow/tensorflow#127842).
         calibrated = _converter_calibrated(core, calibration[:1])
         tensor_ranges = ranges.calibrate_ranges(lambda: _activations(calibrated, calibration), method)
         self._calibrated = _set_ranges(calibrated, tensor_ranges)
@@ -99,7 +100,7 @@ def _converter_calibrated(core: KerasModel, calibration: Images) -> bytes:
     def set_options(converter: Any) -> None:
         set_int8_options(converter)
         converter.representative_dataset = representative_dataset
-        # Refuses operators without an integer kernel.
+        # Refuses operators without an integer implementation.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter._experimental_calibrate_only = True
 

@@ -30,8 +30,8 @@ def open_onnx(
 ) -> tuple[OriginalOutputs, KerasModel]:
     """Return the outputs of an ONNX file for images, in onnxruntime, and its network in Keras.
 
-    The file is audited, then simplified, translated and run in a child process with limits, which can write to an
-    empty folder only.
+    The file is audited, then simplified, translated and run in a child process with limits, which can write to a
+    temporary folder only. What it simplified and could translate is translated again here.
 
     Args:
         path: the file; its weights may be in files beside it.
@@ -57,8 +57,8 @@ def open_onnx(
             original = child.call(
                 run_onnx, path, path=path.absolute(), images=saved_images, low=low, high=high, output=output
             )
-        rows = np.asarray(original["rows"], np.float32)
-        return OriginalOutputs(rows, original["precision"]), read_network(simplified)
+        outputs = np.asarray(original["rows"], np.float32)  # one row per image
+        return OriginalOutputs(outputs, original["precision"]), read_network(simplified)
 
 
 def _try_open(path: str, simplified: str, output: str, height: int, width: int) -> None:

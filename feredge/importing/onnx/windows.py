@@ -50,26 +50,33 @@ def read_window(node: Node, size: tuple[int, ...], feature_map: tuple[int, int])
     pads = node.attributes.get("pads", (0, 0, 0, 0))
     auto_pad = bytes(node.attributes.get("auto_pad", b"NOTSET")).decode()
     ceil_mode = bool(node.attributes.get("ceil_mode", 0))
-    sides = [
-        _side(length, (side - 1) * dilation + 1, stride, (pads[axis], pads[axis + 2]), auto_pad, ceil_mode)
-        for axis, (length, side, dilation, stride) in enumerate(zip(feature_map, size, dilations, strides, strict=True))
+    axes = [
+        _axis_geometry(length, (kernel - 1) * dilation + 1, stride, (pads[axis], pads[axis + 2]), auto_pad, ceil_mode)
+        for axis, (length, kernel, dilation, stride) in enumerate(
+            zip(feature_map, size, dilations, strides, strict=True)
+        )
     ]
-    if any(count < 1 or min(padding) < 0 for padding, count in sides):
+    if any(min(padding) < 0 for padding, _ in axes):
+        raise UnsupportedOperatorError(node, f"negative padding {tuple(pads)}")
+    if any(count < 1 for _, count in axes):
         raise UnsupportedOperatorError(node, f"a window of {size} on a feature map of {feature_map}")
     same = [
         count == math.ceil(length / stride)
-        and padding == _same_padding(count, length, (side - 1) * dilation + 1, stride)
-        for (padding, count), length, side, dilation, stride in zip(
-            sides, feature_map, size, dilations, strides, strict=True
+        and padding == _same_padding(count, length, (kernel - 1) * dilation + 1, stride)
+        for (padding, count), length, kernel, dilation, stride in zip(
+            axes, feature_map, size, dilations, strides, strict=True
         )
     ]
-    return Window(size, strides, dilations, (sides[0][0], sides[1][0]), all(same))
+    return Window(size, strides, dilations, (axes[0][0], axes[1][0]), all(same))
 
 
-def _side(
+def _axis_geometry(
     length: int, extent: int, stride: int, pads: tuple[int, int], auto_pad: str, ceil_mode: bool
 ) -> tuple[tuple[int, int], int]:
-    """Return, of one axis, the padding that windows reach into, and their number."""
+    """Return, of one axis, the padding (before, after) that windows reach into, and the number of windows.
+
+    Negative padding is returned as it is.
+    """
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         count = math.ceil(length / stride)
         before, after = _same_padding(count, length, extent, stride)
