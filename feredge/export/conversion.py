@@ -72,7 +72,8 @@ def _reference(core: KerasModel, images: Images, *, views: int) -> Probabilities
 
     predict = make_predict_function(core)
     outputs = [predict(np.ascontiguousarray(images[:, :, ::step])) for step in (1, -1)[:views]]
-    return np.mean(outputs, axis=0, dtype=np.float32)
+    averaged: Probabilities = np.mean(outputs, axis=0, dtype=np.float32)
+    return averaged
 
 
 def _write_file(

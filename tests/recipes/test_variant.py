@@ -12,6 +12,7 @@ from feredge.recipes.variant import Variant, parse
     ("name", "variant"),
     [
         ("dense", Variant("dense")),
+        ("dense-mirror", Variant("dense")),
         ("qat", Variant("dense", quantized=True)),
         ("pruned-80", Variant("pruned", 80)),
         ("pruned-80-qat", Variant("pruned", 80, quantized=True)),
@@ -35,5 +36,5 @@ def test_valid_names_are_parsed(name: str, variant: Variant) -> None:
 )
 def test_invalid_names_are_rejected(name: str) -> None:
     """Guards the names of artifacts, which state the compression."""
-    with pytest.raises(RecipeError, match="expected a variant dense, pruned-1 to pruned-99"):
+    with pytest.raises(RecipeError, match="expected a variant dense, dense-mirror, pruned-1 to pruned-99"):
         parse(name)
