@@ -28,7 +28,7 @@ RESUMABLE_COMMANDS = ("export", "run", "search", "train")  # others set RESUMABL
 COMMAND_SUMMARIES = {  # by the modules of `feredge.commands`, which help does not import
     "baselines": "Fit published scikit-learn classifiers, and compare.",
     "bench": "Measure every file: accuracy, accuracy drop, size, latency.",
-    "bundle": "Write one file that benchmarks a run on a device without ssh.",
+    "bundle": "Write what a microcontroller or device without ssh needs.",
     "calibrate": "Choose the confidence below which a prediction is unsure.",
     "data": "Count and check the images of a data set.",
     "doctor": "Check the installation and the machine.",

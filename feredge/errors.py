@@ -28,6 +28,10 @@ class ArtifactError(FeredgeError):
     """A model file or manifest that is missing, damaged or inconsistent with its metadata."""
 
 
+class UnsupportedNetworkError(ArtifactError):
+    """A network with operators that have no layer here; as ONNX it can still be exported."""
+
+
 class Cancelled(FeredgeError):
     """Work that its caller stopped between two steps."""
 

@@ -181,6 +181,7 @@ def read_npz(source: str | os.PathLike[str] | BinaryIO) -> dict[str, NDArray[Any
 
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_ADVICE = "a pointer of Git LFS; `git lfs pull` downloads the file"
 
 
 def is_lfs_pointer(start: bytes) -> bool:

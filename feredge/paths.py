@@ -1,4 +1,4 @@
-"""What a path or name is: a run, an export, a model file, a named model, a network from elsewhere, results, or a study.
+"""What a path or name is: a run, export, model file, named model, foreign network, results file, study or bundle.
 
 Every command asks `require`, so that a path means the same to all of them.
 """
@@ -20,6 +20,7 @@ KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 SAVED_MODEL_FILE = "saved_model.pb"
 RESULTS_SUFFIX = ".json"
 STUDY_FILE = "study.json"
+BUNDLE_FILE = "bundle.json"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,13 @@ class StudyPath(KnownPath):
 
 
 @dataclass(frozen=True)
+class BundlePath(KnownPath):
+    """A folder of `feredge bundle --for`: it holds `bundle.json`."""
+
+    description: ClassVar[str] = "a bundle"
+
+
+@dataclass(frozen=True)
 class NamedModel(KnownPath):
     """A reference model by its name; `path` is its folder of exported files, or its file in the package."""
 
@@ -91,7 +99,7 @@ class NamedModel(KnownPath):
         return ExportPath(self.path) if self.path.is_dir() else ModelFile(self.path)
 
 
-AnyPath = RunPath | ExportPath | ModelFile | NamedModel | ForeignNetwork | ResultsFile | StudyPath
+AnyPath = RunPath | ExportPath | ModelFile | NamedModel | ForeignNetwork | ResultsFile | StudyPath | BundlePath
 Kind = TypeVar("Kind", bound=KnownPath)
 
 
@@ -110,6 +118,8 @@ def resolve(target: str | os.PathLike[str]) -> AnyPath | None:
 
 
 def _resolve_folder(path: Path) -> AnyPath | None:
+    if (path / BUNDLE_FILE).is_file():
+        return BundlePath(path)
     run = RunFolder(path)
     exported = exported_folder(path)
     if exported != path and run.recipe_file.is_file() and run.data_file.is_file():

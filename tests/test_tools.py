@@ -237,3 +237,25 @@ def test_the_published_search_is_a_row(tool: ModuleType) -> None:
     lines = published.search_lines(json.loads(json.dumps(figures)))
     assert "| tuned-search | best trial | 0.5527 | 0.5500 | 2 | 60 min | 16, 512 |" in lines
     assert "1 draws over 400 million" in lines[-1]
+
+
+@pytest.mark.parametrize("tool", ["auto-recipes"], indirect=True)
+def test_random_recipes_are_fixed_and_valid(tool: ModuleType) -> None:
+    """Guards a comparison with recipes that changed after the first result, or that cannot train."""
+    from feredge.api.training import override_texts
+
+    drawn_settings = [tool.random_settings(number, 64) for number in range(1, tool.TRIALS + 1)]
+    assert drawn_settings[0] == tool.random_settings(1, 64) and drawn_settings[0]["training.learning_rate"] == 0.2013
+    for settings in drawn_settings:
+        recipe = recipes.load("auto", overrides=["data.size=64", *override_texts(settings)])
+        assert recipe.augmentation.crop_size in (0, 56)
+
+
+@pytest.mark.parametrize("tool", ["auto-recipes"], indirect=True)
+def test_auto_is_compared_with_the_best_recipe(tool: ModuleType) -> None:
+    """Guards the figures: points, and time relative to the median of the random recipes."""
+    rows = [("auto", 0.9, 30.0), ("random-1", 0.85, 10.0), ("random-2", 0.92, 20.0)]
+    trials = [tool.Trial(name, {}, 0.0, test, seconds) for name, test, seconds in rows]
+    figures = tool.figures(trials)
+    assert (figures["best_test"], figures["auto_minus_best_pp"], figures["time_ratio"]) == (0.92, -2.0, 2.0)
+    assert tool.figures(trials[:1])["random"] == []

@@ -1,4 +1,4 @@
-"""Bundles: one file that benchmarks a run on a device without ssh."""
+"""Bundles: what a device needs of a file, and one file that benchmarks a run on a device without ssh."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from feredge.api.benchmarking import EffortName
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.datasets import run_dataset
+from feredge.bundles.options import Arithmetic, BundleOptions
+from feredge.errors import RunError
 from feredge.paths import RunPath, require
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
@@ -18,10 +20,12 @@ from feredge.run import RunFolder
 if TYPE_CHECKING:
     from feredge.api.datasets import DataSource
 
+TargetName = Literal["mcu"]
+
 
 @dataclass(frozen=True)
 class BundleResult:
-    """The file that was written."""
+    """The file or folder that was written; `size_bytes` of all its files."""
 
     path: Path
     size_bytes: int
@@ -31,6 +35,9 @@ def bundle(
     run: str | PathLike[str],
     *,
     out: str | PathLike[str],
+    target: TargetName | None = None,
+    arithmetic: Arithmetic = "xnnpack",
+    board: str | None = None,
     data: DataSource | None = None,
     effort: EffortName = "default",
     threads: Sequence[int] = (),
@@ -38,20 +45,33 @@ def bundle(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> BundleResult:
-    """Write one file that benchmarks a run's files on a device, as `python BENCH.ZIP`.
+    """Write what a device needs of an int8 `.tflite` file to a folder, with golden vectors to test it there.
+
+    Without `target`, write one file that benchmarks a run's files on a device, as `python BENCH.ZIP`.
 
     Args:
-        run: an exported run.
-        out: path of the zip file to write; it contains the test images.
+        run: an exported run; with `target` also a folder of exported files, a name of `feredge.models()`, or an int8
+            `.tflite` file.
+        out: the folder to write, which must be new, empty or an earlier bundle; without `target` the path of a zip
+            file, which contains the test images.
+        target: `mcu`, a C library for microcontrollers.
+        arithmetic: with `target="mcu"`, whose answers the library gives, bit for bit: `xnnpack` for LiteRT's with
+            XNNPACK, `tflm` for TensorFlow Lite Micro's.
+        board: with `target="mcu"`, a board that the library must fit, as `raspberry-pi-pico`.
         data: the run's data, if moved since training.
         effort, threads, batches: as in `feredge.benchmark`.
         progress: called between steps.
         cancel: polled between steps.
 
     Raises:
-        RunError: not an exported run, or other data than it was trained on.
+        RunError: not an exported run, other data than it was trained on, or another folder at `out`.
+        ArtifactError: no int8 `.tflite` file, or one that the target cannot take.
         Cancelled: `cancel` returned True.
     """
+    if target is not None:
+        if data is not None or threads or batches or effort != "default":
+            raise RunError("expected data, effort, threads and batches of a benchmark without a target, found a target")
+        return _device_bundle(target, run, Path(out), BundleOptions(arithmetic, board))
     from feredge.devices.bundle import BenchmarkPreset
     from feredge.devices.bundle import bundle as write_bundle
 
@@ -60,3 +80,10 @@ def bundle(
     preset = BenchmarkPreset(effort, tuple(threads), tuple(batches))
     path = write_bundle(folder, dataset, Path(out), preset=preset, progress=cancellable(progress, cancel))
     return BundleResult(path, path.stat().st_size)
+
+
+def _device_bundle(target: str, model: str | PathLike[str], out: Path, options: BundleOptions) -> BundleResult:
+    from feredge.bundles.targets import bundle as write_bundle
+
+    folder = write_bundle(target, model, out, options)
+    return BundleResult(folder, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))

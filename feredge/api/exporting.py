@@ -7,18 +7,19 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from feredge import predictions
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_dataset, run_dataset
 from feredge.api.pixel_range import PixelRange, black_and_white
 from feredge.api.training import Overrides, override_texts
-from feredge.errors import ArtifactError, RecipeError
+from feredge.errors import ArtifactError, FeredgeError, RecipeError, RunError, UnsupportedNetworkError
 from feredge.export.c.compiler import has_compiler
 from feredge.inference.artifact import ARTIFACT_KINDS
 from feredge.paths import ExportPath, ForeignNetwork, ModelFile, RunPath, require
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
     from feredge.api.datasets import DataSource
     from feredge.data import Dataset
+    from feredge.importing.network import NetworkInput
     from feredge.inference.artifact import Failure, Manifest
+    from feredge.predictions import Predictions
     from feredge.recipes.schema import Export
 
 logger = logging.getLogger(__name__)
@@ -178,22 +181,27 @@ def export(
         Cancelled: `cancel` returned True.
     """
     spec = InputSpec(input_size, input_range, tuple(classes), output)
-    run = _open_run(network, data, spec, licence, None if out is None else Path(out))
+    folder = None if out is None else Path(out)
+    texts = override_texts(overrides)
+    changes = {
+        "calibration_images": calibration_images,
+        "calibration_method": calibration_method,
+        "reduce_range": reduce_range,
+        "keep_float": tuple(keep_float) or None,
+        "max_drop": max_drop,
+        "licence": licence,
+    }
+    try:
+        run = _open_run(network, data, spec, licence, folder)
+    except UnsupportedNetworkError as error:
+        if texts or variants or calibration_data is not None:
+            raise
+        return _export_untranslated(error, network, data, spec, files, changes, folder)
     dataset = run_dataset(run, data)
     from feredge.recipes import load as load_recipe
 
-    texts = override_texts(overrides)
     recipe = load_recipe(run.recipe_file, overrides=texts) if texts else None
-    settings = _settings(
-        (recipe or run.recipe()).export,
-        files,
-        calibration_images=calibration_images,
-        calibration_method=calibration_method,
-        reduce_range=reduce_range,
-        keep_float=tuple(keep_float) or None,
-        max_drop=max_drop,
-        licence=licence,
-    )
+    settings = _settings((recipe or run.recipe()).export, files, **changes)
     view = run.recipe().data
     from feredge.export import export as export_run
     from feredge.export.replacement import previous_exports
@@ -213,18 +221,66 @@ def export(
     return ExportResult(run, manifest, previous, notes=_import_notes(run) if spec else ())
 
 
+def _export_untranslated(
+    reason: UnsupportedNetworkError,
+    network: str | PathLike[str] | KerasModel,
+    data: DataSource | None,
+    spec: InputSpec,
+    files: Sequence[str],
+    changes: dict[str, Any],
+    out: Path | None,
+) -> ExportResult:
+    """Export an ONNX file with operators that have no Keras layer, as ONNX files."""
+    from feredge.export.onnx.untranslated import ONNX_FILES, export_untranslated
+    from feredge.recipes.schema import Export
+
+    path = Path(network)
+    run = RunFolder(out or Path("runs") / path.stem)
+    if run.recipe_file.exists():
+        raise RunError(f"{run.path}: holds another run; choose another folder")
+    settings = _settings(Export(), files, **changes) or Export()
+    if not files or "all" in files:
+        settings = dataclasses.replace(settings, files=tuple(name for name in settings.files if name in ONNX_FILES))
+    takes = _network_input(path, data, spec)
+    assert data is not None
+    dataset = _load_for(path, data, takes.height)
+    run.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with run.lock():
+            manifest = export_untranslated(
+                path, takes, spec.classes, dataset, run.artifacts, settings=settings, output=spec.output
+            )
+    except FeredgeError:
+        with suppress(OSError):  # it holds something
+            run.path.rmdir()
+        raise
+    return ExportResult(run, manifest, notes=(f"{reason}; exported as ONNX only, from its own graph",))
+
+
 def _import_notes(run: RunFolder) -> tuple[str, ...]:
-    """Return how the outputs of an imported network were compared with its file's own."""
+    """Return how an imported network was compared with its file, and whether another order of the classes fits."""
     record = run.training_record()
     comparison, source = record.get("comparison"), record.get("foreign", {}).get("file")
     if comparison is None:
         return ()
+    hint = _class_order_hint(predictions.read(run)) if run.predictions.is_file() else ""  # older imports have none
+    hints = (f"{source}: {hint}",) if hint else ()
     difference = f"outputs within {comparison['largest']:.1g} of its own on {comparison['images']} images"
     in_precision = "" if comparison["precision"] == "float32" else f", which are computed in {comparison['precision']}"
     if comparison["rebuilt"]:
         rebuilt = "its graph was not run; the network was rebuilt from its layers and compared with Keras's"
-        return (f"{source}: {rebuilt}: {difference}{in_precision}",)
-    return (f"{source}: {difference}{in_precision}",)
+        return (f"{source}: {rebuilt}: {difference}{in_precision}", *hints)
+    return (f"{source}: {difference}{in_precision}", *hints)
+
+
+def _class_order_hint(predicted: Predictions) -> str:
+    """Return a sentence if another order of the classes fits the test images far better, else an empty text."""
+    from feredge.benchmark.class_order import order_hint
+
+    labelled = predicted.labels >= 0
+    if not labelled.any():
+        return ""
+    return order_hint(predicted.probabilities[labelled], predicted.labels[labelled], predicted.classes)
 
 
 def _settings(settings: Export, files: Sequence[str], **values: Any) -> Export | None:
@@ -305,6 +361,17 @@ def _read_back(folder: Path, data: DataSource | None, out: Path | None) -> RunFo
 def _import_network(
     path: Path, data: DataSource | None, spec: InputSpec, licence: str | None, out: Path | None
 ) -> RunFolder:
+    takes = _network_input(path, data, spec)
+    assert data is not None
+    from feredge.importing.network import import_network
+
+    dataset = _load_for(path, data, takes.height)
+    out = out or Path("runs") / path.stem
+    return import_network(path, takes, spec.classes, dataset, out, output=spec.output, licence=licence or "")
+
+
+def _network_input(path: Path, data: DataSource | None, spec: InputSpec) -> NetworkInput:
+    """Return the input of an imported network; RecipeError where an option is missing or out of range."""
     options = {
         "--input-size": spec.size,
         "--input-range": spec.range,
@@ -314,19 +381,16 @@ def _import_network(
     for option, value in options.items():
         if value is None:
             raise RecipeError(f"{path.name}: {ForeignNetwork.description} requires {option}")
-    assert spec.size is not None and spec.range is not None and data is not None
+    assert spec.size is not None and spec.range is not None
     height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
     low, high = black_and_white(spec.range)
     if height != width or not INPUT_SIZES[0] <= height <= INPUT_SIZES[1]:
         raise RecipeError(
             f"--input-size: expected a square of {INPUT_SIZES[0]} to {INPUT_SIZES[1]} pixels, found {height}x{width}"
         )
-    from feredge.importing.network import NetworkInput, import_network
+    from feredge.importing.network import NetworkInput
 
-    dataset = _load_for(path, data, height)
-    takes = NetworkInput(height, width, low, high)
-    out = out or Path("runs") / path.stem
-    return import_network(path, takes, spec.classes, dataset, out, output=spec.output, licence=licence or "")
+    return NetworkInput(height, width, low, high)
 
 
 def _load_for(path: Path, data: DataSource, size: int) -> Dataset:

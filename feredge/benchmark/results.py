@@ -151,7 +151,7 @@ class Row:
 
     @property
     def main_latency(self) -> Timing | None:
-        """Latency of inference, one face at one thread, by which rows are compared; None if it was not measured."""
+        """Latency of inference, one image at one thread, by which rows are compared; None if it was not measured."""
         latency = self.latency_at(1)
         return latency.inference if latency else None
 

@@ -9,7 +9,7 @@ import click
 
 import feredge
 from feredge.commands.shared import JSON_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION, SuggestingGroup
-from feredge.console import echo, echo_json, echo_lines
+from feredge.console import echo, echo_json, echo_lines, echo_table
 
 if TYPE_CHECKING:
     from feredge.api.datasets import ClassNames
@@ -42,6 +42,8 @@ def info(path: str, picture: Path | None, as_json: bool, class_names: ClassNames
         echo_json(summary.to_json(), indent=2)
     else:
         echo_lines(summary.to_text())
+        columns, rows = summary.to_table()
+        echo_table(columns, rows, right=columns[1:])
     if picture:
         echo(f"one image of each class: {picture}", err=as_json)
 

@@ -30,6 +30,7 @@ from feredge.data.csv_rows import (
     split_cells,
 )
 from feredge.errors import DataError
+from feredge.files import LFS_ADVICE, is_lfs_pointer
 from feredge.inference.contract import Images
 from feredge.inference.parallel import ordered_results
 
@@ -140,6 +141,8 @@ def _header(file: BinaryIO, digest: Any, path: Path) -> tuple[str, ...]:
     digest.update(line)
     if not line:
         raise DataError(f"{path}: expected a csv with the header emotion,pixels,Usage, found an empty file")
+    if is_lfs_pointer(line):
+        raise DataError(f"{path}: expected a csv, found {LFS_ADVICE}")
     try:
         names = split_cells(line.removeprefix(b"\xef\xbb\xbf"))
     except RowError:

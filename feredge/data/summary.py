@@ -66,16 +66,7 @@ class Summary:
         return asdict(self)
 
     def to_text(self) -> str:
-        """Return a table with a row for each class and a column for each split."""
-        splits = list(self.counts)
-        classes = list(self.counts[splits[0]])
-        rows = [["", *(split or "images" for split in splits)]]
-        rows += [[escape_control(name), *(f"{self.counts[split][name]:,}" for split in splits)] for name in classes]
-        if any(self.unlabelled.values()):
-            rows.append(["unlabelled", *(f"{self.unlabelled[split]:,}" for split in splits)])
-        totals = (sum(self.counts[split].values()) + self.unlabelled[split] for split in splits)
-        rows.append(["all", *(f"{total:,}" for total in totals)])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        """Return the lines above the table: source, pictures, digest, and what was left out."""
         height, width = self.size
         return "\n".join(
             [
@@ -86,9 +77,18 @@ class Summary:
                 *([f"{self.skipped:,} bad rows skipped"] if self.skipped else []),
                 *([ignored_files_line(self.left_out)] if self.left_out else []),
                 *([untrained_classes_line(self.untrained_classes)] if self.untrained_classes else []),
-                *(_aligned(row, widths) for row in rows),
             ]
         )
+
+    def to_table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the columns, a class and each split, and a row of counts for each class, at last of all."""
+        splits = list(self.counts)
+        rows = [[name, *(f"{self.counts[split][name]:,}" for split in splits)] for name in self.counts[splits[0]]]
+        if any(self.unlabelled.values()):
+            rows.append(["unlabelled", *(f"{self.unlabelled[split]:,}" for split in splits)])
+        totals = (sum(self.counts[split].values()) + self.unlabelled[split] for split in splits)
+        rows.append(["all", *(f"{total:,}" for total in totals)])
+        return ["class", *(split or "images" for split in splits)], rows
 
 
 def untrained_classes_line(names: tuple[str, ...]) -> str:
@@ -99,13 +99,6 @@ def untrained_classes_line(names: tuple[str, ...]) -> str:
 def ignored_files_line(counts: dict[str, int]) -> str:
     """Return the line with the counts of files that are not pictures, by suffix."""
     return "ignored: " + ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
-
-
-def _aligned(row: list[str], widths: list[int]) -> str:
-    name, *numbers = row
-    return "  ".join(
-        [name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True))]
-    )
 
 
 def summarize(dataset: Dataset) -> Summary:

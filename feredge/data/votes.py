@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from feredge.data.split_names import parse_split_name
 from feredge.errors import DataError
+from feredge.files import LFS_ADVICE, is_lfs_pointer
 
 VOTE_COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 """Names of the vote columns, in the order of `Dataset.votes`; NF is "not a face"."""
@@ -36,6 +37,8 @@ def read_votes(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
 
 def _read(table: csv.DictReader[str], path: Path) -> tuple[NDArray[np.uint8], list[str]]:
     names = [name.strip().lower() for name in table.fieldnames or ()]
+    if names and is_lfs_pointer(names[0].encode()):
+        raise DataError(f"{path}: expected a csv of votes, found {LFS_ADVICE}")
     missing = [vote for vote in VOTE_COLUMNS if vote.lower() not in names]
     if missing:
         header = ",".join(names)[:60] or "an empty file"

@@ -39,7 +39,7 @@ def check_trained_int8(model: bytes, job: ConversionJob, core: KerasModel) -> Co
 
 
 def quantize_within_bound(
-    calibrate: Callable[[Images], CalibratedModel], job: ConversionJob, core: KerasModel
+    calibrate: Callable[[Images], CalibratedModel], job: ConversionJob, core: KerasModel | None
 ) -> ConvertedModel:
     """Return an int8 model with the layers `keep_float` in float32, and as many more as `max_drop` requires.
 
@@ -48,7 +48,7 @@ def quantize_within_bound(
     Args:
         calibrate: from calibration images to a model that can be quantized.
         job: the conversion.
-        core: the float network.
+        core: the float network; None for a job without `validation`.
 
     Raises:
         RecipeError: `keep_float` names no layer of the network.
@@ -95,7 +95,7 @@ def _check_drop(drop: float | None, job: ConversionJob) -> dict[str, float]:
     return {"validation_drop": drop}
 
 
-def _validation_drop(job: ConversionJob, core: KerasModel) -> Callable[[bytes], float | None]:
+def _validation_drop(job: ConversionJob, core: KerasModel | None) -> Callable[[bytes], float | None]:
     """Return a function from a model to its accuracy drop from the float network, in pp; to None without a bound."""
     if job.validation is None:
         return lambda model: None

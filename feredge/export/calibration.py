@@ -1,4 +1,4 @@
-"""Images of an export: those that int8 is calibrated on, and those on which layers are chosen for float32."""
+"""Images of an export: for calibration, for verification, and for the choice of layers in float32."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from feredge.errors import DataError, RecipeError, RunError
 from feredge.inference.contract import Images
 from feredge.recipes.schema import DataView
 
+MAX_VERIFICATION_IMAGES = 1024
+MIN_VERIFICATION_IMAGES = 256
 MIN_CALIBRATION_IMAGES = 100  # fewer give ranges that depend on the sample
 
 
@@ -54,6 +56,15 @@ def calibration_sets(
     else:
         second = rest.take(np.zeros(len(rest), np.bool_))
     return _with_full_range(shuffled_images(first, seed)), _with_full_range(shuffled_images(second, seed))
+
+
+def verification_images(splits: Splits, *, seed: int) -> Images:
+    """Return validation images, and training images where the validation split is small."""
+    images = shuffled_images(data.stratified_sample(splits.validation, MAX_VERIFICATION_IMAGES, seed=seed), seed)
+    if len(images) < MIN_VERIFICATION_IMAGES:
+        more = data.stratified_sample(splits.train, MIN_VERIFICATION_IMAGES - len(images), seed=seed + 1)
+        images = np.concatenate([images, shuffled_images(more, seed)])
+    return images
 
 
 def shuffled_images(dataset: Dataset, seed: int) -> Images:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,21 @@ CALIBRATED_PRECISIONS = ("int8", "int16x8")
 """Precisions with integer activations, whose ranges come from calibration."""
 
 
+@dataclass(frozen=True)
+class NetworkSize:
+    """Size of a float network.
+
+    Attributes:
+        kernel_weights: weights in the kernels of its layers.
+        parameters: all weights.
+        multiply_adds: of one image.
+    """
+
+    kernel_weights: int
+    parameters: int
+    multiply_adds: int
+
+
 def initialize_worker() -> None:
     """Let a worker process end with its parent, its standard output and error discarded."""
     exit_with_parent()
@@ -46,12 +62,31 @@ def convert(job: ConversionJob) -> ConversionResult:
         RecipeError: settings that do not fit the network.
         OSError: a full disk.
     """
+    from feredge.compress import pruning
+    from feredge.train.networks import multiply_adds
+
     core, converter = _open_converter(RunFolder(job.run), job)
-    reference = _reference(core, job.verification_images, views=_views(next(iter(job.cards.values()))))
+    views = VIEWS if next(iter(job.cards.values())).variant == MIRROR_VARIANT else 1
+    reference = _reference(core, job.verification_images, views=views)
+    size = NetworkSize(pruning.weight_count(core), int(core.count_params()), views * multiply_adds(core))
+    return write_files(job, converter, reference, size)
+
+
+def write_files(
+    job: ConversionJob, converter: Callable[[Card], ConvertedModel], reference: Probabilities, size: NetworkSize
+) -> ConversionResult:
+    """Write and verify the files of a job.
+
+    Args:
+        job: the files, and the images for their verification.
+        converter: from a card to the model of its precision.
+        reference: the float network's probabilities for the verification images.
+        size: of the network.
+    """
     result = ConversionResult()
     for name, card in job.cards.items():
         try:
-            entry, runtime_parity = _write_file(job, name, card, converter, core, reference)
+            entry, runtime_parity = _write_file(job, name, card, converter, size, reference)
         except (ArtifactError, VerificationError) as error:
             reason = one_line(error, REASON_LENGTH).removeprefix(f"{name}: ")
             result.failures.append(Failure(name, reason))
@@ -59,11 +94,6 @@ def convert(job: ConversionJob) -> ConversionResult:
             result.entries.append(entry)
             result.parity[name] = runtime_parity
     return result
-
-
-def _views(card: Card) -> int:
-    """Return on how many views of an image a file runs its network."""
-    return VIEWS if card.variant == MIRROR_VARIANT else 1
 
 
 def _reference(core: KerasModel, images: Images, *, views: int) -> Probabilities:
@@ -81,7 +111,7 @@ def _write_file(
     name: str,
     card: Card,
     converter: Callable[[Card], ConvertedModel],
-    core: KerasModel,
+    size: NetworkSize,
     reference: Probabilities,
 ) -> tuple[Entry, Any]:
     """Convert and verify one file. Return its manifest entry and its parity in every runtime.
@@ -90,7 +120,6 @@ def _write_file(
         ArtifactError: the converter failed; its own error is the cause.
         VerificationError: see `verify`.
     """
-    from feredge.compress import pruning
     from feredge.export import parity
     from feredge.export.verification import verify
     from feredge.inspection import requirements, variant_checks, weights
@@ -109,20 +138,15 @@ def _write_file(
             raise ArtifactError(f"{name}: conversion failed ({one_line(error)})") from error
         metrics = verify(temporary, card, job.verification_images, reference, name=name)
         contents = weights.read(temporary)
-        variant_checks.check_size(contents, pruning.weight_count(core), name)
+        variant_checks.check_size(contents, size.kernel_weights, name)
         runtime_parity = parity.compare(temporary, job.verification_images, reference)
-        facts = requirements.of_file(temporary, contents) | _network_size(core, views=_views(card))
+        facts = requirements.of_file(temporary, contents)
+        facts |= {"parameters": size.parameters, "multiply_adds": size.multiply_adds}
         if path.suffix == ".c":
             _write_header(temporary, path)
     if card.precision in CALIBRATED_PRECISIONS:
         metrics["calibration_images"] = len(job.calibration_images)
     return artifact.manifest_entry(path, card, metrics | converted.metrics, facts), runtime_parity
-
-
-def _network_size(core: KerasModel, *, views: int) -> dict[str, int]:
-    from feredge.train.networks import multiply_adds
-
-    return {"parameters": int(core.count_params()), "multiply_adds": views * multiply_adds(core)}
 
 
 def _write_header(source: Path, path: Path) -> None:

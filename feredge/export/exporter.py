@@ -10,8 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import feredge.recipes as recipes
 from feredge import data, files
 from feredge.data.dataset import Dataset, Splits
@@ -41,8 +39,6 @@ PACKAGE_NAMES = (
     "onnxruntime",
 )
 MAX_WORKERS = 2  # each imports TensorFlow and takes 1 GB; more workers gain little on 2 to 4 cores
-MAX_VERIFICATION_IMAGES = 1024
-MIN_VERIFICATION_IMAGES = 256
 LICENCE_NOTE = "Weights trained with feredge (MIT); the terms of the data that they were trained on apply to them too."
 
 
@@ -104,7 +100,7 @@ def export(
         if new_recipe != stored_recipe:
             run.replace_recipe(new_recipe)
         _prepare_variants(run, recipe, splits, cards, progress)
-        images = _verification_images(splits, recipe)
+        images = calibration.verification_images(splits, seed=recipe.data.seed)
         folder = replacement.new_folder(run.artifacts)
         jobs = [
             ConversionJob(run.path, folder, recipe.export, group, *calibration_sets, images, validation)
@@ -182,7 +178,7 @@ def _existing_manifest(run: RunFolder, cards: dict[str, Card]) -> Manifest | Non
     return manifest if exported == {name: (card.source, card.recipe) for name, card in cards.items()} else None
 
 
-def _manifest(result: ConversionResult, cards: dict[str, Card]) -> Manifest:
+def to_manifest(result: ConversionResult, cards: dict[str, Card]) -> Manifest:
     """Return the entries and failures in the order of `cards`; VerificationError if every file failed."""
     order = list(cards)
     entries = sorted(result.entries, key=lambda entry: order.index(entry.file))
@@ -208,17 +204,6 @@ def _prepare_variants(
         variants.prepare(run, name, splits.train, weights=weights, report=report)
 
 
-def _verification_images(splits: Splits, recipe: Recipe) -> Images:
-    """Return validation images, and training images where the validation split is small."""
-    seed = recipe.data.seed
-    sample = data.stratified_sample(splits.validation, MAX_VERIFICATION_IMAGES, seed=seed)
-    images = calibration.shuffled_images(sample, seed)
-    if len(images) < MIN_VERIFICATION_IMAGES:
-        more = data.stratified_sample(splits.train, MIN_VERIFICATION_IMAGES - len(images), seed=seed + 1)
-        images = np.concatenate([images, calibration.shuffled_images(more, seed)])
-    return images
-
-
 def _calibration_note(cards: dict[str, Card], images: Images) -> str:
     """Return a warning if files are calibrated on few images, else an empty text."""
     calibrated = any(card.precision in CALIBRATED_PRECISIONS for card in cards.values())
@@ -239,7 +224,7 @@ def _write_files(run: RunFolder, jobs: list[ConversionJob], cards: dict[str, Car
     """Write all files of the new folder, the manifest last, and return it."""
     folder, note = jobs[0].folder, _calibration_note(cards, jobs[0].calibration_images)
     result = _convert_all(run, jobs, len(cards), progress, note)
-    manifest = _manifest(result, cards)
+    manifest = to_manifest(result, cards)
     _write_operators(folder, manifest)
     _write_runtimes(folder, manifest, result.parity, min(PARITY_IMAGES, len(jobs[0].verification_images)))
     replacement.copy_other_files(run.artifacts)

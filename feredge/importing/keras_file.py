@@ -43,7 +43,7 @@ def open_network(path: Path) -> KerasModel:
             )
         with path.open("rb") as file:
             if files.is_lfs_pointer(file.read(64)):
-                raise ValueError("a pointer of Git LFS; `git lfs pull` downloads the file")
+                raise ValueError(files.LFS_ADVICE)
         return _open_archive(path) if zipfile.is_zipfile(path) else _open_hdf5(path)  # either may have any suffix
     except FeredgeError:
         raise

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError
+from feredge.importing.batch_norms import fold_batch_norms
 from feredge.importing.graph import Call, Graph, TensorRef, flatten
 from feredge.importing.translation import translate
 from feredge.keras import KerasModel, keras
@@ -46,8 +47,9 @@ def as_core(
 
     The network's input range is `low` (black) to `high` (white). Its scaling, and that of the network's own first
     layers (Rescaling, Normalization, `x / 127.5 - 1`), is folded into its first convolution if that is exact at the
-    border; otherwise a 1x1 convolution is prepended. A core of one channel gives a network of three gray in each: the
-    channels of its first kernel are summed. A network without a channel axis gets the pixels of the only channel.
+    border; otherwise a 1x1 convolution is prepended. Batch normalization is folded into the layer before it. A core of
+    one channel gives a network of three gray in each: the channels of its first kernel are summed. A network without a
+    channel axis gets the pixels of the only channel.
 
     Args:
         network: of Keras 2 or 3.
@@ -62,6 +64,7 @@ def as_core(
     """
     graph = translate(flatten(network))
     graph.outputs = [graph.outputs[output_names(network).index(output) if output else 0]]
+    fold_batch_norms(graph)
     taken = network.input_shape[-1] if len(network.input_shape) == 4 else 1
     if len(network.input_shape) != 4:
         _add_reshape(graph, [size, size] if len(network.input_shape) == 3 else [size * size])

@@ -18,6 +18,7 @@ from feredge.inspection.limits import TENSORFLOW_LIMITS
 from feredge.paths import SAVED_MODEL_FILE
 from feredge.recipes.schema import Compression, DataView, Export, Network, Recipe
 from feredge.run import RunFolder
+from feredge.train.auto import is_of_faces
 
 if TYPE_CHECKING:
     from feredge.keras import KerasModel
@@ -74,7 +75,7 @@ def import_network(
         VerificationError: its outputs are not those of the file's own framework.
     """
     names, channels = () if classes == dataset.classes else classes, dataset.images.shape[-1]
-    view = DataView(size=network_input.height, classes=names, channels=channels)
+    view = DataView(size=network_input.height, classes=names, channels=channels, faces=is_of_faces(classes))
     images = data.split(dataset, view).test.images[:COMPARED_IMAGES]
     low, high = network_input.low, network_input.high
     original, network = _open(path, images, network_input, output)
@@ -94,7 +95,7 @@ def import_network(
     rows = make_predict_function(core)(images)
     comparison = compare(rows, original, path.name) | {"rebuilt": path.is_dir()}
     core = with_probabilities(core, rows, path.name)
-    _check_classes(classes, core.output_shape[1], path)
+    check_classes(classes, core.output_shape[1], path)
     note = licence or f"Converted by feredge from {path.name}, which its makers' licence still governs."
     recipe = Recipe(
         name=re.sub(r"[^a-z0-9-]+", "-", path.stem.lower()).strip("-") or "network",
@@ -139,7 +140,8 @@ def _open(path: Path, images: Images, network_input: NetworkInput, output: str) 
     return original, open_network(path)
 
 
-def _check_classes(classes: tuple[str, ...], outputs: int, path: Path) -> None:
+def check_classes(classes: tuple[str, ...], outputs: int, path: Path) -> None:
+    """Raise RecipeError unless there is a name for each of a file's outputs."""
     if len(classes) != outputs or len(set(classes)) != len(classes) or not all(classes):
         raise RecipeError(
             f"--classes: expected {outputs} different names, one for each output of {path.name}, "

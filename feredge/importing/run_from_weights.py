@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from feredge import data
 from feredge.data.dataset import Dataset
 from feredge.errors import RunError
+from feredge.predictions import Predictions
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder
 from feredge.train.networks import make_predict_function, weights_digest
@@ -41,5 +42,7 @@ def create_run(core: KerasModel, recipe: Recipe, dataset: Dataset, out: Path, **
             return run
         predict = make_predict_function(core)
         validation, test = predict(splits.validation.images), predict(splits.test.images)
+        part = splits.test
+        Predictions(test, part.labels, part.rows, part.classes).write(run.predictions)
         save_trained_run(run, core, splits, validation=validation, test=test, **provenance)
     return run

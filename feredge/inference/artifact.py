@@ -303,7 +303,7 @@ def read_card(path: Path) -> Card:
     except OSError as error:
         raise ArtifactError(f"{path}: expected a model file, cannot be read ({error.strerror})") from error
     if files.is_lfs_pointer(data):
-        raise ArtifactError(f"{path}: expected a model, found a pointer of Git LFS; `git lfs pull` downloads the model")
+        raise ArtifactError(f"{path}: expected a model, found {files.LFS_ADVICE}")
     try:
         text = {".tflite": _tflite_card, ".ort": _ort_card, ".c": _c_card}.get(path.suffix, _onnx_card)(data)
     except ArtifactError as error:

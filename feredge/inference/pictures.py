@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import PictureError
+from feredge.files import LFS_ADVICE, is_lfs_pointer
 from feredge.inference import netpbm, picture_formats
 
 Images: TypeAlias = NDArray[np.uint8]
@@ -269,6 +270,8 @@ def _read_file(source: str | os.PathLike[str]) -> bytes:
 def _describe_bytes(data: bytes) -> str:
     if not data:
         return "an empty file"
+    if is_lfs_pointer(data):
+        return LFS_ADVICE
     return "text" if data[:64].isascii() and b"\0" not in data[:64] else f"{len(data)} other bytes"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 import os
 import threading
 import weakref
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # imported on first need: classifying a single face in a new 
     from feredge.inference import face_detection
     from feredge.inference.parallel import InferencePool
 
+logger = logging.getLogger(__name__)
 CHUNK_SIZE = 16
 """Pictures per chunk of one thread: larger chunks are no faster, and leave cores idle at the end of a batch."""
 
@@ -106,6 +108,7 @@ class Predictor:
         self.card: Card = runner.card
         self.classes: tuple[str, ...] = self.card.classes
         self.contract: InputContract = self.card.contract
+        self._color_checked = self.contract.channels == 1  # the first picture of a network of colour is checked
         self.unsure = unsure
         self.threshold = self._read_threshold() if unsure else 0.0
         self._runner: Runner | None = runner
@@ -135,7 +138,7 @@ class Predictor:
             pixels, color = pixels_and_order(picture, color)
             pixel_box = to_box(box)
             picture = face_detection.crop_square(pixels, pixel_box, margin=margin)
-        probabilities = runner.predict(self.contract.to_tensor(picture, color=color)[None])
+        probabilities = runner.predict(self._to_tensor(picture, color)[None])
         return self._to_faces(probabilities, [pixel_box])[0]
 
     def batch(self, pictures: Iterable[Picture], *, color: Color = "bgr") -> list[Face]:
@@ -271,11 +274,22 @@ class Predictor:
                 self._runner = self._open_runner()
             return self._runner
 
+    def _to_tensor(self, picture: Picture, color: Color) -> Images:
+        tensor = self.contract.to_tensor(picture, color=color)
+        if not self._color_checked:
+            self._color_checked = True
+            if (tensor == tensor[..., :1]).all():
+                logger.warning(
+                    "%s takes RGB, but the first picture is gray: a network that has learnt colours may fail on it",
+                    self.path.name,
+                )
+        return tensor
+
     def _to_batch(self, pictures: Sequence[Picture], start: int, color: Color) -> Images:
         batch = np.empty((len(pictures), *self.contract.shape), np.uint8)
         for index, picture in enumerate(pictures):
             try:
-                batch[index] = self.contract.to_tensor(picture, color=color)
+                batch[index] = self._to_tensor(picture, color)
             except PictureError as error:
                 raise PictureError(f"picture {start + index}: {error}") from error
         return batch
@@ -292,7 +306,7 @@ class Predictor:
         else:
             pixel_boxes = [to_box(box) for box in boxes]
         crops = [face_detection.crop_square(pixels, box, margin=margin) for box in pixel_boxes]
-        return [self.contract.to_tensor(crop, color=color) for crop in crops], pixel_boxes
+        return [self._to_tensor(crop, color) for crop in crops], pixel_boxes
 
     def classify(
         self, pictures: Sequence[Picture], *, detect: bool = False, margin: float = 0.0, color: Color = "bgr"
@@ -318,7 +332,7 @@ class Predictor:
                     picture_tensors, picture_boxes = self._crop_faces(picture, None, margin, color)
                     boxes += picture_boxes
                 else:
-                    picture_tensors = [self.contract.to_tensor(picture, color=color)]
+                    picture_tensors = [self._to_tensor(picture, color)]
                     boxes.append(None)
                 tensors += picture_tensors
                 face_counts.append(len(picture_tensors))

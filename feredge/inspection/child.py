@@ -3,8 +3,9 @@
 The child is a fresh interpreter, not a fork: libraries with threads do not survive one. Arguments and results are JSON,
 so that a child taken over by a file can return wrong values and do nothing else.
 
-Wall time is limited on every system: the child is killed. CPU time is limited on Linux and macOS, address space on
-Linux only (see limits.py).
+Wall time is limited on every system: the child is killed. On Linux the time that it waits for a core does not count, up
+to MAX_QUEUED limits: importing TensorFlow takes seconds, and minutes where other processes have the cores. CPU time is
+limited on Linux and macOS, address space on Linux only (see limits.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +23,14 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 
 from feredge import errors
 from feredge.errors import ArtifactError, FeredgeError, one_line
-from feredge.inspection.limits import Limits
+from feredge.inspection.limits import Limits, run_queue_seconds
 from feredge.inspection.spawn import signal_name, spawn_module, stderr_lines
 
 Result = TypeVar("Result")
 
 RESPONSE_LIMIT_BYTES = 64 << 20
+MAX_QUEUED = 9
+"""Bound on the time in the run queue, relative to the limit of wall time."""
 CHILD_VARIABLES = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",  # each of its threads reserves memory
@@ -71,14 +75,9 @@ class ChildProcess:
             "limits": asdict(self._limits),
             "writable": self._writable,
         }
-        timed_out = threading.Event()
-
-        def kill_on_timeout() -> None:
-            timed_out.set()
-            process.kill()
-
-        timer = threading.Timer(self._limits.wall_seconds, kill_on_timeout)
-        timer.start()
+        ended, timed_out = threading.Event(), threading.Event()
+        watch = threading.Thread(target=self._kill_on_timeout, args=(process, ended, timed_out), daemon=True)
+        watch.start()
         try:
             assert process.stdin is not None and process.stdout is not None
             response = b""
@@ -90,10 +89,25 @@ class ChildProcess:
             self.close()
             raise
         finally:
-            timer.cancel()
+            ended.set()
+            watch.join()
         if timed_out.is_set() or not response.endswith(b"\n"):
             raise ArtifactError(f"{subject}: {self._failure(timed_out.is_set())}")
         return cast(Result, self._parse_response(response, subject))
+
+    def _kill_on_timeout(
+        self, process: subprocess.Popen[bytes], ended: threading.Event, timed_out: threading.Event
+    ) -> None:
+        """Kill the child at its limit of wall time, less what it waited for a core that others had."""
+        limit, begin, queued_before = self._limits.wall_seconds, time.monotonic(), run_queue_seconds(process.pid)
+        remaining = limit
+        while not ended.wait(remaining):
+            queued = min(max(run_queue_seconds(process.pid) - queued_before, 0.0), MAX_QUEUED * limit)
+            remaining = begin + limit + queued - time.monotonic()
+            if remaining <= 0:
+                timed_out.set()
+                process.kill()
+                return
 
     def _start(self) -> subprocess.Popen[bytes]:
         folder = {} if self._writable is None else dict.fromkeys(("TMPDIR", "KERAS_HOME"), str(self._writable))

@@ -6,7 +6,9 @@ limit and does not enforce it), nothing on Windows. The parent process enforces 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 WRITTEN_FILE_LIMIT_BYTES = 1 << 30
 
@@ -16,7 +18,7 @@ class Limits:
     """Limits of one call in a child process.
 
     Attributes:
-        wall_seconds: of wall time, the start of the process with it.
+        wall_seconds: of wall time, the start of the process with it, in which it waits for no core.
         cpu_seconds: of all threads together.
         memory_bytes: of address space, libraries with it: onnxruntime and LiteRT map 0.2 GB, TensorFlow 2 and more.
     """
@@ -28,6 +30,15 @@ class Limits:
 
 TENSORFLOW_LIMITS = Limits(wall_seconds=180.0, cpu_seconds=360, memory_bytes=16 << 30)
 """For functions that import TensorFlow."""
+
+
+def run_queue_seconds(pid: int) -> float:
+    """Return how long the threads of a process have waited for a core, added up; 0 on other systems than Linux."""
+    nanoseconds = 0
+    for schedstat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):  # of a thread that has ended
+            nanoseconds += int(schedstat.read_text().split()[1])
+    return nanoseconds / 1e9
 
 
 def set_limits(*, memory_bytes: int, cpu_seconds: int | None = None) -> None:

@@ -18,7 +18,7 @@ class Budget:
     Attributes:
         max_drop_pp: measured drop in accuracy, in percentage points.
         max_size_kb: size on disk, in kilobytes of 1,000 bytes.
-        max_p90_ms: 90th percentile of the inference of one face at one thread, in ms.
+        max_p90_ms: 90th percentile of the inference of one image at one thread, in ms.
     """
 
     max_drop_pp: float = math.inf

@@ -158,7 +158,7 @@ def _choose_file(measured: list[Row], margin: float) -> _NetworkChoice:
     if len(accurate_rows) > 1:
         reasons.append(
             f"Of these, {file_count(len(fast_rows))} {_is_or_are(fast_rows)} within {NOISY_SPREAD:.0%} "
-            f"of the fastest ({fastest_ms:.3f} ms per face)."
+            f"of the fastest ({fastest_ms:.3f} ms per image)."
         )
     if len(fast_rows) > 1:
         reasons.append(f"The smallest of them is {best.name}.")

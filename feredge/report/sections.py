@@ -112,7 +112,7 @@ def _method(results: Results) -> list[str]:
         f"Warm-up: at least {effort.warm_runs} runs and {effort.warm_seconds:g} s. Then {effort.rounds} rounds of "
         f"short turns in random order, at least {effort.seconds:g} s and {effort.runs:,} timed runs per file in all. "
         "No outlier is removed.",
-        "Inference is one face, given as a tensor. End to end is from a 96 by 96 colour crop to a class.",
+        "Inference is one image, given as a tensor. End to end is from a 96 by 96 colour crop to a class.",
         f"Accuracy is over every test image, computed by {runtimes_by_format(results)}, on this machine.",
         "Drop: 95% interval by paired bootstrap over images. Verdict: equivalent when this interval and that of Bonett "
         f"and Price lie wholly within {effort.margin:g} pp; a drop when McNemar's exact test gives p under 0.05, or "
@@ -135,7 +135,7 @@ def _method(results: Results) -> list[str]:
 def _tiles(results: Results, row: Row) -> list[tuple[str, str, str, str]]:
     """Return the recommended file's metrics, compared with the float32 file of its network in its runtime."""
     baseline = results.float32_file_of(row) or row
-    speed, size = "one face, one thread", "on disk"
+    speed, size = "one image, one thread", "on disk"
     if baseline != row:
         speed = f"{_ratio(median_ms(baseline) / median_ms(row), 'faster', 'slower')} than {baseline.name}"
         size = f"{_ratio(baseline.bytes / row.bytes, 'smaller', 'larger')} than {baseline.name}"

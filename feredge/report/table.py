@@ -78,7 +78,7 @@ def _main_columns(results: Results) -> list[Column]:
         _number("accuracy", "accuracy %", arithmetic, _accuracy, "{:.2f}", scale=100),
         Column("drop_pp", "drop pp", f"{reference}'s accuracy minus this, with 95% interval", _drop_pp, _drop_text),
         Column("verdict", "verdict", "of the statistical tests of the drop", _verdict, _verdict_text),
-        _number("median_ms", "median ms", "inference of one face, one thread", _timing(lambda t: t.median), "{:.3f}"),
+        _number("median_ms", "median ms", "inference of one image, one thread", _timing(lambda t: t.median), "{:.3f}"),
         _number("p90_ms", "p90 ms", "90th percentile of the inference", _timing(lambda t: t.p90), "{:.3f}"),
         _number("speed_up", SPEED_UP_HEADING, SPEED_UP_EXPLANATION, speed_up, "{:.1f}"),
         _number("roofline", "% of peak", ROOFLINE_EXPLANATION, lambda row: row.roofline, "{:.0f}", scale=100),
@@ -92,7 +92,7 @@ def _benchmark_columns(results: Results) -> list[Column]:
         _number(
             f"median_{threads}_threads_ms",
             f"{threads} threads ms",
-            f"inference of one face on {threads} threads, median",
+            f"inference of one image on {threads} threads, median",
             lambda row, threads=threads: _median(row, threads),  # type: ignore[misc]
             "{:.3f}",
         )

@@ -137,7 +137,7 @@ def _footnotes(results: Results) -> list[str]:
         f"Accuracy: computed by {runtimes_by_format(results)}, on this machine.",
         f"Drop: {reference} minus the file's on the same {images}, in percentage points, with a 95% interval by "
         f"paired bootstrap; equivalent: the whole interval lies within {effort.margin:g} pp.",
-        f"Latency: one face, one thread, {effort.rounds} interleaved rounds, no outliers removed"
+        f"Latency: one image, one thread, {effort.rounds} interleaved rounds, no outliers removed"
         + ("; ~: the rounds differ by more than 10%" if noisy else "")
         + ("; !: some rounds had CPU throttling and are excluded from the verdicts." if throttled else ".")
         + f" {SPEED_UP_HEADING}: {SPEED_UP_EXPLANATION}.",

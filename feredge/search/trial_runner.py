@@ -32,8 +32,8 @@ from feredge.search.space import Space
 from feredge.search.study import StudySettings
 from feredge.search.trials import MISFIT_ATTRIBUTE, ClaimedTrial, TrialStore
 from feredge.train import load_model, train
+from feredge.train.loop import EpochEnd
 from feredge.train.networks import build_core, make_predict_function, multiply_adds
-from feredge.train.training import EpochEnd
 from feredge.train.warm_start import TrainedNetwork, check_start
 
 COSTS_ATTRIBUTE, ACCURACY_ATTRIBUTE, REASON_ATTRIBUTE = "costs", "accuracy", "reason"

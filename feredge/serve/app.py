@@ -110,7 +110,7 @@ def create_app(
     # FastAPI's documentation pages are disabled: they load scripts from a CDN.
     app = Service(title="feredge", version=feredge.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.predict = predict
-    _add_routes(app, predictor, metrics)
+    _add_routes(app, predictor, metrics, detect=detect)
     if origins:
         return CORSMiddleware(
             app, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["content-type"]
@@ -140,8 +140,8 @@ async def _respond(prediction: Awaitable[bytes], metrics: Metrics) -> tuple[int,
     return status, headers, body
 
 
-def _add_routes(app: Service, predictor: Predictor, metrics: Metrics) -> None:
-    """Add the routes that FastAPI serves."""
+def _add_routes(app: Service, predictor: Predictor, metrics: Metrics, *, detect: bool) -> None:
+    """Add the routes that FastAPI serves; `detect` is the default that the page begins with."""
 
     async def predict_route(request: Request) -> Response:
         """Classify the faces in the picture, or pictures, of the body."""
@@ -158,6 +158,7 @@ def _add_routes(app: Service, predictor: Predictor, metrics: Metrics) -> None:
             "variant": card.variant,
             "precision": card.precision,
             "classes": list(card.classes),
+            "detect": detect,
         }
 
     async def metrics_text() -> PlainTextResponse:

@@ -22,13 +22,17 @@ INPUT_SIZES = (32, 48, 64, 96, 128)
 FACE_SIZE = 48  # of the reference models
 FACE_MODEL = "nano"
 NETWORKS: dict[int, dict[str, Any]] = {
-    32: {"stem": 24, "stem_stride": 1, "channels": (24, 48), "blocks": (1, 1)},
-    48: {"stem": 24, "stem_stride": 2, "channels": (32, 48), "blocks": (1, 1)},
-    64: {"stem": 24, "stem_stride": 2, "channels": (32, 64), "blocks": (1, 1)},
-    96: {"stem": 24, "stem_stride": 2, "channels": (24, 48, 64), "blocks": (1, 1, 1)},
-    128: {"stem": 24, "stem_stride": 2, "channels": (24, 48, 64), "blocks": (1, 1, 1)},
+    32: {"stem": 24, "stem_stride": 1, "channels": (24, 48, 64), "blocks": (1, 1, 1)},
+    48: {"stem": 24, "stem_stride": 2, "channels": (24, 48, 64), "blocks": (1, 1, 1)},
+    64: {"stem": 24, "stem_stride": 2, "channels": (24, 48, 64), "blocks": (1, 1, 1)},
+    96: {"stem": 24, "stem_stride": 2, "channels": (24, 32, 48, 64), "blocks": (1, 1, 1, 1)},
+    128: {"stem": 24, "stem_stride": 2, "channels": (24, 32, 48, 64), "blocks": (1, 1, 1, 1)},
 }
-"""Settings of the residual network by input size: each at most 200 KB in int8, one byte a weight."""
+"""Settings of the residual network by input size.
+
+Each has at most 200 KB in int8, one byte a weight, and stages enough that its receptive field covers at least two
+thirds of the image: with two stages, of 23 pixels, shapes of 64 pixels were told apart much worse.
+"""
 FACE_NETWORK = {"stem": 16, "stem_stride": 2, "channels": (32, 32, 48), "blocks": (1, 1, 1), "pool": "weighted"}
 """The network of FACE_MODEL."""
 SMALL_DATASET, SMALL_HOLDOUT = 4000, 0.15  # fewer training images than this are validated on a larger share

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from tiny_training import stripes
@@ -14,6 +15,7 @@ from feredge.api import exporting
 from feredge.cli import main
 from feredge.errors import RecipeError
 from feredge.inference.contract import CLASSES
+from feredge.predictions import Predictions
 from feredge.recipes.schema import Export
 from feredge.run import RunFolder
 
@@ -90,3 +92,13 @@ def test_all_files_are_those_that_can_be_written(
     settings = exporting._settings(Export(), ["all"], max_drop=max_drop)
     assert settings is not None
     assert ("int8.c" in settings.files) == written and "int8.onnx" in settings.files
+
+
+def test_another_order_of_the_classes_is_suggested() -> None:
+    """Guards networks whose makers sorted the classes: the import says so, but not of unlabelled data."""
+    labels = np.arange(70, dtype=np.int8) % 7
+    alphabetical = [sorted(CLASSES).index(CLASSES[label]) for label in labels]
+    sure = np.eye(7, dtype=np.float32)[alphabetical]
+    hint = exporting._class_order_hint(Predictions(sure, labels, np.arange(70), CLASSES))
+    assert "alphabetical order of the classes would give 100.0%" in hint
+    assert exporting._class_order_hint(Predictions(sure, np.full_like(labels, -1), np.arange(70), CLASSES)) == ""

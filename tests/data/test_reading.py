@@ -76,3 +76,17 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
     assert load(path, skip_bad_rows=True).skipped == 1
     with pytest.raises(DataError, match=r"row 3 \(line 4\)"):
         load(path)
+
+
+def test_pointers_of_git_lfs_are_named(tmp_path: Path) -> None:
+    """Guards the newcomer's clone without Git LFS: a message about a header, or about text in a picture."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n"
+    votes = tmp_path / "votes.csv"
+    for path in (tmp_path / "faces.csv", votes, tmp_path / "pictures" / "cat" / "a.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(pointer)
+    for source in (tmp_path / "faces.csv", tmp_path / "pictures"):
+        with pytest.raises(DataError, match="a pointer of Git LFS; `git lfs pull` downloads the file"):
+            load(source)
+    with pytest.raises(DataError, match="expected a csv of votes, found a pointer of Git LFS"):
+        load(write_csv(tmp_path / "whole.csv"), votes=votes)

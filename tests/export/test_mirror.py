@@ -81,7 +81,7 @@ def test_a_file_that_depends_on_the_mirroring_fails(
 ) -> None:
     """Guards the name: a file that runs one view is no mirror variant."""
     monkeypatch.setattr(exporter, "process_pool", one_thread)
-    monkeypatch.setattr(conversion, "_views", lambda card: 1)
+    monkeypatch.setattr(conversion, "VIEWS", 1)
     monkeypatch.setattr("feredge.export.onnx.mirror.with_mirror_averaging", lambda model: model)
     run = with_recipe(trained, tmp_path / "run", FLIPPING)
     settings = Export(("float32.onnx",), calibration_images=64)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_training import stripes
 
-from feredge import Predictor, data
+from feredge import Predictor, data, predictions
 from feredge.cli import main
 from feredge.errors import ArtifactError, FeredgeError
 from feredge.export import export
@@ -49,7 +49,8 @@ def test_a_core_is_the_same_function(padding: str, channels: int) -> None:
     # the scaling is folded into float32 weights
     np.testing.assert_allclose(make_predict_function(core)(images), network.predict(pixels, verbose=0), atol=2e-5)
     assert not any(isinstance(layer, layers.SeparableConv2D) for layer in core.layers)
-    assert len(core.layers) == len(network.layers) + 1 + (padding == "same")  # one more for the scale at the border
+    # one less for the batch normalization, two for the separable convolution, one more for the scale at the border
+    assert len(core.layers) == len(network.layers) + (padding == "same")
 
 
 def _lambda(path: Path) -> None:
@@ -156,6 +157,7 @@ def test_a_foreign_network_is_exported_like_any_other(tmp_path: Path, here: None
     figures = run.training_record()
     splits = data.split(stripes(), run.recipe().data)
     rows = network.predict(splits.test.images.astype(np.float32) / 127.5 - 1, verbose=0)
+    np.testing.assert_allclose(predictions.read(run).probabilities.argmax(axis=1), rows.argmax(axis=1))
     assert figures["test"]["correct"] == int((rows.argmax(axis=1) == splits.test.labels).sum())
     predicted = (
         KerasRunner(run.model, threads=None).predict(splits.test.images).argmax(axis=1)

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from feredge import CLASSES, Face, FeredgeError, Predictor
 from feredge.errors import ArtifactError, PictureError
 from feredge.inference import runtimes
+from feredge.inference.contract import InputContract
 
 
 @pytest.fixture(scope="module", params=["onnx", "tflite"])
@@ -78,6 +79,20 @@ def test_paths_bytes_and_arrays_agree(model: Path, tmp_path: Path) -> None:
         assert predictor(path) == predictor(str(path)) == predictor(path.read_bytes()) == wanted
         assert predictor(rgb, color="rgb") == predictor(path, color="rgb") == wanted
         assert predictor.batch([path, picture, path.read_bytes()])[2].label == wanted.label
+
+
+def test_gray_pictures_for_a_network_of_colour_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Guards wrong answers without a word; gray networks take any picture, and colour is no reason for a warning."""
+    colour = write_onnx(tmp_path / "colour.onnx", with_card=card(contract=InputContract(48, 48, 3)))
+    gray = write_onnx(tmp_path / "gray.onnx", with_card=card())
+    picture, frame = faces(1)[0], faces(1, channels=3)[0]
+    for path, first, warnings in ((gray, picture, 0), (colour, frame, 0), (colour, picture, 1)):
+        caplog.clear()
+        with Predictor(path) as predictor:
+            for one in (first, picture):
+                predictor(one)
+            predictor.batch([picture])
+        assert len(caplog.records) == warnings and ("colour.onnx takes RGB" in caplog.text) == bool(warnings)
 
 
 def test_frame_finds_faces(model: Path, tmp_path: Path) -> None:

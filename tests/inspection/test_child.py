@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from feredge.errors import ArtifactError, VerificationError
+from feredge.inspection import child as child_module
 from feredge.inspection.child import ChildProcess, run_in_child
-from feredge.inspection.limits import Limits
+from feredge.inspection.limits import Limits, run_queue_seconds
 
 
 def echo(value: Any) -> Any:
@@ -28,6 +29,10 @@ def crash(number: int) -> None:
 
 def hang() -> None:
     time.sleep(600)
+
+
+def pause(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def spin() -> None:
@@ -75,6 +80,21 @@ def test_a_hanging_call_ends_at_its_limit() -> None:
     with pytest.raises(ArtifactError, match="found no end"):
         run_in_child(hang, Path("m.onnx"), limits=Limits(wall_seconds=2))
     assert time.monotonic() - begin < 30
+
+
+def test_waiting_for_a_core_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards slow calls on a machine whose cores others have, and that even there a hanging call ends."""
+    monkeypatch.setattr(child_module, "run_queue_seconds", lambda pid: time.monotonic())
+    assert run_in_child(pause, "m.onnx", limits=Limits(wall_seconds=2), seconds=3) is None
+    monkeypatch.setattr(child_module, "MAX_QUEUED", 0.5)
+    with pytest.raises(ArtifactError, match="within 2 s, found no end"):
+        run_in_child(hang, "m.onnx", limits=Limits(wall_seconds=2))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_time_in_the_run_queue_is_read() -> None:
+    """Guards the format of /proc, and a process that has ended."""
+    assert run_queue_seconds(os.getpid()) >= 0 and run_queue_seconds(2**22 + 1) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS keeps no limit on address space, Windows none at all")

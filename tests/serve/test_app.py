@@ -272,6 +272,7 @@ def test_health(serving: Serving, small_onnx: Path) -> None:
     with serving() as service:
         status, answer = service.ask("GET", "/health")
     assert status == 200 and answer["status"] == "ok" and answer["model"] == small_onnx.name
+    assert answer["detect"] is False
 
 
 def test_pictures_are_never_written(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:

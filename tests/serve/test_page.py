@@ -111,3 +111,14 @@ def test_no_webcam(page: Any) -> None:
     page.run("navigator.mediaDevices.getUserMedia = async () => { throw new Error('none here'); }")
     page.run("document.querySelector('#camera').click()")
     page.run(UNTIL % "document.querySelector('#error').textContent === 'No webcam: none here'")
+
+
+def test_a_service_of_whole_pictures(serving: Callable[..., Any], tmp_path: Path) -> None:
+    """Guards networks that are not of faces: the page asks for no face, whatever the picture."""
+    blank = tmp_path / "blank.html"
+    blank.write_text("<!doctype html><title>blank</title>")
+    with chromium.open_page(blank) as page, serving(detect=False) as service:
+        page.send("Page.navigate", url=f"http://127.0.0.1:{service.port}/")
+        page.run(UNTIL % "document.querySelector('#model')?.textContent")
+        give(page, "gray.png", cv2.imencode(".png", draw_frame()[0][:40, :40])[1].tobytes())
+        page.run(UNTIL % "document.querySelectorAll('#faces table').length === 1")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from feredge import files
 from feredge.errors import ArtifactError
 from feredge.inference.onnx_check import check_onnx, read_onnx
 from feredge.inspection.external_data import external_files
@@ -30,6 +31,9 @@ def audit_onnx(path: Path) -> None:
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: expected an ONNX file, found none")
+    with path.open("rb") as content:
+        if files.is_lfs_pointer(content.read(64)):
+            raise ArtifactError(f"{path}: expected an ONNX file, found {files.LFS_ADVICE}")
     sizes = [path.stat().st_size]
     if sizes[0] <= MODEL_BYTES:
         sizes += [file.stat().st_size for file in external_files(path)]

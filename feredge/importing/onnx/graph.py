@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feredge.errors import ArtifactError
+from feredge.errors import ArtifactError, UnsupportedNetworkError
 
 MAX_NODES = 5000
 """Of a simplified graph; networks of hundreds of layers have fewer."""
@@ -27,7 +27,7 @@ class Node:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-class UnsupportedOperatorError(ArtifactError):
+class UnsupportedOperatorError(UnsupportedNetworkError):
     """An operator, or a form of one, that no Keras layer of the importer computes."""
 
     def __init__(self, node: Node, reason: str = "") -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feredge.errors import ArtifactError
+from feredge.errors import ArtifactError, UnsupportedNetworkError
 from feredge.importing.comparison import OriginalOutputs
 from feredge.importing.onnx.decomposed import join_decomposed
 from feredge.importing.onnx.file import audit_onnx, is_channels_first, simplify
@@ -44,6 +44,7 @@ def open_onnx(
         the file; only the order of the axes may differ.
 
     Raises:
+        UnsupportedNetworkError: an operator that no Keras layer computes.
         ArtifactError: a file that fails the audit, or a graph that is not translated: see `simplify`, `read_network`.
     """
     audit_onnx(path)
@@ -67,7 +68,8 @@ def _try_open(path: str, simplified: str, output: str, height: int, width: int) 
     try:
         read_network(Path(simplified))
     except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from error
+        error_class = UnsupportedNetworkError if isinstance(error, UnsupportedNetworkError) else ArtifactError
+        raise error_class(f"{path}: {error}") from error
 
 
 def read_network(path: Path) -> KerasModel:

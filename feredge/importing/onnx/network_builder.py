@@ -245,7 +245,8 @@ def _split_axes(value: Value, target: list[int]) -> tuple[int, ...] | None:
     """Return the ONNX axes of a reshaped tensor in Keras's order; None if the reshape needs another order first.
 
     It needs none if the axes that it joins or divides lie side by side, as height and width do in NHWC. Axes of size 1
-    can be anywhere; new ones come first, so that (N, C) becomes (N, 1, 1, C).
+    can be anywhere: those that were there keep their place, so that gray pixels from NHWC to NCHW are the same tensor,
+    and new ones come first, so that (N, C) becomes (N, 1, 1, C).
     """
     source = value.shape
     sources = [axis for axis in range(1, len(source)) if source[axis] != 1]
@@ -262,14 +263,19 @@ def _split_axes(value: Value, target: list[int]) -> tuple[int, ...] | None:
                 right.append(targets.pop(0))
         joined[left[0]] = left, right
     order = [axis for axis in value.axes[1:] if source[axis] != 1]
-    axes = [axis for axis in range(1, len(target) + 1) if target[axis - 1] == 1]
-    while order:
-        left, right = joined.get(order[0], ([], []))
-        if not left or order[: len(left)] != left:
-            return None
-        axes += right
-        order = order[len(left) :]
-    return (0, *axes)
+    ones = [axis for axis in range(1, len(target) + 1) if target[axis - 1] == 1]
+    axes: list[int] = []
+    for axis in value.axes[1:]:
+        if source[axis] == 1:
+            axes += ones[:1]
+            ones = ones[1:]
+        elif order and axis == order[0]:
+            left, right = joined.get(axis, ([], []))
+            if not left or order[: len(left)] != left:
+                return None
+            axes += right
+            order = order[len(left) :]
+    return (0, *ones, *axes)
 
 
 def _fold(layer: KerasLayer, gain: NDArray[Any], offset: NDArray[Any]) -> bool:

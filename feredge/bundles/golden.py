@@ -1,0 +1,101 @@
+"""Golden vectors: drawn images, the same in every bundle, and the reference runtime's answers to them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import metadata
+
+import numpy as np
+
+from feredge.bundles.options import Arithmetic
+from feredge.bundles.source import Source
+from feredge.errors import ArtifactError, one_line
+from feredge.inference.contract import Images, InputContract
+from feredge.inference.runtimes import Probabilities
+from feredge.inference.tflite import TFLiteGraph, import_litert
+from feredge.inspection.probes import probe_images
+
+GOLDEN_IMAGES = 32
+RESOLVERS: dict[Arithmetic, str] = {"xnnpack": "AUTO", "tflm": "BUILTIN_REF"}
+"""LiteRT's kernels by arithmetic: with the XNNPACK delegate, or the reference kernels, as TensorFlow Lite Micro has."""
+
+
+@dataclass(frozen=True)
+class GoldenRecord:
+    """Golden vectors as a bundle's manifest states them: the images by their digest, because they can be drawn again.
+
+    Attributes:
+        images_sha256: SHA-256 of the pixels.
+        arithmetic: whose kernels computed the probabilities.
+        runtime: package and version that did.
+        probabilities: a row for each image.
+    """
+
+    images_sha256: str
+    arithmetic: Arithmetic
+    runtime: str
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Golden vectors.
+
+    Attributes:
+        images: `uint8 (32, H, W, C)`.
+        probabilities: `float32 (32, classes)`, of the images one at a time.
+        arithmetic, runtime: as in GoldenRecord.
+    """
+
+    images: Images
+    probabilities: Probabilities
+    arithmetic: Arithmetic
+    runtime: str
+
+    @property
+    def record(self) -> GoldenRecord:
+        """The vectors as a manifest states them."""
+        digest = hashlib.sha256(self.images.tobytes()).hexdigest()
+        rows = tuple(map(tuple, self.probabilities.tolist()))
+        return GoldenRecord(digest, self.arithmetic, self.runtime, rows)
+
+    @classmethod
+    def restore(cls, record: GoldenRecord, contract: InputContract, classes: int) -> Golden:
+        """Draw the images of a record again.
+
+        Raises:
+            ArtifactError: answers of another shape, or images that this version does not draw.
+        """
+        if len(record.probabilities) != GOLDEN_IMAGES or {len(row) for row in record.probabilities} != {classes}:
+            raise ArtifactError(f"expected {classes} probabilities for each of {GOLDEN_IMAGES} images, found others")
+        probabilities = np.array(record.probabilities, np.float32)
+        golden = cls(golden_images(contract), probabilities, record.arithmetic, record.runtime)
+        if golden.record != record:
+            raise ArtifactError("expected float32 answers to the golden images of this version, found others")
+        return golden
+
+
+def golden_images(contract: InputContract) -> Images:
+    """Return the images of a network's golden vectors, `uint8 (32, H, W, C)`: drawn faces, the same everywhere."""
+    return probe_images(contract)[:GOLDEN_IMAGES]
+
+
+def golden_vectors(source: Source, arithmetic: Arithmetic = "xnnpack") -> Golden:
+    """Compute the golden vectors of a file in LiteRT.
+
+    Raises:
+        ArtifactError: LiteRT is not installed, or cannot run the file.
+    """
+    module = import_litert(source.name)
+    images = golden_images(source.card.contract)
+    resolver = getattr(module.OpResolverType, RESOLVERS[arithmetic])
+    try:
+        graph = TFLiteGraph(
+            module.Interpreter(model_content=source.data, num_threads=1, experimental_op_resolver_type=resolver)
+        )
+        rows = [graph.run(image[None]) for image in images]
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{source.name}: LiteRT cannot run it ({one_line(error)})") from error
+    runtime = f"ai-edge-litert {metadata.version('ai-edge-litert')}"
+    return Golden(images, np.concatenate(rows), arithmetic, runtime)

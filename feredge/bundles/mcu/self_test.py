@@ -1,0 +1,75 @@
+"""The self-test of a bundle's C library: on this machine, and in QEMU on others."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from feredge.bundles.targets import SelfTest
+from feredge.errors import ArtifactError, one_line
+from feredge.export.c.compiler import find_compiler
+
+FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
+TIMEOUT_SECONDS = 300.0
+EMULATED_TARGETS = {
+    "armhf": ("qemu-arm", "arm-freestanding-eabihf", "cortex_a7"),
+    "aarch64": ("qemu-aarch64", "aarch64-freestanding", "cortex_a53"),
+    "riscv64": ("qemu-riscv64", "riscv64-freestanding", "generic_rv64+m+a+f+d"),
+}
+"""QEMU's program, Zig's target and its CPU, by architecture."""
+EMULATED_FLAGS = (*FLAGS, "-ffreestanding", "-nostdlib", "-fno-sanitize=all")
+EMULATED_MAIN = Path(__file__).with_name("emulated_main.c")
+
+
+def run_self_tests(folder: Path, symbol: str) -> list[SelfTest]:
+    """Compile the self-test of a bundle and run it: with this machine's compiler, then for EMULATED_TARGETS in QEMU.
+
+    Args:
+        symbol: prefix of the library's names.
+    """
+    return [_host_test(folder), *(_emulated_test(folder, symbol, architecture) for architecture in EMULATED_TARGETS)]
+
+
+def _host_test(folder: Path) -> SelfTest:
+    name = f"self-test on this machine ({platform.machine()})"
+    try:
+        compiler = [*find_compiler(), *FLAGS]
+    except ArtifactError as error:
+        return SelfTest(name, skipped=str(error))
+    return _compile_and_run(folder, name, [*compiler, str(folder / "self_test/main.c")], [])
+
+
+def _emulated_test(folder: Path, symbol: str, architecture: str) -> SelfTest:
+    emulator, target, cpu = EMULATED_TARGETS[architecture]
+    name = f"self-test on {architecture} ({emulator})"
+    if shutil.which(emulator) is None:
+        return SelfTest(name, skipped=f"expected {emulator}, found none")
+    if importlib.util.find_spec("ziglang") is None:
+        return SelfTest(name, skipped="expected Zig to compile with, found none; pip install 'feredge[c]'")
+    macros = [f'-DGOLDEN_HEADER="{symbol}_golden.h"', f"-DSELF_TEST={symbol}_self_test"]
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target, f"-mcpu={cpu}", *EMULATED_FLAGS, *macros]
+    return _compile_and_run(folder, name, [*compiler, str(EMULATED_MAIN)], [emulator])
+
+
+def _compile_and_run(folder: Path, name: str, compiler: Sequence[str], emulator: Sequence[str]) -> SelfTest:
+    with tempfile.TemporaryDirectory(prefix="feredge-") as work:
+        program = Path(work, "self_test")
+        sources = map(str, (folder / "src").glob("*.c"))
+        failure = _run([*compiler, "-I", str(folder / "src"), *sources, "-o", str(program)], "a compiled self-test")
+        return SelfTest(name, failure or _run([*emulator, str(program)], "equal answers"))
+
+
+def _run(command: Sequence[str], expected: str) -> str:
+    """Return why a command failed, in one line; an empty text if it did not."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"expected {expected}, found that it does not run ({one_line(error)})"
+    lines = (done.stdout + done.stderr).strip().splitlines() or [f"exit status {done.returncode}"]
+    return f"expected {expected}, found: {lines[0][:200]}" if done.returncode else ""

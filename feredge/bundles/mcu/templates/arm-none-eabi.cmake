@@ -1,0 +1,17 @@
+# The Arm GNU toolchain for a Cortex-M core, and the emulated board that has it.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR arm)
+set(CMAKE_C_COMPILER arm-none-eabi-gcc)
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES CORTEX_M)
+
+set(CORTEX_M cortex-m4 CACHE STRING "cortex-m3, cortex-m4, cortex-m7 or cortex-m55")
+set(MACHINE_cortex-m3 mps2-an385)
+set(MACHINE_cortex-m4 mps2-an386)
+set(MACHINE_cortex-m7 mps2-an500)
+set(MACHINE_cortex-m55 mps3-an547)
+set(CORTEX_M_MACHINE ${MACHINE_${CORTEX_M}})
+set(CMAKE_C_FLAGS_INIT "-mcpu=${CORTEX_M} -mthumb -ffunction-sections")
+if(NOT CORTEX_M STREQUAL cortex-m3)
+  string(APPEND CMAKE_C_FLAGS_INIT " -mfloat-abi=hard")
+endif()
