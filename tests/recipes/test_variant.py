@@ -12,7 +12,6 @@ from feredge.recipes.variant import Variant, parse
     ("name", "variant"),
     [
         ("dense", Variant("dense")),
-        ("dense-mirror", Variant("dense")),
         ("qat", Variant("dense", quantized=True)),
         ("pruned-80", Variant("pruned", 80)),
         ("pruned-80-qat", Variant("pruned", 80, quantized=True)),
@@ -25,6 +24,11 @@ def test_valid_names_are_parsed(name: str, variant: Variant) -> None:
     """Guards the grammar, and the variant that quantization-aware training starts from."""
     assert parse(name) == variant
     assert variant.base == name.removesuffix("-qat").replace("qat", "dense")
+
+
+def test_the_mirror_variant_has_the_weights_of_dense() -> None:
+    """Guards its passes and calibration, which are those of the dense files."""
+    assert parse("dense-mirror") == Variant("dense")
 
 
 @pytest.mark.parametrize(
