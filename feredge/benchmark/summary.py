@@ -140,6 +140,7 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
             drop = accuracy_drop(
                 other.probabilities, probabilities, labels, margin=config.margin, seed=config.seed, rows=test.rows
             )
+    memory = _library_memory(candidate)
     indices = corruptions.sample_indices(len(labels), config.corrupted, config.seed)
     reference_predictions = _predictions(other, indices) if other is not None else None
     return Row(
@@ -160,7 +161,10 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
             _predictions(measurement, indices), reference_predictions or None, labels[indices], seed=config.seed
         ),
         runtime=candidate.runtime,
-        **_library_memory(candidate),
+        sustained_load=measurement.sustained_load,
+        idle_latency=measurement.idle_latency,
+        arena_bytes=memory.get("arena_bytes"),
+        constant_bytes=memory.get("constant_bytes"),
     )
 
 
