@@ -17,7 +17,7 @@ exported = feredge.export(
     classes=feredge.CLASSES,
     input_size=48,
     input_range=(0.0, 1.0),  # of a pixel, black to white, as the network was trained
-    files=["float32.onnx", "int8.tflite", "int8.onnx"],
+    files=["int8.tflite", "int8.onnx"],
     out=out,
 )
 for failure in exported.failures:

@@ -32,12 +32,15 @@ class TrackOptions:
         realtime: skip frames when classification is slower than the video; default for cameras and streams without
             `skip`.
         reconnect_seconds: how long to try to reconnect to an interrupted network stream.
+        raw: size and format of raw frames on the standard input: `640x480`, which are `yuv420`, or `640x480:nv12`, also
+            `gray`, `bgr`, `rgb`. Without it they are JPEG.
     """
 
     smooth_seconds: float | None = None
     skip: int = 0
     realtime: bool = False
     reconnect_seconds: float = RECONNECT_SECONDS
+    raw: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def track(
     """Track the faces in a video file, network stream or camera, and classify their expressions.
 
     Args:
-        source: a file, a stream's address, or a camera's number from 0.
+        source: a file, a stream's address, a camera's number from 0, `picamera2` for a Raspberry Pi's camera by the
+            package of that name, or `-` for frames on the standard input.
         options: the model, and how faces are detected.
         tracking: how faces are tracked.
         table: csv file with one row per face and analyzed frame.
@@ -95,6 +99,7 @@ def track(
         ArtifactError: a model that is missing or damaged.
         Cancelled: `cancel` returned True, of a video.
     """
+    from feredge.label.captures import RawFormat
     from feredge.label.track import EveryNth, Realtime, track_video
     from feredge.label.tracker import Tracker
     from feredge.label.video import Video
@@ -107,6 +112,7 @@ def track(
             source if isinstance(source, int) else str(source),
             reconnect=settings.reconnect_seconds,
             notify=lambda line: logger.warning("%s", line),
+            raw=None if settings.raw is None else RawFormat.parse(settings.raw),
         )
         realtime = settings.realtime or (video.live and not settings.skip)
         summary = track_video(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,11 @@ class VideoSource(click.ParamType):  # type: ignore[type-arg]  # generic from cl
     metavar="SECONDS",
     help="How long to try to reconnect to an interrupted network stream.  [default: 30]",
 )
+@click.option(
+    "--raw",
+    metavar="WxH[:FORMAT]",
+    help="Raw frames on the standard input, of yuv420 (the default), nv12, gray, bgr or rgb: 640x480:nv12.",
+)
 def command(
     source: str | int,
     table: Path | None,
@@ -62,21 +68,25 @@ def command(
     skip: int,
     realtime: bool,
     reconnect: float | None,
+    raw: str | None,
     options: PredictorOptions,
 ) -> None:
     """Track the faces in a video and classify their expressions.
 
-    SOURCE is a video file, a stream's address (http, rtsp, ...) or a camera's number from 0. Ctrl-C stops a camera
-    or stream; output written so far is kept. Without --csv and --show, a line is printed when a face appears or
-    its label changes.
+    SOURCE is a video file, a stream's address (http, rtsp, ...), a camera's number from 0, picamera2 for the camera of
+    a Raspberry Pi, or - for frames on the standard input: JPEG, as `rpicam-vid --codec mjpeg -o -` writes, or raw ones.
+    Ctrl-C stops a camera or stream; output written so far is kept. Without --csv and --show, a line is printed when a
+    face appears or its label changes.
     """
     if skip and realtime:
         raise click.UsageError("expected --skip or --realtime, found both")
     if reconnect is not None and isinstance(source, int):
         raise click.UsageError("--reconnect is for a stream's address, found a camera")
-    tracking = feredge.TrackOptions(smooth, skip, realtime)
+    if raw is not None and source != "-":
+        raise click.UsageError("--raw is for frames on the standard input, the source -")
+    tracking = feredge.TrackOptions(smooth, skip, realtime, raw=raw)
     if reconnect is not None:
-        tracking = feredge.TrackOptions(smooth, skip, realtime, reconnect)
+        tracking = replace(tracking, reconnect_seconds=reconnect)
     with bar() as progress:
         result = feredge.track(
             source,

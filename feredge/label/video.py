@@ -1,8 +1,9 @@
-"""Decoding of video files, network streams and cameras in a thread."""
+"""Decoding of video files, network streams, cameras and pipes in a thread."""
 
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -11,6 +12,7 @@ from typing import Any
 
 from feredge.errors import PictureError
 from feredge.inference.pictures import Images, opencv
+from feredge.label.captures import PICAMERA, PIPE, Capture, PicameraCapture, PipeCapture, RawFormat
 
 DEFAULT_FRAME_RATE = 25.0  # frames per second, if a source states none
 FRAME_QUEUE_SIZE = 4  # frames decoded in advance
@@ -24,13 +26,13 @@ Notify = Callable[[str], None]
 
 
 class Video:
-    """A video file, network stream or camera, opened for reading.
+    """A video file, network stream, camera or pipe, opened for reading.
 
     Attributes:
         frame_rate: nominal frames per second; the average of a variable rate.
         duration: seconds by the file's header, 0 if it states none.
         frame_count: frames by the file's header, 0 if it states none. An estimate.
-        live: whether it is a camera or an endless stream; frames that arrive too fast are dropped.
+        live: whether it is a camera, pipe or endless stream; frames that arrive too fast are dropped.
         damaged: packets so far that could not be decoded, followed by good frames.
         lost: whether a stream was interrupted and could not be reopened.
 
@@ -39,19 +41,26 @@ class Video:
     """
 
     def __init__(
-        self, source: str | Path | int, *, reconnect: float = RECONNECT_SECONDS, notify: Notify | None = None
+        self,
+        source: str | Path | int,
+        *,
+        reconnect: float = RECONNECT_SECONDS,
+        notify: Notify | None = None,
+        raw: RawFormat | None = None,
     ) -> None:
         """Open a video.
 
         Args:
-            source: a file, a stream's address (http, rtsp, ...) or a camera's index.
+            source: a file, a stream's address (http, rtsp, ...), a camera's index, `picamera2` for a Raspberry Pi's
+                camera, or `-` for frames on the standard input.
             reconnect: seconds for which an interrupted live stream is reopened.
             notify: called from another thread with a message about such a stream.
+            raw: layout of the frames on the standard input, if they are not JPEG.
         """
         cv2 = opencv()
         self.source = source if isinstance(source, int) else str(source)
         self._reconnect, self._notify = reconnect, notify or (lambda _: None)
-        self._capture = _open(self.source)
+        self._capture = _open(self.source, raw)
         if not self._capture.isOpened():
             kind = "a camera" if isinstance(source, int) else "a video"
             raise PictureError(f"{source}: expected {kind} that OpenCV can read, found none")
@@ -59,7 +68,7 @@ class Video:
         self.frame_rate = frame_rate if 1 <= frame_rate <= 1000 else DEFAULT_FRAME_RATE
         count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self._is_stream = _is_address(self.source) and not count  # a file on a web server has a length
-        self.live = isinstance(source, int) or self._is_stream
+        self.live = isinstance(source, int) or self._is_stream or getattr(self._capture, "live", False)
         self.frame_count = 0 if self.live else count
         self.duration = self.frame_count / self.frame_rate
         self.damaged = 0
@@ -92,7 +101,8 @@ class Video:
                 if pixels is None:
                     failed += 1
                     if not self._is_stream:
-                        if self.live or failed > MAX_DAMAGED_PACKETS:
+                        ended = self.live and getattr(self._capture, "ended", True)  # of a camera: gone
+                        if ended or failed > MAX_DAMAGED_PACKETS:
                             break
                     elif failed > 1:  # a single failure is a damaged packet
                         if failed == 2 and self._reconnect > 0:
@@ -149,9 +159,14 @@ def _is_address(source: str | int) -> bool:
     return bool(separator) and scheme.lower() != "file"
 
 
-def _open(source: str | int) -> Any:
-    """Open a source in OpenCV; a network source with timeouts of NETWORK_TIMEOUT_MS."""
+def _open(source: str | int, raw: RawFormat | None = None) -> Capture:
+    """Open a source, in OpenCV unless it is a Pi's camera or a pipe; a stream with timeouts of NETWORK_TIMEOUT_MS."""
+    if source == PIPE:
+        return PipeCapture(sys.stdin.buffer, raw)  # type: ignore[arg-type]
+    if source == PICAMERA:
+        return PicameraCapture()
     cv2 = opencv()
+    capture: Capture
     if _is_address(source):
         timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -162,7 +177,8 @@ def _open(source: str | int) -> Any:
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts)
         if capture.isOpened():
             return capture
-    return cv2.VideoCapture(source)
+    capture = cv2.VideoCapture(source)
+    return capture
 
 
 def _drain(frame_queue: queue.Queue[Any]) -> None:

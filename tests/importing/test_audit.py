@@ -166,5 +166,5 @@ def test_a_saved_model_is_rebuilt_and_its_graph_is_not_run(tmp_path: Path) -> No
     np.testing.assert_allclose(rebuilt(images), network(images), atol=1e-6)
     assert not Path(target).exists()
     (tmp_path / "saved" / "assets" / "link").symlink_to("/etc/hostname")
-    with pytest.raises(ArtifactError, match="without links"):
+    with pytest.raises(ArtifactError, match="without symbolic links"):
         open_network(tmp_path / "saved")

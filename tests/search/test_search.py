@@ -79,6 +79,7 @@ def test_only_the_front_keeps_weights(searched: SearchResult) -> None:
         assert run.model.exists() == (trial.number in front) and not run.checkpoint.exists()
 
 
+@pytest.mark.long
 def test_an_interrupted_study_ends_the_same(searched: SearchResult, tiny_space: Path, tmp_path: Path) -> None:
     """Guards a study that is stopped in the middle of an epoch, again and again: nothing is lost or trained twice."""
     stopped: set[str] = set()
@@ -100,6 +101,7 @@ def test_an_interrupted_study_ends_the_same(searched: SearchResult, tiny_space: 
     assert run(tiny_space, tmp_path / "study").results.trials == again.results.trials  # nothing is done again
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_nothing(tiny_space: Path, tmp_path: Path) -> None:
     """Guards several worker processes: one that is killed is replaced, and its trial goes on in another."""
     killed: list[int] = []

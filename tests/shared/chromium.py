@@ -29,9 +29,22 @@ def find() -> str | None:
 
 
 class Page:
-    """One page in one browser. `browser_errors` has exceptions, console errors, and refused or external requests."""
+    """One page in one browser. `browser_errors` has exceptions, console errors, and refused or external requests.
 
-    def __init__(self, program: str, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+    A page with an address may request what is below that.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        page: Path | str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        flags: tuple[str, ...] = (),
+    ) -> None:
+        self.address = page if isinstance(page, str) else page.absolute().as_uri()
         self.browser_errors: list[str] = []
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         self._number = 0
@@ -45,7 +58,7 @@ class Page:
             os.dup2(output_copy, 4)
 
         self._process = subprocess.Popen(
-            [program, *COMMAND_LINE_FLAGS, f"--user-data-dir={self._profile}"],
+            [program, *COMMAND_LINE_FLAGS, *flags, f"--user-data-dir={self._profile}"],
             preexec_fn=set_descriptors,
             close_fds=False,
             stdout=subprocess.DEVNULL,
@@ -61,7 +74,7 @@ class Page:
         self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url=path.absolute().as_uri())
+        self.send("Page.navigate", url=self.address)
         self.run("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -132,7 +145,8 @@ class Page:
             self.browser_errors.append(f"console: {details['args']}")
         if method == "Log.entryAdded" and details["entry"]["level"] in ("error", "warning"):
             self.browser_errors.append(details["entry"]["text"])
-        if method == "Network.requestWillBeSent" and not details["request"]["url"].startswith(("file:", "data:")):
+        allowed = ("file:", "data:", *([self.address] if self.address.startswith("http") else []))
+        if method == "Network.requestWillBeSent" and not details["request"]["url"].startswith(allowed):
             self.browser_errors.append(f"network request: {details['request']['url']}")
 
     def __enter__(self) -> Self:
@@ -154,9 +168,9 @@ class Page:
         shutil.rmtree(self._profile, ignore_errors=True)
 
 
-def open_page(path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> Page:
-    """Open a page; skip the test without an installed Chromium."""
+def open_page(page: Path | str, **options: Any) -> Page:
+    """Open a page by its path or address; skip the test without an installed Chromium."""
     program = find()
     if program is None:
         pytest.skip("no chromium is installed here")
-    return Page(program, path, width=width, height=height, dark=dark)
+    return Page(program, page, **options)

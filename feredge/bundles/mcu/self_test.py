@@ -33,7 +33,7 @@ def run_self_tests(folder: Path, symbol: str) -> list[SelfTest]:
     Args:
         symbol: prefix of the library's names.
     """
-    return [_host_test(folder), *(_emulated_test(folder, symbol, architecture) for architecture in EMULATED_TARGETS)]
+    return [_host_test(folder), *(emulated_test(folder, symbol, architecture) for architecture in EMULATED_TARGETS)]
 
 
 def _host_test(folder: Path) -> SelfTest:
@@ -45,7 +45,8 @@ def _host_test(folder: Path) -> SelfTest:
     return _compile_and_run(folder, name, [*compiler, str(folder / "self_test/main.c")], [])
 
 
-def _emulated_test(folder: Path, symbol: str, architecture: str) -> SelfTest:
+def emulated_test(folder: Path, symbol: str, architecture: str) -> SelfTest:
+    """Compile the self-test of a bundle for one of EMULATED_TARGETS, and run it in QEMU."""
     emulator, target, cpu = EMULATED_TARGETS[architecture]
     name = f"self-test on {architecture} ({emulator})"
     if shutil.which(emulator) is None:

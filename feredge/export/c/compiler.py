@@ -15,6 +15,8 @@ from feredge.errors import ArtifactError
 
 COMPILERS = ("cc", "gcc", "clang")
 COMPILE_FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
+CROSS_COMPILE_FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fno-sanitize=all", "-s")
+ZIG_COMPILER = (sys.executable, "-m", "ziglang", "cc")
 NATIVE_FLAGS = {"x86_64": "-march=native", "AMD64": "-march=native", "aarch64": "-mcpu=native", "arm64": "-mcpu=native"}
 """Of this machine's own instruction set, by its architecture."""
 TIMEOUT_SECONDS = 300.0
@@ -31,8 +33,8 @@ def find_compiler() -> list[str]:
     for name in COMPILERS:
         if path := shutil.which(name):
             return [path]
-    if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc"]
+    if has_zig():
+        return [*ZIG_COMPILER]
     raise ArtifactError("expected a C compiler (CC, cc, gcc, clang), found none; pip install 'feredge[c]' brings one")
 
 
@@ -56,10 +58,33 @@ def compile_library(source: Path, target: Path, *, native: bool = True) -> None:
     command = [*find_compiler(), *COMPILE_FLAGS]
     if native and platform.machine() in NATIVE_FLAGS:
         command.append(NATIVE_FLAGS[platform.machine()])
+    _run([*command, "-o", str(target), str(source)], source)
+
+
+def cross_compile(source: Path, target: Path, triple: str, *flags: str) -> None:
+    """Compile and link a C file for another machine, by Zig's compiler. The same version gives the same bytes.
+
+    Args:
+        triple: of the other machine, in Zig's words: `wasm32-freestanding`.
+        flags: beside the optimization and exact arithmetic.
+
+    Raises:
+        ArtifactError: Zig's compiler is not installed, or fails; the text has the first line of its errors.
+    """
+    if not has_zig():
+        raise ArtifactError(f"expected Zig's C compiler for {triple}, found none; pip install 'feredge[c]' brings it")
+    arguments = ["-target", triple, *CROSS_COMPILE_FLAGS, *flags, "-o", str(target), source.name]
+    _run([*ZIG_COMPILER, *arguments], source, folder=source.parent)
+
+
+def has_zig() -> bool:
+    """Return whether Zig's compiler from PyPI is installed."""
+    return importlib.util.find_spec("ziglang") is not None
+
+
+def _run(command: list[str], source: Path, *, folder: Path | None = None) -> None:
     try:
-        done = subprocess.run(
-            [*command, "-o", str(target), str(source)], capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, cwd=folder)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ArtifactError(f"{source}: expected a C compiler that runs, found {command[0]} ({error})") from error
     if done.returncode:

@@ -196,7 +196,7 @@ static void feredge_multiply(
 #include <wasm_simd128.h>
 #define FEREDGE_PIXELS 4
 
-static void feredge_multiply(
+static void feredge_multiply_halves(
     const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias, int32_t *sums)
 {
     for (int half = 0; half < FEREDGE_BLOCK; half += 4, bias += 4, sums += 4) {
@@ -205,8 +205,7 @@ static void feredge_multiply(
         for (int p = 0; p < FEREDGE_PIXELS; p++)
             low[p] = high[p] = wasm_i32x4_const_splat(0);
         for (int k = 0; k < depth; k += 4, w += 4 * FEREDGE_BLOCK) {
-            const v128_t four = wasm_v128_load(w);
-            const v128_t w_low = wasm_i16x8_extend_low_i8x16(four), w_high = wasm_i16x8_extend_high_i8x16(four);
+            const v128_t w_low = wasm_i16x8_load8x8(w), w_high = wasm_i16x8_load8x8(w + 8);
             for (int p = 0; p < FEREDGE_PIXELS; p++) {
                 const v128_t x = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(patches + p * FEREDGE_DEPTH + k));
                 low[p] = wasm_i32x4_add(low[p], wasm_i32x4_dot_i16x8(w_low, x));
@@ -220,6 +219,74 @@ static void feredge_multiply(
         }
     }
 }
+
+#if !defined(__wasm_relaxed_simd__)
+#define feredge_multiply feredge_multiply_halves
+#else
+/* Engines differ: the second operand's bytes are unsigned, or signed, or sums of two products do not fit. In the last
+   case these kernels are not used. In the first each weight is 128 too large, as with AVX-VNNI. */
+#define FEREDGE_OFFSETS
+#define FEREDGE_BLOCKS 1
+#define FEREDGE_DOT(sum, x, weights) wasm_i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, sum)
+typedef enum { FEREDGE_DOT_INEXACT, FEREDGE_DOT_SIGNED, FEREDGE_DOT_UNSIGNED } feredge_dot_kind;
+
+FEREDGE_INLINE feredge_dot_kind feredge_probe_dot(void)
+{
+    const v128_t x = wasm_i8x16_const(127, 127, 127, 127, -128, -128, -128, -128, 0, 0, 0, 0, 0, 0, 0, 0);
+    const v128_t weights = wasm_i8x16_const(-1, -1, -1, -1, -128, -128, -128, -128, 0, 0, 0, 0, 0, 0, 0, 0);
+    const v128_t sum = FEREDGE_DOT(wasm_i32x4_const_splat(0), x, weights);
+    const int32_t first = wasm_i32x4_extract_lane(sum, 0), second = wasm_i32x4_extract_lane(sum, 1);
+    if (first == 4 * 127 * 255 && second == 4 * -128 * 128)
+        return FEREDGE_DOT_UNSIGNED;
+    return first == 4 * 127 * -1 && second == 4 * -128 * -128 ? FEREDGE_DOT_SIGNED : FEREDGE_DOT_INEXACT;
+}
+
+static void feredge_offsets(const int8_t *patches, int depth, int32_t *offsets)
+{
+    const int factor = feredge_probe_dot() == FEREDGE_DOT_UNSIGNED ? -128 : 0;
+    for (int p = 0; p < FEREDGE_PIXELS; p++, patches += FEREDGE_DEPTH) {
+        v128_t sum = wasm_i32x4_const_splat(0);
+        int32_t rest = 0;
+        int k = 0;
+        for (; k + 16 <= depth; k += 16)
+            sum = FEREDGE_DOT(sum, wasm_v128_load(patches + k), wasm_i8x16_const_splat(1));
+        for (; k < depth; k++)
+            rest += patches[k];
+        offsets[p] = factor * (rest + wasm_i32x4_extract_lane(sum, 0) + wasm_i32x4_extract_lane(sum, 1)
+            + wasm_i32x4_extract_lane(sum, 2) + wasm_i32x4_extract_lane(sum, 3));
+    }
+}
+
+static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
+    const int32_t *offsets, int32_t *sums, int blocks)
+{
+    const feredge_dot_kind kind = feredge_probe_dot();
+    const v128_t sign = wasm_i8x16_splat(kind == FEREDGE_DOT_UNSIGNED ? -128 : 0);
+    v128_t low[FEREDGE_PIXELS], high[FEREDGE_PIXELS]; /* channels 0 to 3, and 4 to 7 */
+    (void)blocks;
+    if (kind == FEREDGE_DOT_INEXACT) {
+        feredge_multiply_halves(patches, depth, weights, bias, sums);
+        return;
+    }
+    for (int p = 0; p < FEREDGE_PIXELS; p++) {
+        low[p] = wasm_i32x4_add(wasm_v128_load(bias), wasm_i32x4_splat(offsets[p]));
+        high[p] = wasm_i32x4_add(wasm_v128_load(bias + 4), wasm_i32x4_splat(offsets[p]));
+    }
+    for (int k = 0; k < depth; k += 4, weights += 4 * FEREDGE_BLOCK) {
+        const v128_t w_low = wasm_v128_xor(wasm_v128_load(weights), sign);
+        const v128_t w_high = wasm_v128_xor(wasm_v128_load(weights + 16), sign);
+        for (int p = 0; p < FEREDGE_PIXELS; p++) {
+            const v128_t x = wasm_v128_load32_splat(patches + p * FEREDGE_DEPTH + k);
+            low[p] = FEREDGE_DOT(low[p], x, w_low);
+            high[p] = FEREDGE_DOT(high[p], x, w_high);
+        }
+    }
+    for (int p = 0; p < FEREDGE_PIXELS; p++) {
+        wasm_v128_store(sums + p * FEREDGE_BLOCK, low[p]);
+        wasm_v128_store(sums + p * FEREDGE_BLOCK + 4, high[p]);
+    }
+}
+#endif
 
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__) && FEREDGE_DEPTH < 4096
 #define FEREDGE_PIXELS 2

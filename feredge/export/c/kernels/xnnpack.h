@@ -1,5 +1,7 @@
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
 #endif
 
 /* XNNPACK's arithmetic: sums are scaled in float32, clamped, and rounded to nearest, ties to even. */
@@ -41,6 +43,23 @@ FEREDGE_INLINE void feredge_rescale_block(const int32_t *sums, const feredge_res
         const __m256i rounded = _mm256_add_epi32(_mm256_cvtps_epi32(values), _mm256_set1_epi32(zero_point));
         const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
         _mm_storel_epi64((__m128i *)output, _mm_packs_epi16(halves, halves));
+        return;
+    }
+#elif defined(__wasm_simd128__)
+    if (left >= FEREDGE_BLOCK) {
+        const v128_t least = wasm_f32x4_splat((float)(low - zero_point));
+        const v128_t largest = wasm_f32x4_splat((float)(high - zero_point));
+        const v128_t zero = wasm_i32x4_splat(0x4B400000 - zero_point);
+        v128_t halves[2];
+        for (int h = 0; h < 2; h++) {
+            v128_t values = wasm_f32x4_convert_i32x4(wasm_v128_load(sums + 4 * h));
+            values = wasm_f32x4_mul(values, wasm_v128_load(rescaling->scale + channel + 4 * h));
+            values = wasm_f32x4_pmin(largest, wasm_f32x4_pmax(least, values));
+            values = wasm_f32x4_add(values, wasm_f32x4_const_splat(12582912.0f)); /* its bits end with the integer */
+            halves[h] = wasm_i32x4_sub(values, zero);
+        }
+        const v128_t packed = wasm_i16x8_narrow_i32x4(halves[0], halves[1]);
+        wasm_v128_store64_lane(output, wasm_i8x16_narrow_i16x8(packed, packed), 0);
         return;
     }
 #endif

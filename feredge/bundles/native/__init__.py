@@ -1,0 +1,1 @@
+"""The network and its preprocessing in C, as the compiled bundles hold them."""

@@ -1,0 +1,93 @@
+"""The self-test of a web bundle in Node and in headless Chromium."""
+
+from __future__ import annotations
+
+import functools
+import html
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from feredge.bundles.targets import SelfTest
+from feredge.errors import one_line
+
+CHROMIUM_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM_FLAGS = (
+    "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=20000", "--dump-dom",
+)  # fmt: skip
+TIMEOUT_SECONDS = 60.0
+PASSED = "are answered as LiteRT answers them"
+
+
+def node_self_test(folder: Path) -> SelfTest:
+    """Run `self_test.mjs` in Node."""
+    program = shutil.which("node")
+    if program is None:
+        return SelfTest("Node", skipped="node is not installed")
+    try:
+        done = subprocess.run(
+            [program, "self_test.mjs"], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return SelfTest("Node", one_line(error))
+    if done.returncode == 0 and PASSED in done.stdout:
+        return SelfTest("Node")
+    problem = next((line for line in done.stdout.splitlines() if PASSED not in line), "") or done.stderr.strip()
+    return SelfTest("Node", f"{folder / 'self_test.mjs'}: {problem[:300]}")
+
+
+def chromium_self_test(folder: Path) -> SelfTest:
+    """Open the page with its self-test in headless Chromium."""
+    program = next((path for name in CHROMIUM_PROGRAMS if (path := shutil.which(name))), None)
+    if program is None:
+        return SelfTest("Chromium", skipped="chromium is not installed")
+    with serving(folder) as address, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [program, *CHROMIUM_FLAGS, f"--user-data-dir={profile}", f"{address}?self-test"]
+        if os.name == "posix" and os.geteuid() == 0:
+            command.insert(1, "--no-sandbox")  # Chromium has none as root
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return SelfTest("Chromium", one_line(error))
+    problem, result = (_text(done.stdout, identifier) for identifier in ("error", "result"))
+    if PASSED in result:
+        return SelfTest("Chromium")
+    return SelfTest("Chromium", f"{folder}: {problem or result or 'expected an answer of the page, found none'}")
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine while the context lasts; yield its address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:  # a browser that closes a connection is none
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _text(page: str, identifier: str) -> str:
+    """Return the text of a paragraph of a page."""
+    match = re.search(rf'<p id="{identifier}"[^>]*>([^<]*)</p>', page)
+    return html.unescape(match[1]) if match else ""
