@@ -118,7 +118,7 @@ def benchmark(
         faces: include images of people in the HTML report.
         out: folder for the results; by default the run folder if `targets` is one run, else `bench`.
         device: measure one run on this device, over ssh.
-        cores: Arm cores to emulate for instruction counts: `cortex-a72`.
+        cores: Arm cores to emulate for instruction counts: `cortex-a72`, or of C libraries `cortex-m4`.
         baseline: earlier results to compare with.
         command: command line shown in the report, to measure again.
         progress: called between turns.

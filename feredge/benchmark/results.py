@@ -43,6 +43,7 @@ FORMAT_RUNTIMES = {
     "tflite": "LiteRT with XNNPACK",
     "onnx": "onnxruntime",
     "ort": "onnxruntime",
+    "c": "C library",
     "skops": "scikit-learn",
 }
 """The default runtime of each file format."""
@@ -110,6 +111,7 @@ class Row:
         test_set_digest: digest of the test images' rows in their order; empty in older results.
         roofline: time that the multiply-adds take at the machine's peak, over the median at one thread.
         sustained_load, idle_latency: where the benchmark measured them.
+        arena_bytes, constant_bytes: of a C library, its RAM, and its weights and tables in flash; else None.
     """
 
     name: str
@@ -137,6 +139,8 @@ class Row:
     roofline: float | None = None
     sustained_load: SustainedLoad | None = None
     idle_latency: IdleLatency | None = None
+    arena_bytes: int | None = None
+    constant_bytes: int | None = None
 
     @property
     def runtime_title(self) -> str:
@@ -295,7 +299,8 @@ class Results:
         for name in (row.format, row.variant, row.precision, row.test_set_digest):
             expect(bool(NAME_PATTERN.fullmatch(name)), "letters, digits and .+- in a name", name)
         images = self.images_per_class(row)
-        expect(row.bytes >= 0 and all(count >= 0 for count in images), "counts from 0 up", row.bytes)
+        sizes = (row.bytes, *images, row.arena_bytes or 0, row.constant_bytes or 0)
+        expect(min(sizes) >= 0, "counts from 0 up", row.bytes)
         classes = len(self.class_names(row))
         expect(len(images) == classes, "a number of images for each class", len(images))
         if row.accuracy:

@@ -104,8 +104,10 @@ def command(
     to ssh here. If the connection is lost, the measurement continues on the device, and the same command reconnects. No
     files remain there. The results are written to RUN/results-HOST.json.
 
-    With --arm, the instructions of one inference are counted on emulated cores (those of Raspberry Pi 4 and 5), which
-    says nothing about latency. It needs qemu-user and gcc, and mmdebstrap the first time.
+    With --arm, the instructions of one inference are counted on emulated cores, which says nothing about latency:
+    cortex-a72 and cortex-a76, those of Raspberry Pi 4 and 5, need qemu-user and gcc, and mmdebstrap the first time;
+    cortex-m3, cortex-m4, cortex-m7 and cortex-m55 run .c files only, compare 32 images with LiteRT bit for bit, and
+    need qemu-system-arm and Zig (pip install 'feredge[c]').
 
     With --baseline, the exit code is 1, and the files are listed, if a file's accuracy fell by more than
     --max-drop, or its latency grew by a factor of more than --max-latency-ratio. On the same machine, both its

@@ -117,11 +117,13 @@ class Cores(click.ParamType):  # type: ignore[type-arg]
         """Read the text of an option."""
         if isinstance(value, tuple):  # a default, converted already
             return value
+        from feredge.bundles.mcu.cortex_m import CORES
         from feredge.devices.arm64 import EMULATED_CORES
 
+        known = (*EMULATED_CORES, *CORES)
         names = tuple(str(value).split(","))
-        if not set(names) <= set(EMULATED_CORES) or len(set(names)) < len(names):
-            self.fail(f"expected some of {', '.join(EMULATED_CORES)}, each once, found {value!r}", param, ctx)
+        if not set(names) <= set(known) or len(set(names)) < len(names):
+            self.fail(f"expected some of {', '.join(known)}, each once, found {value!r}", param, ctx)
         return names
 
 
