@@ -7,7 +7,7 @@ from pathlib import Path
 import feredge
 from feredge.bundles.folder import Contents
 from feredge.bundles.golden import Golden
-from feredge.bundles.mcu.boards import STACK_BYTES, Need, fit_table, require_fit
+from feredge.bundles.mcu.boards import CODE_BYTES, STACK_BYTES, Need, fit_table, require_fit
 from feredge.bundles.mcu.c_tables import c_rows
 from feredge.bundles.mcu.self_test import run_self_tests
 from feredge.bundles.mcu.tflite_micro import tflite_micro_values
@@ -37,7 +37,7 @@ TEMPLATES = {
 """Files of TEMPLATE_FOLDER, by their places in a bundle."""
 ARITHMETIC_TEXTS = {
     "xnnpack": "LiteRT with XNNPACK on x86",
-    "tflm": "TensorFlow Lite Micro and LiteRT's reference kernels",
+    "tflm": "TensorFlow Lite Micro",
 }
 
 
@@ -122,6 +122,7 @@ def _memory_values(library: Library, constant_bytes: int, need: Need) -> dict[st
     return {
         "ARENA_BYTES": f"{library.arena.bytes:,}",
         "CONSTANT_BYTES": f"{constant_bytes:,}",
+        "CODE_BYTES": f"{CODE_BYTES:,}",
         "STACK_BYTES": f"{STACK_BYTES:,}",
         "RAM_KB": f"{need.ram / 1024:.1f}",
         "FLASH_KB": f"{need.flash / 1024:.1f}",
