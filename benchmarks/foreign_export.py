@@ -140,8 +140,9 @@ def write_pictures(folder: Path, size: int) -> None:
 def _picture(label: str, size: int, rng: np.random.Generator) -> Any:
     import cv2
 
-    background, color = (tuple(map(int, rng.integers(0, 256, 3))) for _ in range(2))
-    image = np.full((size, size, 3), background, np.uint8)
+    color = tuple(map(int, rng.integers(0, 256, 3)))
+    # Soft backgrounds: as in photographs most of the contrast is in large areas, which the search for duplicates uses.
+    image = cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (size, size), interpolation=cv2.INTER_CUBIC)
     center, radius = tuple(map(int, rng.integers(size // 4, 3 * size // 4, 2))), int(rng.integers(size // 8, size // 4))
     if label == "circle":
         cv2.circle(image, center, radius, color, -1)
@@ -152,7 +153,7 @@ def _picture(label: str, size: int, rng: np.random.Generator) -> Any:
     elif label == "stripes":
         image[:: max(2, radius // 4)] = color
     else:
-        image[:] = rng.integers(0, 256, image.shape, np.uint8)
+        image = image // 2 + rng.integers(0, 128, image.shape, np.uint8)
     return image
 
 

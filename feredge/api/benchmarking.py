@@ -13,6 +13,7 @@ from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.regression_gate import Baseline, read_gate
 from feredge.benchmark.config import TIMEOUT_SECONDS
+from feredge.benchmark.load_metrics import LoadConfig
 from feredge.errors import FeredgeError
 from feredge.paths import ExportPath, ModelFile, NamedModel, RunPath, require, resolve
 from feredge.progress import Progress, quiet
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from feredge.data.dataset import Dataset
     from feredge.inference.foreign import ForeignModel
 
+MIN_RATE = 1
+"""Calls a second; `idle_seconds` is for fewer."""
+MAX_RATE = 100_000
 EffortName = Literal["quick", "default", "strict"]
 
 
@@ -79,6 +83,9 @@ def benchmark(
     foreign: Mapping[str, ForeignModel] = MappingProxyType({}),
     baselines: bool = True,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    sustained_minutes: int = 0,
+    rate: float | None = None,
+    idle_seconds: float = 0.0,
     faces: bool = True,
     out: str | PathLike[str] | None = None,
     device: Device | str | None = None,
@@ -105,10 +112,13 @@ def benchmark(
         foreign: classes, input range and output of single such files, by file name.
         baselines: fit and measure the classical baselines of the first run, too.
         timeout_seconds: time limit for a file to load and to respond.
+        sustained_minutes: also measure each file under sustained load for so many minutes.
+        rate: calls a second under sustained load; by default as many as possible.
+        idle_seconds: also measure the latency of single calls after idling for so long.
         faces: include images of people in the HTML report.
         out: folder for the results; by default the run folder if `targets` is one run, else `bench`.
         device: measure one run on this device, over ssh.
-        cores: Arm cores to emulate for instruction counts: `cortex-a72`.
+        cores: Arm cores to emulate for instruction counts: `cortex-a72`, or of C libraries `cortex-m4`.
         baseline: earlier results to compare with.
         command: command line shown in the report, to measure again.
         progress: called between turns.
@@ -118,6 +128,7 @@ def benchmark(
         RunError, ArtifactError: a target that cannot be measured.
         DataError: no data, or no labelled test images.
         ResultsError: a baseline on other data.
+        FeredgeError: a rate below MIN_RATE, or without sustained load.
         DeviceError: a device that is unreachable or does not meet the requirements.
         Cancelled: `cancel` returned True.
     """
@@ -126,7 +137,8 @@ def benchmark(
     black, white = input_range
     target_options = {"classes": tuple(classes), "black": black, "white": white, "output": output, "foreign": foreign}
     target_options |= {"runtimes": tuple(runtimes), "baselines": baselines, "timeout_seconds": timeout_seconds}
-    settings = _Settings(effort, tuple(threads), tuple(batches), timeout_seconds, target_options)
+    load = _load_config(sustained_minutes, rate, idle_seconds)
+    settings = _Settings(effort, tuple(threads), tuple(batches), load, timeout_seconds, target_options)
     source = None if data is None else str(data)
     check_digest = _accept if gate is None else gate.check_data
     progress = cancellable(progress, cancel)
@@ -154,6 +166,15 @@ def _accept(digest: str) -> None:
     """Accept any data, for a benchmark without a baseline."""
 
 
+def _load_config(sustained_minutes: int, rate: float | None, idle_seconds: float) -> LoadConfig | None:
+    if sustained_minutes < 0 or idle_seconds < 0:
+        raise FeredgeError(f"expected times from 0 up, found {min(sustained_minutes, idle_seconds):g}")
+    if rate is not None and not (MIN_RATE <= rate <= MAX_RATE and sustained_minutes):
+        expected = f"a rate of {MIN_RATE} to {MAX_RATE:,} calls a second, and minutes of sustained load"
+        raise FeredgeError(f"expected {expected}, found a rate of {rate:g} and {sustained_minutes} minutes")
+    return LoadConfig(sustained_minutes, rate, idle_seconds) if sustained_minutes or idle_seconds else None
+
+
 @dataclass(frozen=True)
 class _Settings:
     """Arguments of `benchmark` that say how files are measured; `target_options` are those of TargetOptions."""
@@ -161,6 +182,7 @@ class _Settings:
     effort: EffortName
     threads: tuple[int, ...]
     batches: tuple[int, ...]
+    load: LoadConfig | None
     timeout_seconds: float
     target_options: dict[str, Any]
 
@@ -186,13 +208,17 @@ def _measure_here(
     )
     from feredge.report import changed_prediction_thumbnails, write_html
 
-    config = BenchmarkConfig.preset(settings.effort, threads=settings.threads, batches=settings.batches)
+    config = BenchmarkConfig.preset(
+        settings.effort, threads=settings.threads, batches=settings.batches, load=settings.load
+    )
     target_options = TargetOptions(**settings.target_options)
     paths = list(_target_paths(targets))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # before hours of measuring: an unusable path is an error
     plan = collect_candidates(paths, data, target_options, progress=progress)
     check_digest(plan.test_sets[0].splits.test.digest)
+    folder = RunFolder(out or (paths[0] if plan.is_run else Path("bench")))
+    journal = folder.results.with_suffix(".load.json")
     results, raw_data = measure_candidates(
         plan.test_sets,
         config,
@@ -200,6 +226,7 @@ def _measure_here(
         notes=plan.notes,
         command=command,
         timeout_seconds=settings.timeout_seconds,
+        journal=journal,
         progress=progress,
     )
     if cores:
@@ -207,8 +234,8 @@ def _measure_here(
 
         for test_set in plan.test_sets:
             results = add_counts(results, test_set.candidates, test_set.splits.test.images, cores, progress=progress)
-    folder = RunFolder(out or (paths[0] if plan.is_run else Path("bench")))
     write_results(results, raw_data, folder.results)
+    journal.unlink(missing_ok=True)
     thumbnails = (
         changed_prediction_thumbnails(results, (test_set.splits.test for test_set in plan.test_sets))
         if show_faces
@@ -253,7 +280,7 @@ def _measure_on_device(
     check_device(remote)  # before anything is prepared
     dataset: Dataset = run.load_data(data)
     check_digest(dataset.digest)
-    preset = BenchmarkPreset(settings.effort, settings.threads, settings.batches)
+    preset = BenchmarkPreset(settings.effort, settings.threads, settings.batches, settings.load)
     results = bench_on(remote, run, dataset, preset=preset, progress=progress)
     if cores:
         images = split(dataset, run.recipe().data).test.images

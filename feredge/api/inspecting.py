@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feredge.api.dataframe import to_dataframe
-from feredge.errors import NoCardError
+from feredge.errors import ArtifactError, NoCardError
 
 if TYPE_CHECKING:
     import pandas
@@ -40,8 +40,11 @@ def inspect(model: str | PathLike[str]) -> InspectResult:
     Raises:
         ArtifactError: not a model, or a damaged one.
     """
+    from feredge.inference.shared_library import SHARED_LIBRARY_SUFFIX
     from feredge.inspection.child import run_in_child
 
+    if Path(model).suffix == SHARED_LIBRARY_SUFFIX:
+        raise ArtifactError(f"{model}: expected a model file, found native code, which is not run to inspect it")
     return InspectResult(run_in_child(read_model, Path(model), model=str(model)))
 
 

@@ -133,6 +133,8 @@ def select(
     max_drop: float = math.inf,
     max_kb: float = math.inf,
     max_ms_p90: float = math.inf,
+    max_ram_kb: float = math.inf,
+    max_flash_kb: float = math.inf,
     device: str | PathLike[str] | None = None,
 ) -> SelectResult:
     """Choose the smallest of the fastest files that fit a budget, and give the reason why each other was rejected.
@@ -142,6 +144,8 @@ def select(
         max_drop: largest accuracy drop against the float model, in percentage points.
         max_kb: largest file size, in units of 1,000 bytes.
         max_ms_p90: largest 90th-percentile latency of one face at one thread, in ms.
+        max_ram_kb, max_flash_kb: of a C library (`.c`), largest memory of the activations, and largest weights and
+            tables; other files do not state theirs, and are rejected.
         device: results of the same files on a device, whose latencies are used instead.
 
     Raises:
@@ -152,7 +156,7 @@ def select(
     from feredge.report.budget import Budget
     from feredge.report.budget import select as select_row
 
-    budget = Budget(max_drop, max_kb, max_ms_p90)
+    budget = Budget(max_drop, max_kb, max_ms_p90, max_ram_kb, max_flash_kb)
     results = run if isinstance(run, Results) else _read_results(results_path(run))
     selection = select_row(results, budget, device=None if device is None else Results.read(Path(device)))
     return SelectResult(selection.selected, selection.rejected, selection.all_throttled, selection.timing)

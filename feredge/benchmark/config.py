@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from feredge.benchmark.load_metrics import LoadConfig
 from feredge.inference.runtimes import available_cores
 
 TURN_SECONDS = 0.5
@@ -30,6 +31,7 @@ class BenchmarkConfig:
         corrupted: test images that are evaluated with corruptions; 0 for none.
         margin: equivalence margin of the accuracy drop, in pp.
         seed: of the order of turns and of the bootstrap.
+        load: sustained load and latency after idling; None for neither.
     """
 
     name: str
@@ -44,6 +46,7 @@ class BenchmarkConfig:
     corrupted: int
     margin: float
     seed: int
+    load: LoadConfig | None = None
 
     @classmethod
     def preset(
@@ -54,6 +57,7 @@ class BenchmarkConfig:
         seed: int = 1,
         threads: Sequence[int] = (),
         batches: Sequence[int] = (),
+        load: LoadConfig | None = None,
     ) -> BenchmarkConfig:
         """Return the settings of `quick`, `default` or `strict` on this machine.
 
@@ -64,6 +68,7 @@ class BenchmarkConfig:
         Args:
             threads: thread counts in addition to 1, that of the main latency; all cores by default.
             batches: batch sizes for throughput; 32 by default.
+            load: sustained load and latency after idling.
         """
         quick = name == "quick"
         return cls(
@@ -79,6 +84,7 @@ class BenchmarkConfig:
             corrupted={"quick": 0, "default": 1000, "strict": 1_000_000}[name],
             margin=margin,
             seed=seed,
+            load=load,
         )
 
     @property

@@ -33,6 +33,7 @@ def measure_candidates(
     notes: Sequence[str] = (),
     command: str = "",
     timeout_seconds: float = TIMEOUT_SECONDS,
+    journal: Path | None = None,
     progress: Progress = quiet,
 ) -> tuple[Results, RawData]:
     """Measure every candidate of every test set; their names must differ. The results' data are the first test set's.
@@ -43,6 +44,8 @@ def measure_candidates(
     Args:
         recipe, notes, command: for the results, as Results documents them.
         timeout_seconds: without a response for so long, beyond the work that was requested, a file counts as hanging.
+        journal: file in which what was measured under load is recorded, and from which an interrupted benchmark
+            continues; the caller removes it when it has written the results.
 
     Returns:
         The results, and the raw data behind them: `labels`; each row's `ROW/probabilities`, `float32 (N, classes)`;
@@ -53,7 +56,7 @@ def measure_candidates(
     measurements = [
         [start_measurement(candidate, timeout_seconds) for candidate in test_set.candidates] for test_set in test_sets
     ]
-    config = run_stages(test_sets, measurements, config, progress=progress)
+    config = run_stages(test_sets, measurements, config, journal=journal, progress=progress)
     notes = (*notes, *class_order_notes(test_sets, measurements))
     return summarize(test_sets, measurements, config, description, recipe=recipe, notes=notes, command=command)
 

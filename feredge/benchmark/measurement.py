@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple, cast
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from feredge.benchmark.candidates import Candidate
 from feredge.benchmark.config import TIMEOUT_SECONDS, BenchmarkConfig
 from feredge.benchmark.latency import summarize_rounds
+from feredge.benchmark.load_metrics import IdleLatency, SustainedLoad
 from feredge.benchmark.metrics import ColdStart, Latency, Memory, ThrottlingState, Throughput
 from feredge.benchmark.throttling import SystemSnapshot, compare_snapshots, take_snapshot
 from feredge.benchmark.workers.client import Worker, WorkerFailure
@@ -64,6 +65,7 @@ class Measurement:
         needs_warm_up: whether the worker has not timed anything yet.
         slowest_batch_seconds: longest call of at most PREDICTION_BATCH images, by which timeouts are extended.
         seconds_per_image: mean time over the test images.
+        sustained_load, idle_latency: of the load stage.
     """
 
     candidate: Candidate
@@ -85,6 +87,8 @@ class Measurement:
     needs_warm_up: bool = True
     slowest_batch_seconds: float = 0.0
     seconds_per_image: float = 0.0
+    sustained_load: SustainedLoad | None = None
+    idle_latency: IdleLatency | None = None
 
     @contextmanager
     def recording_failure(self) -> Iterator[None]:
@@ -219,6 +223,35 @@ class Measurement:
             runs=runs,
         )
         return cast("NDArray[np.int64]", arrays["samples"])
+
+    def time_load(
+        self, seconds: float, *, rate: float | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> NDArray[np.int64]:
+        """Time single images for some seconds, without a warm-up; return nanoseconds a call.
+
+        Args:
+            rate: calls a second; None for as many as possible.
+            meanwhile: called while the worker runs.
+        """
+        interval_seconds = 1 / rate if rate else 0.0
+        _, arrays = self._loaded_worker.request(
+            "time_load",
+            timeout_seconds=self.timeout_seconds + 4 * (seconds + interval_seconds),
+            meanwhile=meanwhile,
+            seconds=seconds,
+            interval_seconds=interval_seconds,
+        )
+        return cast("NDArray[np.int64]", arrays["samples"])
+
+    def time_after_idle(self, idle_seconds: float, busy_seconds: float) -> float:
+        """Return the nanoseconds of one call after idling, whose end is spent on arithmetic."""
+        response, _ = self._loaded_worker.request(
+            "time_after_idle",
+            timeout_seconds=self.timeout_seconds + idle_seconds,
+            idle_seconds=idle_seconds,
+            busy_seconds=busy_seconds,
+        )
+        return float(response["nanoseconds"])
 
     def latency(self, config: BenchmarkConfig, threads: int) -> Latency | None:
         """Return the statistics of the timed runs at `threads`; None unless all turns were timed."""

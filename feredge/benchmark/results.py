@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from feredge import dataclass_io, files
 from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.load_metrics import IdleLatency, SustainedLoad
 from feredge.benchmark.metrics import (
     Accuracy,
     ColdStart,
@@ -42,6 +43,7 @@ FORMAT_RUNTIMES = {
     "tflite": "LiteRT with XNNPACK",
     "onnx": "onnxruntime",
     "ort": "onnxruntime",
+    "c": "C library",
     "skops": "scikit-learn",
 }
 """The default runtime of each file format."""
@@ -108,6 +110,8 @@ class Row:
         images: test images of each class, where they are not those of the data.
         test_set_digest: digest of the test images' rows in their order; empty in older results.
         roofline: time that the multiply-adds take at the machine's peak, over the median at one thread.
+        sustained_load, idle_latency: where the benchmark measured them.
+        arena_bytes, constant_bytes: of a C library, its RAM, and its weights and tables in flash; else None.
     """
 
     name: str
@@ -133,6 +137,10 @@ class Row:
     test_set_digest: str = ""
     macs: Macs | None = None
     roofline: float | None = None
+    sustained_load: SustainedLoad | None = None
+    idle_latency: IdleLatency | None = None
+    arena_bytes: int | None = None
+    constant_bytes: int | None = None
 
     @property
     def runtime_title(self) -> str:
@@ -268,6 +276,8 @@ class Results:
             raise ResultsError(f"{where}: data: digest: expected 64 hexadecimal digits, found {self.data.digest!r:.80}")
         for row in self.rows:
             self._check_row(row, f"{where}: {row.name!r:.80}")
+            if row.sustained_load and not row.sustained_load.minutes:
+                raise ResultsError(f"{where}: {row.name}: expected minutes of sustained load, found none")
             for timing in (latency.inference for latency in row.latency):
                 least_ms = min((timing.median, timing.p95, *(summary.median for summary in timing.rounds)))
                 if not timing.rounds or least_ms <= 0:
@@ -289,7 +299,8 @@ class Results:
         for name in (row.format, row.variant, row.precision, row.test_set_digest):
             expect(bool(NAME_PATTERN.fullmatch(name)), "letters, digits and .+- in a name", name)
         images = self.images_per_class(row)
-        expect(row.bytes >= 0 and all(count >= 0 for count in images), "counts from 0 up", row.bytes)
+        sizes = (row.bytes, *images, row.arena_bytes or 0, row.constant_bytes or 0)
+        expect(min(sizes) >= 0, "counts from 0 up", row.bytes)
         classes = len(self.class_names(row))
         expect(len(images) == classes, "a number of images for each class", len(images))
         if row.accuracy:

@@ -1,7 +1,7 @@
-"""The four stages of a benchmark: cold start and memory, accuracy, corrupted images, latency.
+"""The stages of a benchmark: cold start and memory, accuracy, corrupted images, latency, and optionally load.
 
-Cold starts and latency run alone, with one process awake at a time, latency in interleaved rounds. Predictions whose
-time does not count run in as many processes as there are cores.
+Cold starts, latency and load run alone, with one process awake at a time, latency in interleaved rounds. Predictions
+whose time does not count run in as many processes as there are cores.
 A candidate that fails in one stage is left out of the next, and the others go on.
 """
 
@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from feredge.benchmark import corruptions
 from feredge.benchmark.candidates import TestSet
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.measurement import Corruption, Measurement
+from feredge.benchmark.sustained import measure_load
 from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.benchmark.workers.pool import WorkerPool, memory_budget
 from feredge.inference.contract import Images
@@ -39,11 +42,13 @@ def run_stages(
     measurements: Sequence[Sequence[Measurement]],
     config: BenchmarkConfig,
     *,
+    journal: Path | None = None,
     progress: Progress = quiet,
 ) -> BenchmarkConfig:
     """Fill in the measurements of each test set's candidates, all test sets together, their rounds interleaved.
 
-    Return the settings that were used: slow files are evaluated on fewer corrupted images.
+    Return the settings that were used: slow files are evaluated on fewer corrupted images. Files that have finished the
+    load stage are recorded in `journal`.
     """
     all_measurements = [one for of_test_set in measurements for one in of_test_set]
     inputs_of, distinct_inputs = _assign_inputs(test_sets, measurements)
@@ -77,6 +82,9 @@ def run_stages(
         _run_concurrently(all_measurements, "corrupted images", progress, predict_corrupted)
     for threads in config.threads:
         _time_at(threads, all_measurements, inputs_of, config, progress)
+    if config.load is not None:
+        prepare = partial(_set_inputs, inputs_of)
+        measure_load(all_measurements, config.load, prepare, journal=journal, progress=progress)
     return config
 
 
@@ -154,10 +162,6 @@ def _time_at(
 ) -> None:
     """Time all turns of the measurements at a thread count."""
 
-    def prepare(measurement: Measurement) -> None:
-        inputs = inputs_of[measurement.candidate.name]
-        measurement.set_inputs(inputs.timing_images, inputs.crops)
-
     def time_turn(measurement: Measurement) -> None:
         try:
             pool.acquire(measurement)
@@ -169,8 +173,14 @@ def _time_at(
 
     valid = _without_failure(measurements)
     turns = [valid[index] for order in config.turn_order(len(valid)) for index in order]
-    with WorkerPool(threads, prepare) as pool:
+    with WorkerPool(threads, partial(_set_inputs, inputs_of)) as pool:
         _run_sequentially(turns, f"latency, {threads} thread" + "s" * (threads > 1), progress, time_turn)
+
+
+def _set_inputs(inputs_of: dict[str, _TestInputs], measurement: Measurement) -> None:
+    """Send a measurement's worker the inputs that its calls are timed on."""
+    inputs = inputs_of[measurement.candidate.name]
+    measurement.set_inputs(inputs.timing_images, inputs.crops)
 
 
 def _without_failure(measurements: Sequence[Measurement]) -> list[Measurement]:

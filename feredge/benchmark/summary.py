@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from feredge.benchmark import corruptions
 from feredge.benchmark.accuracy import accuracy, accuracy_drop, corrupted_accuracies
-from feredge.benchmark.candidates import TestSet
+from feredge.benchmark.candidates import Candidate, TestSet
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.measurement import Corruption, Measurement
 from feredge.benchmark.results import Data, Machine, Results, Row
+from feredge.errors import ArtifactError
+from feredge.inference.c_source import c_library_memory
 from feredge.inspection.macs import Macs
 
 LATENCY_QUANTILES = 1001
@@ -138,6 +140,7 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
             drop = accuracy_drop(
                 other.probabilities, probabilities, labels, margin=config.margin, seed=config.seed, rows=test.rows
             )
+    memory = _library_memory(candidate)
     indices = corruptions.sample_indices(len(labels), config.corrupted, config.seed)
     reference_predictions = _predictions(other, indices) if other is not None else None
     return Row(
@@ -158,7 +161,19 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
             _predictions(measurement, indices), reference_predictions or None, labels[indices], seed=config.seed
         ),
         runtime=candidate.runtime,
+        sustained_load=measurement.sustained_load,
+        idle_latency=measurement.idle_latency,
+        arena_bytes=memory.get("arena_bytes"),
+        constant_bytes=memory.get("constant_bytes"),
     )
+
+
+def _library_memory(candidate: Candidate) -> dict[str, int]:
+    """Return the memory that a C library states; nothing for other files, and where it states none."""
+    try:
+        return c_library_memory(candidate.path.read_bytes()) if candidate.format == "c" else {}
+    except (ArtifactError, OSError):  # its row says why it could not be measured
+        return {}
 
 
 def _predictions(measurement: Measurement, indices: NDArray[np.int64]) -> dict[Corruption, NDArray[np.integer]]:

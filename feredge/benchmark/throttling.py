@@ -1,6 +1,7 @@
 """CPU throttling and temperature before and after each round: a round in which the CPU was throttled is invalid.
 
-Read from Linux's sysfs, and on a Raspberry Pi from `vcgencmd get_throttled`. Other systems report nothing.
+Read from Linux's sysfs and control groups, and on a Raspberry Pi from `vcgencmd get_throttled`. Other systems report
+nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from feredge.benchmark.metrics import SensorReading, ThrottlingState
 from feredge.inference.system_info import SYS_PATH, frequency_governor, read_text
 
+CGROUP_PATH = Path("/proc/self/cgroup")
 FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 """Bits of `get_throttled` for the current state; 16 bits higher: at any time since boot."""
 
@@ -26,16 +28,18 @@ class SystemSnapshot:
     Attributes:
         flags_since_boot: throttling that the firmware reports to have occurred since boot.
         throttle_counts: Intel's throttling counters, by their path under sysfs.
+        quota_throttle_count: periods in which this process's control group had used up its CPU quota.
     """
 
     reading: SensorReading
     flags_since_boot: frozenset[str]
     throttle_counts: dict[str, int]
+    quota_throttle_count: int = 0
 
 
 def take_snapshot(sysfs: Path = SYS_PATH) -> SystemSnapshot:
     """Read sensors and counters, in a few milliseconds."""
-    current, since_boot = parse_throttled(vcgencmd_throttled())
+    current, since_boot = parse_throttled(vcgencmd("get_throttled"))
     zones = (parse_celsius(read_text(path)) for path in sysfs.glob("class/thermal/thermal_zone*/temp"))
     counters = sysfs.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")
     return SystemSnapshot(
@@ -50,6 +54,7 @@ def take_snapshot(sysfs: Path = SYS_PATH) -> SystemSnapshot:
             for path in counters
             if (count := parse_count(read_text(path))) is not None
         },
+        quota_throttle_count=quota_throttle_count(sysfs),
     )
 
 
@@ -58,6 +63,8 @@ def compare_snapshots(before: SystemSnapshot, after: SystemSnapshot) -> Throttli
     new_flags = after.flags_since_boot - before.flags_since_boot
     increased = any(count > before.throttle_counts.get(name, count) for name, count in after.throttle_counts.items())
     slowed = {*before.reading.slowed, *after.reading.slowed, *new_flags, *(("throttled",) if increased else ())}
+    if after.quota_throttle_count > before.quota_throttle_count:
+        slowed.add("CPU quota")
     return ThrottlingState(before.reading, after.reading, tuple(sorted(slowed)))
 
 
@@ -92,13 +99,29 @@ def cpu_cooling(sysfs: Path) -> set[str]:
     return set()
 
 
-def vcgencmd_throttled() -> str:
-    """Return the output of a Raspberry Pi's `vcgencmd get_throttled`; nothing elsewhere."""
+def quota_throttle_count(sysfs: Path, cgroup: Path = CGROUP_PATH) -> int:
+    """Return `nr_throttled` of this process's CPU control group, of version 1 or 2; 0 where it is not reported."""
+    mounted = sysfs / "fs/cgroup"
+    for line in read_text(cgroup).splitlines():
+        _, _, membership = line.partition(":")
+        controllers, _, path = membership.partition(":")
+        if not controllers or "cpu" in controllers.split(","):
+            folder = mounted / controllers / path.lstrip("/")
+            # In a container the group's own path may not be visible, but its root is the container's group.
+            for stat in (folder / "cpu.stat", mounted / controllers / "cpu.stat"):
+                match = re.search(r"^nr_throttled (\d{1,20})$", read_text(stat), re.MULTILINE | re.ASCII)
+                if match:
+                    return int(match[1])
+    return 0
+
+
+def vcgencmd(*arguments: str) -> str:
+    """Return the output of a Raspberry Pi's `vcgencmd`, as `get_throttled`; nothing elsewhere."""
     program = _vcgencmd()
     if program is None:
         return ""
     try:
-        process = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=5, check=False)
+        process = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return process.stdout if process.returncode == 0 else ""

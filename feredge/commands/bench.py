@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import feredge
-from feredge.commands.measuring import EFFORT_OPTIONS, TARGET_OPTIONS, Cores, command_line, effort_name, foreign_options
+from feredge.commands.measuring import (
+    EFFORT_OPTIONS,
+    LOAD_OPTIONS,
+    TARGET_OPTIONS,
+    Cores,
+    command_line,
+    effort_name,
+    foreign_options,
+)
 from feredge.commands.shared import JSON_OPTION, MOVED_DATA_OPTION, PATH_TYPE, bars, options, print_results
 from feredge.console import echo, echo_json
 
@@ -59,6 +67,7 @@ BASELINE_OPTIONS = options(
 @click.argument("targets", nargs=-1, required=True, type=PATH_TYPE, metavar="RUN|FILE|NAME...")
 @MOVED_DATA_OPTION
 @EFFORT_OPTIONS
+@LOAD_OPTIONS
 @TARGET_OPTIONS
 @DEVICE_OPTIONS
 @BASELINE_OPTIONS
@@ -85,13 +94,20 @@ def command(
     as FILE:VALUE. NAME is one of `feredge models`. Each network is tested on its own test split. Of several arguments,
     those that are not models are skipped, with a note in the results.
 
+    With --sustained, the report shows each file's latency minute by minute, with the clock, temperature, throttling and
+    energy that the machine reports, and whether the order of the files changes. With --every, it shows which parts of
+    the latency after idling are due to a low clock and to cold caches. An interrupted benchmark continues, under load,
+    with the file that it had reached.
+
     With --device, one run is measured on a device, without the float32 Keras network and the baselines. The device
     needs Python 3.11 or newer, numpy and onnxruntime (ai-edge-litert for TFLite files), and its host key must be known
     to ssh here. If the connection is lost, the measurement continues on the device, and the same command reconnects. No
     files remain there. The results are written to RUN/results-HOST.json.
 
-    With --arm, the instructions of one inference are counted on emulated cores (those of Raspberry Pi 4 and 5), which
-    says nothing about latency. It needs qemu-user and gcc, and mmdebstrap the first time.
+    With --arm, the instructions of one inference are counted on emulated cores, which says nothing about latency:
+    cortex-a72 and cortex-a76, those of Raspberry Pi 4 and 5, need qemu-user and gcc, and mmdebstrap the first time;
+    cortex-m3, cortex-m4, cortex-m7 and cortex-m55 run .c files only, compare 32 images with LiteRT bit for bit, and
+    need qemu-system-arm and Zig (pip install 'feredge[c]').
 
     With --baseline, the exit code is 1, and the files are listed, if a file's accuracy fell by more than
     --max-drop, or its latency grew by a factor of more than --max-latency-ratio. On the same machine, both its
@@ -100,6 +116,8 @@ def command(
     too.
     """
     effort, settings = effort_name(quick, strict), foreign_options(settings)
+    if settings["rate"] is not None and not settings["sustained_minutes"]:
+        raise click.UsageError("--rate is for --sustained")
     if device and (len(targets) > 1 or settings["runtimes"] or settings["classes"] or settings["out"]):
         raise click.UsageError("--device takes one run, and no --runtimes, --classes or --out")
     with bars(f"connecting to {device}" if device else "preparing") as progress:

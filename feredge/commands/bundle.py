@@ -51,6 +51,7 @@ def command(
     \b
     --for android   a library with a Java class, and Kotlin for bitmaps
     --for mcu       a C library for microcontrollers
+    --for pi        compiled libraries for Arm Linux, for which the Predictor needs numpy alone
     --for web       a web page and an ES module, in WebAssembly
 
     Without --for, PATH is a zip file that benchmarks the files of the run SOURCE on a device without ssh. There,

@@ -24,6 +24,8 @@ from feredge.commands.shared import (
 if TYPE_CHECKING:
     from feredge.api.benchmarking import EffortName
 
+SECONDS_PER_UNIT = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+MAX_DURATION_SECONDS = 7 * 24 * 3600
 RUNTIME_NAMES = ("xnnpack-off", "opencv", "tflite-micro")
 
 
@@ -77,6 +79,35 @@ class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         return tuple(int(part) for part in str(value).split(","))
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time with its unit, `500ms`, `1s`, `10m` or `2h`, converted to seconds."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text of an option."""
+        if isinstance(value, int | float):  # a default, converted already
+            return float(value)
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h)", str(value).strip(), re.ASCII)
+        seconds = float(match[1]) * SECONDS_PER_UNIT[match[2]] if match else 0.0
+        if not 0 < seconds <= MAX_DURATION_SECONDS:
+            self.fail(f"expected a time of at most 168h, as 500ms, 1s, 10m or 2h, found {value!r}", param, ctx)
+        return seconds
+
+
+class WholeMinutes(Duration):
+    """A time of whole minutes, `10m` or `1h`, converted to minutes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text of an option."""
+        if isinstance(value, int):  # a default, converted already
+            return value
+        seconds = super().convert(value, param, ctx)
+        if seconds % 60:
+            self.fail(f"expected whole minutes, as 10m, found {value!r}", param, ctx)
+        return round(seconds / 60)
+
+
 class Cores(click.ParamType):  # type: ignore[type-arg]
     """Names of Arm cores: `cortex-a72,cortex-a76`."""
 
@@ -86,11 +117,13 @@ class Cores(click.ParamType):  # type: ignore[type-arg]
         """Read the text of an option."""
         if isinstance(value, tuple):  # a default, converted already
             return value
+        from feredge.bundles.mcu.cortex_m import CORES
         from feredge.devices.arm64 import EMULATED_CORES
 
+        known = (*EMULATED_CORES, *CORES)
         names = tuple(str(value).split(","))
-        if not set(names) <= set(EMULATED_CORES) or len(set(names)) < len(names):
-            self.fail(f"expected some of {', '.join(EMULATED_CORES)}, each once, found {value!r}", param, ctx)
+        if not set(names) <= set(known) or len(set(names)) < len(names):
+            self.fail(f"expected some of {', '.join(known)}, each once, found {value!r}", param, ctx)
         return names
 
 
@@ -130,6 +163,28 @@ EFFORT_OPTIONS = options(
         type=Counts(),
         default=(),
         help="Batch sizes for throughput.  [default: 32; none with --quick]",
+    ),
+)
+LOAD_OPTIONS = options(
+    click.option(
+        "--sustained",
+        "sustained_minutes",
+        type=WholeMinutes(),
+        default=0,
+        help="Also measure each file under sustained load for so long, as 10m: minute by minute, one file at a time.",
+    ),
+    click.option(
+        "--rate",
+        type=click.FloatRange(1, 100_000),
+        metavar="N",
+        help="Calls a second under --sustained.  [default: as many as possible]",
+    ),
+    click.option(
+        "--every",
+        "idle_seconds",
+        type=Duration(),
+        default=0.0,
+        help="Also measure the latency of single calls after idling for so long, as 1s.",
     ),
 )
 TARGET_OPTIONS = options(

@@ -33,19 +33,33 @@ if TYPE_CHECKING:
     "--max-ms-p90", type=float, default=math.inf, metavar="MS", help="Largest 90th-percentile latency per face, in ms."
 )
 @click.option(
+    "--max-ram-kb",
+    type=float,
+    default=math.inf,
+    metavar="KB",
+    help="Largest memory of the activations, which only C libraries (.c) state, in units of 1,000 bytes.",
+)
+@click.option(
+    "--max-flash-kb",
+    type=float,
+    default=math.inf,
+    metavar="KB",
+    help="Largest weights and tables of a C library, beside its code.",
+)
+@click.option(
     "--device",
     type=PATH_TYPE,
     metavar="RESULTS",
     help="Results of the same files on a device, whose latencies are used.",
 )
 @JSON_OPTION
-def command(run: Path, max_drop: float, max_kb: float, max_ms_p90: float, device: Path | None, as_json: bool) -> None:
+def command(run: Path, as_json: bool, **limits: Any) -> None:
     """Choose the file that fits a budget, and give the reason why each other file was rejected.
 
     RUN is a run folder or a results file. The exit code is 1 if no file fits. Rounds of the benchmark in which the
     CPU was throttled are excluded; a file with no other rounds is not selected.
     """
-    result = feredge.select(run, max_drop=max_drop, max_kb=max_kb, max_ms_p90=max_ms_p90, device=device)
+    result = feredge.select(run, **limits)
     if as_json:
         echo_json(_to_json(result), indent=2)
     else:

@@ -1,7 +1,8 @@
 """Variants: compressed and fine-tuned copies of the trained network, one file each.
 
 A variant is `variants/<name>.npz` in the run folder; the checkpoint of an unfinished one is in the same folder, so
-that an interrupted export resumes after the last epoch. `dense` has no file: it is the float model itself.
+that an interrupted export resumes after the last epoch. `dense` has no file: it is the float model itself; nor has
+`dense-mirror`, whose files run the same network on two views of an image.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from feredge.train.channels import IMPORTANCE_BATCH, IMPORTANCE_IMAGES, with_wid
 from feredge.train.fitting import one_hot, resolve_precision
 from feredge.train.networks import clone_core
 
+UNTRAINED_VARIANTS = ("dense", variant.MIRROR_VARIANT)
 SCHEME_VERSION = "2"  # part of a variant's identity: variants of another version are made again
 DROPOUT_SCHEME_VERSION = "3"  # of networks with Dropout layers, whose masks are seeded by the step
 QAT_SCHEME_VERSION = "5"  # of quantization-aware training, whose ranges are initialized from the float network
@@ -55,7 +57,7 @@ def prepare(run: RunFolder, name: str, train: Dataset, *, weights: str, report: 
     Raises:
         RecipeError: the network cannot be compressed in this way.
     """
-    if name == "dense" or _read(run, name, weights) is not None:
+    if name in UNTRAINED_VARIANTS or _read(run, name, weights) is not None:
         return
     recipe, spec = run.recipe(), variant.parse(name)
     dense = clone_core(load_model(run).get_layer("core"))
@@ -165,7 +167,7 @@ class _CompressionJob:
 def open_core(run: RunFolder, name: str, *, weights: str) -> KerasModel:
     """Return the float network of a variant: `float32 (N, H, W, C)` in [0, 1] to `float32 (N, classes)`."""
     core = clone_core(load_model(run).get_layer("core"))
-    if name == "dense":
+    if name in UNTRAINED_VARIANTS:
         return core
     spec, arrays = variant.parse(name), _arrays(run, name, weights)
     if spec.quantized:

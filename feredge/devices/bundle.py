@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import feredge
 from feredge import files
 from feredge.benchmark.candidates import run_candidates
+from feredge.benchmark.load_metrics import LoadConfig
 from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.workers.client import Worker
 from feredge.data import split, unique_test_mask
@@ -45,6 +46,7 @@ class BenchmarkPreset:
     name: str = "default"
     threads: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
+    load: LoadConfig | None = None
 
 
 DEFAULT_PRESET = BenchmarkPreset()

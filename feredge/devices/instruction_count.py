@@ -1,4 +1,4 @@
-"""Instructions of one inference on an emulated Arm core, for each file of a run.
+"""Instructions of one inference on an emulated Arm core, for each file of a run: `add_counts`, and Cortex-A cores.
 
 Counts are reproducible, and show the cost of instructions that a core lacks: without the dot product an int8 file may
 take more instructions than a float one. They are no latencies.
@@ -23,9 +23,11 @@ import numpy as np
 from feredge.benchmark.candidates import ARTIFACT_RUNNER, Candidate
 from feredge.benchmark.metrics import Instructions
 from feredge.benchmark.results import Results
+from feredge.bundles.mcu.cortex_m import CORES as MICROCONTROLLER_CORES
 from feredge.data.cache import make_cache_folder
 from feredge.devices import arm64
 from feredge.devices.bundle import sources
+from feredge.devices.microcontroller_count import count_on_microcontroller
 from feredge.errors import DeviceError
 from feredge.inference.contract import Images
 from feredge.progress import Progress, quiet
@@ -38,7 +40,7 @@ GUEST_TIMEOUT_SECONDS = 900.0  # of one file
 def add_counts(
     results: Results, subjects: Sequence[Candidate], images: Images, cores: Sequence[str], *, progress: Progress = quiet
 ) -> Results:
-    """Return `results` with the instructions of the files among `subjects` on each of `cores`.
+    """Return `results` with the instructions of the files among `subjects` on each of `cores`, Cortex-A or Cortex-M.
 
     Where they cannot be counted, a note says why.
     """
@@ -51,7 +53,10 @@ def add_counts(
     notes = list(results.notes)
     for core in cores:
         try:
-            core_counts = count_instructions(artifacts, images, core, progress=progress)
+            if core in MICROCONTROLLER_CORES:
+                core_counts = count_on_microcontroller(artifacts, core, progress=progress)
+            else:
+                core_counts = count_instructions(artifacts, images, core, progress=progress)
         except DeviceError as error:
             notes.append(f"Instructions on {core} were not counted: {error}.")
             continue

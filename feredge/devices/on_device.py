@@ -19,6 +19,7 @@ from feredge.benchmark import harness, machine
 from feredge.benchmark.candidates import TestSet, artifact_candidates, float_candidate
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.formatting import percent
+from feredge.benchmark.load_metrics import LoadConfig
 from feredge.benchmark.measurement import Measurement
 from feredge.benchmark.results import Results
 from feredge.benchmark.stages import run_stages
@@ -64,7 +65,9 @@ def measure_bundle(
     with np.load(payload / DATA_FILE) as arrays:
         data = {name: arrays[name] for name in arrays.files}
     classes = tuple(settings["classes"])
-    config = effort or replace(BenchmarkConfig.preset(**settings["effort"]), corrupted=0)
+    load = settings["effort"].pop("load")
+    preset = BenchmarkConfig.preset(**settings["effort"], load=LoadConfig(**load) if load else None)
+    config = effort or replace(preset, corrupted=0)
     candidates = tuple(artifact_candidates(payload / "artifacts"))
     test_set = TestSet(candidates, _splits(settings, data, classes), data["unique"])
     description = replace(machine.describe(), peaks=harness.measure_peaks())

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from feredge import files
 from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_line
 from feredge.export.accuracy_bound import ConvertedModel
@@ -17,9 +19,10 @@ from feredge.export.conversion_job import ConversionJob, ConversionResult
 from feredge.export.passes import FileFormat
 from feredge.inference import artifact
 from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
+from feredge.inference.contract import Images
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.runtimes import Probabilities
-from feredge.recipes.variant import Variant, parse
+from feredge.recipes.variant import MIRROR_VARIANT, VIEWS, Variant, parse
 from feredge.run import RunFolder
 
 if TYPE_CHECKING:
@@ -60,11 +63,12 @@ def convert(job: ConversionJob) -> ConversionResult:
         OSError: a full disk.
     """
     from feredge.compress import pruning
-    from feredge.train.networks import make_predict_function, multiply_adds
+    from feredge.train.networks import multiply_adds
 
     core, converter = _open_converter(RunFolder(job.run), job)
-    reference = make_predict_function(core)(job.verification_images)
-    size = NetworkSize(pruning.weight_count(core), int(core.count_params()), multiply_adds(core))
+    views = VIEWS if next(iter(job.cards.values())).variant == MIRROR_VARIANT else 1
+    reference = _reference(core, job.verification_images, views=views)
+    size = NetworkSize(pruning.weight_count(core), int(core.count_params()), views * multiply_adds(core))
     return write_files(job, converter, reference, size)
 
 
@@ -90,6 +94,16 @@ def write_files(
             result.entries.append(entry)
             result.parity[name] = runtime_parity
     return result
+
+
+def _reference(core: KerasModel, images: Images, *, views: int) -> Probabilities:
+    """Return a float network's probabilities, averaged over each image and its mirror image if there are two views."""
+    from feredge.train.networks import make_predict_function
+
+    predict = make_predict_function(core)
+    outputs = [predict(np.ascontiguousarray(images[:, :, ::step])) for step in (1, -1)[:views]]
+    averaged: Probabilities = np.mean(outputs, axis=0, dtype=np.float32)
+    return averaged
 
 
 def _write_file(
@@ -152,14 +166,19 @@ def add_card(model: bytes, card: Card, suffix: str, c_arithmetic: Literal["xnnpa
     if suffix == ".tflite":
         from feredge.export.tflite.fixed_batch import with_fixed_batch
         from feredge.export.tflite.metadata import with_metadata
+        from feredge.export.tflite.mirror import with_mirror_averaging
 
-        return artifact.append_tflite_card(with_metadata(with_fixed_batch(model), card), card)
+        fixed = with_fixed_batch(model)
+        views = with_mirror_averaging(fixed) if card.variant == MIRROR_VARIANT else fixed
+        return artifact.append_tflite_card(with_metadata(views, card), card)
     import onnx
 
     from feredge.export.onnx.converter import with_card
+    from feredge.export.onnx.mirror import with_mirror_averaging as average_onnx
     from feredge.export.onnx.ort import to_ort
 
-    onnx_file = with_card(onnx.load_from_string(model), card)
+    network = onnx.load_from_string(model)
+    onnx_file = with_card(average_onnx(network) if card.variant == MIRROR_VARIANT else network, card)
     return to_ort(onnx_file) if suffix == ".ort" else onnx_file
 
 

@@ -26,6 +26,7 @@ from feredge.inference.parallel import process_pool
 from feredge.inspection.probes import add_probes
 from feredge.progress import Progress, quiet
 from feredge.recipes.schema import Export, Recipe
+from feredge.recipes.variant import MIRROR_VARIANT
 from feredge.run import RunFolder
 
 PACKAGE_NAMES = (
@@ -193,7 +194,7 @@ def _prepare_variants(
 ) -> None:
     weights = next(iter(cards.values())).source["weights"]
     for name in recipe.compression.variants:
-        if name == "dense":
+        if name in ("dense", MIRROR_VARIANT):
             continue
         from feredge.compress import variants  # late: imports TensorFlow, which is needed only to fine-tune
 

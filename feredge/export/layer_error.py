@@ -14,7 +14,7 @@ from feredge.export import calibration
 from feredge.export.passes import FileFormat
 from feredge.export.quantizer import CalibratedModel, calibrate, predict
 from feredge.inference.contract import Images
-from feredge.recipes.variant import parse
+from feredge.recipes.variant import MIRROR_VARIANT, parse
 from feredge.run import RunFolder
 
 RANKING_IMAGES = 64
@@ -94,7 +94,7 @@ def layer_error_table(
     spec, settings = parse(variant), run.recipe().export
     if spec.quantized and kind == "tflite":
         raise RecipeError(f"{variant}: its TFLite file was trained in int8, and has no float layers to compare with")
-    if variant != "dense" and not (run.variants / f"{variant}.npz").is_file():
+    if variant not in ("dense", MIRROR_VARIANT) and not (run.variants / f"{variant}.npz").is_file():
         raise RunError(f"{run.path}: expected the variant {variant}, found none; run `feredge export` first")
     view = run.recipe().data
     splits = data.split(dataset, view)

@@ -18,6 +18,7 @@ from feredge.inference.artifact import Card
 from feredge.inference.contract import Images
 from feredge.inference.runtimes import Probabilities, Runner, open_artifact
 from feredge.inspection.storage_checks import measure_kernels
+from feredge.recipes.variant import MIRROR_VARIANT
 
 VERIFICATION_BATCH = 64
 SINGLE_IMAGES = 5  # also run in a batch of one
@@ -72,9 +73,9 @@ def verify(path: Path, card: Card, images: Images, reference: Probabilities, *, 
 
     Raises:
         VerificationError: another card; an output of another shape, not finite, or not probabilities; an output
-            that depends on the batch; a TFLite file without a fixed batch of one; all images in one class; a
-            difference above the precision's tolerance; kernels of another type than the precision's, or less sparse
-            than the variant's.
+            that depends on the batch; of a mirror variant, one that depends on the mirroring; a TFLite file without a
+            fixed batch of one; all images in one class; a difference above the precision's tolerance; kernels of
+            another type than the precision's, or less sparse than the variant's.
     """
     count = IMAGE_LIMITS.get(card.precision, len(images))
     images, reference = images[:count], reference[:count]
@@ -96,6 +97,10 @@ def _check_outputs(runner: Runner, card: Card, images: Images, reference: Probab
     batch_difference = float(np.abs(single - outputs[: len(single)]).max())
     expected = "the same probabilities for an image alone and in a batch, within {}"
     _check_bound(batch_difference, PROBABILITY_STEP, name, expected)
+    if card.variant == MIRROR_VARIANT:
+        mirrored = runner.predict(np.ascontiguousarray(images[:SINGLE_IMAGES, :, ::-1]))
+        mirror_difference = float(np.abs(mirrored - single).max())
+        _check_bound(mirror_difference, PROBABILITY_STEP, name, "the same probabilities for a mirror image, within {}")
     shares, float_shares = _class_shares(outputs), _class_shares(reference)
     if shares.max() >= COLLAPSE_SHARE > float_shares.max():
         raise VerificationError(

@@ -182,16 +182,20 @@ class Manifest:
             raise VerificationError(f"{failure.file}: {failure.reason}")
         return self
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of `manifest.json`."""
+        rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
+        probes = {"probes": self.probes} if self.probes else {}
+        thresholds = {"thresholds": self.thresholds} if self.thresholds else {}
+        failures = {"failures": [asdict(failure) for failure in self.failures]} if self.failures else {}
+        return {"schema": SCHEMA_VERSION, **probes, **thresholds, "artifacts": rows, **failures}
+
     def write(self, folder: Path) -> Path:
         """Write `manifest.json` atomically, after checking the digest of every file in it. Return its path."""
         for entry in self.entries:
             check_digest(folder / entry.file, entry.sha256)
         path = folder / MANIFEST_FILE
-        rows = [{**asdict(entry), "card": entry.card.to_json()} for entry in self.entries]
-        probes = {"probes": self.probes} if self.probes else {}
-        thresholds = {"thresholds": self.thresholds} if self.thresholds else {}
-        failures = {"failures": [asdict(failure) for failure in self.failures]} if self.failures else {}
-        files.write_json(path, {"schema": SCHEMA_VERSION, **probes, **thresholds, "artifacts": rows, **failures})
+        files.write_json(path, self.to_json())
         return path
 
     @classmethod

@@ -146,8 +146,8 @@ class ForeignRunner:
             tensor = np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))
         if self._integer_dtype is not None:
             limits = np.iinfo(self._integer_dtype)
-            tensor = np.clip(np.rint(tensor), limits.min, limits.max).astype(self._integer_dtype)
-        return self._model.run(tensor).reshape(len(batch), -1).astype(np.float32)
+            tensor = np.clip(np.rint(tensor), limits.min, limits.max)
+        return self._model.run(tensor.astype(self._model.dtype, copy=False)).reshape(len(batch), -1).astype(np.float32)
 
 
 class CardlessRunner:
@@ -266,23 +266,35 @@ class _OnnxModel:
             raise ArtifactError(f"{path.name}: expected one input, found {len(others) + 1}")
         names = [item.name for item in self._session.get_outputs()]
         self._outputs = [names[_chosen(names, output, path)]]
-        dtypes = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+        dtypes = {
+            "tensor(float)": np.float32,
+            "tensor(float16)": np.float16,
+            "tensor(uint8)": np.uint8,
+            "tensor(int8)": np.int8,
+        }
         if model_input.type not in dtypes:
             raise ArtifactError(
-                f"{path.name}: expected an input of float32 or 8-bit integers, found {model_input.type}"
+                f"{path.name}: expected an input of float32, float16 or 8-bit integers, found {model_input.type}"
             )
         self._input_name = model_input.name
         self.dtype: Any = dtypes[model_input.type]
         self.shape = tuple(side if isinstance(side, int) else -1 for side in model_input.shape)
         self.quantization: tuple[float, float] | None = None
+        self._fixed_batch = max(self.shape[0], 0)
         # onnxruntime's dynamic quantization computes ranges over the whole batch, so that an image's outputs would
         # depend on the others; in use there is one image.
-        self._one_at_a_time = self.shape[0] == 1 or b"DynamicQuantizeLinear" in path.read_bytes()
+        self._images_per_run = 1 if b"DynamicQuantizeLinear" in path.read_bytes() else self._fixed_batch
 
     def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        split = self._one_at_a_time and len(tensor) > 1
-        parts = [tensor[index : index + 1] for index in range(len(tensor))] if split else [tensor]
-        return np.concatenate([self._session.run(self._outputs, {self._input_name: part})[0] for part in parts])
+        size = self._images_per_run or len(tensor)
+        return np.concatenate([self._run_part(tensor[start : start + size]) for start in range(0, len(tensor), size)])
+
+    def _run_part(self, part: NDArray[Any]) -> NDArray[Any]:
+        """Run at most one batch; one of a fixed size is filled up with copies of its last image."""
+        missing = self._fixed_batch - len(part)
+        filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing > 0 else part
+        outputs: NDArray[Any] = self._session.run(self._outputs, {self._input_name: filled})[0]
+        return outputs[: len(part)]
 
 
 class _TFLiteModel:

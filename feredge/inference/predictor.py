@@ -49,8 +49,10 @@ class Predictor:
     Args:
         model: an `.onnx`, `.ort` or `.tflite` file with feredge's metadata (its card); or a folder of exported files,
             of which an int8 file is chosen (ONNX before TFLite, then other precisions); or a name listed by `feredge
-            models`; or None for feredge's default network. A file that is missing from the `manifest.json` in its
-            folder, or has another digest there, is refused.
+            models`; or None for feredge's default network. A compiled library (`.so`) of `feredge bundle --for pi`
+            needs numpy alone; it is native code, which runs unchecked with all rights of this process, and is loaded
+            only by its own path and with its SHA-256 in the manifest beside it. A file that is missing from the
+            `manifest.json` in its folder, or has another digest there, is refused.
         threads: CPU threads per call. None uses one for a single face and all cores for a batch, because a small
             network gains little from a second thread on one face.
         providers: onnxruntime's execution providers, in order of preference.

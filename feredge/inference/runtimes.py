@@ -23,7 +23,7 @@ from feredge.inference.artifact import (
 )
 from feredge.inference.contract import Images
 from feredge.inference.model_paths import exported_folder, locate
-from feredge.inference.shared_library import SharedLibraryRunner
+from feredge.inference.shared_library import SHARED_LIBRARY_SUFFIX, SharedLibraryRunner, open_shared_library
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter
 
 if TYPE_CHECKING:
@@ -206,9 +206,13 @@ def open_model(
 ) -> OnnxRunner | LiteRTRunner | SharedLibraryRunner | CardlessRunner:
     """Load a file with a card, or one without of which `foreign` says what the card would.
 
+    A `.so` file is native code: see `open_shared_library`.
+
     Raises:
-        ArtifactError: see `open_artifact` and `open_without_card`.
+        ArtifactError: see `open_artifact`, `open_shared_library` and `open_without_card`.
     """
+    if path.suffix == SHARED_LIBRARY_SUFFIX:
+        return open_shared_library(path)
     if foreign is None:
         return open_artifact(path, threads=threads, providers=providers)
     from feredge.inference.foreign import open_without_card
@@ -265,8 +269,8 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
 
     Args:
         model: a file; a folder with a manifest or a run folder, from which an ONNX file is preferred to TFLite, then
-            int8 to other precisions; the name of a reference model if no such path exists; None for the default
-            network.
+            int8 to other precisions, and no compiled library is taken; the name of a reference model if no such path
+            exists; None for the default network.
 
     Raises:
         ArtifactError: no such file, no manifest in the folder, or a file that does not match its manifest.
@@ -279,6 +283,7 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
     if path.is_dir():
         folder = exported_folder(path) or path
         entries = sorted(Manifest.read(folder, check=False).entries, key=_preference)
+        entries = [entry for entry in entries if Path(entry.file).suffix != SHARED_LIBRARY_SUFFIX]
         if not entries:
             raise ArtifactError(f"{folder / MANIFEST_FILE}: expected artifacts, found none")
         path = folder / entries[0].file

@@ -6,13 +6,16 @@ Zero weights count too, because dense kernels multiply by them.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from feredge.inference.c_source import read_c_source
 from feredge.inspection import flatbuffer
+from feredge.recipes.variant import MIRROR_VARIANT, VIEWS
 
 _INTEGER_OPS = ("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 _INTEGER_TYPES = ("INT8", "UINT8", "INT16")
@@ -35,6 +38,8 @@ def count(path: Path) -> Macs | None:
         operations = list(read(path))
     except ImportError:  # onnx and LiteRT's schema come with the workshop only
         return None
+    if path.suffix == ".c" and json.loads(read_c_source(path.read_bytes()).card)["variant"] == MIRROR_VARIANT:
+        operations *= VIEWS  # its graph is of one view
     integer = sum(macs for macs, is_integer in operations if is_integer)
     total = sum(macs for macs, _ in operations)
     return Macs(floating=total - integer, integer=integer) if total else None
@@ -44,8 +49,11 @@ def _onnx(path: Path) -> Iterable[tuple[int, bool]]:
     """Yield (multiply-adds, in integers) of each operation of an ONNX file."""
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
-    graph = model.graph
+    model = onnx.load(path)
+    for value in model.graph.input:  # one image, of which the graph may run several views
+        if value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_param:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    graph = onnx.shape_inference.infer_shapes(model).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         dims = value.type.tensor_type.shape.dim

@@ -12,6 +12,7 @@ from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_l
 from feredge.inference.abstention import THRESHOLDS_FILE, read_thresholds
 from feredge.inference.artifact import MODEL_FORMATS, PROBES_FILE, Entry, Manifest, check_digest
 from feredge.inference.runtimes import Probabilities, open_checked
+from feredge.inference.shared_library import SHARED_LIBRARY_SUFFIX
 from feredge.inspection.child import ChildProcess
 from feredge.inspection.probes import compare_outputs, probability_tolerance, probe_outputs, read_probes
 from feredge.inspection.storage_checks import measure_kernels
@@ -71,6 +72,8 @@ def _reference_outputs(folder: Path, manifest: Manifest) -> dict[str, Probabilit
 
 def _check_file(child: ChildProcess, folder: Path, entry: Entry, reference: Probabilities | None) -> FileCheck:
     path = folder / entry.file
+    if path.suffix == SHARED_LIBRARY_SUFFIX:  # a manifest from elsewhere must not have its code run
+        return FileCheck(entry.file, entry.sha256, f"{path}: expected a model file, found native code that is not run")
     rows = None if reference is None else reference.tolist()
     try:
         check_digest(path, entry.sha256)

@@ -94,7 +94,8 @@ def _read_onnx(path: Path) -> StoredTensors:
                 name = producers[name].input[0]
             if name in initializers:
                 kernels[name] = numpy_helper.to_array(initializers[name])
-    node = consumer(graph, graph.input[0].name)
+    joined = (node.output[0] for node in graph.node if node.op_type == "Concat" and graph.input[0].name in node.input)
+    node = consumer(graph, next(joined, graph.input[0].name))  # a mirror variant joins two views of the image first
     while node.op_type in LAYOUT_OPS:
         node = consumer(graph, node.output[0])
     if node.op_type == "DequantizeLinear":

@@ -52,6 +52,10 @@ def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
         (min(recipe.data.seed, recipe.training.seed) >= 0, SEED_RANGE),
         (max(recipe.data.seed, recipe.training.seed + recipe.training.repeats - 1) < 2**32, SEED_RANGE),
         (bool(recipe.compression.variants), "at least one of compression.variants"),
+        (
+            recipe.augmentation.flip or variant.MIRROR_VARIANT not in recipe.compression.variants,
+            f"augmentation.flip with the variant {variant.MIRROR_VARIANT}: a network that knows mirror images",
+        ),
         (recipe.compression.learning_rate > 0.0, "rates above 0"),
         (recipe.compression.epochs >= 1, "compression.epochs of at least 1"),
         (recipe.compression.pruning_epochs >= 0, "compression.pruning_epochs of at least 0"),

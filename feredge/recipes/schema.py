@@ -258,9 +258,11 @@ class Compression:
     """Compression of the trained network. Every variant starts from the dense float model.
 
     Attributes:
-        variants: `dense`; `pruned-N` (N percent of the kernels' weights are zero); `clustered-N` (at most N distinct
-            values per kernel); `channels-N` (structured pruning of channels, which removes N percent of the
-            multiply-adds); `qat` (quantization-aware training); `pruned-N-qat` and `channels-N-qat` (followed by QAT).
+        variants: `dense`; `dense-mirror` (the same network, its probabilities averaged over each image and its mirror
+            image; only with `augmentation.flip`); `pruned-N` (N percent of the kernels' weights are zero);
+            `clustered-N` (at most N distinct values per kernel); `channels-N` (structured pruning of channels, which
+            removes N percent of the multiply-adds); `qat` (quantization-aware training); `pruned-N-qat` and
+            `channels-N-qat` (followed by QAT).
         epochs: fine-tuning epochs of each variant but dense.
         learning_rate: initial learning rate of the fine-tuning of `clustered-N` and `qat`.
         pruning_epochs: fine-tuning epochs of `pruned-N` and `channels-N`, which lose more accuracy; 0 uses `epochs`.

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 from feredge.errors import RecipeError
 
+MIRROR_VARIANT = "dense-mirror"
+"""The dense network, which classifies each image and its mirror image and averages the probabilities."""
+VIEWS = 2
+"""Of an image, in the mirror variant."""
 VARIANT_NAMES = (
-    "dense, pruned-1 to pruned-99, clustered-2 to clustered-256, channels-1 to channels-95, "
+    f"dense, {MIRROR_VARIANT}, pruned-1 to pruned-99, clustered-2 to clustered-256, channels-1 to channels-95, "
     "qat, pruned-N-qat or channels-N-qat"
 )
 AMOUNT_RANGES = {"pruned": (1, 99), "clustered": (2, 256), "channels": (1, 95)}
@@ -37,12 +41,12 @@ class Variant:
 
 
 def parse(name: str) -> Variant:
-    """Parse a variant name.
+    """Parse a variant name. The weights of MIRROR_VARIANT are those of `dense`, and so is what is returned.
 
     Raises:
         RecipeError: no such variant.
     """
-    if name in ("dense", "qat"):
+    if name in ("dense", "qat", MIRROR_VARIANT):
         return Variant("dense", quantized=name == "qat")
     match = re.fullmatch(r"([a-z]+)-([1-9]\d{0,2})(-qat)?", name)
     if match:

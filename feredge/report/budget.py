@@ -18,16 +18,21 @@ class Budget:
     Attributes:
         max_drop_pp: measured drop in accuracy, in percentage points.
         max_size_kb: size on disk, in kilobytes of 1,000 bytes.
+        max_ram_kb: memory of a C library's activations, in kilobytes of 1,000 bytes; no other file states its memory.
+        max_flash_kb: weights and tables of a C library, beside its code.
         max_p90_ms: 90th percentile of the inference of one image at one thread, in ms.
     """
 
     max_drop_pp: float = math.inf
     max_size_kb: float = math.inf
     max_p90_ms: float = math.inf
+    max_ram_kb: float = math.inf
+    max_flash_kb: float = math.inf
 
     def __post_init__(self) -> None:
         """Raise ResultsError for limits that must be mistyped: no file, or hardly any, meets them."""
-        for name, value in (("drop", self.max_drop_pp), ("size", self.max_size_kb), ("latency", self.max_p90_ms)):
+        limits = {"drop": self.max_drop_pp, "size": self.max_size_kb, "latency": self.max_p90_ms}
+        for name, value in (limits | {"RAM": self.max_ram_kb, "flash size": self.max_flash_kb}).items():
             if math.isnan(value) or value < 0 or (name != "drop" and value == 0):
                 raise ResultsError(f"expected a {name} that a file can have, found a limit of {value:g}")
 
@@ -111,6 +116,14 @@ def _violations(row: Row, timing: Timing | None, budget: Budget, *, throttled: b
         violations.append(f"loses {row.drop.pp:.3f} pp {interval}, allowed {budget.max_drop_pp:g}")
     if row.bytes > budget.max_size_kb * 1000:
         violations.append(f"{row.bytes / 1000:.0f} KB, allowed {budget.max_size_kb:g}")
+    for name, size, limit in (
+        ("RAM", row.arena_bytes, budget.max_ram_kb),
+        ("flash", row.constant_bytes, budget.max_flash_kb),
+    ):
+        if size is None and math.isfinite(limit):
+            violations.append(f"its {name} is not known, only that of C libraries is")
+        elif size is not None and size > limit * 1000:
+            violations.append(f"{size / 1000:.1f} KB of {name}, allowed {limit:g}")
     if throttled:
         violations.append(ALL_THROTTLED)
     elif timing is None:

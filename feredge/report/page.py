@@ -15,6 +15,7 @@ from feredge.report import sections
 from feredge.report.accuracy_loss import abstention, accuracy_loss, robustness
 from feredge.report.changed_predictions import displayed_changes
 from feredge.report.export_checks import layer_error, runtime_parity
+from feredge.report.load import idle_latency, sustained_load
 from feredge.report.recommendation import Recommendation, on_common_test_set, pareto_front, recommend
 from feredge.report.rendering import asset, render, trusted_html
 
@@ -63,6 +64,8 @@ def to_html(results: Results, *, run_folder: Path | None = None, thumbnails: Map
             layer_error(run_folder / "artifacts") if run_folder else "",
             runtime_parity(run_folder / "artifacts") if run_folder else "",
             sections.latency_stability(results),
+            sustained_load(results),
+            idle_latency(results),
             _training_plots(run_folder) if run_folder else "",
             sections.provenance(results),
         ),

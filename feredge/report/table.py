@@ -35,6 +35,7 @@ class Column:
 
 ROOFLINE_EXPLANATION = "multiply-add rate over this machine's peak rate in the same arithmetic, one thread"
 
+SIZE_EXPLANATION = "size on disk, 1 KB = 1,000 bytes; of a C library its weights and tables in flash, beside the code"
 SPEED_UP_HEADING = "× float32"
 SPEED_UP_EXPLANATION = "speedup: median of the float32 file of the same network in the same runtime, over this"
 
@@ -74,7 +75,7 @@ def _main_columns(results: Results) -> list[Column]:
     arithmetic = f"over every test image, computed by {runtimes_by_format(results)}"
     return [
         Column("file", "file", "variant, precision and format", lambda row: row.name, lambda row: row.name),
-        _number("bytes", "KB", "size on disk, 1 KB = 1,000 bytes", lambda row: row.bytes, "{:,.0f}", scale=1e-3),
+        _number("bytes", "KB", SIZE_EXPLANATION, _size_bytes, "{:,.0f}", scale=1e-3),
         _number("accuracy", "accuracy %", arithmetic, _accuracy, "{:.2f}", scale=100),
         Column("drop_pp", "drop pp", f"{reference}'s accuracy minus this, with 95% interval", _drop_pp, _drop_text),
         Column("verdict", "verdict", "of the statistical tests of the drop", _verdict, _verdict_text),
@@ -192,6 +193,10 @@ def _number(
         return "" if number is None else with_minus_signs(pattern.format(number * scale))
 
     return Column(key, title, explanation, value, text)
+
+
+def _size_bytes(row: Row) -> float:
+    return row.bytes if row.constant_bytes is None else row.constant_bytes
 
 
 def _accuracy(row: Row) -> float | None:

@@ -8,6 +8,7 @@ import shutil
 from feredge.benchmark.formatting import format_median
 from feredge.benchmark.results import Results, Row
 from feredge.console import escape_control, rendered
+from feredge.report.load import load_lines
 from feredge.report.recommendation import recommend
 from feredge.report.table import SPEED_UP_EXPLANATION, SPEED_UP_HEADING, Column, columns, runtimes_by_format
 
@@ -140,6 +141,7 @@ def _footnotes(results: Results) -> list[str]:
         + ("; ~: the rounds differ by more than 10%" if noisy else "")
         + ("; !: some rounds had CPU throttling and are excluded from the verdicts." if throttled else ".")
         + f" {SPEED_UP_HEADING}: {SPEED_UP_EXPLANATION}.",
+        *load_lines(results),
         f"{machine.cpu}, {machine.cores} cores, governor {machine.governor}, {machine.system}; data {data.source}, "
         f"SHA-256 {data.digest[:12]}; measured {results.measured[:10]}.",
     ]

@@ -35,10 +35,13 @@ void delay(unsigned long) {}
 
 @pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
 @pytest.mark.parametrize(
-    ("core", "most_instructions"), [("cortex-m4", 20_000_000), ("cortex-m7", 20_000_000), ("cortex-m55", 20_000_000)]
+    ("core", "most_instructions"), [("cortex-m4", 20_000_000), ("cortex-m7", 20_000_000), ("cortex-m55", 40_000_000)]
 )
 def test_answers_and_instructions(core: str, most_instructions: int, nano_bundle: Path) -> None:
-    """Guards the bits on a microcontroller, and the DSP kernels: 12 million multiply-adds take under 20 million."""
+    """Guards the bits on a microcontroller, and the DSP kernels: 12 million multiply-adds take under 20 million.
+
+    On a Cortex-M55 the plain kernels run: there are none for its vectors.
+    """
     result = run_on_core(nano_bundle, core)
     assert result.unequal_row is None
     assert 12_000_000 < result.instructions <= most_instructions
@@ -51,16 +54,21 @@ def test_the_arithmetic_of_tensorflow_lite_micro(tmp_path: Path) -> None:
     assert run_on_core(folder, "cortex-m3").unequal_row is None
 
 
-@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
-def test_cmake(nano_bundle: Path, tmp_path: Path) -> None:
-    """Guards the project that a user builds first."""
+def run_cmake(source: Path, build_folder: Path, *options: str) -> None:
+    """Configure, build and test a bundle's CMake project."""
     for command in (
-        ["cmake", "-S", nano_bundle, "-B", tmp_path],
-        ["cmake", "--build", tmp_path],
-        ["ctest", "--test-dir", tmp_path],
+        ["cmake", "-S", str(source), "-B", str(build_folder), *options],
+        ["cmake", "--build", str(build_folder)],
+        ["ctest", "--test-dir", str(build_folder)],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+def test_cmake(nano_bundle: Path, tmp_path: Path) -> None:
+    """Guards the project that a user builds first."""
+    run_cmake(nano_bundle, tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
@@ -69,13 +77,7 @@ def test_cmake(nano_bundle: Path, tmp_path: Path) -> None:
 def test_cmake_for_a_core_in_qemu(core: str, nano_bundle: Path, tmp_path: Path) -> None:
     """Guards the toolchain file, the linker script and the start-up code with the Arm GNU toolchain."""
     toolchain = f"-DCMAKE_TOOLCHAIN_FILE={nano_bundle}/cmake/arm-none-eabi.cmake"
-    for command in (
-        ["cmake", "-S", nano_bundle, "-B", tmp_path, toolchain, f"-DCORTEX_M={core}"],
-        ["cmake", "--build", tmp_path],
-        ["ctest", "--test-dir", tmp_path],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    run_cmake(nano_bundle, tmp_path, toolchain, f"-DCORTEX_M={core}")
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
@@ -114,7 +116,7 @@ def test_a_board_that_is_too_small_is_refused_with_what_it_lacks() -> None:
     need = Need.of(arena_bytes=46_800, constant_bytes=300_000, image_bytes=2304)
     require_fit("arduino-nano-33-ble-sense", need)
     with pytest.raises(
-        ArtifactError, match=r"NUCLEO-F103RB: .* found 20 and 128; lacking: RAM 32\.0 KB, flash 177\.0 KB"
+        ArtifactError, match=r"NUCLEO-F103RB: .* found 20 and 128; lacking: RAM 32\.0 KB, flash 173\.0 KB"
     ):
         require_fit("nucleo-f103rb", need)
 

@@ -94,6 +94,10 @@ def test_wrong_answers_are_found(nano_bundle: Path, tmp_path: Path) -> None:
     [
         (["--for", "toaster", "--out", "o"], "'toaster' is not"),
         (["--for", "mcu", "--quick", "--out", "o"], "expected --data and options of the benchmark without --for"),
+        (
+            ["--for", "pi", "--arithmetic", "tflm", "--out", "o"],
+            "expected options of --for pi, found --arithmetic tflm",
+        ),
         (["--for", "mcu"], "Missing option '--out'"),
         (["--for", "mcu", "--out", "o", "--board", "nucleo-f103rb"], "lacking: RAM 32.0 KB"),
         (["--for", "mcu", "--out", "o", "--board", "raspbery-pi-pico"], "did you mean 'raspberry-pi-pico'?"),

@@ -14,6 +14,7 @@ from feredge.api import benchmarking
 from feredge.benchmark import latency
 from feredge.benchmark.accuracy import accuracy
 from feredge.benchmark.config import BenchmarkConfig
+from feredge.benchmark.load_metrics import LoadConfig
 from feredge.benchmark.metrics import Latency
 from feredge.benchmark.results import Data, Machine, Results, Row
 from feredge.cli import main
@@ -143,3 +144,35 @@ def test_a_range_that_is_none_is_one_line() -> None:
     """Guards a traceback from the text of one file's option."""
     done = CliRunner().invoke(main, ["bench", str(NANO), "--input-range", "net.onnx:0to1"])
     assert done.exit_code == 2 and "expected the values of black and white, as -1..1, found '0to1'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sustained", "90s"], "expected whole minutes, as 10m, found '90s'"),
+        (["--sustained", "10"], "expected a time of at most 168h, as 500ms, 1s, 10m or 2h, found '10'"),
+        (["--sustained", "0m"], "expected a time of at most 168h"),
+        (["--every", "1e9s"], "expected a time of at most 168h"),
+        (["--rate", "5"], "--rate is for --sustained"),
+        (["--sustained", "1m", "--rate", "0.1"], "0.1 is not in the range 1<=x<=100000"),
+        (["--sustained", "1m", "--rate", "nan"], "expected a rate of 1 to 100,000 calls a second"),
+    ],
+)
+def test_times_and_rates_that_cannot_be_measured(options: list[str], message: str) -> None:
+    """Guards hours of measuring under a load that nobody meant."""
+    done = CliRunner().invoke(main, ["bench", str(NANO), *options])
+    assert done.exit_code == 2 and message in done.stderr
+
+
+def test_load_options_reach_the_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards the units: minutes, calls a second, seconds."""
+    settings: list[benchmarking._Settings] = []
+
+    def stop(paths: object, data: object, config: benchmarking._Settings, *_: object, **__: object) -> None:
+        settings.append(config)
+        raise ResultsError("measuring begins")
+
+    monkeypatch.setattr(benchmarking, "_measure_here", stop)
+    CliRunner().invoke(main, ["bench", str(NANO), "--sustained", "1h", "--rate", "30", "--every", "500ms"])
+    CliRunner().invoke(main, ["bench", str(NANO)])
+    assert [one.load for one in settings] == [LoadConfig(60, 30.0, 0.5), None]

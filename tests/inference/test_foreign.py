@@ -119,3 +119,24 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n")
     with pytest.raises(ArtifactError, match="found a pointer of Git LFS"):
         Predictor(path)
+
+
+@pytest.mark.parametrize("form", ["batch of 4", "float16"])
+def test_files_of_a_fixed_batch_and_in_half_precision(tmp_path: Path, form: str) -> None:
+    """Guards files that torch exports without dynamic axes, and those of networks in half precision."""
+    from onnx import TensorProto, load, numpy_helper, save
+
+    path = _write(tmp_path / "net.onnx", {"y": (3, "Softmax")})
+    expected_outputs = ForeignRunner(path).predict(BATCH)
+    model = load(path)
+    if form == "float16":
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+        (weights,) = model.graph.initializer
+        weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights).astype(np.float16), weights.name))
+    else:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 4
+    save(model, path)
+    tolerance = 1e-2 if form == "float16" else 1e-6  # 11 bits, in 64 products
+    np.testing.assert_allclose(ForeignRunner(path).predict(BATCH), expected_outputs, atol=tolerance)

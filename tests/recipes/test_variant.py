@@ -26,6 +26,11 @@ def test_valid_names_are_parsed(name: str, variant: Variant) -> None:
     assert variant.base == name.removesuffix("-qat").replace("qat", "dense")
 
 
+def test_the_mirror_variant_has_the_weights_of_dense() -> None:
+    """Guards its passes and calibration, which are those of the dense files."""
+    assert parse("dense-mirror") == Variant("dense")
+
+
 @pytest.mark.parametrize(
     "name",
     (
@@ -35,5 +40,5 @@ def test_valid_names_are_parsed(name: str, variant: Variant) -> None:
 )
 def test_invalid_names_are_rejected(name: str) -> None:
     """Guards the names of artifacts, which state the compression."""
-    with pytest.raises(RecipeError, match="expected a variant dense, pruned-1 to pruned-99"):
+    with pytest.raises(RecipeError, match="expected a variant dense, dense-mirror, pruned-1 to pruned-99"):
         parse(name)

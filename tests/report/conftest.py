@@ -13,6 +13,7 @@ from feredge.benchmark import latency
 from feredge.benchmark.accuracy import accuracy, accuracy_drop
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.corruptions import CORRUPTION_STRENGTHS
+from feredge.benchmark.load_metrics import IdleLatency, LoadConfig, Minute, SustainedLoad
 from feredge.benchmark.metrics import ColdStart, CorruptedAccuracy, Latency, Memory, Throughput, Timing
 from feredge.benchmark.results import Data, Kind, Machine, Results, Row
 from feredge.inference.contract import CLASSES
@@ -28,13 +29,35 @@ SIZE_BYTES = {"float32": 402_000, "float16": 206_000, "dynamic-int8": 118_000, "
 MEDIAN_MS = {"float32": 0.42, "float16": 0.43, "dynamic-int8": 0.51, "int8": 0.16}
 
 
+def sustained_load(row: Row, slowdown: float) -> SustainedLoad:
+    """Return 10 minutes of a file that is slower by `slowdown`, and throttled, from minute 4 on."""
+    assert row.main_latency
+    median = row.main_latency.median
+    minutes = []
+    for number in range(1, 11):
+        hot = number >= 4 and slowdown > 0
+        factor = 1 + slowdown * hot
+        one = Minute(
+            60_000, median * factor, 2 * median * factor, 0.4 * factor, 1500 / factor, 55 + 3.0 * number, (), 1.5
+        )
+        minutes.append(dataclasses.replace(one, slowed=("frequency capped",)) if hot else one)
+    return SustainedLoad(tuple(minutes), "dense.float32.tflite", 48.0)
+
+
+def idle_latency(row: Row) -> IdleLatency:
+    """Return the latency of a file after idling for a second: three times the steady one."""
+    assert row.main_latency
+    steady = row.main_latency.median
+    return IdleLatency(1.0, 30, steady, 3 * steady, 4 * steady, 1.4 * steady)
+
+
 def synthetic_results() -> Results:
     """Return results of a float model, 21 files (one failed), and two baselines."""
     random = np.random.default_rng(3)
     labels = random.choice(7, TEST_IMAGES, p=(0.13, 0.02, 0.14, 0.25, 0.17, 0.12, 0.17))
     logits = random.normal(size=(TEST_IMAGES, 7)) + 2.3 * np.eye(7)[labels] * random.random((TEST_IMAGES, 1)) * 2
     effort = BenchmarkConfig.preset("default", seed=1)
-    effort = dataclasses.replace(effort, threads=(1, 4))
+    effort = dataclasses.replace(effort, threads=(1, 4), load=LoadConfig(minutes=10, idle_seconds=1.0))
 
     def softmax(values: np.ndarray) -> np.ndarray:
         powers = np.exp(values)
@@ -101,6 +124,10 @@ def synthetic_results() -> Results:
         drop=None,
         latency=(),
     )
+    rows[1:4] = [
+        dataclasses.replace(row, sustained_load=sustained_load(row, slowdown), idle_latency=idle_latency(row))
+        for row, slowdown in zip(rows[1:4], (0.0, 0.4, 1.2), strict=True)
+    ]
     rows.append(row("pca-svc", "baseline", "classical", "float32", 21_300_000, 3.4, 2.1))
     rows.append(row("random-forest", "baseline", "classical", "float32", 88_000_000, 11.2, 2.6))
     counts = tuple(map(int, np.bincount(labels, minlength=7)))

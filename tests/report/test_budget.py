@@ -63,8 +63,23 @@ def test_other_runtimes_and_unknown_drops_are_ignored(results: Results) -> None:
     assert select(no_drop, Budget(max_drop_pp=5)).selected is None
 
 
+def test_memory_limits_take_a_c_library_only(results: Results) -> None:
+    """Guards limits on RAM and flash: files that state neither cannot meet them."""
+    first, *others = [row for row in results.rows if row.kind == "artifact" and not row.failure]
+    library = dataclasses.replace(first, name="dense.int8.c", format="c", arena_bytes=46_800, constant_bytes=76_104)
+    results = dataclasses.replace(results, rows=(library, *others))
+    assert select(results, Budget(max_ram_kb=46.8, max_flash_kb=76.2)).selected == library
+    reasons = {row.name: reason for row, reason in select(results, Budget(max_ram_kb=46)).rejected}
+    assert reasons["dense.int8.c"] == "46.8 KB of RAM, allowed 46"
+    assert "its RAM is not known, only that of C libraries is" in reasons[others[0].name]
+    reasons = {row.name: reason for row, reason in select(results, Budget(max_flash_kb=70)).rejected}
+    assert reasons["dense.int8.c"] == "76.1 KB of flash, allowed 70"
+    assert "dense.int8.c" in text.to_markdown(results) and "| 76 |" in text.to_markdown(results)
+
+
 @pytest.mark.parametrize(
-    "limits", [{"max_drop_pp": -1}, {"max_size_kb": -3}, {"max_p90_ms": 0}, {"max_drop_pp": math.nan}]
+    "limits",
+    [{"max_ram_kb": 0}, {"max_drop_pp": -1}, {"max_size_kb": -3}, {"max_p90_ms": 0}, {"max_drop_pp": math.nan}],
 )
 def test_a_budget_that_no_file_can_meet_is_an_error(limits: dict[str, float]) -> None:
     """Guards against a mistyped limit, which no file or every file would pass."""

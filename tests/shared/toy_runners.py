@@ -81,3 +81,16 @@ class OneThread(Linear):
 def hang(path: Path, *, threads: int = 1, **options: float) -> None:
     """Hang while opening."""
     time.sleep(600)
+
+
+class ThrottlesWith(Linear):
+    """Takes 20 ms, and 80 ms while the file `hot` stands beside the model: a CPU at a quarter of its clock."""
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        super().__init__(path)
+        self._hot = path.with_name("hot")
+
+    def predict(self, batch: Images) -> NDArray[np.float32]:
+        """Return the same as Linear."""
+        time.sleep(0.08 if self._hot.exists() else 0.02)
+        return super().predict(batch)

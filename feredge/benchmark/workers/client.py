@@ -6,6 +6,7 @@ import contextlib
 import queue
 import subprocess
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
@@ -50,15 +51,21 @@ class Worker:
         *,
         timeout_seconds: float,
         arrays: dict[str, NDArray[Any]] | None = None,
+        meanwhile: Callable[[], None] | None = None,
         **arguments: Any,
     ) -> Response:
         """Send one request and return its response.
+
+        Args:
+            meanwhile: called after the request was sent, before the response is awaited.
 
         Raises:
             WorkerFailure: an error in the worker, its end, or no response in `timeout_seconds`, which kills it.
         """
         try:
             protocol.send(cast(BinaryIO, self._process.stdin), {"operation": operation, **arguments}, arrays)
+            if meanwhile is not None:
+                meanwhile()
             response = self._responses.get(timeout=timeout_seconds)
         except queue.Empty as error:
             self._process.kill()

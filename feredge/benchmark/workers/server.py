@@ -28,7 +28,12 @@ from feredge.inspection.limits import set_limits
 Arrays = dict[str, NDArray[Any]]
 Response = tuple[dict[str, Any], Arrays]
 
-WORKER_OPERATIONS = frozenset({"open", "signature", "predict", "set_inputs", "time", "memory", "macs", "peak"})
+WORKER_OPERATIONS = frozenset(
+    {
+        *("open", "signature", "predict", "set_inputs", "memory", "macs", "peak"),
+        *("time", "time_load", "time_after_idle"),
+    }
+)
 MIN_ADDRESS_SPACE_BYTES = 4 << 30
 """A worker's limit is at least this: libraries map more than they use."""
 
@@ -51,6 +56,27 @@ def time_calls(
         append(end - start)
         if end >= deadline and len(samples) >= runs:
             break
+    return np.array(samples, np.int64)
+
+
+def time_paced_calls(
+    function: Callable[[Any], Any], inputs: Sequence[Any], *, seconds: float, interval_seconds: float
+) -> NDArray[np.int64]:
+    """Call `function` on each of `inputs` in turn, at the end of each interval; return nanoseconds a call.
+
+    A call that is due while the one before runs starts right after it, until `seconds` have passed.
+    """
+    clock = time.perf_counter_ns
+    samples: list[int] = []
+    begin = clock()
+    for number, item in zip(range(1, round(seconds / interval_seconds) + 1), itertools.cycle(inputs), strict=False):
+        passed_ns = clock() - begin
+        if passed_ns >= seconds * 1e9 and samples:
+            break
+        time.sleep(max(0.0, number * interval_seconds - passed_ns / 1e9))
+        start = clock()
+        function(item)
+        samples.append(clock() - start)
     return np.array(samples, np.int64)
 
 
@@ -138,6 +164,27 @@ class Server:
             function = to_tensor if call == "preprocess" else lambda crop: predict(to_tensor(crop)[None]).argmax()
         time_calls(function, inputs, seconds=warm_seconds, runs=warm_runs)
         return {}, {"samples": time_calls(function, inputs, seconds=seconds, runs=runs)}
+
+    def time_load(self, seconds: float, interval_seconds: float) -> Response:
+        """Time the inference of single images for `seconds`, without a pause if `interval_seconds` is 0."""
+        inputs = [image[None] for image in self._images]
+        if interval_seconds:
+            samples = time_paced_calls(self._runner.predict, inputs, seconds=seconds, interval_seconds=interval_seconds)
+        else:
+            samples = time_calls(self._runner.predict, inputs, seconds=seconds, runs=1)
+        return {}, {"samples": samples}
+
+    def time_after_idle(self, idle_seconds: float, busy_seconds: float) -> Response:
+        """Time the inference of one image after idling, of which the last `busy_seconds` pass in arithmetic."""
+        clock = time.perf_counter_ns
+        image = self._images[:1]
+        time.sleep(idle_seconds - busy_seconds)
+        deadline = clock() + int(busy_seconds * 1e9)
+        while clock() < deadline:
+            pass
+        start = clock()
+        self._runner.predict(image)
+        return {"nanoseconds": clock() - start}, {}
 
     def macs(self, path: str) -> Response:
         """Count the multiply-adds of a file; None where its graph cannot be read."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import feredge
 from feredge.bundles.folder import Contents
 from feredge.bundles.golden import Golden
-from feredge.bundles.mcu.boards import STACK_BYTES, Need, fit_table, require_fit
+from feredge.bundles.mcu.boards import CODE_BYTES, STACK_BYTES, Need, fit_table, require_fit
 from feredge.bundles.mcu.c_tables import c_rows
 from feredge.bundles.mcu.self_test import run_self_tests
 from feredge.bundles.mcu.tflite_micro import tflite_micro_values
@@ -16,13 +15,13 @@ from feredge.bundles.notices import NOTICES_FILE, code_notice, notices_text, wei
 from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import Source
 from feredge.bundles.targets import SelfTest
+from feredge.bundles.templates import fill, plain_text
 from feredge.export.c.artifact_file import c_artifact
 from feredge.export.c.source import Library
 from feredge.export.c.xnnpack import float_literal
 from feredge.inference.c_source import c_library_memory, library_name
 
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
-PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 TEMPLATES = {
     "README.md": "README.md",
     "CMakeLists.txt": "CMakeLists.txt",
@@ -33,13 +32,12 @@ TEMPLATES = {
     "self_test/main.c": "self_test.c",
     "self_test/cortex_m.c": "cortex_m.c",
     "self_test/cortex_m.ld": "cortex_m.ld",
-    "src/@SYMBOL@_golden.h": "golden.h",
     "tflite_micro/@SYMBOL@_tflite.h": "tflite_micro.h",
 }
 """Files of TEMPLATE_FOLDER, by their places in a bundle."""
 ARITHMETIC_TEXTS = {
     "xnnpack": "LiteRT with XNNPACK on x86",
-    "tflm": "TensorFlow Lite Micro and LiteRT's reference kernels",
+    "tflm": "TensorFlow Lite Micro",
 }
 
 
@@ -55,19 +53,33 @@ def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
     need = Need.of(library.arena.bytes, constant_bytes, golden.images[0].size)
     if options.board is not None:
         require_fit(options.board, need)
-    symbol = library_symbol(source)
     values = {
-        **_model_values(source, symbol),
+        **model_values(source),
         **_golden_values(golden),
         **_memory_values(library, constant_bytes, need),
         **tflite_micro_values(source.flatbuffer),
     }
     return {
-        f"src/{symbol}.c": text.encode(),
-        f"src/{symbol}.h": library.header.encode(),
+        **library_files(source, golden, options),
         f"model/{source.name}": source.data,
         NOTICES_FILE: notices_text([code_notice("The C library, src/"), weights_notice(source.card)]),
-        **{_fill(place, values): _fill(_template(name), values).encode() for place, name in TEMPLATES.items()},
+        **{fill(place, values): fill(_template(name), values).encode() for place, name in TEMPLATES.items()},
+    }
+
+
+def library_files(source: Source, golden: Golden, options: BundleOptions) -> dict[str, bytes]:
+    """Return the C library, its header, and the header with its golden vectors and self-test, in `src/`.
+
+    Raises:
+        ArtifactError: a model that has no C library.
+    """
+    text, library = c_artifact(source.flatbuffer, source.card, options.arithmetic)
+    symbol = library_symbol(source)
+    values = {**model_values(source), **_golden_values(golden)}
+    return {
+        f"src/{symbol}.c": text.encode(),
+        f"src/{symbol}.h": library.header.encode(),
+        f"src/{symbol}_golden.h": fill(_template("golden.h"), values).encode(),
     }
 
 
@@ -76,10 +88,11 @@ def library_symbol(source: Source) -> str:
     return f"feredge_{library_name(source.card)}"
 
 
-def _model_values(source: Source, symbol: str) -> dict[str, str]:
-    contract = source.card.contract
+def model_values(source: Source) -> dict[str, str]:
+    """Return what stands for a network's placeholders in templates."""
+    contract, symbol = source.card.contract, library_symbol(source)
     return {
-        "NAME": source.name,
+        "NAME": plain_text(source.name),
         "RECIPE": plain_text(str(source.card.recipe.get("name", ""))),
         "VERSION": feredge.__version__,
         "SYMBOL": symbol,
@@ -109,6 +122,7 @@ def _memory_values(library: Library, constant_bytes: int, need: Need) -> dict[st
     return {
         "ARENA_BYTES": f"{library.arena.bytes:,}",
         "CONSTANT_BYTES": f"{constant_bytes:,}",
+        "CODE_BYTES": f"{CODE_BYTES:,}",
         "STACK_BYTES": f"{STACK_BYTES:,}",
         "RAM_KB": f"{need.ram / 1024:.1f}",
         "FLASH_KB": f"{need.flash / 1024:.1f}",
@@ -116,18 +130,8 @@ def _memory_values(library: Library, constant_bytes: int, need: Need) -> dict[st
     }
 
 
-def plain_text(text: str) -> str:
-    """Return a card's text for comments and documents: printable ASCII that ends no comment, table cell or line."""
-    return re.sub(r"[^\w ,.+-]", "_", text, flags=re.ASCII)[:400]
-
-
 def _template(name: str) -> str:
     return (TEMPLATE_FOLDER / name).read_text(encoding="utf-8")
-
-
-def _fill(text: str, values: dict[str, str]) -> str:
-    """Return a text with its placeholders, `@NAME@`, replaced."""
-    return PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
 
 def self_tests(folder: Path, source: Source, golden: Golden) -> list[SelfTest]:

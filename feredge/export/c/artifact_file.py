@@ -12,6 +12,7 @@ from feredge.export.c.layers import ARITHMETICS, Arithmetic
 from feredge.export.c.source import Library, generate
 from feredge.inference.artifact import Card, parse_card
 from feredge.inference.c_source import ARITHMETIC_PREFIX, CARD_PREFIX, MODEL_PREFIX, library_name, read_c_source
+from feredge.recipes.variant import MIRROR_VARIANT
 
 BASE64_COLUMNS = 116
 
@@ -33,7 +34,13 @@ def c_artifact(model: bytes, card: Card, arithmetic: Arithmetic) -> tuple[str, L
     Raises:
         ArtifactError: see `generate`.
     """
-    library = generate(model, name=library_name(card), classes=card.classes, arithmetic=arithmetic)
+    library = generate(
+        model,
+        name=library_name(card),
+        classes=card.classes,
+        arithmetic=arithmetic,
+        mirrored=card.variant == MIRROR_VARIANT,
+    )
     card_text = json.dumps(card.to_json(), sort_keys=True).replace("/", r"\/")  # JSON's own escape: no `*/`, no `/*`
     head = HEAD.format(arithmetic=f"{ARITHMETIC_PREFIX}{arithmetic}", card=f"{CARD_PREFIX}{card_text}")
     encoded = "\n".join(textwrap.wrap(base64.b64encode(model).decode(), BASE64_COLUMNS))

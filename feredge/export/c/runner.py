@@ -25,17 +25,18 @@ def open_c_library(path: Path, *, threads: int = 1) -> SharedLibraryRunner:
         ArtifactError: other code than feredge generates, or no compiler.
     """
     del threads
-    card, _ = check_c_artifact(path)
+    card, library = check_c_artifact(path)
+    arena_bytes = library.arena.bytes
     with suppress(ImportError, FeredgeError, OSError):  # without a private cache folder it is compiled each time
         cached = make_cache_folder() / f"{_build_digest(path)}.so"
         if not cached.is_file():
             with files.replacing(cached, private=True) as temporary:
                 compile_library(path, temporary)
-        return SharedLibraryRunner(cached, card, path=path)
+        return SharedLibraryRunner(cached, card, path=path, arena_bytes=arena_bytes)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "library.so")
         compile_library(path, target)
-        return SharedLibraryRunner(target, card, path=path)
+        return SharedLibraryRunner(target, card, path=path, arena_bytes=arena_bytes)
 
 
 def _build_digest(path: Path) -> str:

@@ -31,7 +31,14 @@ class Library:
     arena: Arena
 
 
-def generate(model: bytes, *, name: str, classes: Sequence[str], arithmetic: Arithmetic = "xnnpack") -> Library:
+def generate(
+    model: bytes,
+    *,
+    name: str,
+    classes: Sequence[str],
+    arithmetic: Arithmetic = "xnnpack",
+    mirrored: bool = False,
+) -> Library:
     """Return the C library of a TensorFlow Lite model.
 
     Args:
@@ -39,6 +46,7 @@ def generate(model: bytes, *, name: str, classes: Sequence[str], arithmetic: Ari
         name: of the library, in the names of its functions.
         classes: class names, in the order of the output.
         arithmetic: `xnnpack` answers bit for bit as LiteRT with XNNPACK on x86, `tflm` as TensorFlow Lite Micro.
+        mirrored: average the outputs for each image and its mirror image, which run one after the other in one arena.
 
     Raises:
         ArtifactError: a model that `read_model` refuses, quantization that no kernel supports, or a number of classes
@@ -61,7 +69,7 @@ def generate(model: bytes, *, name: str, classes: Sequence[str], arithmetic: Ari
         f"#define FEREDGE_DEPTH {longest_patch(layers)} /* of the longest patch */",
         *_kernels(layers, arithmetic),
         *(layer.constants for layer in layers if layer.constants),
-        _functions(graph, symbol, layers, arena, image, output, classes, arithmetic),
+        _functions(graph, symbol, layers, arena, image, output, classes, mirrored=mirrored),
     ]
     return Library("\n\n".join(part.strip() for part in parts) + "\n", header, arena)
 
@@ -167,7 +175,8 @@ def _functions(
     image: int,
     output: int,
     classes: Sequence[str],
-    arithmetic: Arithmetic,
+    *,
+    mirrored: bool,
 ) -> str:
     upper = symbol.upper()
 
@@ -184,6 +193,7 @@ def _functions(
     )
     names = ", ".join(c_string(name) for name in classes)
     size = graph.tensors[image].size
+    view = _SecondView(symbol, graph.tensors[image].shape) if mirrored else None
     return f"""\
 const char *const {symbol}_classes[{upper}_CLASSES] = {{{names}}};
 
@@ -197,13 +207,14 @@ static int {symbol}_run(int8_t *arena, int8_t *output)
         best = output[i] > output[best] ? i : best;
     return best;
 }}
-
+{view.average if view else ""}
 int {symbol}_predict_int8(void *arena, const int8_t *image, int8_t *output)
 {{
     if (!arena || !image || !output)
         return -1;
     memcpy((int8_t *)arena + {arena.offsets[image]}, image, {size});
-    return {symbol}_run((int8_t *)arena, output);
+{view.predict(f"(int8_t *)arena + {arena.offsets[image]}", "image[{}]") if view else ""}\
+    return {f"{symbol}_average(output, mirrored)" if view else f"{symbol}_run((int8_t *)arena, output)"};
 }}
 
 int {symbol}_predict_in(void *arena, const uint8_t *pixels, float *probabilities)
@@ -215,7 +226,8 @@ int {symbol}_predict_in(void *arena, const uint8_t *pixels, float *probabilities
         return -1;
     for (int i = 0; i < {size}; i++)
         image[i] = (int8_t)(pixels[i] - 128);
-    best = {symbol}_run((int8_t *)arena, output);
+{view.predict("image", "(int8_t)(pixels[{}] - 128)") if view else ""}\
+    best = {f"{symbol}_average(output, mirrored)" if view else f"{symbol}_run((int8_t *)arena, output)"};
     for (int i = 0; probabilities && i < {upper}_CLASSES; i++)
         probabilities[i] = (float)(output[i] - {upper}_OUTPUT_ZERO_POINT) * {upper}_OUTPUT_SCALE;
     return best;
@@ -228,6 +240,52 @@ int {symbol}_predict(const uint8_t *pixels, float *probabilities)
     return {symbol}_predict_in(arena, pixels, probabilities);
 }}
 #endif
+"""
+
+
+@dataclass(frozen=True)
+class _SecondView:
+    """The code that classifies the mirror image too.
+
+    Attributes:
+        shape: of the image, (1, H, W, C).
+    """
+
+    symbol: str
+    shape: tuple[int, ...]
+
+    @property
+    def average(self) -> str:
+        """The function that averages both outputs as TensorFlow Lite does, and returns the most probable class."""
+        upper = self.symbol.upper()
+        return f"""
+static int {self.symbol}_average(int8_t *output, const int8_t *mirrored)
+{{
+    int best = 0;
+    for (int i = 0; i < {upper}_CLASSES; i++) {{
+        int sum = output[i] + mirrored[i] + 256; /* not negative */
+        output[i] = (int8_t)((sum >> 1) + (sum & (sum >> 1) & 1) - 128); /* a half is rounded to even */
+        best = output[i] > output[best] ? i : best;
+    }}
+    return best;
+}}
+"""
+
+    def predict(self, image: str, pixel: str) -> str:
+        """Return the statements that run the network on the loaded image, and then on its mirror image.
+
+        Args:
+            image: C expression of the image in the arena, which a run may overwrite.
+            pixel: C expression of a source pixel in int8, with `{}` for its index.
+        """
+        _, height, width, channels = self.shape
+        source = pixel.format(f"i + {channels} * ({width - 1} - 2 * (i / {channels} % {width}))")
+        return f"""\
+    int8_t mirrored[{self.symbol.upper()}_CLASSES], *second = {image};
+    {self.symbol}_run((int8_t *)arena, output);
+    for (int i = 0; i < {height * width * channels}; i++)
+        second[i] = {source};
+    {self.symbol}_run((int8_t *)arena, mirrored);
 """
 
 
