@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from device_models import draw_frame
 from environment import ROOT
-from onnx_graphs import write_cnn
 
 from feredge.data import drawn, drawn_shapes
 from feredge.data.dataset import Dataset
 from feredge.data.votes import VOTE_COLUMNS, VOTERS_PER_IMAGE
-from feredge.keras import keras, tf
+from feredge.keras import KerasModel, keras, tf
 
 FACES = 490
 SHAPES = 240
+EPOCHS = 12  # of the networks from elsewhere
 VOTE_COLUMN_BY_CLASS = {
     "angry": "anger",
     "disgust": "disgust",
@@ -43,9 +43,7 @@ def write_inputs(folder: Path) -> None:
     for name in ("face.jpg", "a.png", "b.png"):
         cv2.imwrite(str(folder / name), faces.images[0])
     cv2.imwrite(str(folder / "group.jpg"), draw_frame()[0])
-    _write_keras(folder)
-    write_cnn(folder / "net.onnx", channels=3, size=224)
-    write_cnn(folder / "network.onnx", channels=3, size=48)
+    _write_networks(folder, faces, shapes)
 
 
 def _write_csv(path: Path, faces: Dataset) -> None:
@@ -75,21 +73,32 @@ def _write_class_folders(folder: Path, dataset: Dataset, names: tuple[str, ...])
             cv2.imwrite(str(path), np.ascontiguousarray(image[:, :, ::-1]))
 
 
-def _write_keras(folder: Path) -> None:
-    """Write net.h5, 64x64 gray to the seven expressions, and net.tflite, the same of two classes."""
-    for name, classes in (("net.h5", 7), ("net.tflite", 2)):
-        keras.utils.set_random_seed(1)
-        layers = keras.layers
-        network = keras.Sequential(
-            [
-                keras.Input((64, 64, 1)),
-                layers.Conv2D(8, 3, strides=2, activation="relu"),
-                layers.Conv2D(16, 3, strides=2, activation="relu"),
-                layers.GlobalAveragePooling2D(),
-                layers.Dense(classes, activation="softmax"),
-            ]
-        )
-        if name.endswith(".h5"):
-            network.save(folder / name)
-        else:
-            (folder / name).write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+def _write_networks(folder: Path, faces: Dataset, shapes: Dataset) -> None:
+    """Write networks from elsewhere, trained for a few epochs, since untrained ones are refused."""
+    import tf2onnx
+
+    _train(faces, 64, len(faces.classes)).save(folder / "net.h5", include_optimizer=False)
+    two_classes = _train(faces.take(faces.labels < 2), 64, 2)
+    (folder / "net.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(two_classes).convert())
+    three_classes = shapes.take(shapes.labels < 3)
+    for name, size in (("net.onnx", 224), ("network.onnx", 48)):
+        tf2onnx.convert.from_keras(_train(three_classes, size, 3), opset=17, output_path=str(folder / name))
+
+
+def _train(dataset: Dataset, size: int, classes: int) -> KerasModel:
+    """Return a network of pixels from -1 to 1, `float32 (N, size, size, C)`."""
+    layers, channels = keras.layers, dataset.images.shape[-1]
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential(
+        [
+            keras.Input((size, size, channels)),
+            layers.Conv2D(16, 5, strides=4, activation="relu"),
+            layers.Conv2D(32, 3, strides=2, activation="relu"),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
+    images = np.stack([cv2.resize(image, (size, size)) for image in dataset.images]).reshape(-1, size, size, channels)
+    network.compile(keras.optimizers.legacy.Adam(3e-3), "sparse_categorical_crossentropy")
+    network.fit(images / 127.5 - 1, dataset.labels, epochs=EPOCHS, batch_size=32, verbose=0)
+    return network

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
@@ -12,13 +14,14 @@ from feredge.bundles.options import Arithmetic
 from feredge.bundles.source import Source
 from feredge.errors import ArtifactError, one_line
 from feredge.inference.contract import Images, InputContract
-from feredge.inference.runtimes import Probabilities
+from feredge.inference.runtimes import Probabilities, open_artifact
 from feredge.inference.tflite import TFLiteGraph, import_litert
 from feredge.inspection.probes import probe_images
 
 GOLDEN_IMAGES = 32
 RESOLVERS: dict[Arithmetic, str] = {"xnnpack": "AUTO", "tflm": "BUILTIN_REF"}
-"""LiteRT's kernels by arithmetic: with the XNNPACK delegate, or the reference kernels, as TensorFlow Lite Micro has."""
+"""LiteRT's kernels by arithmetic: with the XNNPACK delegate, or the reference kernels, nearest to TensorFlow Lite
+Micro's."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +85,44 @@ def golden_images(contract: InputContract) -> Images:
 
 
 def golden_vectors(source: Source, arithmetic: Arithmetic = "xnnpack") -> Golden:
-    """Compute the golden vectors of a file in LiteRT.
+    """Compute the golden vectors of a file: in LiteRT, or for `tflm` with the C library on this machine.
+
+    LiteRT's reference kernels do not stand for TensorFlow Lite Micro: they round a fully connected layer with a scale
+    per channel once, TensorFlow Lite Micro and the C library twice. tools/c-library compares these two.
 
     Raises:
-        ArtifactError: LiteRT is not installed, or cannot run the file.
+        ArtifactError: LiteRT or a C compiler is not installed, or cannot run the file.
     """
-    module = import_litert(source.name)
     images = golden_images(source.card.contract)
-    resolver = getattr(module.OpResolverType, RESOLVERS[arithmetic])
+    if arithmetic == "tflm":
+        return Golden(images, _c_library_outputs(source, images), arithmetic, "the C library on another machine")
     try:
-        graph = TFLiteGraph(
-            module.Interpreter(model_content=source.data, num_threads=1, experimental_op_resolver_type=resolver)
-        )
+        graph = litert_graph(source, arithmetic)
         rows = [graph.run(image[None]) for image in images]
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(f"{source.name}: LiteRT cannot run it ({one_line(error)})") from error
     runtime = f"ai-edge-litert {metadata.version('ai-edge-litert')}"
     return Golden(images, np.concatenate(rows), arithmetic, runtime)
+
+
+def _c_library_outputs(source: Source, images: Images) -> Probabilities:
+    from feredge.export.c.artifact_file import c_artifact
+
+    with tempfile.TemporaryDirectory(prefix="feredge-") as folder:
+        path = Path(folder, "library.c")
+        path.write_text(c_artifact(source.flatbuffer, source.card, "tflm")[0], encoding="utf-8")
+        return open_artifact(path).predict(images)
+
+
+def litert_graph(source: Source, arithmetic: Arithmetic) -> TFLiteGraph:
+    """Open a file in LiteRT, on one thread, with the kernels of an arithmetic.
+
+    Raises:
+        ArtifactError: LiteRT is not installed.
+        ValueError, RuntimeError: it cannot load the model.
+    """
+    module = import_litert(source.name)
+    resolver = getattr(module.OpResolverType, RESOLVERS[arithmetic])
+    return TFLiteGraph(
+        module.Interpreter(model_content=source.data, num_threads=1, experimental_op_resolver_type=resolver)
+    )

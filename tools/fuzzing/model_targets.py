@@ -57,6 +57,37 @@ def prepare_models(_: Path) -> Run:
     return lambda path, _: raise_last_refusal(lambda: predict(path), lambda: inspect(path))
 
 
+def c_corpus(_: Path) -> Corpus:
+    """Return int8 models of few operators, and a trained one, without cards."""
+    from one_operator import GraphBuilder, convolution
+
+    from feredge.bundles.source import open_source
+
+    graph = GraphBuilder()
+    first = convolution(graph, graph.image((9, 7, 3)), 6)
+    pooled = graph.operator(
+        "MEAN", [first, graph.constant([1, 2])], graph.int8((1, 6), 0.03, -20), "ReducerOptions", keepDims=False
+    )
+    last = graph.operator("SOFTMAX", [pooled], graph.tensor((1, 6), "INT8", 1 / 256, -128), "SoftmaxOptions", beta=1.0)
+    return {"small.flatbuffer": graph.finish(last), "nano.flatbuffer": open_source(NANO_MODEL).flatbuffer}
+
+
+def prepare_c(_: Path) -> Run:
+    """Generate the C library of a model in both arithmetics."""
+    from feredge.export.c.model import read_model
+    from feredge.export.c.source import generate
+
+    def run(_: Path, data: bytes) -> None:
+        model = read_model(data)
+        classes = [f"class {number}" for number in range(model.tensors[model.output].shape[-1])]
+        raise_last_refusal(
+            lambda: generate(data, name="net", classes=classes, arithmetic="xnnpack"),
+            lambda: generate(data, name="net", classes=classes, arithmetic="tflm"),
+        )
+
+    return run
+
+
 def keras_corpus(suffix: str) -> Callable[[Path], Corpus]:
     """Return a function that makes files of Keras 2 and Keras 3 with this suffix."""
 

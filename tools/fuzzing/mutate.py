@@ -25,7 +25,7 @@ def mutate_onnx(data: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_ort(data: bytes, rng: random.Random) -> bytes:
-    """Return a file in ORT format with changed fields, or changed bytes."""
+    """Return a flatbuffer with changed fields, or changed bytes: a file in ORT format, a TFLite model without card."""
     draw = rng.random()
     if draw < 0.4:
         return flip_in_place(data, rng)
@@ -36,6 +36,7 @@ MUTATION_BY_SUFFIX: dict[str, Mutation] = {
     ".tflite": mutate_tflite,
     ".onnx": mutate_onnx,
     ".ort": mutate_ort,
+    ".flatbuffer": mutate_ort,
     ".h5": mutate_hdf5,
     ".keras": mutate_keras,
     ".npz": mutate_npz,

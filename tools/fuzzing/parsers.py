@@ -32,6 +32,7 @@ PARSERS_BY_NAME = {
     "votes rows": [Parser("feredge.data.votes:_parse_count")],
     "onnxruntime": [Parser("onnxruntime:InferenceSession.__init__")],
     "LiteRT": [Parser("ai_edge_litert.interpreter:Interpreter.__init__")],
+    "C generator": [Parser("feredge.export.c.model:_check_types")],
     "h5py": [Parser("h5py:File.__init__", lambda _: True)],
     "Keras": [Parser("tf_keras.models:load_model"), Parser("keras.saving:load_model")],
     "npy array": [Parser("numpy.lib.format:read_array"), Parser("numpy.lib.format:read_array_header_1_0")],

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from fuzzing.image_targets import http_corpus, image_corpus, prepare_images, prepare_service
 from fuzzing.model_targets import (
+    c_corpus,
     corpus_of,
     keras_corpus,
     manifest_corpus,
+    prepare_c,
     prepare_keras,
     prepare_manifest,
     prepare_models,
@@ -42,6 +44,7 @@ FUZZ_TARGETS = {
         Target("keras", "keras", 3200, ("h5py", "Keras"), keras_corpus(".keras"), prepare_keras, 50),
         Target("onnx", "models", 3000, ("onnxruntime",), corpus_of(".onnx"), prepare_models),
         Target("tflite", "models", 4000, ("LiteRT",), corpus_of(".tflite"), prepare_models),
+        Target("c", "models", 10_000, ("C generator",), c_corpus, prepare_c),
         Target("ort", "models", 4000, ("onnxruntime",), corpus_of(".ort"), prepare_models),
         Target("pictures", "pictures", 16_000, ("cv2.imdecode", "netpbm", "libheif"), image_corpus, prepare_images),
         Target("http", "pictures", 8000, ("cv2.imdecode", "multipart", "base64 JSON"), http_corpus, prepare_service),

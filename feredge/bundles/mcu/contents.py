@@ -37,7 +37,7 @@ TEMPLATES = {
 """Files of TEMPLATE_FOLDER, by their places in a bundle."""
 ARITHMETIC_TEXTS = {
     "xnnpack": "LiteRT with XNNPACK on x86",
-    "tflm": "TensorFlow Lite Micro and LiteRT's reference kernels",
+    "tflm": "TensorFlow Lite Micro",
 }
 
 
