@@ -259,3 +259,13 @@ def test_auto_is_compared_with_the_best_recipe(tool: ModuleType) -> None:
     figures = tool.figures(trials)
     assert (figures["best_test"], figures["auto_minus_best_pp"], figures["time_ratio"]) == (0.92, -2.0, 2.0)
     assert tool.figures(trials[:1])["random"] == []
+
+
+@pytest.mark.parametrize("tool", ["c-library"], indirect=True)
+def test_the_page_of_c_libraries_is_that_of_its_results(tool: ModuleType) -> None:
+    """Guards benchmarks/c-library.md, and an exit code of 1 for a single row that is not equal."""
+    results = json.loads(tool.RESULTS.read_text(encoding="utf-8"))
+    assert tool.page_text(results) == tool.PAGE.read_text(encoding="utf-8")
+    assert tool.all_equal(results) and results["images"] == 3589
+    results["models"][0]["xnnpack"]["equal"] -= 1
+    assert not tool.all_equal(results)

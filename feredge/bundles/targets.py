@@ -138,11 +138,11 @@ def _rebuild(folder: Path, manifest: BundleManifest) -> tuple[Source, Golden]:
     source = open_source(folder / origin[0])
     golden = Golden.restore(manifest.golden, source.card.contract, len(source.card.classes))
     contents = TARGETS[manifest.target].load().build(source, golden, manifest.options)
-    again = BundleManifest.of(
+    rebuilt = BundleManifest.of(
         contents, target=manifest.target, source=source, options=manifest.options, golden=golden
     ).files
-    for name in sorted({*again, *manifest.files}):
-        if again.get(name) != manifest.files.get(name):
+    for name in sorted({*rebuilt, *manifest.files}):
+        if rebuilt.get(name) != manifest.files.get(name):
             raise ArtifactError(
                 f"expected the {name} that feredge {feredge.__version__} writes, found another, of "
                 f"{manifest.version!s:.20} or not of feredge; write the bundle again"
@@ -154,11 +154,13 @@ def _check_golden(source: Source, golden: Golden) -> SelfTest:
     """Compare a bundle's golden vectors with LiteRT's answers here."""
     name = f"golden vectors of {golden.runtime}"
     try:
-        here = golden_vectors(source, golden.arithmetic)
+        recomputed = golden_vectors(source, golden.arithmetic)
     except ArtifactError as error:
         return SelfTest(name, skipped=str(error))
     tolerance = probability_tolerance("tflite", "int8")
-    difference = compare_outputs(here.probabilities, golden.probabilities, tolerance).max_difference
+    difference = compare_outputs(recomputed.probabilities, golden.probabilities, tolerance).max_difference
     if not difference <= tolerance or not np.isfinite(difference):
-        return SelfTest(name, f"expected {here.runtime}'s answers within {tolerance:.2g}, found {difference:.3g} more")
+        return SelfTest(
+            name, f"expected {recomputed.runtime}'s answers within {tolerance:.2g}, found {difference:.3g} more"
+        )
     return SelfTest(name)

@@ -57,10 +57,10 @@ def boards() -> dict[str, Board]:
 
 def require_fit(key: str, need: Need) -> None:
     """Raise ArtifactError for an unknown board, or one that a library does not fit, with how much is lacking."""
-    known = boards()
-    if key not in known:
-        raise ArtifactError(f"expected a board ({', '.join(known)}), found {key!r:.60}{nearest(key, list(known))}")
-    board = known[key]
+    by_key = boards()
+    if key not in by_key:
+        raise ArtifactError(f"expected a board ({', '.join(by_key)}), found {key!r:.60}{nearest(key, list(by_key))}")
+    board = by_key[key]
     if lacking := need.lacking(board):
         raise ArtifactError(
             f"{board.name}: expected {need.ram / 1024:.1f} KB of RAM and {need.flash / 1024:.1f} KB of flash, "

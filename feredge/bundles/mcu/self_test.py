@@ -11,8 +11,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from feredge.bundles.mcu.cortex_m import EMULATOR, missing_tool, run_on_core
 from feredge.bundles.targets import SelfTest
-from feredge.errors import ArtifactError, one_line
+from feredge.errors import ArtifactError, DeviceError, one_line
 from feredge.export.c.compiler import find_compiler
 
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
@@ -23,17 +24,19 @@ EMULATED_TARGETS = {
     "riscv64": ("qemu-riscv64", "riscv64-freestanding", "generic_rv64+m+a+f+d"),
 }
 """QEMU's program, Zig's target and its CPU, by architecture."""
+MICROCONTROLLER_CORE = "cortex-m4"
 EMULATED_FLAGS = (*FLAGS, "-ffreestanding", "-nostdlib", "-fno-sanitize=all")
 EMULATED_MAIN = Path(__file__).with_name("emulated_main.c")
 
 
 def run_self_tests(folder: Path, symbol: str) -> list[SelfTest]:
-    """Compile the self-test of a bundle and run it: with this machine's compiler, then for EMULATED_TARGETS in QEMU.
+    """Compile the self-test of a bundle and run it: on this machine, for EMULATED_TARGETS, and on a Cortex-M4 in QEMU.
 
     Args:
         symbol: prefix of the library's names.
     """
-    return [_host_test(folder), *(emulated_test(folder, symbol, architecture) for architecture in EMULATED_TARGETS)]
+    emulated = [emulated_test(folder, symbol, architecture) for architecture in EMULATED_TARGETS]
+    return [_host_test(folder), *emulated, _cortex_m_test(folder)]
 
 
 def _host_test(folder: Path) -> SelfTest:
@@ -43,6 +46,17 @@ def _host_test(folder: Path) -> SelfTest:
     except ArtifactError as error:
         return SelfTest(name, skipped=str(error))
     return _compile_and_run(folder, name, [*compiler, str(folder / "self_test/main.c")], [])
+
+
+def _cortex_m_test(folder: Path) -> SelfTest:
+    name = f"self-test on {MICROCONTROLLER_CORE} ({EMULATOR})"
+    if missing := missing_tool():
+        return SelfTest(name, skipped=missing)
+    try:
+        row = run_on_core(folder, MICROCONTROLLER_CORE).unequal_row
+    except DeviceError as error:
+        return SelfTest(name, str(error))
+    return SelfTest(name, "" if row is None else f"expected equal answers, found: row {row} is not equal")
 
 
 def emulated_test(folder: Path, symbol: str, architecture: str) -> SelfTest:
