@@ -31,7 +31,7 @@ NETWORKS: dict[int, dict[str, Any]] = {
 """Settings of the residual network by input size.
 
 Each has at most 200 KB in int8, one byte a weight, and stages enough that its receptive field covers at least two
-thirds of the image: with two stages, of 23 pixels, shapes of 64 pixels were told apart much worse.
+thirds of the image: with two stages, of 23 pixels, drawn shapes of 64 pixels were told apart worse.
 """
 FACE_NETWORK = {"stem": 16, "stem_stride": 2, "channels": (32, 32, 48), "blocks": (1, 1, 1), "pool": "weighted"}
 """The network of FACE_MODEL."""

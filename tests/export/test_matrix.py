@@ -326,6 +326,19 @@ def test_a_moving_average_goes_by_batches(core: Any) -> None:
     assert sizes == [{32}, {8}]
 
 
+def test_ranges_do_not_depend_on_the_number_of_threads(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the bytes of int8 files: images that run at the same time have the values that they have alone."""
+    calibrated = int8._converter_calibrated(core, CALIBRATION[:1])
+    batches = []
+    for cores in (1, 2):
+        monkeypatch.setattr(int8, "available_cores", lambda cores=cores: cores)
+        batches.append(list(int8._activations(calibrated, CALIBRATION[:40])))
+    for alone, parallel in zip(*batches, strict=True):
+        assert list(alone) == list(parallel)
+        for name, values in alone.items():
+            np.testing.assert_array_equal(values, parallel[name])
+
+
 def test_a_truncated_file_is_no_ort(tmp_path: Path) -> None:
     """Guards the reader of the format against other bytes."""
     from feredge.inspection.ort_format import read_ort

@@ -6,7 +6,9 @@ operators' outputs are replaced by those of ranges.py before its quantizer runs.
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,12 @@ from feredge.export.passes import CHECKED_IMAGES, ROUND_GRAPH_KERNELS, check_pas
 from feredge.export.tflite.converter import run_converter, set_int8_options
 from feredge.export.tflite.integer_elu import convert_elus_to_int8
 from feredge.inference.contract import Images
+from feredge.inference.runtimes import available_cores
 from feredge.inspection import flatbuffer
 from feredge.keras import KerasModel, tf
 
 CALIBRATION_BATCH = 32  # images of one step of a moving average
+MAX_CALIBRATION_THREADS = 2  # each has all activations of an image in memory
 
 
 class Int8TFLite:
@@ -108,18 +112,29 @@ def _converter_calibrated(core: KerasModel, calibration: Images) -> bytes:
 
 
 def _activations(model: bytes, images: Images) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Yield every float32 tensor that `model` computes, batch by batch."""
-    interpreter = flatbuffer.preserving_interpreter(model)
-    input_index = interpreter.get_input_details()[0]["index"]
+    """Yield every float32 tensor that `model` computes, batch by batch.
+
+    Images run one by one, on as many interpreters as there are threads: the values do not depend on their number.
+    """
+    threads = min(MAX_CALIBRATION_THREADS, available_cores())
+    interpreters: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(threads):
+        interpreters.put(flatbuffer.preserving_interpreter(model))
     names = flatbuffer.float_activations(model)
-    for start in range(0, len(images), CALIBRATION_BATCH):
-        batch: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names.values()}
-        for image in images[start : start + CALIBRATION_BATCH]:
-            interpreter.set_tensor(input_index, image[None].astype(np.float32) / np.float32(255))
-            interpreter.invoke()
-            for index, name in names.items():
-                batch[name].append(interpreter.get_tensor(index))
-        yield {name: np.concatenate(values) for name, values in batch.items()}
+
+    def run(image: Images) -> list[NDArray[np.float32]]:
+        interpreter = interpreters.get()
+        input_index = interpreter.get_input_details()[0]["index"]
+        interpreter.set_tensor(input_index, image[None].astype(np.float32) / np.float32(255))
+        interpreter.invoke()  # without Python's global lock
+        values = [interpreter.get_tensor(index) for index in names]
+        interpreters.put(interpreter)
+        return values
+
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(images), CALIBRATION_BATCH):
+            rows = zip(*pool.map(run, images[start : start + CALIBRATION_BATCH]), strict=True)
+            yield {name: np.concatenate(values) for name, values in zip(names.values(), rows, strict=True)}
 
 
 def _rounded(model: bytes, keep_float: Collection[str]) -> bytes:
