@@ -20,7 +20,7 @@ from feredge.run import RunFolder
 if TYPE_CHECKING:
     from feredge.api.datasets import DataSource
 
-TargetName = Literal["mcu", "pi", "web"]
+TargetName = Literal["android", "mcu", "pi", "web"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def bundle(
         out: the folder to write, which must be new, empty or an earlier bundle; without `target` the path of a zip
             file, which contains the test images.
         target: `mcu`, a C library for microcontrollers; `pi`, compiled libraries for 32-bit and 64-bit Arm Linux, for
-            which `Predictor` needs numpy alone; `web`, a web page and an ES module.
+            which `Predictor` needs numpy alone; `web`, a web page and an ES module; `android`, a library with Java and
+            Kotlin.
         arithmetic: with `target="mcu"`, whose answers the library gives, bit for bit: `xnnpack` for LiteRT's with
             XNNPACK, `tflm` for TensorFlow Lite Micro's.
         board: with `target="mcu"`, a board that the library must fit, as `raspberry-pi-pico`.

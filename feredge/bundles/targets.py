@@ -71,6 +71,7 @@ TARGETS = {
         "a C library for microcontrollers, with CMake and Arduino",
         ("arithmetic", "board"),
     ),
+    "android": Target("feredge.bundles.android.contents", "a library for Android, with Java and Kotlin"),
     "pi": Target("feredge.bundles.pi.contents", "compiled libraries for Arm Linux, which need numpy alone"),
     "web": Target("feredge.bundles.web.contents", "a web page and an ES module, in WebAssembly"),
 }

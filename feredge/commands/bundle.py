@@ -49,9 +49,10 @@ def command(
     dense.int8.tflite is taken.
 
     \b
-    --for mcu   a C library for microcontrollers
-    --for pi    compiled libraries for Arm Linux, for which the Predictor needs numpy alone
-    --for web   a web page and an ES module, in WebAssembly
+    --for android   a library with a Java class, and Kotlin for bitmaps
+    --for mcu       a C library for microcontrollers
+    --for pi        compiled libraries for Arm Linux, for which the Predictor needs numpy alone
+    --for web       a web page and an ES module, in WebAssembly
 
     Without --for, PATH is a zip file that benchmarks the files of the run SOURCE on a device without ssh. There,
     `python BENCH.ZIP` needs only numpy and onnxruntime, and ai-edge-litert for TFLite files. It writes results.json,

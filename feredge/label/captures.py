@@ -16,8 +16,8 @@ from feredge.errors import PictureError, one_line
 from feredge.inference.picture_formats import YUV_CONVERSIONS, yuv_to_bgr
 from feredge.inference.pictures import MAX_PIXELS, Images, convert_color, opencv, read_picture
 
-PIPE = "-"
-PICAMERA = "picamera2"
+PIPE_SOURCE = "-"
+PICAMERA_SOURCE = "picamera2"
 PICAMERA_SIZE = (640, 480)
 PICAMERA_FRAME_RATE = 30.0  # of its video configuration
 RAW_FORMATS = {"yuv420": 1.5, "nv12": 1.5, "gray": 1, "bgr": 3, "rgb": 3}
@@ -62,13 +62,13 @@ class RawFormat:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        found = f"{self.width}x{self.height}:{self.name}"
+        layout = f"{self.width}x{self.height}:{self.name}"
         if self.name not in RAW_FORMATS:
-            raise PictureError(f"expected raw frames of {', '.join(RAW_FORMATS)}, found {found}")
+            raise PictureError(f"expected raw frames of {', '.join(RAW_FORMATS)}, found {layout}")
         if min(self.width, self.height) < 1 or self.width * self.height > MAX_PIXELS:
-            raise PictureError(f"expected raw frames of 1 to {MAX_PIXELS:,} pixels, found {found}")
+            raise PictureError(f"expected raw frames of 1 to {MAX_PIXELS:,} pixels, found {layout}")
         if self.name in YUV_CONVERSIONS and (self.width % 2 or self.height % 2):
-            raise PictureError(f"expected {self.name} frames of even sides, found {found}")
+            raise PictureError(f"expected {self.name} frames of even sides, found {layout}")
 
     @classmethod
     def parse(cls, text: str) -> RawFormat:
@@ -118,8 +118,8 @@ class PipeCapture:
         self._first: Images | None = next(self._frames, None)
         if self._first is None:
             expected = f"raw frames of {raw.size_bytes:,} bytes" if raw else "JPEG frames, or --raw for raw ones"
-            found = "H.264; rpicam-vid --codec mjpeg writes JPEG" if start == H264_START else "none"
-            raise PictureError(f"the standard input: expected {expected}, found {found}")
+            actual = "H.264; rpicam-vid --codec mjpeg writes JPEG" if start == H264_START else "none"
+            raise PictureError(f"the standard input: expected {expected}, found {actual}")
 
     def isOpened(self) -> bool:
         """Return True."""
@@ -170,7 +170,9 @@ class PicameraCapture:
             self._camera.configure(self._camera.create_video_configuration(main=main))
             self._camera.start()
         except (IndexError, RuntimeError, OSError) as error:
-            raise PictureError(f"{PICAMERA}: expected a camera, found none that is free ({one_line(error)})") from error
+            raise PictureError(
+                f"{PICAMERA_SOURCE}: expected a camera, found none that is free ({one_line(error)})"
+            ) from error
 
     def isOpened(self) -> bool:
         """Return True."""

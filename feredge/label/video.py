@@ -12,7 +12,7 @@ from typing import Any
 
 from feredge.errors import PictureError
 from feredge.inference.pictures import Images, opencv
-from feredge.label.captures import PICAMERA, PIPE, Capture, PicameraCapture, PipeCapture, RawFormat
+from feredge.label.captures import PICAMERA_SOURCE, PIPE_SOURCE, Capture, PicameraCapture, PipeCapture, RawFormat
 
 DEFAULT_FRAME_RATE = 25.0  # frames per second, if a source states none
 FRAME_QUEUE_SIZE = 4  # frames decoded in advance
@@ -161,9 +161,9 @@ def _is_address(source: str | int) -> bool:
 
 def _open(source: str | int, raw: RawFormat | None = None) -> Capture:
     """Open a source, in OpenCV unless it is a Pi's camera or a pipe; a stream with timeouts of NETWORK_TIMEOUT_MS."""
-    if source == PIPE:
+    if source == PIPE_SOURCE:
         return PipeCapture(sys.stdin.buffer, raw)  # type: ignore[arg-type]
-    if source == PICAMERA:
+    if source == PICAMERA_SOURCE:
         return PicameraCapture()
     cv2 = opencv()
     capture: Capture

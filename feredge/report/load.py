@@ -60,8 +60,8 @@ def load_lines(results: Results) -> list[str]:
     """Return a line for each file under sustained load and after idling, and one on their order."""
     loads = _sustained(results)
     lines = [
-        f"{row.name}, sustained load: {load.minutes[0].median:.3f} ms in minute 1, {load.minutes[-1].median:.3f} ms in "
-        f"minute {len(load.minutes)} ({signed(100 * load.change, 0)}%){_throttled_phrase(load)}."
+        f"{row.name}, sustained load: {load.minutes[0].median:.3f} ms in minute 1{_last_minute(load)}"
+        f"{_throttled_phrase(load)}."
         for row, load in loads
     ]
     if order := _order(loads):
@@ -82,6 +82,12 @@ def throttling(load: SustainedLoad) -> str:
     return f"from minute {load.throttled_from}: {', '.join(causes)}"
 
 
+def _last_minute(load: SustainedLoad) -> str:
+    last = len(load.minutes)
+    change = signed(100 * load.change, 0)
+    return f", {load.minutes[-1].median:.3f} ms in minute {last} ({change}%)" if last > 1 else ""
+
+
 def _throttled_phrase(load: SustainedLoad) -> str:
     return f", CPU throttled {throttling(load)}" if load.throttled_from else ""
 
@@ -100,8 +106,8 @@ def _sustained_lead(config: LoadConfig, load: SustainedLoad) -> str:
 
 
 def _order(loads: Sequence[tuple[Row, SustainedLoad]]) -> str:
-    """Return a sentence on whether the order of the files changes over the minutes; empty for one file."""
-    if len(loads) < 2:
+    """Return a sentence on whether the order of the files changes over the minutes; empty for one file or minute."""
+    if len(loads) < 2 or len(loads[0][1].minutes) < 2:
         return ""
     changes = order_changes({row.name: load for row, load in loads})
     if not changes:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from toy_workshop import Workshop
 
+from feredge import files
 from feredge.benchmark import measure_candidates, sustained
 from feredge.benchmark.config import BenchmarkConfig
 from feredge.benchmark.load_metrics import LoadConfig, Minute, SustainedLoad, order_changes
@@ -130,7 +131,7 @@ def test_the_next_file_starts_cool(hot_device: Workshop, small_config: Benchmark
         if task == "sustained load" and done == 0:
             sensor.write_text("70000\n")
         if note.startswith("cooling"):
-            threading.Timer(0.05, sensor.write_text, ["52000\n"]).start()
+            threading.Timer(0.05, files.write_text, [sensor, "52000\n"]).start()  # never half written
 
     load = LoadConfig(minutes=1, minute_seconds=0.6)
     rows = rows_of(hot_device, small_config, load, "dense.float32.onnx", "rough.int8.onnx", progress=warm)

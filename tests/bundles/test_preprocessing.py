@@ -10,13 +10,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from feredge.bundles.native.module_source import PREPROCESSING
+from feredge.bundles.native.module_source import PREPROCESSING_FILE
 from feredge.inference.contract import InputContract
 from feredge.inference.face_detection import crop_square
 
 Convert = Callable[[np.ndarray, tuple[int, int, int, int], InputContract], np.ndarray]
 WRAPPER = f"""\
-#include "{PREPROCESSING}"
+#include "{PREPROCESSING_FILE}"
 void convert(const uint8_t *picture, int rows, int columns, int channels, int left, int top, int width, int height,
     uint8_t *crop, uint8_t *target, int target_rows, int target_columns, int target_channels)
 {{

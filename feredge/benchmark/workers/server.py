@@ -68,9 +68,9 @@ def time_paced_calls(
     """
     clock = time.perf_counter_ns
     samples: list[int] = []
-    begin = clock()
+    schedule_start = clock()
     for number, item in zip(range(1, round(seconds / interval_seconds) + 1), itertools.cycle(inputs), strict=False):
-        passed_ns = clock() - begin
+        passed_ns = clock() - schedule_start
         if passed_ns >= seconds * 1e9 and samples:
             break
         time.sleep(max(0.0, number * interval_seconds - passed_ns / 1e9))

@@ -17,10 +17,10 @@ from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import Source
 from feredge.bundles.targets import SelfTest
 from feredge.bundles.web.engines import chromium_self_test, node_self_test
-from feredge.bundles.web.wasm import BUILDS, compile_modules
+from feredge.bundles.web.wasm import WASM_BUILDS, compile_modules
 from feredge.inference.c_source import library_name
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATE_FOLDER = Path(__file__).with_name("templates")
 GOLDEN_FILE = "golden.bin"
 
 
@@ -59,9 +59,9 @@ def _texts(source: Source, golden: Golden, binaries: Contents) -> dict[str, str]
         "VERSION": f"{feredge.__version__} {source.sha256[:16]}",
         "VERSIONS": _literal({file: f"{fact['crc32']:x}" for file, fact in facts.items()}),
         "RELAXED_KB": str(round(facts["feredge-relaxed.wasm"]["bytes"] / 1000)),
-        **{build.upper(): _literal(facts[f"feredge-{build}.wasm"]) for build in BUILDS},
+        **{build.upper(): _literal(facts[f"feredge-{build}.wasm"]) for build in WASM_BUILDS},
     }
-    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.iterdir())}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(TEMPLATE_FOLDER.iterdir())}
     filled = {file: _fill(text, values) for file, text in texts.items()}
     return {**filled, "package.json": _package(name)}
 

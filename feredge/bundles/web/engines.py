@@ -25,7 +25,8 @@ CHROMIUM_FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=20000", "--dump-dom",
 )  # fmt: skip
 TIMEOUT_SECONDS = 60.0
-PASSED = "are answered as LiteRT answers them"
+PROBLEM_LENGTH = 300
+PASSED_TEXT = "are answered as LiteRT answers them"
 
 
 def node_self_test(folder: Path) -> SelfTest:
@@ -39,10 +40,11 @@ def node_self_test(folder: Path) -> SelfTest:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return SelfTest("Node", one_line(error))
-    if done.returncode == 0 and PASSED in done.stdout:
+    if done.returncode == 0 and PASSED_TEXT in done.stdout:
         return SelfTest("Node")
-    problem = next((line for line in done.stdout.splitlines() if PASSED not in line), "") or done.stderr.strip()
-    return SelfTest("Node", f"{folder / 'self_test.mjs'}: {problem[:300]}")
+    lines = [line for line in done.stdout.splitlines() if PASSED_TEXT not in line and "skipped" not in line]
+    problem = " ".join((lines[0] if lines else done.stderr).split())
+    return SelfTest("Node", f"{folder / 'self_test.mjs'}: {problem[:PROBLEM_LENGTH]}")
 
 
 def chromium_self_test(folder: Path) -> SelfTest:
@@ -59,7 +61,7 @@ def chromium_self_test(folder: Path) -> SelfTest:
         except (OSError, subprocess.TimeoutExpired) as error:
             return SelfTest("Chromium", one_line(error))
     problem, result = (_text(done.stdout, identifier) for identifier in ("error", "result"))
-    if PASSED in result:
+    if PASSED_TEXT in result:
         return SelfTest("Chromium")
     return SelfTest("Chromium", f"{folder}: {problem or result or 'expected an answer of the page, found none'}")
 

@@ -8,20 +8,6 @@ static FEREDGE_ALIGNED uint8_t image[FEREDGE_HEIGHT * FEREDGE_WIDTH * FEREDGE_CH
 static FEREDGE_ALIGNED float scores[FEREDGE_CLASSES];
 extern uint8_t __heap_base;
 
-void *memcpy(void *restrict target, const void *restrict source, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        ((uint8_t *)target)[i] = ((const uint8_t *)source)[i];
-    return target;
-}
-
-void *memset(void *target, int value, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        ((uint8_t *)target)[i] = (uint8_t)value;
-    return target;
-}
-
 /* The network's input, uint8 [HEIGHT][WIDTH][CHANNELS]. */
 uint8_t *FEREDGE_EXPORT(input)(void)
 {

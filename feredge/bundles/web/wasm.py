@@ -9,30 +9,30 @@ from feredge.bundles.native.module_source import module_source
 from feredge.bundles.source import Source
 from feredge.export.c.compiler import cross_compile
 
-TRIPLE = "wasm32-freestanding"
+WASM_TRIPLE = "wasm32-freestanding"
 LINK_FLAGS = ("-fno-builtin", "-nostdlib", "-Wl,--no-entry", "-Wl,-z,stack-size=65536")
-BUILDS = {
+WASM_BUILDS = {
     "relaxed": ("-msimd128", "-mrelaxed-simd"),
     "simd": ("-msimd128",),
     "plain": ("-mcpu=mvp",),
 }
 """Compiler flags by WebAssembly features, the fastest first. All give the same bits."""
-INTERFACE = Path(__file__).with_name("wasm.c")
+INTERFACE_FILE = Path(__file__).with_name("wasm.c")
 
 
 def compile_modules(source: Source) -> dict[str, bytes]:
-    """Return the WebAssembly module of each of BUILDS.
+    """Return the WebAssembly module of each of WASM_BUILDS.
 
     Raises:
         ArtifactError: a model that the C library does not take, or no compiler.
     """
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder, "module.c")
-        code.write_text(module_source(source, INTERFACE), encoding="utf-8")
-        return {build: _compile(code, flags) for build, flags in BUILDS.items()}
+        code.write_text(module_source(source, INTERFACE_FILE), encoding="utf-8")
+        return {build: _compile(code, flags) for build, flags in WASM_BUILDS.items()}
 
 
 def _compile(code: Path, flags: tuple[str, ...]) -> bytes:
     target = code.with_suffix(".wasm")
-    cross_compile(code, target, TRIPLE, *LINK_FLAGS, *flags)
+    cross_compile(code, target, WASM_TRIPLE, *LINK_FLAGS, *flags)
     return target.read_bytes()
