@@ -17,9 +17,8 @@ from feredge.importing.onnx.file import is_channels_first
 from feredge.importing.probabilities import SUM_TOLERANCE
 
 PIXELS, SCALED, PROBABILITIES = "pixels", "input_scale", "probabilities"
-OPSETS = (13, 17)
-"""Opsets that a graph is converted to if it has an older or newer one: those of per-channel quantization and of
-`feredge export`."""
+OLDEST_OPSET, CONVERTED_OPSET = 13, 17
+"""Quantization per channel needs the first; older graphs are converted to the second, that of `feredge export`."""
 
 
 def as_core_graph(
@@ -145,5 +144,4 @@ def _with_opset(model: Any) -> Any:
     from onnx import version_converter
 
     opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
-    oldest, newest = OPSETS
-    return version_converter.convert_version(model, newest) if opset < oldest else model
+    return version_converter.convert_version(model, CONVERTED_OPSET) if opset < OLDEST_OPSET else model
