@@ -59,9 +59,11 @@ def _install() -> None:
         _run([_interpreter(), "-m", "venv", str(VENV)], "a Python with its venv module (Debian: python3-venv)")
     STAMP_FILE.unlink(missing_ok=True)
     print("Installing packages from requirements.lock...", flush=True)
-    # Python compiles what it imports; pip would compile every module, which takes longer than the rest of its work.
     pip = [str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     _run([*pip, "--require-hashes", "-r", str(LOCK_FILE)], "every package of requirements.lock")
+    # pip would compile on one core, for longer than the rest of its work takes. Some packages have templates that are
+    # no Python: the exit code says nothing.
+    subprocess.run([VENV_PYTHON, "-m", "compileall", "-qq", "-j", "0", VENV], check=False)
     _run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "feredge itself")
     libraries = "OpenCV's system libraries (Debian: apt-get install libgl1 libglib2.0-0 libxcb1)"
     _run([str(VENV_PYTHON), "-c", "import cv2"], libraries)
