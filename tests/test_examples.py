@@ -90,6 +90,7 @@ def test_select_file() -> None:
     assert any("dense.int8.onnx" in line for line in lines)
 
 
+@pytest.mark.long
 def test_export_network(tmp_path: Path) -> None:
     """Guards the export of a network that feredge did not train."""
     pytest.importorskip("tensorflow")

@@ -51,11 +51,14 @@ def command(target: Path, precisions: tuple[float, ...], data: str | None, image
     if as_json:
         echo_json({sha256: asdict(table) for sha256, table in result.thresholds.items()}, indent=2)
         return
-    columns = ("file", "images", "precision", "threshold", "coverage", "precision at least")
+    columns = ("file", "images", "precision", "threshold", "coverage", "lower bound")
     rows = [(table, promised) for table in result.thresholds.values() for promised in table.levels]
     echo_table(columns, (_cells(table, promised) for table, promised in rows), right=columns[1:])
     if any(promised.threshold is None for _, promised in rows):
-        echo("none: no threshold was shown to reach the precision; the bound is the highest of all thresholds tried")
+        echo(
+            "none: no threshold was shown to reach the precision; the lower confidence bound of the precision is the "
+            "highest of all thresholds tried"
+        )
     echo(f"thresholds: {escape_control(str(result.path))}")
 
 

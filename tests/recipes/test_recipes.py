@@ -123,7 +123,7 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
         ("[augmentation]\nzoom = 1.0", "augmentation.zoom from 0 to under 1"),
         ("[compression]\nvariants = []", "at least one of compression.variants"),
         ("[export]\nfiles = []", "at least one of export.files"),
-        ("[compression]\nvariants = ['pruned']", "expected a variant dense, pruned-1 to pruned-99"),
+        ("[compression]\nvariants = ['pruned']", "expected a variant dense, dense-mirror, pruned-1 to pruned-99"),
         ("[export]\nfiles = ['int4.onnx']", "export.files: unknown 'int4.onnx'"),
         ("[export]\nopset = 19", "export.opset from 13 to 18"),
         ("training = 3", "training: expected a table, found 3"),
