@@ -63,6 +63,10 @@ class Golden:
         rows = tuple(map(tuple, self.probabilities.tolist()))
         return GoldenRecord(digest, self.arithmetic, self.runtime, rows)
 
+    def to_bytes(self) -> bytes:
+        """Return the pixels of all images, then their probabilities as little-endian float32."""
+        return self.images.tobytes() + self.probabilities.astype("<f4").tobytes()
+
     @classmethod
     def restore(cls, record: GoldenRecord, contract: InputContract, classes: int) -> Golden:
         """Draw the images of a record again.

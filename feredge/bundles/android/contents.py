@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from feredge.bundles.notices import NOTICES_FILE, code_notice, notices_text, wei
 from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import Source
 from feredge.bundles.targets import SelfTest
+from feredge.bundles.templates import fill_dollars
 from feredge.errors import one_line
 from feredge.export.c.compiler import cross_compile
 from feredge.export.c.source import generate
@@ -55,7 +55,7 @@ def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
     return {
         **contents,
         "labels.txt": "".join(f"{name}\n" for name in source.card.classes).encode(),
-        "golden.bin": golden.images.tobytes() + golden.probabilities.astype("<f4").tobytes(),
+        "golden.bin": golden.to_bytes(),
         source.name: source.data,
         NOTICES_FILE: notices_text(notices),
     }
@@ -85,15 +85,10 @@ def self_tests(folder: Path, source: Source, golden: Golden) -> list[SelfTest]:
 
 
 def _libraries(source: Source) -> dict[str, bytes]:
-    libraries = {}
-    with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder, "feredge.c")
-        code.write_text(module_source(source, JNI_FILE), encoding="utf-8")
-        for abi, (triple, cpu) in ABI_TARGETS.items():
-            target = code.with_suffix(".so")
-            cross_compile(code, target, triple, f"-mcpu={cpu}", *LIBRARY_FLAGS)
-            libraries[abi] = target.read_bytes()
-    return libraries
+    code = module_source(source, JNI_FILE)
+    return {
+        abi: cross_compile(code, triple, f"-mcpu={cpu}", *LIBRARY_FLAGS) for abi, (triple, cpu) in ABI_TARGETS.items()
+    }
 
 
 def _texts(source: Source, golden: Golden) -> dict[str, str]:
@@ -112,7 +107,5 @@ def _texts(source: Source, golden: Golden) -> dict[str, str]:
     texts = {}
     for path in sorted(TEMPLATE_FOLDER.iterdir()):
         text = path.read_text(encoding="utf-8")
-        texts[TEMPLATE_FOLDERS[path.suffix] + path.name] = re.sub(
-            r"\$([A-Z_]+)\b", lambda match: values[match[1]], text
-        )
+        texts[TEMPLATE_FOLDERS[path.suffix] + path.name] = fill_dollars(text, values)
     return texts

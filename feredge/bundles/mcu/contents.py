@@ -17,11 +17,11 @@ from feredge.bundles.source import Source
 from feredge.bundles.targets import SelfTest
 from feredge.bundles.templates import fill, plain_text
 from feredge.export.c.artifact_file import c_artifact
-from feredge.export.c.source import Library
 from feredge.export.c.xnnpack import float_literal
 from feredge.inference.c_source import c_library_memory, library_name
 
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
+MEMORY_FILE = Path(__file__).with_name("memory.c")
 TEMPLATES = {
     "README.md": "README.md",
     "CMakeLists.txt": "CMakeLists.txt",
@@ -48,19 +48,20 @@ def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
         ArtifactError: a model that has no C library (see `feredge.export.c.source.generate`), or one that is too large
             for the board that `options` names.
     """
-    text, library = c_artifact(source.flatbuffer, source.card, options.arithmetic)
-    constant_bytes = c_library_memory(text.encode())["constant_bytes"]
-    need = Need.of(library.arena.bytes, constant_bytes, golden.images[0].size)
+    library = library_files(source, golden, options)
+    memory = c_library_memory(library[f"src/{library_symbol(source)}.c"])
+    need = Need.of(memory["arena_bytes"], memory["constant_bytes"], golden.images[0].size)
     if options.board is not None:
         require_fit(options.board, need)
     values = {
         **model_values(source),
         **_golden_values(golden),
-        **_memory_values(library, constant_bytes, need),
+        **_memory_values(memory, need),
         **tflite_micro_values(source.flatbuffer),
+        "MEMORY_FUNCTIONS": MEMORY_FILE.read_text(encoding="utf-8"),
     }
     return {
-        **library_files(source, golden, options),
+        **library,
         f"model/{source.name}": source.data,
         NOTICES_FILE: notices_text([code_notice("The C library, src/"), weights_notice(source.card)]),
         **{fill(place, values): fill(_template(name), values).encode() for place, name in TEMPLATES.items()},
@@ -118,10 +119,10 @@ def _golden_values(golden: Golden) -> dict[str, str]:
     }
 
 
-def _memory_values(library: Library, constant_bytes: int, need: Need) -> dict[str, str]:
+def _memory_values(memory: dict[str, int], need: Need) -> dict[str, str]:
     return {
-        "ARENA_BYTES": f"{library.arena.bytes:,}",
-        "CONSTANT_BYTES": f"{constant_bytes:,}",
+        "ARENA_BYTES": f"{memory['arena_bytes']:,}",
+        "CONSTANT_BYTES": f"{memory['constant_bytes']:,}",
         "CODE_BYTES": f"{CODE_BYTES:,}",
         "STACK_BYTES": f"{STACK_BYTES:,}",
         "RAM_KB": f"{need.ram / 1024:.1f}",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from feredge.errors import DeviceError, one_line
+from feredge.export.c.compiler import ZIG_COMPILER, has_zig
 
 EMULATOR = "qemu-system-arm"
 CORES = {
@@ -41,7 +40,7 @@ def missing_tool() -> str:
     """Return what this machine lacks to run Cortex-M code, and how to install it; empty if nothing."""
     if shutil.which(EMULATOR) is None:
         return f"expected {EMULATOR}, found none; apt-get install {EMULATOR}"
-    if importlib.util.find_spec("ziglang") is None:
+    if not has_zig():
         return "expected Zig to compile with, found none; pip install 'feredge[c]'"
     return ""
 
@@ -61,7 +60,7 @@ def run_on_core(folder: Path, core: str) -> CoreResult:
     board, target, cpu, picoseconds = CORES[core]
     with tempfile.TemporaryDirectory(prefix="feredge-") as work:
         firmware = Path(work, "firmware.elf")
-        compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target, f"-mcpu={cpu}", *FLAGS]
+        compiler = [*ZIG_COMPILER, "-target", target, f"-mcpu={cpu}", *FLAGS]
         sources = [*(folder / "src").glob("*.c"), folder / "self_test/cortex_m.c"]
         script = f"-Wl,-T,{folder / 'self_test/cortex_m.ld'}"
         macros = [f"-DPICOSECONDS_PER_TICK={picoseconds}", "-I", str(folder / "src")]

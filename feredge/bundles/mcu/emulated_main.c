@@ -13,19 +13,7 @@
 #define USED "a0", "a7"
 #endif
 
-void *memcpy(void *target, const void *source, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        ((volatile unsigned char *)target)[i] = ((const unsigned char *)source)[i];
-    return target;
-}
-
-void *memset(void *target, int value, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        ((volatile unsigned char *)target)[i] = (unsigned char)value;
-    return target;
-}
+#include "memory.c"
 
 void _start(void)
 {

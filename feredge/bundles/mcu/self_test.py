@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 from feredge.bundles.mcu.cortex_m import EMULATOR, missing_tool, run_on_core
 from feredge.bundles.targets import SelfTest
 from feredge.errors import ArtifactError, DeviceError, one_line
-from feredge.export.c.compiler import find_compiler
+from feredge.export.c.compiler import ZIG_COMPILER, find_compiler, has_zig
 
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
 TIMEOUT_SECONDS = 300.0
@@ -65,10 +63,10 @@ def emulated_test(folder: Path, symbol: str, architecture: str) -> SelfTest:
     name = f"self-test on {architecture} ({emulator})"
     if shutil.which(emulator) is None:
         return SelfTest(name, skipped=f"expected {emulator}, found none")
-    if importlib.util.find_spec("ziglang") is None:
+    if not has_zig():
         return SelfTest(name, skipped="expected Zig to compile with, found none; pip install 'feredge[c]'")
     macros = [f'-DGOLDEN_HEADER="{symbol}_golden.h"', f"-DSELF_TEST={symbol}_self_test"]
-    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target, f"-mcpu={cpu}", *EMULATED_FLAGS, *macros]
+    compiler = [*ZIG_COMPILER, "-target", target, f"-mcpu={cpu}", *EMULATED_FLAGS, *macros]
     return _compile_and_run(folder, name, [*compiler, str(EMULATED_MAIN)], [emulator])
 
 

@@ -12,7 +12,7 @@ from feredge.bundles.mcu import contents as mcu
 from feredge.bundles.mcu.self_test import emulated_test
 from feredge.bundles.notices import NOTICES_FILE, code_notice, notices_text, weights_notice
 from feredge.bundles.options import BundleOptions
-from feredge.bundles.pi.libraries import ARCHITECTURES, cross_compile
+from feredge.bundles.pi.libraries import ARCHITECTURES, compile_library
 from feredge.bundles.source import Source
 from feredge.bundles.targets import SelfTest
 from feredge.bundles.templates import fill
@@ -39,10 +39,10 @@ def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
         f"model/{source.name}": source.data,
         NOTICES_FILE: notices_text(notices),
     }
+    facts = c_library_memory(code.encode())
     for architecture in ARCHITECTURES:
-        compiled = cross_compile(code, architecture)
-        digest, facts = hashlib.sha256(compiled).hexdigest(), c_library_memory(code.encode())
-        entry = Entry(name, digest, len(compiled), source.card, facts=facts)
+        compiled = compile_library(code, architecture)
+        entry = Entry(name, hashlib.sha256(compiled).hexdigest(), len(compiled), source.card, facts=facts)
         files[f"{architecture}/{name}"] = compiled
         files[f"{architecture}/{MANIFEST_FILE}"] = json.dumps(Manifest((entry,)).to_json(), indent=2).encode()
     return files

@@ -16,6 +16,7 @@ from feredge.bundles.notices import NOTICES_FILE, code_notice, notices_text, wei
 from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import Source
 from feredge.bundles.targets import SelfTest
+from feredge.bundles.templates import fill_dollars
 from feredge.bundles.web.engines import chromium_self_test, node_self_test
 from feredge.bundles.web.wasm import WASM_BUILDS, compile_modules
 from feredge.inference.c_source import library_name
@@ -32,7 +33,7 @@ def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
     """
     del options
     contents = {f"feredge-{name}.wasm": module for name, module in compile_modules(source).items()}
-    contents[GOLDEN_FILE] = golden.images.tobytes() + golden.probabilities.astype("<f4").tobytes()
+    contents[GOLDEN_FILE] = golden.to_bytes()
     contents |= {name: text.encode() for name, text in _texts(source, golden, contents).items()}
     notices = [code_notice("The page, the JavaScript and WebAssembly modules"), weights_notice(source.card)]
     return {**contents, source.name: source.data, NOTICES_FILE: notices_text(notices)}
@@ -62,13 +63,8 @@ def _texts(source: Source, golden: Golden, binaries: Contents) -> dict[str, str]
         **{build.upper(): _literal(facts[f"feredge-{build}.wasm"]) for build in WASM_BUILDS},
     }
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(TEMPLATE_FOLDER.iterdir())}
-    filled = {file: _fill(text, values) for file, text in texts.items()}
+    filled = {file: fill_dollars(text, values) for file, text in texts.items()}
     return {**filled, "package.json": _package(name)}
-
-
-def _fill(text: str, values: dict[str, str]) -> str:
-    """Replace `$NAME`; `${...}` and `$(...)` are JavaScript's."""
-    return re.sub(r"\$([A-Z_]+)\b", lambda match: values[match[1]], text)
 
 
 def _literal(value: Any) -> str:

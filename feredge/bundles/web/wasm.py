@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from feredge.bundles.native.module_source import module_source
@@ -26,13 +25,5 @@ def compile_modules(source: Source) -> dict[str, bytes]:
     Raises:
         ArtifactError: a model that the C library does not take, or no compiler.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder, "module.c")
-        code.write_text(module_source(source, INTERFACE_FILE), encoding="utf-8")
-        return {build: _compile(code, flags) for build, flags in WASM_BUILDS.items()}
-
-
-def _compile(code: Path, flags: tuple[str, ...]) -> bytes:
-    target = code.with_suffix(".wasm")
-    cross_compile(code, target, WASM_TRIPLE, *LINK_FLAGS, *flags)
-    return target.read_bytes()
+    code = module_source(source, INTERFACE_FILE)
+    return {build: cross_compile(code, WASM_TRIPLE, *LINK_FLAGS, *flags) for build, flags in WASM_BUILDS.items()}

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from feredge.errors import ArtifactError
@@ -58,13 +59,14 @@ def compile_library(source: Path, target: Path, *, native: bool = True) -> None:
     command = [*find_compiler(), *COMPILE_FLAGS]
     if native and platform.machine() in NATIVE_FLAGS:
         command.append(NATIVE_FLAGS[platform.machine()])
-    _run([*command, "-o", str(target), str(source)], source)
+    _run([*command, "-o", str(target), str(source)], str(source))
 
 
-def cross_compile(source: Path, target: Path, triple: str, *flags: str) -> None:
-    """Compile and link a C file for another machine, by Zig's compiler. The same version gives the same bytes.
+def cross_compile(code: str, triple: str, *flags: str) -> bytes:
+    """Compile and link C code for another machine, by Zig's compiler. The same version gives the same bytes.
 
     Args:
+        code: of one C file.
         triple: of the other machine, in Zig's words: `wasm32-freestanding`.
         flags: beside the optimization and exact arithmetic.
 
@@ -73,8 +75,11 @@ def cross_compile(source: Path, target: Path, triple: str, *flags: str) -> None:
     """
     if not has_zig():
         raise ArtifactError(f"expected Zig's C compiler for {triple}, found none; pip install 'feredge[c]' brings it")
-    arguments = ["-target", triple, *CROSS_COMPILE_FLAGS, *flags, "-o", str(target), source.name]
-    _run([*ZIG_COMPILER, *arguments], source, folder=source.parent)
+    with tempfile.TemporaryDirectory(prefix="feredge-") as folder:
+        Path(folder, "library.c").write_text(code, encoding="utf-8")
+        arguments = ["-target", triple, *CROSS_COMPILE_FLAGS, *flags, "-o", "library", "library.c"]
+        _run([*ZIG_COMPILER, *arguments], triple, folder=Path(folder))
+        return Path(folder, "library").read_bytes()
 
 
 def has_zig() -> bool:
@@ -82,11 +87,11 @@ def has_zig() -> bool:
     return importlib.util.find_spec("ziglang") is not None
 
 
-def _run(command: list[str], source: Path, *, folder: Path | None = None) -> None:
+def _run(command: list[str], subject: str, *, folder: Path | None = None) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, cwd=folder)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ArtifactError(f"{source}: expected a C compiler that runs, found {command[0]} ({error})") from error
+        raise ArtifactError(f"{subject}: expected a C compiler that runs, found {command[0]} ({error})") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or [""]
-        raise ArtifactError(f"{source}: expected a C file that compiles, found: {lines[0][:200]}")
+        raise ArtifactError(f"{subject}: expected a C file that compiles, found: {lines[0][:200]}")

@@ -33,20 +33,7 @@ static int semihost(int operation, const void *argument)
     return r0;
 }
 
-void *memcpy(void *target, const void *source, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        ((volatile unsigned char *)target)[i] = ((const unsigned char *)source)[i];
-    return target;
-}
-
-void *memset(void *target, int value, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        ((volatile unsigned char *)target)[i] = (unsigned char)value;
-    return target;
-}
-
+@MEMORY_FUNCTIONS@
 static void print(const char *label, uint32_t number)
 {
     char text[12];
