@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from feredge.errors import one_line
+from feredge.errors import ArtifactError, one_line
 from feredge.inference.contract import Images
 from feredge.inference.runtimes import LiteRTRunner, OnnxRunner, OpenCVRunner, Probabilities, open_artifact
 from feredge.inference.tflite import TFLiteGraph
@@ -38,6 +38,8 @@ def compare(path: Path, images: Images, reference: Probabilities) -> dict[str, d
         try:
             run = open_runner()
             outputs = np.concatenate([run(batch) for batch in batches])
+            if not np.isfinite(outputs).all():
+                raise ArtifactError("expected finite probabilities, found infinite or not-a-number values")
         except Exception as error:  # runtimes raise errors of any type
             results[runtime] = {"failed": one_line(error, 160)}
             continue

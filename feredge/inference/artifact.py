@@ -35,6 +35,8 @@ FORMAT_PRECISIONS = {
 ARTIFACT_KINDS = tuple(
     f"{precision}.{kind}" for kind, precisions in FORMAT_PRECISIONS.items() for precision in precisions
 )
+MIRROR_VARIANT = "dense-mirror"
+"""The dense network, which classifies each image and its mirror image and averages the probabilities."""
 CARD_KEY = "feredge"
 CARD_FILE = "feredge.json"
 LABELS_FILE = "labels.txt"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from feredge.errors import ArtifactError, NoCardError, one_line
 from feredge.inference.artifact import (
     MANIFEST_FILE,
+    MIRROR_VARIANT,
     Card,
     Entry,
     Manifest,
@@ -112,6 +113,9 @@ class OpenCVRunner:
         os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
         import cv2
 
+        card = read_card(path)
+        if (card.variant, card.precision) == (MIRROR_VARIANT, "int8"):  # its kernels get a batch of two views
+            raise ArtifactError(f"{path.name}: OpenCV's int8 kernels have wrong outputs for a mirror variant")
         cv2.setNumThreads(threads)
         self._error = cv2.error
         try:

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 
 from feredge.errors import RecipeError
+from feredge.inference.artifact import MIRROR_VARIANT as MIRROR_VARIANT
 
-MIRROR_VARIANT = "dense-mirror"
-"""The dense network, which classifies each image and its mirror image and averages the probabilities."""
 VIEWS = 2
 """Of an image, in the mirror variant."""
 VARIANT_NAMES = (

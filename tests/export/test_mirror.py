@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tiny_training import stripes
 from feredge.errors import RecipeError, VerificationError
 from feredge.export import conversion, exporter
 from feredge.export.c.compiler import has_compiler
-from feredge.inference.artifact import Manifest
+from feredge.inference.artifact import RUNTIMES_FILE, Manifest
 from feredge.inference.runtimes import open_artifact
 from feredge.inspection import macs
 from feredge.recipes.schema import Export
@@ -50,6 +51,13 @@ def test_a_file_averages_both_views_of_an_image(exported: RunFolder, file: str) 
         assert np.abs(mirror.predict(images) - outputs).max() <= step / 2 + 1e-6
     mirrored = mirror.predict(np.ascontiguousarray(IMAGES[:, :, ::-1]))
     assert np.abs(mirrored - mirror.predict(IMAGES)).max() < 1e-6
+
+
+def test_opencv_does_not_run_an_int8_file(exported: RunFolder) -> None:
+    """Guards parity from OpenCV's int8 kernels, whose outputs for two views depend on uninitialised memory."""
+    parity = json.loads((exported.artifacts / RUNTIMES_FILE).read_text())["artifacts"]
+    assert "mirror variant" in parity["dense-mirror.int8.onnx"]["opencv-dnn"]["failed"]
+    assert parity["dense-mirror.float32.onnx"]["opencv-dnn"]["agreement"] == 1.0
 
 
 def test_c_and_tflite_agree_in_every_bit(exported: RunFolder) -> None:
