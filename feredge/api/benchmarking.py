@@ -104,7 +104,8 @@ def benchmark(
         effort: `quick` times fewer runs; `strict` times 600 s per row, and corrupts all test images instead of 1,000.
         threads: thread counts in addition to 1; all cores by default.
         batches: batch sizes for throughput; 32 by default.
-        runtimes: other runtimes to measure in, too: `xnnpack-off`, `opencv`, `tflite-micro`.
+        runtimes: other runtimes to measure in, too: `xnnpack-off`, `opencv`, `tflite-micro`; and in headless
+            Chromium `web`, `litert-js`, `onnxruntime-web`.
         classes: class names of files that feredge did not write, in the order of their outputs, each mapped to the
             data's classes if they differ: `["happy", "low = sad + fear"]`.
         input_range: input values of black and white pixels for such files.

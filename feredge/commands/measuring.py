@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_UNIT = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DURATION_SECONDS = 7 * 24 * 3600
-RUNTIME_NAMES = ("xnnpack-off", "opencv", "tflite-micro")
+RUNTIME_NAMES = ("xnnpack-off", "opencv", "tflite-micro", "web", "litert-js", "onnxruntime-web")
 
 
 FILE_PREFIX = re.compile(r"(?P<file>[^:]+\.(?:onnx|tflite)):(?P<value>.*)", re.DOTALL)
@@ -192,7 +192,8 @@ TARGET_OPTIONS = options(
         "--runtimes",
         type=RuntimeNames(),
         default=(),
-        help=f"Other runtimes to measure in, too: {', '.join(RUNTIME_NAMES)}, or all.",
+        help=f"Other runtimes to measure in, too: {', '.join(RUNTIME_NAMES)}, or all. "
+        "The last three run in Chromium; npm fetches the last two.",
     ),
     click.option(
         CLASSES_OPTION,

@@ -13,8 +13,11 @@ import cv2
 import numpy as np
 import pytest
 from device_models import draw_frame
+from fake_packages import write_fake_onnxruntime
 
+from feredge.bundles.targets import bundle, check_bundle
 from feredge.bundles.web.engines import serving
+from feredge.errors import RunError
 from feredge.inference.contract import CLASSES, InputContract
 from feredge.inference.face_detection import crop_square
 from feredge.inference.runtimes import open_artifact
@@ -140,6 +143,41 @@ def test_tainted_canvas(page: Any, nano_bundle: Path) -> None:
         }})()""")
     expected = "expected a picture of this site, found one of another, whose pixels a browser does not give"
     assert messages == [expected] * 2
+
+
+def test_another_runtime(nano_bundle: Path, tmp_path: Path) -> None:
+    """Guards the choice of a runtime that the owner put beside the page, and the sentence where there is none."""
+    folder = Path(shutil.copytree(nano_bundle, tmp_path / "bundle"))
+    with serving(folder) as address, chromium.open_page(address) as page:
+        page.run(UNTIL % READY)
+        choose(page, "frame.png", FRAME)
+        page.run(UNTIL % "document.querySelector('#label')?.textContent")
+        assert page.browser_errors == []
+        choose_runtime(page, "onnxruntime-web")
+        page.run(UNTIL % "document.querySelector('#error').textContent")
+        expected = "ort.wasm.min.mjs: expected the package beside this page, found none"
+        assert expected in text(page, "error") and page.run("document.querySelector('#runtime').value") == ""
+        write_fake_onnxruntime(folder / "runtimes")
+        (folder / "runtimes/dense.int8.onnx").write_bytes(b"a model")
+    with serving(folder) as address, chromium.open_page(address) as page:
+        page.run(UNTIL % READY)
+        choose(page, "frame.png", FRAME)
+        page.run(UNTIL % "document.querySelector('#label')?.textContent")
+        choose_runtime(page, "onnxruntime-web")
+        pixels = InputContract().to_tensor(crop_square(draw_frame()[0], (80, 0, 480, 480))).reshape(-1)[:7]
+        percent = f"{pixels.max() / 2.56:.1f} %"
+        page.run(UNTIL % f"[...document.querySelectorAll('#table td')].some((one) => one.textContent === '{percent}')")
+        choose_runtime(page, "")
+        assert page.browser_errors == []
+    checks, tests = check_bundle(folder)
+    assert not [problem for problem in (*checks, *tests) if problem.failure]
+    with pytest.raises(RunError, match="expected files of the bundle only, found another; move your files"):
+        bundle("web", NANO, folder)
+
+
+def choose_runtime(page: Any, name: str) -> None:
+    """Choose a runtime, as a user does."""
+    page.run(f"(runtime.value = '{name}', runtime.dispatchEvent(new Event('change')), undefined)")
 
 
 def test_self_test_and_builds(address: str) -> None:
