@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import Card, Entry, Manifest, check_digest, read_card, tflite_model_size
+from feredge.inference.artifact import Card, Entry, Manifest, check_digest
+from feredge.inference.embedded_card import read_card, tflite_model_size
 from feredge.paths import ExportPath, ModelFile, RunPath, require
 
 KIND = "int8.tflite"
