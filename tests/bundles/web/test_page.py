@@ -17,6 +17,7 @@ from device_models import draw_frame
 from feredge.bundles.web.engines import serving
 from feredge.inference.contract import CLASSES, InputContract
 from feredge.inference.face_detection import crop_square
+from feredge.inference.predictor import Predictor
 from feredge.inference.runtimes import open_artifact
 
 NANO = Path(__file__).parents[3] / "models/nano/dense.int8.tflite"
@@ -222,3 +223,20 @@ def test_every_control_has_a_name(page: Any) -> None:
     assert page.run("[...document.querySelectorAll('[role]')].map((one) => one.getAttribute('role')).sort()") == [
         "alert", "img", "status", "status",
     ]  # fmt: skip
+
+
+def test_the_example_page(nano_bundle: Path, tmp_path: Path) -> None:
+    """Guards examples/web_page.html, with a picture and with a file that is none."""
+    folder = shutil.copytree(nano_bundle, tmp_path / "web")
+    shutil.copy2(NANO.parents[2] / "examples/web_page.html", folder)
+    with Predictor(NANO) as predictor:
+        face = predictor(FRAME)
+    with serving(folder) as address, chromium.open_page(f"{address}web_page.html") as page:
+        page.run(UNTIL % "document.querySelector('#state').textContent !== 'Loading ...'")
+        choose(page, "face.png", FRAME)
+        page.run(UNTIL % "document.querySelectorAll('li').length === 1")
+        choose(page, "wrong.png", b"no picture")
+        page.run(UNTIL % "document.querySelectorAll('li').length === 2")
+        lines = page.run("[...document.querySelectorAll('li')].map((line) => line.textContent)")
+    assert lines[0] == f"face.png: {face.label} {face.confidence:.2f}"
+    assert lines[1].startswith("wrong.png: ")
