@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 KerasModel = Any
 """A model object of Keras 2 or 3."""
-PICKLE = (
+PICKLED_WEIGHTS = (
     "weights of PyTorch, which are not opened because unpickling them can run code; write an ONNX file with "
     "feredge.from_torch(module, example)"
 )
-CONVERTED = "a file that was converted already; export the network that it was converted from"
+CONVERTED_FILE = "a file that was converted already; export the network that it was converted from"
 UNOPENED_SUFFIXES = {
-    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".bin"), PICKLE),
+    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".bin"), PICKLED_WEIGHTS),
     ".safetensors": "weights without a network; write an ONNX file with feredge.from_torch(module, example)",
-    **dict.fromkeys((".tflite", ".ort"), CONVERTED),
+    **dict.fromkeys((".tflite", ".ort"), CONVERTED_FILE),
 }
 """By suffix, why a file is refused."""
 INPUT_SIZES = (8, 512)  # pixels per side, smallest and largest
