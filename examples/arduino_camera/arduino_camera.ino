@@ -5,13 +5,13 @@
 //     feredge bundle nano --for mcu --board arduino-nano-33-ble-sense --out nano-mcu
 //
 // Copy nano-mcu into Arduino's folder `libraries`, install the library Arduino_OV767X, and upload. There is no face
-// detector: hold the camera so that the face fills the picture's height.
+// detector: hold the camera so that the face fills the middle two thirds of the picture's height.
 #include <Arduino_OV767X.h>
 #include <feredge_nano_dense.h>
 
 const int COLUMNS = 176, ROWS = 144; // QCIF
 const int HEIGHT = FEREDGE_NANO_DENSE_HEIGHT, WIDTH = FEREDGE_NANO_DENSE_WIDTH;
-const int BLOCK = ROWS / HEIGHT; // pixels of the camera, per side, that become one
+const int BLOCK = 2; // pixels of the camera, per side, that become one
 
 static uint8_t frame[ROWS * COLUMNS];
 static uint8_t face[HEIGHT * WIDTH];
@@ -26,16 +26,16 @@ void setup()
     }
 }
 
-// The mean of each block of the square in the middle, as the Predictor makes a picture smaller.
+// The mean of each block of the square in the middle, rounded as the Predictor does it.
 void shrink()
 {
-    const int left = (COLUMNS - BLOCK * WIDTH) / 2;
+    const int top = (ROWS - BLOCK * HEIGHT) / 2, left = (COLUMNS - BLOCK * WIDTH) / 2;
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++) {
             int sum = 0;
             for (int row = 0; row < BLOCK; row++)
                 for (int column = 0; column < BLOCK; column++)
-                    sum += frame[(y * BLOCK + row) * COLUMNS + left + x * BLOCK + column];
+                    sum += frame[(top + y * BLOCK + row) * COLUMNS + left + x * BLOCK + column];
             face[y * WIDTH + x] = (sum + BLOCK * BLOCK / 2) / (BLOCK * BLOCK);
         }
 }

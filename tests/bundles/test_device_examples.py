@@ -81,7 +81,7 @@ JAVA_CLASSES = {
 def test_the_sketch_answers_as_the_predictor(nano_bundle: Path, tmp_path: Path) -> None:
     """Guards the sketch's crop and its averages, with stand-ins of the Arduino core and the camera."""
     noise = np.random.default_rng(1).integers(0, 256, (12, 16), np.uint8)
-    frame = cv2.resize(noise, (176, 144), interpolation=cv2.INTER_CUBIC)
+    frame = np.asarray(cv2.resize(noise, (176, 144), interpolation=cv2.INTER_CUBIC), np.uint8)
     (tmp_path / "frame").write_bytes(frame.tobytes())
     (tmp_path / "Arduino.h").write_text(ARDUINO)
     (tmp_path / "Arduino_OV767X.h").write_text(CAMERA)
@@ -98,7 +98,7 @@ def test_the_sketch_answers_as_the_predictor(nano_bundle: Path, tmp_path: Path) 
         done = run_program(command, timeout_seconds=300)
         assert done.returncode == 0, done.stdout + done.stderr
     with Predictor(NANO / "dense.int8.tflite") as predictor:
-        face = predictor(frame[:, 16:160])
+        face = predictor(frame[24:120, 40:136])
     assert done.stdout == f"{face.label} {face.confidence:.3f} ms: 0\n"
 
 
