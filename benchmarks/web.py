@@ -34,7 +34,7 @@ from feredge.bundles.targets import bundle
 from feredge.bundles.web.chromium import ChromiumPage, find_chromium
 from feredge.bundles.web.engines import serving
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import read_card
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import open_artifact
 
 FEREDGE, ORT, LITERT, EMPTY, PAGE = "feredge", "onnxruntime-web", "LiteRT.js", "an empty page", "the bundle's page"

@@ -13,7 +13,7 @@ from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.regression_gate import Baseline, read_gate
 from feredge.benchmark.config import TIMEOUT_SECONDS
-from feredge.benchmark.load_metrics import LoadConfig
+from feredge.benchmark.load_metrics import MAX_RATE, MIN_RATE, LoadConfig
 from feredge.errors import FeredgeError
 from feredge.paths import ExportPath, ModelFile, NamedModel, RunPath, require, resolve
 from feredge.progress import Progress, quiet
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from feredge.data.dataset import Dataset
     from feredge.inference.foreign import ForeignModel
 
-MIN_RATE = 1
-"""Calls a second; `idle_seconds` is for fewer."""
-MAX_RATE = 100_000
 EffortName = Literal["quick", "default", "strict"]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import read_card
 from feredge.inference.contract import Images
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import LiteRTRunner, Probabilities
 from feredge.inference.tflite import dequantize
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import Card, Entry, Manifest, check_digest, read_card, tflite_model_size
+from feredge.inference.artifact import Card, Entry, Manifest, check_digest
+from feredge.inference.embedded_card import read_card, tflite_model_size
 from feredge.paths import ExportPath, ModelFile, RunPath, require
 
 SourceKind = Literal["int8.tflite", "float32.onnx"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feredge.benchmark.load_metrics import MAX_RATE, MIN_RATE
 from feredge.commands.shared import (
     CLASSES_OPTION,
     INPUT_RANGE_OPTION,
@@ -175,7 +176,7 @@ LOAD_OPTIONS = options(
     ),
     click.option(
         "--rate",
-        type=click.FloatRange(1, 100_000),
+        type=click.FloatRange(MIN_RATE, MAX_RATE),
         metavar="N",
         help="Calls a second under --sustained.  [default: as many as possible]",
     ),

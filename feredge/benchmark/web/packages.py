@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 from feredge.data.cache import make_cache_folder
 from feredge.errors import ArtifactError, FeredgeError, one_line
+from feredge.programs import ProgramError, first_line, run_program
 
 NPM_PACKAGES = {"@litertjs/core": "2.5.3", "onnxruntime-web": "1.30.0"}
 """Versions by package."""
@@ -40,12 +40,11 @@ def install_package(name: str) -> None:
     folder.mkdir(exist_ok=True)
     command = [npm, "install", *NPM_OPTIONS, "--prefix", str(folder), package]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_TIMEOUT_SECONDS, cwd=folder)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ArtifactError(f"expected npm to install {package}, found a failure ({one_line(error)})") from error
+        done = run_program(command, timeout_seconds=NPM_TIMEOUT_SECONDS, folder=folder)
+    except ProgramError as error:
+        raise ArtifactError(f"expected npm to install {package}, found a failure ({error})") from error
     if done.returncode or _installed_version(folder, name) != NPM_PACKAGES[name]:
-        problem = " ".join(done.stderr.split())[:200] or f"exit code {done.returncode}"
-        raise ArtifactError(f"expected npm to install {package}, found a failure ({problem})")
+        raise ArtifactError(f"expected npm to install {package}, found a failure ({first_line(done)})")
 
 
 def _installed_version(folder: Path, name: str) -> str | None:

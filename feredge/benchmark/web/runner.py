@@ -22,8 +22,9 @@ from feredge.bundles.web.chromium import ChromiumPage, find_chromium
 from feredge.bundles.web.contents import IMPORT_MAP, TEMPLATE_FOLDER
 from feredge.bundles.web.engines import serving
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import Card, read_card
+from feredge.inference.artifact import Card
 from feredge.inference.contract import Images
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import Probabilities
 
 PAGE_FILE = Path(__file__).with_name("page.html")

@@ -43,7 +43,7 @@ def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
     """
     del options
     contents = {f"{PACKAGE_FOLDER}/{name}": data for name, data in package_files(source).items()}
-    contents |= {name: text.encode() for name, text in _texts(source, golden).items()}
+    contents |= {name: text.encode() for name, text in source_texts(source, golden).items()}
     notices = [code_notice("The Swift and C sources"), weights_notice(source.card)]
     return {
         **contents,
@@ -73,12 +73,13 @@ def self_tests(folder: Path, source: Source, golden: Golden) -> list[SelfTest]:
     return [SelfTest(f"{SELF_TEST_NAME}: {difference}")]
 
 
-def _texts(source: Source, golden: Golden) -> dict[str, str]:
+def source_texts(source: Source, golden: Golden) -> dict[str, str]:
+    """Return the Swift and C sources, and the README, by their paths in the bundle."""
     height, width, channels = source.card.contract.shape
     values = {
         "NAME": plain_text(library_name(source.card)),
         "MODEL": source.name,
-        "CLASSES": ", ".join(map(_swift_literal, source.card.classes)),
+        "CLASSES": ", ".join(map(swift_literal, source.card.classes)),
         "HEIGHT": str(height),
         "WIDTH": str(width),
         "CHANNELS": str(channels),
@@ -92,7 +93,7 @@ def _texts(source: Source, golden: Golden) -> dict[str, str]:
     }
 
 
-def _swift_literal(text: str) -> str:
+def swift_literal(text: str) -> str:
     """Return a string of Swift, in which every character beyond plain ASCII is an escape."""
     safe = "".join(letter if letter.isalnum() and letter.isascii() else f"\\u{{{ord(letter):x}}}" for letter in text)
     return f'"{safe}"'

@@ -138,7 +138,7 @@ def _conv(inputs: Inputs) -> Array:
         for kernels, channels in zip(np.split(weight, groups), np.split(windows, groups), strict=True)
     ]
     bias = _wide(inputs["bias"]) if "bias" in inputs else np.zeros(len(weight), np.float32)
-    return (np.concatenate(results) + bias[:, None, None])[None]
+    return (np.concatenate(results) + bias[:, None, None])[None]  # type: ignore[no-any-return]
 
 
 def _max_pool(inputs: Inputs) -> Array:

@@ -7,7 +7,6 @@ import html
 import http.server
 import re
 import shutil
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,11 +16,10 @@ from typing import Any
 
 from feredge.bundles.targets import SelfTest
 from feredge.bundles.web.chromium import chromium_command, find_chromium
-from feredge.errors import one_line
+from feredge.programs import ProgramError, first_line, run_program
 
 DUMP_FLAGS = ("--virtual-time-budget=20000", "--dump-dom")
 TIMEOUT_SECONDS = 60.0
-PROBLEM_LENGTH = 300
 PASSED_TEXT = "are answered as LiteRT answers them"
 
 
@@ -31,16 +29,13 @@ def node_self_test(folder: Path) -> SelfTest:
     if program is None:
         return SelfTest("Node", skipped="node is not installed")
     try:
-        done = subprocess.run(
-            [program, "self_test.mjs"], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return SelfTest("Node", one_line(error))
+        done = run_program([program, "self_test.mjs"], timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    except ProgramError as error:
+        return SelfTest("Node", str(error))
     if done.returncode == 0 and PASSED_TEXT in done.stdout:
         return SelfTest("Node")
     lines = [line for line in done.stdout.splitlines() if PASSED_TEXT not in line and "skipped" not in line]
-    problem = " ".join((lines[0] if lines else done.stderr).split())
-    return SelfTest("Node", f"{folder / 'self_test.mjs'}: {problem[:PROBLEM_LENGTH]}")
+    return SelfTest("Node", f"{folder / 'self_test.mjs'}: {lines[0] if lines else first_line(done, 'Error')}")
 
 
 def chromium_self_test(folder: Path) -> SelfTest:
@@ -51,9 +46,9 @@ def chromium_self_test(folder: Path) -> SelfTest:
     with serving(folder) as address, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = chromium_command(program, profile, *DUMP_FLAGS, f"{address}?self-test")
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return SelfTest("Chromium", one_line(error))
+            done = run_program(command, timeout_seconds=TIMEOUT_SECONDS)
+        except ProgramError as error:
+            return SelfTest("Chromium", str(error))
     problem, result = (_text(done.stdout, identifier) for identifier in ("error", "result"))
     if PASSED_TEXT in result:
         return SelfTest("Chromium")

@@ -9,7 +9,6 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from feredge import files
 from feredge.data.cache import make_cache_folder
 from feredge.errors import ArtifactError, RunError
+from feredge.programs import ProgramError, first_line, run_program
 
 COMPILERS = ("cc", "gcc", "clang")
 COMPILE_FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
@@ -109,9 +109,8 @@ def has_zig() -> bool:
 
 def _run(command: list[str], subject: str, *, folder: Path | None = None) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, cwd=folder)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ArtifactError(f"{subject}: expected a C compiler that runs, found {command[0]} ({error})") from error
+        done = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    except ProgramError as error:
+        raise ArtifactError(f"{subject}: expected a C compiler that runs, found that {error}") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or [""]
-        raise ArtifactError(f"{subject}: expected a C file that compiles, found: {lines[0][:200]}")
+        raise ArtifactError(f"{subject}: expected a C file that compiles, found: {first_line(done, 'error')}")

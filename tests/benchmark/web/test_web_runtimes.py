@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -90,23 +91,23 @@ def test_packages_that_are_installed(name: str, file: str) -> None:
 
 def test_what_is_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards a machine without Chromium, without npm, and without a network."""
-    candidates, notes = artifact_candidates(NANO), []
+    candidates, notes = artifact_candidates(NANO), list[str]()
     monkeypatch.setattr(packages, "make_cache_folder", lambda: tmp_path)
     monkeypatch.setattr(chromium, "find_chromium", lambda: None)
     assert list(in_alternative_runtimes(candidates, ["litert-js"], notes)) == []
     monkeypatch.setattr(chromium, "find_chromium", lambda: "chromium")
-    monkeypatch.setattr(packages.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert list(in_alternative_runtimes(candidates, ["litert-js"], notes)) == []
     failed = subprocess.CompletedProcess("npm", 1, "", "npm error network\nnpm error code EAI_AGAIN")
-    monkeypatch.setattr(packages.shutil, "which", lambda _: "npm")
-    monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(shutil, "which", lambda _: "npm")
+    monkeypatch.setattr(packages, "run_program", lambda *_, **__: failed)
     assert list(in_alternative_runtimes(candidates, ["litert-js"], notes)) == []
     version = NPM_PACKAGES["@litertjs/core"]
     assert notes == [
         "LiteRT.js was left out: Chromium is not installed here.",
         f"LiteRT.js was left out: expected npm, which installs @litertjs/core@{version}, found none.",
         f"LiteRT.js was left out: expected npm to install @litertjs/core@{version}, found a failure "
-        "(npm error network npm error code EAI_AGAIN).",
+        "(npm error network).",
     ]
 
 
@@ -121,5 +122,5 @@ def test_an_installed_package_is_not_fetched_again(tmp_path: Path, monkeypatch: 
     folder.mkdir(parents=True)
     (folder / "package.json").write_text(json.dumps({"version": NPM_PACKAGES["onnxruntime-web"]}))
     monkeypatch.setattr(packages, "make_cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: pytest.fail("npm ran"))
+    monkeypatch.setattr(packages, "run_program", lambda *_, **__: pytest.fail("npm ran"))
     packages.install_package("onnxruntime-web")

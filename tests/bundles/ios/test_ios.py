@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import importlib.util
 import shutil
 import subprocess
@@ -16,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from feredge.bundles.folder import BundleManifest
-from feredge.bundles.ios.contents import C_FOLDER, PACKAGE_FOLDER, SWIFT_FOLDER, self_tests
+from feredge.bundles.golden import Golden, golden_vectors
+from feredge.bundles.ios import contents
+from feredge.bundles.ios.contents import PACKAGE_FOLDER, self_tests
 from feredge.bundles.ios.interpreter import Program
 from feredge.bundles.ios.package import SPECIFICATION_FILE, WEIGHTS_FILE, package_files
 from feredge.bundles.source import FLOAT32_ONNX, Source, open_source
@@ -40,12 +41,6 @@ def ios(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not HAS_COREMLTOOLS:
         pytest.skip("coremltools is not installed")
     return bundle("ios", NANO, tmp_path_factory.mktemp("ios") / "nano")
-
-
-def read_program(folder: Path) -> Program:
-    """Open the program of a bundle."""
-    package = folder / PACKAGE_FOLDER
-    return Program((package / SPECIFICATION_FILE).read_bytes(), (package / WEIGHTS_FILE).read_bytes())
 
 
 def test_verify(ios: Path) -> None:
@@ -84,18 +79,23 @@ def test_changed_weights_are_found(ios: Path, tmp_path: Path) -> None:
         Program(b"\xff", b"")
 
 
-def _golden(folder: Path, source: Source) -> Any:
-    from feredge.bundles.golden import Golden
-
+def _golden(folder: Path, source: Source) -> Golden:
     return Golden.restore(BundleManifest.read(folder).golden, source.card.contract, 7)
 
 
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    """The sources of the bundle of `models/nano`, which need no coremltools."""
+    source = open_source(NANO, FLOAT32_ONNX)
+    return contents.source_texts(source, golden_vectors(source))
+
+
 @pytest.mark.skipif(not has_compiler(), reason="no C compiler")
-def test_input_of_the_c_code(ios: Path, tmp_path: Path) -> None:
+def test_input_of_the_c_code(texts: dict[str, str], tmp_path: Path) -> None:
     """Guards the input that Swift gets from C: crop, gray and size as the Predictor makes them."""
     source = tmp_path / "input.c"
-    header = (ios / C_FOLDER / "include/feredge_input.h").read_text()
-    source.write_text(header + (ios / C_FOLDER / "input.c").read_text().replace('#include "feredge_input.h"', ""))
+    header, code = (texts[f"{contents.C_FOLDER}/{name}"] for name in ("include/feredge_input.h", "input.c"))
+    source.write_text(header + code.replace('#include "feredge_input.h"', ""))
     compile_library(source, tmp_path / "input.so")
     make_input = ctypes.CDLL(str(tmp_path / "input.so")).feredge_make_input
     picture = np.random.default_rng(5).integers(0, 256, (90, 70, 4), np.uint8)
@@ -109,12 +109,20 @@ def test_input_of_the_c_code(ios: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, InputContract().to_batch([pixels], color="rgb")[0])
 
 
-def test_swift_sources_are_filled(ios: Path) -> None:
-    """Guards names and sizes in Swift, which no compiler has seen."""
-    text = (ios / SWIFT_FOLDER / "Net.swift").read_text()
+def test_swift_sources_are_filled(texts: dict[str, str]) -> None:
+    """Guards names and sizes in Swift."""
+    text = texts[f"{contents.SWIFT_FOLDER}/Net.swift"]
     assert 'classes: [String] = ["angry", "disgust"' in text and "height = 48" in text
-    assert text.count("{") == text.count("}") and text.count("(") == text.count(")")
-    assert "No Mac and no iPhone has run this bundle" in (ios / "README.md").read_text()
+    assert "No Mac and no iPhone has run this bundle" in texts["README.md"]
+
+
+def test_swift_has_no_syntax_errors(texts: dict[str, str]) -> None:
+    """Guards Swift that no compiler has seen."""
+    grammar = pytest.importorskip("tree_sitter_swift")
+    tree_sitter = pytest.importorskip("tree_sitter")
+    parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
+    for name in ("Package.swift", f"{contents.SWIFT_FOLDER}/Net.swift"):
+        assert not parser.parse(texts[name].encode()).root_node.has_error, name
 
 
 OPERATORS = {
@@ -213,9 +221,7 @@ def test_networks_without_a_translation(operators: list[tuple[str, dict[str, Any
 
 def test_class_names_that_are_code() -> None:
     """Guards Swift strings: quotes and interpolations in class names are escapes."""
-    from feredge.bundles.ios.contents import _swift_literal
-
-    assert _swift_literal('b"\\(c)') == '"b\\u{22}\\u{5c}\\u{28}c\\u{29}"'
+    assert contents.swift_literal('b"\\(c)') == '"b\\u{22}\\u{5c}\\u{28}c\\u{29}"'
 
 
 @pytest.mark.skipif(HAS_COREMLTOOLS, reason="coremltools is installed")
@@ -233,7 +239,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "expected a file that is float32 throughout, found int8" in done.output
 
 
-def test_card_keeps_its_type() -> None:
-    """Guards the kinds of source: the same folder gives each target the file that it takes."""
+def test_each_target_gets_its_file() -> None:
+    """Guards the kinds of source of one folder."""
     assert open_source(NANO, FLOAT32_ONNX).name == "dense.float32.onnx"
-    assert dataclasses.replace(open_source(NANO)).format == "tflite"
+    assert open_source(NANO).name == "dense.int8.tflite"

@@ -20,6 +20,7 @@ from feredge.bundles.web.engines import serving
 from feredge.errors import RunError
 from feredge.inference.contract import CLASSES, InputContract
 from feredge.inference.face_detection import crop_square
+from feredge.inference.predictor import Predictor
 from feredge.inference.runtimes import open_artifact
 
 NANO = Path(__file__).parents[3] / "models/nano/dense.int8.tflite"
@@ -170,7 +171,8 @@ def test_another_runtime(nano_bundle: Path, tmp_path: Path) -> None:
         choose_runtime(page, "")
         assert page.browser_errors == []
     checks, tests = check_bundle(folder)
-    assert not [problem for problem in (*checks, *tests) if problem.failure]
+    assert not [check.failure for check in checks if check.failure]
+    assert not [test.failure for test in tests if test.failure]
     with pytest.raises(RunError, match="expected files of the bundle only, found another; move your files"):
         bundle("web", NANO, folder)
 
@@ -260,3 +262,20 @@ def test_every_control_has_a_name(page: Any) -> None:
     assert page.run("[...document.querySelectorAll('[role]')].map((one) => one.getAttribute('role')).sort()") == [
         "alert", "img", "status", "status",
     ]  # fmt: skip
+
+
+def test_the_example_page(nano_bundle: Path, tmp_path: Path) -> None:
+    """Guards examples/web_page.html, with a picture and with a file that is none."""
+    folder = shutil.copytree(nano_bundle, tmp_path / "web")
+    shutil.copy2(NANO.parents[2] / "examples/web_page.html", folder)
+    with Predictor(NANO) as predictor:
+        face = predictor(FRAME)
+    with serving(folder) as address, chromium.open_page(f"{address}web_page.html") as page:
+        page.run(UNTIL % "document.querySelector('#state').textContent !== 'Loading ...'")
+        choose(page, "face.png", FRAME)
+        page.run(UNTIL % "document.querySelectorAll('li').length === 1")
+        choose(page, "wrong.png", b"no picture")
+        page.run(UNTIL % "document.querySelectorAll('li').length === 2")
+        lines = page.run("[...document.querySelectorAll('li')].map((line) => line.textContent)")
+    assert lines[0] == f"face.png: {face.label} {face.confidence:.2f}"
+    assert lines[1].startswith("wrong.png: ")
