@@ -276,8 +276,8 @@ class Predictor:
                 self._runner = self._open_runner()
             return self._runner
 
-    def _to_tensor(self, picture: Picture, color: Color) -> Images:
-        tensor = self.contract.to_tensor(picture, color=color)
+    def _to_tensor(self, picture: Picture, color: Color, out: Images | None = None) -> Images:
+        tensor = self.contract.to_tensor(picture, color=color, out=out)
         if not self._color_checked:
             self._color_checked = True
             if (tensor == tensor[..., :1]).all():
@@ -289,11 +289,11 @@ class Predictor:
 
     def _to_batch(self, pictures: Sequence[Picture], start: int, color: Color) -> Images:
         batch = np.empty((len(pictures), *self.contract.shape), np.uint8)
-        for index, picture in enumerate(pictures):
+        for index, (picture, tensor) in enumerate(zip(pictures, batch, strict=True), start):
             try:
-                batch[index] = self._to_tensor(picture, color)
+                self._to_tensor(picture, color, tensor)
             except PictureError as error:
-                raise PictureError(f"picture {start + index}: {error}") from error
+                raise PictureError(f"picture {index}: {error}") from error
         return batch
 
     def _crop_faces(
