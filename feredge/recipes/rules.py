@@ -69,6 +69,10 @@ def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
         (recipe.export.calibration_images >= 1, "export.calibration_images of at least 1"),
         (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
         (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),
+        (
+            not (recipe.export.max_drop and recipe.export.temperature_scaling),
+            "one of export.max_drop and export.temperature_scaling: both use the validation images",
+        ),
     )
 
 

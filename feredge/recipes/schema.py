@@ -317,6 +317,8 @@ class Export:
         keep_float: layers that int8 files leave in float32, by their Keras names.
         max_drop: largest allowed loss of validation accuracy of an int8 file, in percentage points; where it is
             exceeded, layers return to float32, those with the largest error first. 0 sets no limit.
+        temperature_scaling: divide the logits by the temperature that fits the probabilities to half of the validation
+            images, where that lowers their calibration error; see export/temperature.py.
         licence: licence text in the files' metadata; a general one if empty.
         c_arithmetic: of C libraries: `xnnpack` answers as LiteRT with XNNPACK on x86, `tflm` as TensorFlow Lite Micro.
     """
@@ -330,6 +332,7 @@ class Export:
     max_drop: float = added(0.0)
     licence: str = added("")
     c_arithmetic: Literal["xnnpack", "tflm"] = added("xnnpack")
+    temperature_scaling: bool = added(False)
 
 
 @dataclass(frozen=True)
