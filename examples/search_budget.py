@@ -1,4 +1,5 @@
 """Search overnight for the most accurate network within 100 KB and 0.1 ms. Needs feredge[workshop] and feredge[search].
+The tests check its calls only: a study takes hours.
 
     python examples/search_budget.py fer2013.csv studies/pi
 

@@ -12,13 +12,13 @@ from typing import TypeGuard
 import click
 import pytest
 import yaml
+from code_blocks import code_blocks
 
 import feredge
 from feredge.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 GENERATED_PAGES = {"reference/commands.md"}
 MAX_README_WORDS = 900
@@ -27,10 +27,7 @@ MAX_README_WORDS = 900
 def blocks(language: str) -> list[tuple[str, str]]:
     """Return page and text of every block in a language."""
     return [
-        (str(page.relative_to(ROOT)), text)
-        for page in PAGES
-        for name, text in BLOCK.findall(page.read_text(encoding="utf-8"))
-        if name == language
+        (str(page.relative_to(ROOT)), text) for page in PAGES for name, text in code_blocks(page) if name == language
     ]
 
 

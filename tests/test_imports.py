@@ -16,21 +16,10 @@ from feredge.cli import COMMAND_SUMMARIES
 HEAVY = "{'tensorflow', 'tf_keras', 'keras', 'sklearn', 'matplotlib', 'onnxruntime', 'cv2', 'rich', 'jinja2'}"
 
 ORDER = (
-    *("callable_module", "errors", "console", "files", "progress", "dataclass_io", "inference", "recipes", "data"),
-    *("run", "paths", "predictions", "plots", "inspection", "keras", "train", "compress", "importing", "export"),
-    *(
-        "bundles",
-        "baselines",
-        "benchmark",
-        "report",
-        "devices",
-        "search",
-        "label",
-        "serve",
-        "diagnostics",
-        "api",
-        "commands",
-    ),
+    *("callable_module", "errors", "console", "files", "programs", "progress", "dataclass_io", "inference", "recipes"),
+    *("data", "run", "paths", "predictions", "plots", "inspection", "keras", "train", "compress", "importing"),
+    *("export", "bundles", "baselines", "benchmark", "report", "devices", "search", "label", "serve", "diagnostics"),
+    *("api", "commands"),
 )
 """From the ground up: a room imports only what stands before it. `commands` is cli.py too."""
 TENSORFLOW = ("keras", "train", "compress", "importing", "export", "search")

@@ -111,7 +111,8 @@ def damaged_files(folder: Path) -> list[str]:
 def _read(path: Path) -> None:
     import cv2
 
-    from feredge.inference.artifact import Manifest, read_card
+    from feredge.inference.artifact import Manifest
+    from feredge.inference.embedded_card import read_card
 
     if path.suffix == ".json":
         json.loads(path.read_text())

@@ -13,7 +13,7 @@ from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.regression_gate import Baseline, read_gate
 from feredge.benchmark.config import TIMEOUT_SECONDS
-from feredge.benchmark.load_metrics import LoadConfig
+from feredge.benchmark.load_metrics import MAX_RATE, MIN_RATE, LoadConfig
 from feredge.errors import FeredgeError
 from feredge.paths import ExportPath, ModelFile, NamedModel, RunPath, require, resolve
 from feredge.progress import Progress, quiet
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from feredge.data.dataset import Dataset
     from feredge.inference.foreign import ForeignModel
 
-MIN_RATE = 1
-"""Calls a second; `idle_seconds` is for fewer."""
-MAX_RATE = 100_000
 EffortName = Literal["quick", "default", "strict"]
 
 
@@ -104,7 +101,8 @@ def benchmark(
         effort: `quick` times fewer runs; `strict` times 600 s per row, and corrupts all test images instead of 1,000.
         threads: thread counts in addition to 1; all cores by default.
         batches: batch sizes for throughput; 32 by default.
-        runtimes: other runtimes to measure in, too: `xnnpack-off`, `opencv`, `tflite-micro`.
+        runtimes: other runtimes to measure in, too: `xnnpack-off`, `opencv`, `tflite-micro`; and in headless
+            Chromium `web`, `litert-js`, `onnxruntime-web`.
         classes: class names of files that feredge did not write, in the order of their outputs, each mapped to the
             data's classes if they differ: `["happy", "low = sad + fear"]`.
         input_range: input values of black and white pixels for such files.

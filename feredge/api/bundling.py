@@ -20,7 +20,7 @@ from feredge.run import RunFolder
 if TYPE_CHECKING:
     from feredge.api.datasets import DataSource
 
-TargetName = Literal["android", "mcu", "pi", "web"]
+TargetName = Literal["android", "ios", "mcu", "pi", "web"]
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ def bundle(
     progress: Progress = quiet,
     cancel: Cancel | None = None,
 ) -> BundleResult:
-    """Write what a device needs of an int8 `.tflite` file to a folder, with golden vectors to test it there.
+    """Write what a device needs of an exported file to a folder, with golden vectors to test it there.
 
     Without `target`, write one file that benchmarks a run's files on a device, as `python BENCH.ZIP`.
 
     Args:
-        run: an exported run; with `target` also a folder of exported files, a name of `feredge.models()`, or an int8
-            `.tflite` file.
+        run: an exported run; with `target` also a folder of exported files, a name of `feredge.models()`, or a file:
+            an int8 `.tflite` file, for `ios` a float32 `.onnx` file.
         out: the folder to write, which must be new, empty or an earlier bundle; without `target` the path of a zip
             file, which contains the test images.
         target: `mcu`, a C library for microcontrollers; `pi`, compiled libraries for 32-bit and 64-bit Arm Linux, for
             which `Predictor` needs numpy alone; `web`, a web page and an ES module; `android`, a library with Java and
-            Kotlin.
+            Kotlin; `ios`, a Core ML package with a Swift class.
         arithmetic: with `target="mcu"`, whose answers the library gives, bit for bit: `xnnpack` for LiteRT's with
             XNNPACK, `tflm` for TensorFlow Lite Micro's.
         board: with `target="mcu"`, a board that the library must fit, as `raspberry-pi-pico`.
@@ -67,7 +67,7 @@ def bundle(
 
     Raises:
         RunError: not an exported run, other data than it was trained on, or another folder at `out`.
-        ArtifactError: no int8 `.tflite` file, or one that the target cannot take.
+        ArtifactError: no file of that kind, or one that the target cannot take.
         Cancelled: `cancel` returned True.
     """
     if target is not None:

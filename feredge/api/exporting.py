@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,12 +14,11 @@ from feredge import predictions
 from feredge.api.cancel import Cancel, cancellable
 from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_dataset, run_dataset
-from feredge.api.pixel_range import PixelRange, black_and_white
+from feredge.api.importing import InputSpec, KerasModel, network_data, open_run
 from feredge.api.training import Overrides, override_texts
-from feredge.errors import ArtifactError, FeredgeError, RecipeError, RunError, UnsupportedNetworkError
+from feredge.errors import FeredgeError, RunError, UnsupportedNetworkError
 from feredge.export.c.compiler import has_compiler
 from feredge.inference.artifact import ARTIFACT_KINDS
-from feredge.paths import ExportPath, ForeignNetwork, ModelFile, RunPath, require
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
 
@@ -30,49 +26,12 @@ if TYPE_CHECKING:
     import pandas
 
     from feredge.api.datasets import DataSource
-    from feredge.data import Dataset
-    from feredge.importing.network import NetworkInput
+    from feredge.api.pixel_range import PixelRange
     from feredge.inference.artifact import Failure, Manifest
     from feredge.predictions import Predictions
     from feredge.recipes.schema import Export
 
-logger = logging.getLogger(__name__)
 CalibrationMethod = Literal["min-max", "moving-average", "percentile", "entropy"]
-KerasModel = Any
-"""A model object of Keras 2 or 3."""
-PICKLE = (
-    "weights of PyTorch, which are not opened because unpickling them can run code; write an ONNX file with "
-    "feredge.from_torch(module, example)"
-)
-CONVERTED = "a file that was converted already; export the network that it was converted from"
-UNOPENED_SUFFIXES = {
-    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".bin"), PICKLE),
-    ".safetensors": "weights without a network; write an ONNX file with feredge.from_torch(module, example)",
-    **dict.fromkeys((".tflite", ".ort"), CONVERTED),
-}
-"""By suffix, why a file is refused."""
-INPUT_SIZES = (8, 512)  # pixels per side, smallest and largest
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """Input and output of an imported network.
-
-    Attributes:
-        size: height and width in pixels.
-        range: input values of black and white pixels, or mean and standard deviation: see PixelRange.
-        classes: class names, in the order of its outputs.
-        output: name of its output, if it has several.
-    """
-
-    size: int | tuple[int, int] | None = None
-    range: PixelRange | None = None
-    classes: tuple[str, ...] = ()
-    output: str = ""
-
-    def __bool__(self) -> bool:
-        """Return whether anything is specified."""
-        return self != InputSpec()
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +151,7 @@ def export(
         "licence": licence,
     }
     try:
-        run = _open_run(network, data, spec, licence, folder)
+        run = open_run(network, data, spec, licence, folder)
     except UnsupportedNetworkError as error:
         if texts or variants or calibration_data is not None:
             raise
@@ -241,14 +200,12 @@ def _export_untranslated(
     settings = _settings(Export(), files, **changes) or Export()
     if not files or "all" in files:
         settings = dataclasses.replace(settings, files=tuple(name for name in settings.files if name in ONNX_FILES))
-    takes = _network_input(path, data, spec)
-    assert data is not None
-    dataset = _load_for(path, data, takes.height)
+    network_input, dataset = network_data(path, data, spec)
     run.path.mkdir(parents=True, exist_ok=True)
     try:
         with run.lock():
             manifest = export_untranslated(
-                path, takes, spec.classes, dataset, run.artifacts, settings=settings, output=spec.output
+                path, network_input, spec.classes, dataset, run.artifacts, settings=settings, output=spec.output
             )
     except FeredgeError:
         with suppress(OSError):  # it holds something
@@ -297,110 +254,3 @@ def _all_files(settings: Export, changes: dict[str, Any]) -> tuple[str, ...]:
     if floats or not has_compiler():
         return tuple(kind for kind in ARTIFACT_KINDS if not kind.endswith(".c"))
     return ARTIFACT_KINDS
-
-
-def _open_run(
-    network: str | PathLike[str] | KerasModel,
-    data: DataSource | None,
-    spec: InputSpec,
-    licence: str | None,
-    out: Path | None,
-) -> RunFolder:
-    if not isinstance(network, str | PathLike):
-        with _saved(network) as path:
-            return _import_network(path, data, spec, licence, out)
-    _refuse_unopened(Path(network))
-    place = require(network, RunPath, ExportPath, ForeignNetwork, ModelFile)
-    if isinstance(place, ForeignNetwork | ModelFile):
-        return _import_network(place.path, data, spec, licence, out)
-    if spec:
-        raise RecipeError(
-            f"--input-size, --input-range, --classes and --output are for {ForeignNetwork.description}, "
-            f"found {place.description} ({place.path})"
-        )
-    if isinstance(place, ExportPath):
-        return _read_back(place.path, data, out)
-    if out is not None:
-        raise RecipeError(f"--out is for networks that are not in a run folder, found the run folder {place.path}")
-    return RunFolder.open(place.path, trained=True)
-
-
-def _refuse_unopened(path: Path) -> None:
-    """Raise ArtifactError, without opening it, for a file that no network can be imported from."""
-    reason = UNOPENED_SUFFIXES.get(path.suffix)
-    if reason is not None and path.is_file():
-        raise ArtifactError(f"{path}: expected a Keras or ONNX file, found {reason}")
-
-
-@contextmanager
-def _saved(model: KerasModel) -> Iterator[Path]:
-    """Yield a temporary file of a Keras model object.
-
-    Raises:
-        RecipeError: another kind of object.
-    """
-    if not (callable(getattr(model, "save", None)) and hasattr(model, "get_config")):
-        raise RecipeError(f"expected a path, a name or a Keras model, found {type(model).__name__}")
-    with tempfile.TemporaryDirectory() as folder:
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", getattr(model, "name", "") or "network")
-        path = Path(folder, f"{name}.keras")
-        model.save(path)
-        yield path
-
-
-def _read_back(folder: Path, data: DataSource | None, out: Path | None) -> RunFolder:
-    from feredge.importing.from_onnx import import_exported, read_recipe
-
-    recipe = read_recipe(folder)
-    if data is None:
-        raise RecipeError(f"{folder}: a folder of exported files requires --data")
-    dataset = load_dataset(data, size=recipe.data.size, channels=recipe.data.channels)
-    return import_exported(folder, dataset, out or Path("runs") / folder.name, recipe=recipe)
-
-
-def _import_network(
-    path: Path, data: DataSource | None, spec: InputSpec, licence: str | None, out: Path | None
-) -> RunFolder:
-    takes = _network_input(path, data, spec)
-    assert data is not None
-    from feredge.importing.network import import_network
-
-    dataset = _load_for(path, data, takes.height)
-    out = out or Path("runs") / path.stem
-    return import_network(path, takes, spec.classes, dataset, out, output=spec.output, licence=licence or "")
-
-
-def _network_input(path: Path, data: DataSource | None, spec: InputSpec) -> NetworkInput:
-    """Return the input of an imported network; RecipeError where an option is missing or out of range."""
-    options = {
-        "--input-size": spec.size,
-        "--input-range": spec.range,
-        "--classes": spec.classes or None,
-        "--data": data,
-    }
-    for option, value in options.items():
-        if value is None:
-            raise RecipeError(f"{path.name}: {ForeignNetwork.description} requires {option}")
-    assert spec.size is not None and spec.range is not None
-    height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
-    low, high = black_and_white(spec.range)
-    if height != width or not INPUT_SIZES[0] <= height <= INPUT_SIZES[1]:
-        raise RecipeError(
-            f"--input-size: expected a square of {INPUT_SIZES[0]} to {INPUT_SIZES[1]} pixels, found {height}x{width}"
-        )
-    from feredge.importing.network import NetworkInput
-
-    return NetworkInput(height, width, low, high)
-
-
-def _load_for(path: Path, data: DataSource, size: int) -> Dataset:
-    """Return the data for an imported network: in colour if both the pictures and its input are."""
-    from feredge.data import color_note
-    from feredge.importing.network import input_channels
-
-    dataset = load_dataset(data, size=size)
-    if note := color_note(dataset.pictures, dataset.images.shape[-1]):
-        if input_channels(path) == 3:
-            return load_dataset(data, size=size, channels=3)
-        logger.warning("%s", note)
-    return dataset

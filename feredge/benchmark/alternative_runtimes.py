@@ -1,4 +1,4 @@
-"""Alternative runtimes for exported files: LiteRT without XNNPACK, OpenCV's DNN module, TensorFlow Lite Micro.
+"""Alternative runtimes for exported files: LiteRT without XNNPACK, OpenCV, TensorFlow Lite Micro, those of browsers.
 
 A worker opens each by its `module:name`, as `feredge.inference.runtimes:OpenCVRunner`.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import read_card
 from feredge.inference.contract import Images
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import LiteRTRunner, Probabilities
 from feredge.inference.tflite import dequantize
 
@@ -31,6 +31,8 @@ class AlternativeRuntime:
         precisions: of the files that it is useful for; empty for all.
         module: the module that it needs; empty for none.
         package: the package that contains the module.
+        in_browser: whether it runs in Chromium, a process of its own.
+        npm_package: that it needs, of `web.packages.NPM_PACKAGES`; empty for none.
     """
 
     title: str
@@ -39,11 +41,24 @@ class AlternativeRuntime:
     precisions: tuple[str, ...] = ()
     module: str = ""
     package: str = ""
+    in_browser: bool = False
+    npm_package: str = ""
 
-    @property
-    def missing(self) -> bool:
-        """Whether its module is not installed."""
-        return bool(self.module) and importlib.util.find_spec(self.module) is None
+    def missing(self) -> str:
+        """Return what it needs and this machine lacks, after its npm package was installed; empty if nothing."""
+        from feredge.benchmark.web.packages import install_package
+        from feredge.bundles.web.chromium import find_chromium
+
+        if self.module and importlib.util.find_spec(self.module) is None:
+            return f"its package {self.package} is not installed here"
+        if self.in_browser and find_chromium() is None:
+            return "Chromium is not installed here"
+        if self.npm_package:
+            try:
+                install_package(self.npm_package)
+            except ArtifactError as error:
+                return str(error)
+        return ""
 
 
 ALTERNATIVE_RUNTIMES = {
@@ -68,6 +83,29 @@ ALTERNATIVE_RUNTIMES = {
         precisions=("int8",),
         module="tflite_micro",
         package="tflite-micro",
+    ),
+    "web": AlternativeRuntime(
+        title="WebAssembly",
+        opener="feredge.benchmark.web.runner:open_bundle",
+        format="tflite",
+        precisions=("int8",),
+        module="ziglang",
+        package="ziglang",
+        in_browser=True,
+    ),
+    "litert-js": AlternativeRuntime(
+        title="LiteRT.js",
+        opener="feredge.benchmark.web.runner:open_litert_js",
+        format="tflite",
+        in_browser=True,
+        npm_package="@litertjs/core",
+    ),
+    "onnxruntime-web": AlternativeRuntime(
+        title="onnxruntime-web",
+        opener="feredge.benchmark.web.runner:open_onnxruntime_web",
+        format="onnx",
+        in_browser=True,
+        npm_package="onnxruntime-web",
     ),
 }
 """By the names that `feredge bench --runtimes` takes."""

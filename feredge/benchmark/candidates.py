@@ -34,6 +34,7 @@ class Candidate:
         classes: in the order of the model's outputs. A candidate whose classes differ from its test set's fails.
         options: further keyword arguments of the opener; JSON values.
         runtime: title of an alternative runtime; empty for the format's default.
+        in_browser: whether that runs in Chromium.
         failure: why it cannot be measured, where that is known in advance.
     """
 
@@ -48,6 +49,7 @@ class Candidate:
     classes: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     runtime: str = ""
+    in_browser: bool = False
     failure: str = ""
 
     @classmethod
@@ -145,8 +147,8 @@ def in_alternative_runtimes(
     """Yield the candidates' files in other runtimes; for a runtime that is not installed a note is added."""
     for key in runtimes:
         runtime = ALTERNATIVE_RUNTIMES[key]
-        if runtime.missing:
-            notes.append(f"{runtime.title} was left out: its package {runtime.package} is not installed here.")
+        if missing := runtime.missing():
+            notes.append(f"{runtime.title} was left out: {missing}.")
             continue
         for candidate in candidates:
             readable = (
@@ -157,4 +159,6 @@ def in_alternative_runtimes(
             )
             if readable and (not runtime.precisions or candidate.precision in runtime.precisions):
                 name = f"{candidate.name} ({runtime.title})"
-                yield replace(candidate, name=name, opener=runtime.opener, runtime=runtime.title)
+                yield replace(
+                    candidate, name=name, opener=runtime.opener, runtime=runtime.title, in_browser=runtime.in_browser
+                )

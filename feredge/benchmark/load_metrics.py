@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 SAME_SPEED = 0.05
 """Two medians that differ by at most this fraction count as equal when files are ordered."""
+MIN_RATE = 1
+"""Calls a second; `idle_seconds` is for fewer."""
+MAX_RATE = 100_000
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class LoadConfig:
 
     Attributes:
         minutes: of sustained load; 0 for none.
-        rate: calls a second under sustained load; None for as many as possible.
+        rate: calls a second under sustained load, MIN_RATE to MAX_RATE; None for as many as possible.
         idle_seconds: before each call whose latency after idling is measured; 0 for none.
         minute_seconds: length of a minute.
     """

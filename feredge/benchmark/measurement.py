@@ -66,6 +66,7 @@ class Measurement:
         slowest_batch_seconds: longest call of at most PREDICTION_BATCH images, by which timeouts are extended.
         seconds_per_image: mean time over the test images.
         sustained_load, idle_latency: of the load stage.
+        transfer_bytes: as in Row.
     """
 
     candidate: Candidate
@@ -89,6 +90,7 @@ class Measurement:
     seconds_per_image: float = 0.0
     sustained_load: SustainedLoad | None = None
     idle_latency: IdleLatency | None = None
+    transfer_bytes: int | None = None
 
     @contextmanager
     def recording_failure(self) -> Iterator[None]:
@@ -106,7 +108,7 @@ class Measurement:
         response, _ = worker.request(
             "open",
             timeout_seconds=self.timeout_seconds if untrusted else max(self.timeout_seconds, LOAD_TIMEOUT_SECONDS),
-            limited=untrusted,
+            limited=untrusted and not candidate.in_browser,  # Chromium reserves terabytes, and has its own sandbox
             opener=candidate.opener,
             path=str(candidate.path.absolute()),
             threads=threads,
@@ -114,6 +116,7 @@ class Measurement:
             contract=asdict(candidate.contract),
             classes=len(candidate.classes),
         )
+        self.transfer_bytes = response.get("transfer_bytes")
         return float(response["nanoseconds"]) / 1e9
 
     def measure_cold_start(self, images: Images, starts: int) -> None:

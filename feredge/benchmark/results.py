@@ -112,6 +112,7 @@ class Row:
         roofline: time that the multiply-adds take at the machine's peak, over the median at one thread.
         sustained_load, idle_latency: where the benchmark measured them.
         arena_bytes, constant_bytes: of a C library, its RAM, and its weights and tables in flash; else None.
+        transfer_bytes: of a runtime in a browser, gzip -9 of runtime and model as a page loads them; else None.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Row:
     idle_latency: IdleLatency | None = None
     arena_bytes: int | None = None
     constant_bytes: int | None = None
+    transfer_bytes: int | None = None
 
     @property
     def runtime_title(self) -> str:
@@ -299,7 +301,7 @@ class Results:
         for name in (row.format, row.variant, row.precision, row.test_set_digest):
             expect(bool(NAME_PATTERN.fullmatch(name)), "letters, digits and .+- in a name", name)
         images = self.images_per_class(row)
-        sizes = (row.bytes, *images, row.arena_bytes or 0, row.constant_bytes or 0)
+        sizes = (row.bytes, *images, row.arena_bytes or 0, row.constant_bytes or 0, row.transfer_bytes or 0)
         expect(min(sizes) >= 0, "counts from 0 up", row.bytes)
         classes = len(self.class_names(row))
         expect(len(images) == classes, "a number of images for each class", len(images))

@@ -165,6 +165,7 @@ def _row(measurement: Measurement, reference: Measurement | None, test_set: Test
         idle_latency=measurement.idle_latency,
         arena_bytes=memory.get("arena_bytes"),
         constant_bytes=memory.get("constant_bytes"),
+        transfer_bytes=measurement.transfer_bytes,
     )
 
 

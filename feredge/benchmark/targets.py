@@ -20,8 +20,9 @@ from feredge.benchmark.config import TIMEOUT_SECONDS
 from feredge.benchmark.dataset_cache import DatasetCache
 from feredge.benchmark.workers.client import Worker, WorkerFailure
 from feredge.errors import ArtifactError, NoCardError, RecipeError
-from feredge.inference.artifact import Card, Manifest, read_card
+from feredge.inference.artifact import Card, Manifest
 from feredge.inference.contract import InputContract
+from feredge.inference.embedded_card import read_card
 from feredge.inference.foreign import FOREIGN_SUFFIXES, ForeignModel
 from feredge.paths import ExportPath, ModelFile, RunPath, resolve
 from feredge.recipes.schema import DataView

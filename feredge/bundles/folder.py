@@ -21,6 +21,8 @@ from feredge.paths import BUNDLE_FILE
 
 BUNDLE_SCHEMA = 1
 MANIFEST_LIMIT_BYTES = 16 << 20  # answers of 4,000 classes are 3 MB of text
+OWNER_FOLDER = "runtimes"
+"""In a web bundle: other runtimes that its owner puts there. No self-test loads them."""
 Contents = Mapping[str, bytes]
 """A bundle's files by their paths in its folder, with `/`."""
 
@@ -134,8 +136,12 @@ def check_replaceable(out: Path) -> None:
         raise RunError(f"{problem}; move your files, or remove the folder")
 
 
-def differences(folder: Path, manifest: BundleManifest) -> Iterator[str]:
-    """Give, one line each, the files of a bundle that are missing or changed, then those that it did not write."""
+def differences(folder: Path, manifest: BundleManifest, *, ignored: str = "") -> Iterator[str]:
+    """Give, one line each, the files of a bundle that are missing or changed, then those that it did not write.
+
+    Args:
+        ignored: a folder whose files are not the bundle's.
+    """
     for name, sha256 in manifest.files.items():
         path = folder / name
         if not path.is_file():
@@ -144,5 +150,7 @@ def differences(folder: Path, manifest: BundleManifest) -> Iterator[str]:
             yield f"{path}: expected the file that the bundle was written with, found a changed one"
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if ignored and name.startswith(f"{ignored}/"):
+            continue
         if name not in manifest.files and name != BUNDLE_FILE and not (path.is_dir() and not path.is_symlink()):
             yield f"{path}: expected files of the bundle only, found another"

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from feredge.inference.tflite import TFLiteGraph, import_litert
 from feredge.inspection.probes import probe_images
 
 GOLDEN_IMAGES = 32
+Reference = Literal["xnnpack", "tflm", "onnxruntime"]
+"""Whose kernels compute the answers: an Arithmetic of int8 files, or onnxruntime's."""
 RESOLVERS: dict[Arithmetic, str] = {"xnnpack": "AUTO", "tflm": "BUILTIN_REF"}
 """LiteRT's kernels by arithmetic: with the XNNPACK delegate, or the reference kernels, nearest to TensorFlow Lite
 Micro's."""
@@ -36,7 +39,7 @@ class GoldenRecord:
     """
 
     images_sha256: str
-    arithmetic: Arithmetic
+    arithmetic: Reference
     runtime: str
     probabilities: tuple[tuple[float, ...], ...]
 
@@ -53,7 +56,7 @@ class Golden:
 
     images: Images
     probabilities: Probabilities
-    arithmetic: Arithmetic
+    arithmetic: Reference
     runtime: str
 
     @property
@@ -89,7 +92,8 @@ def golden_images(contract: InputContract) -> Images:
 
 
 def golden_vectors(source: Source, arithmetic: Arithmetic = "xnnpack") -> Golden:
-    """Compute the golden vectors of a file: in LiteRT, or for `tflm` with the C library on this machine.
+    """Compute the golden vectors of a file: of an ONNX file in onnxruntime; of a TFLite file in LiteRT, or for `tflm`
+    with the C library on this machine.
 
     LiteRT's reference kernels do not stand for TensorFlow Lite Micro: they round a fully connected layer with a scale
     per channel once, TensorFlow Lite Micro and the C library twice. tools/c-library compares these two.
@@ -98,15 +102,26 @@ def golden_vectors(source: Source, arithmetic: Arithmetic = "xnnpack") -> Golden
         ArtifactError: LiteRT or a C compiler is not installed, or cannot run the file.
     """
     images = golden_images(source.card.contract)
+    if source.format == "onnx":
+        rows = _onnxruntime_outputs(source, images)
+        return Golden(images, rows, "onnxruntime", f"onnxruntime {metadata.version('onnxruntime')}")
     if arithmetic == "tflm":
         return Golden(images, _c_library_outputs(source, images), arithmetic, "the C library on another machine")
     try:
         graph = litert_graph(source, arithmetic)
-        rows = [graph.run(image[None]) for image in images]
+        outputs = [graph.run(image[None]) for image in images]
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(f"{source.name}: LiteRT cannot run it ({one_line(error)})") from error
     runtime = f"ai-edge-litert {metadata.version('ai-edge-litert')}"
-    return Golden(images, np.concatenate(rows), arithmetic, runtime)
+    return Golden(images, np.concatenate(outputs), arithmetic, runtime)
+
+
+def _onnxruntime_outputs(source: Source, images: Images) -> Probabilities:
+    with tempfile.TemporaryDirectory(prefix="feredge-") as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(source.data)
+        runner = open_artifact(path)
+        return np.concatenate([runner.predict(image[None]) for image in images])
 
 
 def _c_library_outputs(source: Source, images: Images) -> Probabilities:

@@ -1,4 +1,4 @@
-"""The int8 `.tflite` file that a bundle is made from."""
+"""The exported file that a bundle is made from."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import Card, Entry, Manifest, check_digest, read_card, tflite_model_size
+from feredge.inference.artifact import Card, Entry, Manifest, check_digest
+from feredge.inference.embedded_card import read_card, tflite_model_size
 from feredge.paths import ExportPath, ModelFile, RunPath, require
 
-KIND = "int8.tflite"
-DEFAULT_FILE = f"dense.{KIND}"
+SourceKind = Literal["int8.tflite", "float32.onnx"]
+INT8_TFLITE: SourceKind = "int8.tflite"
+FLOAT32_ONNX: SourceKind = "float32.onnx"
+"""Precision and format of the file; each target takes one of them."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An int8 TensorFlow Lite file with feredge's card.
+    """A file with feredge's card.
 
     Attributes:
         name: of the file: `dense.int8.tflite`.
@@ -37,18 +41,24 @@ class Source:
         return hashlib.sha256(self.data).hexdigest()
 
     @property
+    def format(self) -> str:
+        """The file's format: `tflite` or `onnx`."""
+        return Path(self.name).suffix[1:]
+
+    @property
     def flatbuffer(self) -> bytes:
-        """The model without the card behind it."""
+        """The model of a `.tflite` file, without the card behind it."""
         with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
             return self.data[: tflite_model_size(archive)]
 
 
-def open_source(target: str | os.PathLike[str]) -> Source:
-    """Read the int8 `.tflite` file that a path or the name of a reference model stands for.
+def open_source(target: str | os.PathLike[str], kind: SourceKind = INT8_TFLITE) -> Source:
+    """Read the file of a kind that a path or the name of a reference model stands for.
 
     Args:
         target: the file; or a run, a folder of exported files or a name of `feredge models`, of which it is
-            `dense.int8.tflite`, or the only int8 `.tflite` file.
+            `dense.KIND`, or the only file of that kind.
+        kind: as `int8.tflite`.
 
     Raises:
         RunError: another path.
@@ -57,29 +67,31 @@ def open_source(target: str | os.PathLike[str]) -> Source:
     """
     place = require(target, RunPath, ExportPath, ModelFile)
     if isinstance(place, ModelFile):
-        return _read(place.path)
+        return _read(place.path, kind)
     folder = place.run.artifacts if isinstance(place, RunPath) else place.path
-    entry = _choose(folder, Manifest.read(folder, check=False))
+    entry = _choose(folder, Manifest.read(folder, check=False), kind)
     check_digest(folder / entry.file, entry.sha256)
-    return _read(folder / entry.file)
+    return _read(folder / entry.file, kind)
 
 
-def _choose(folder: Path, manifest: Manifest) -> Entry:
-    entries = [entry for entry in manifest.entries if entry.file.endswith(f".{KIND}")]
-    default = [entry for entry in entries if entry.file == DEFAULT_FILE] or entries
+def _choose(folder: Path, manifest: Manifest, kind: SourceKind) -> Entry:
+    entries = [entry for entry in manifest.entries if entry.file.endswith(f".{kind}")]
+    default = [entry for entry in entries if entry.file == f"dense.{kind}"] or entries
     if len(default) == 1:
         return default[0]
     if not entries:
-        raise ArtifactError(f"{folder}: expected an exported {KIND} file, found none; `feredge export --files {KIND}`")
+        raise ArtifactError(f"{folder}: expected an exported {kind} file, found none; `feredge export --files {kind}`")
     names = ", ".join(entry.file for entry in entries)
-    raise ArtifactError(f"{folder}: expected the path of one of its {KIND} files, found several ({names})")
+    raise ArtifactError(f"{folder}: expected the path of one of its {kind} files, found several ({names})")
 
 
-def _read(path: Path) -> Source:
-    if path.suffix != ".tflite":
-        raise ArtifactError(f"{path}: expected an int8 .tflite file, found a {path.suffix} file")
+def _read(path: Path, kind: SourceKind) -> Source:
+    precision, _, suffix = kind.partition(".")
+    if path.suffix != f".{suffix}":
+        article = "an" if precision == "int8" else "a"
+        raise ArtifactError(f"{path}: expected {article} {precision} .{suffix} file, found a {path.suffix} file")
     card = read_card(path)
-    if card.precision != "int8" or card.float_layers:
+    if card.precision != precision or card.float_layers:
         found = "one with float layers" if card.float_layers else card.precision
-        raise ArtifactError(f"{path}: expected a file that is int8 throughout, found {found}")
+        raise ArtifactError(f"{path}: expected a file that is {precision} throughout, found {found}")
     return Source(path.name, path.read_bytes(), card)

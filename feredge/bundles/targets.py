@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 import feredge
-from feredge.bundles.folder import BundleManifest, Contents, check_replaceable, differences, write_bundle
+from feredge.bundles.folder import OWNER_FOLDER, BundleManifest, Contents, check_replaceable, differences, write_bundle
 from feredge.bundles.golden import Golden, golden_vectors
 from feredge.bundles.options import BundleOptions
-from feredge.bundles.source import Source, open_source
+from feredge.bundles.source import FLOAT32_ONNX, INT8_TFLITE, Source, SourceKind, open_source
 from feredge.errors import ArtifactError, FeredgeError
 from feredge.inspection.probes import compare_outputs, probability_tolerance
 from feredge.inspection.recheck import FileCheck
@@ -54,11 +54,13 @@ class Target:
         module: a `TargetModule`, imported when it is used.
         summary: in help.
         options: the fields of BundleOptions that it takes.
+        source: the kind of file that it is made from.
     """
 
     module: str
     summary: str
     options: tuple[str, ...] = ()
+    source: SourceKind = INT8_TFLITE
 
     def load(self) -> TargetModule:
         """Import the module."""
@@ -72,6 +74,9 @@ TARGETS = {
         ("arithmetic", "board"),
     ),
     "android": Target("feredge.bundles.android.contents", "a library for Android, with Java and Kotlin"),
+    "ios": Target(
+        "feredge.bundles.ios.contents", "a Core ML package with a Swift class, for iOS and macOS", source=FLOAT32_ONNX
+    ),
     "pi": Target("feredge.bundles.pi.contents", "compiled libraries for Arm Linux, which need numpy alone"),
     "web": Target("feredge.bundles.web.contents", "a web page and an ES module, in WebAssembly"),
 }
@@ -95,7 +100,7 @@ def bundle(target: str, model: str | os.PathLike[str], out: Path, options: Bundl
         if name not in TARGETS[target].options and value != getattr(BundleOptions(), name):
             raise ArtifactError(f"expected options of --for {target}, found --{name} {value!s:.40}")
     check_replaceable(out.resolve())
-    source = open_source(model)
+    source = open_source(model, TARGETS[target].source)
     golden = golden_vectors(source, options.arithmetic)
     contents = TARGETS[target].load().build(source, golden, options)
     write_bundle(
@@ -118,7 +123,7 @@ def check_bundle(folder: Path) -> tuple[list[FileCheck], list[SelfTest]]:
         ArtifactError: no manifest, or a damaged one.
     """
     manifest = BundleManifest.read(folder)
-    changed = list(differences(folder, manifest))
+    changed = list(differences(folder, manifest, ignored=OWNER_FOLDER if manifest.target == "web" else ""))
     checks = [FileCheck("bundle.json", "", problem) for problem in changed]
     if changed:
         return checks, []
@@ -136,7 +141,7 @@ def _rebuild(folder: Path, manifest: BundleManifest) -> tuple[Source, Golden]:
     origin = [name for name, sha256 in manifest.files.items() if sha256 == manifest.source.sha256]
     if not origin:
         raise ArtifactError("expected the file that the bundle was made from, found none")
-    source = open_source(folder / origin[0])
+    source = open_source(folder / origin[0], TARGETS[manifest.target].source)
     golden = Golden.restore(manifest.golden, source.card.contract, len(source.card.classes))
     contents = TARGETS[manifest.target].load().build(source, golden, manifest.options)
     rebuilt = BundleManifest.of(
@@ -152,13 +157,13 @@ def _rebuild(folder: Path, manifest: BundleManifest) -> tuple[Source, Golden]:
 
 
 def _check_golden(source: Source, golden: Golden) -> SelfTest:
-    """Compare a bundle's golden vectors with LiteRT's answers here."""
+    """Compare a bundle's golden vectors with the reference runtime's answers here."""
     name = f"golden vectors of {golden.runtime}"
     try:
-        recomputed = golden_vectors(source, golden.arithmetic)
+        recomputed = golden_vectors(source, "tflm" if golden.arithmetic == "tflm" else "xnnpack")
     except ArtifactError as error:
         return SelfTest(name, skipped=str(error))
-    tolerance = probability_tolerance("tflite", "int8")
+    tolerance = probability_tolerance(source.format, source.card.precision)
     difference = compare_outputs(recomputed.probabilities, golden.probabilities, tolerance).max_difference
     if not difference <= tolerance or not np.isfinite(difference):
         return SelfTest(

@@ -41,15 +41,16 @@ def command(
     threads: tuple[int, ...],
     batches: tuple[int, ...],
 ) -> None:
-    """Write what a device needs of an int8 file, or with no --for a benchmark of a run.
+    """Write what a device needs of an exported file, or with no --for a benchmark of a run.
 
-    With --for, PATH is a folder with all that a device needs of one int8 .tflite file, licence notices, and golden
-    vectors: images and LiteRT's answers to them, with which `feredge verify PATH`, and a self-test on the device, check
+    With --for, PATH is a folder with all that a device needs of one file, licence notices, and golden vectors: images
+    and the reference runtime's answers to them, with which `feredge verify PATH`, and a self-test on the device, check
     it. SOURCE is the file, or a run, a folder of exported files or a name of `feredge models`, of which
-    dense.int8.tflite is taken.
+    dense.int8.tflite is taken, for ios dense.float32.onnx.
 
     \b
     --for android   a library with a Java class, and Kotlin for bitmaps
+    --for ios       a Core ML package in float16 with a Swift class; no Mac has run it; needs pip install 'feredge[ios]'
     --for mcu       a C library for microcontrollers
     --for pi        compiled libraries for Arm Linux, for which the Predictor needs numpy alone
     --for web       a web page and an ES module, in WebAssembly

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feredge.benchmark.load_metrics import MAX_RATE, MIN_RATE
 from feredge.commands.shared import (
     CLASSES_OPTION,
     INPUT_RANGE_OPTION,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_UNIT = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DURATION_SECONDS = 7 * 24 * 3600
-RUNTIME_NAMES = ("xnnpack-off", "opencv", "tflite-micro")
+RUNTIME_NAMES = ("xnnpack-off", "opencv", "tflite-micro", "web", "litert-js", "onnxruntime-web")
 
 
 FILE_PREFIX = re.compile(r"(?P<file>[^:]+\.(?:onnx|tflite)):(?P<value>.*)", re.DOTALL)
@@ -175,7 +176,7 @@ LOAD_OPTIONS = options(
     ),
     click.option(
         "--rate",
-        type=click.FloatRange(1, 100_000),
+        type=click.FloatRange(MIN_RATE, MAX_RATE),
         metavar="N",
         help="Calls a second under --sustained.  [default: as many as possible]",
     ),
@@ -192,7 +193,8 @@ TARGET_OPTIONS = options(
         "--runtimes",
         type=RuntimeNames(),
         default=(),
-        help=f"Other runtimes to measure in, too: {', '.join(RUNTIME_NAMES)}, or all.",
+        help=f"Other runtimes to measure in, too: {', '.join(RUNTIME_NAMES)}, or all. "
+        "The last three run in Chromium; npm fetches the last two.",
     ),
     click.option(
         CLASSES_OPTION,

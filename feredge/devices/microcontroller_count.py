@@ -16,8 +16,8 @@ from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import Source
 from feredge.errors import DeviceError, FeredgeError
 from feredge.export.c.artifact_file import check_c_artifact
-from feredge.inference.artifact import append_tflite_card
 from feredge.inference.c_source import read_c_source
+from feredge.inference.embedded_card import append_tflite_card
 from feredge.progress import Progress, quiet
 
 

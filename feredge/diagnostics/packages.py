@@ -22,6 +22,7 @@ EXTRA_PURPOSES = {
     "search": "feredge search",
     "torch": "export of PyTorch modules",
     "c": "a C compiler, where the system has none",
+    "ios": "feredge bundle --for ios",
     "ray": "feredge label --engine ray",
     "heic": "HEIC pictures",
     "parquet": "tables as .parquet",

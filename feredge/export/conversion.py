@@ -17,9 +17,9 @@ from feredge.errors import ArtifactError, FeredgeError, VerificationError, one_l
 from feredge.export.accuracy_bound import ConvertedModel
 from feredge.export.conversion_job import ConversionJob, ConversionResult
 from feredge.export.passes import FileFormat
-from feredge.inference import artifact
-from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure
+from feredge.inference.artifact import REASON_LENGTH, Card, Entry, Failure, manifest_entry
 from feredge.inference.contract import Images
+from feredge.inference.embedded_card import append_tflite_card
 from feredge.inference.parallel import exit_with_parent
 from feredge.inference.runtimes import Probabilities
 from feredge.recipes.variant import MIRROR_VARIANT, VIEWS, Variant, parse
@@ -146,7 +146,7 @@ def _write_file(
             _write_header(temporary, path)
     if card.precision in CALIBRATED_PRECISIONS:
         metrics["calibration_images"] = len(job.calibration_images)
-    return artifact.manifest_entry(path, card, metrics | converted.metrics, facts), runtime_parity
+    return manifest_entry(path, card, metrics | converted.metrics, facts), runtime_parity
 
 
 def _write_header(source: Path, path: Path) -> None:
@@ -170,7 +170,7 @@ def add_card(model: bytes, card: Card, suffix: str, c_arithmetic: Literal["xnnpa
 
         fixed = with_fixed_batch(model)
         views = with_mirror_averaging(fixed) if card.variant == MIRROR_VARIANT else fixed
-        return artifact.append_tflite_card(with_metadata(views, card), card)
+        return append_tflite_card(with_metadata(views, card), card)
     import onnx
 
     from feredge.export.onnx.converter import with_card

@@ -17,7 +17,8 @@ import feredge.recipes as recipes
 from feredge import dataclass_io
 from feredge.data.dataset import Dataset
 from feredge.errors import ArtifactError, RecipeError
-from feredge.inference.artifact import Entry, Manifest, read_card
+from feredge.inference.artifact import Entry, Manifest
+from feredge.inference.embedded_card import read_card
 from feredge.paths import ExportPath, RunPath, require
 from feredge.recipes.schema import Recipe
 from feredge.run import RunFolder

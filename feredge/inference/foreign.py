@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError, NoCardError, one_line
-from feredge.inference.artifact import Card, read_card
+from feredge.inference.artifact import Card
 from feredge.inference.contract import Images, InputContract
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import Probabilities, onnx_session
 from feredge.inference.tflite import TFLiteGraph, litert_interpreter
 

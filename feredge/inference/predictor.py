@@ -6,8 +6,6 @@ import dataclasses
 import io
 import logging
 import os
-import threading
-import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from types import TracebackType
@@ -15,21 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feredge.errors import ArtifactError, FeredgeError, PictureError
+from feredge.errors import ArtifactError, PictureError
 from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
 from feredge.inference.face import UNSURE_LABEL, Face, PictureResult, PixelBox, to_faces
 from feredge.inference.foreign import ForeignModel
+from feredge.inference.model_session import CHUNK_SIZE, ModelSession
 from feredge.inference.pictures import Box, Color, Images, Picture, pixels_and_order, to_box
-from feredge.inference.runtimes import OnnxRunner, Probabilities, Runner, available_cores, open_checked, open_model
+from feredge.inference.runtimes import Probabilities, open_checked
 
-if TYPE_CHECKING:  # imported on first need: classifying a single face in a new process needs neither
+if TYPE_CHECKING:  # imported on first need: classifying a single face in a new process does not need it
     from feredge.inference import face_detection
-    from feredge.inference.parallel import InferencePool
 
 logger = logging.getLogger(__name__)
-CHUNK_SIZE = 16
-"""Pictures per chunk of one thread: larger chunks are no faster, and leave cores idle at the end of a batch."""
 
 
 class Predictor:
@@ -96,25 +92,18 @@ class Predictor:
             raise ArtifactError(f"expected at least 1 thread, found {threads}")
         self.foreign = ForeignModel(tuple(classes), input_range, output) if classes else None
         runner = open_checked(model, threads=threads or 1, providers=providers, foreign=self.foreign)
+        self._session = ModelSession(runner.path, runner, threads=threads, providers=providers, foreign=self.foreign)
         self.path = runner.path
-        self._threads = threads
-        self._concurrency = threads or available_cores()
-        self._providers = tuple(providers)
         self._detector = detector
         self._opened_detector: face_detection.Detector | None = None
         if detector is not None:
             self._opened_detector = self.detector  # a bad file is an error here, not at the first frame
-        self._pool: InferencePool | None = None
-        self._lock = threading.Lock()
-        self._closed = False
         self.card: Card = runner.card
         self.classes: tuple[str, ...] = self.card.classes
         self.contract: InputContract = self.card.contract
         self._color_checked = self.contract.channels == 1  # the first picture of a network of colour is checked
         self.unsure = unsure
         self.threshold = self._read_threshold() if unsure else 0.0
-        self._runner: Runner | None = runner
-        _predictors.add(self)
 
     def __call__(self, picture: Picture, *, box: Box | None = None, margin: float = 0.0, color: Color = "bgr") -> Face:
         """Classify the expression of one face.
@@ -132,7 +121,7 @@ class Predictor:
             PictureError: an invalid picture or box, or YUV planes without their `color`.
             ArtifactError: closed, or the network failed.
         """
-        runner = self._runner or self._reopen()
+        runner = self._session.runner or self._session.reopen()
         pixel_box = None
         if box is not None:
             from feredge.inference import face_detection
@@ -154,7 +143,7 @@ class Predictor:
             raise PictureError("expected many pictures, found one path or the bytes of one")
         pictures = list(pictures)
         decode = not all(isinstance(picture, np.ndarray) for picture in pictures)
-        probabilities = self._predict_chunks(
+        probabilities = self._session.predict_chunks(
             pictures, lambda chunk, start: self._to_batch(chunk, start, color), prepare_in_threads=decode
         )
         return self._to_faces(probabilities, [None] * len(pictures))
@@ -174,7 +163,7 @@ class Predictor:
             One face per box; an empty list if none is detected.
         """
         tensors, pixel_boxes = self._crop_faces(picture, boxes, margin, color)
-        return self._to_faces(self._predict_chunks(tensors, lambda chunk, _: np.stack(chunk)), pixel_boxes)
+        return self._to_faces(self._session.predict_chunks(tensors, lambda chunk, _: np.stack(chunk)), pixel_boxes)
 
     def stream(
         self, pictures: Iterable[Picture], *, detect: bool = False, margin: float = 0.0, color: Color = "bgr"
@@ -199,7 +188,7 @@ class Predictor:
         # Detection takes a hundred times as long as classification: small chunks keep every thread busy.
         size = 2 if detect else 2 * CHUNK_SIZE
         chunks = iter(lambda: list(islice(remaining, size)), [])
-        with InferencePool(self._runners(), self._concurrency + 1) as pool:
+        with InferencePool(self._session.runners(), self._session.concurrency + 1) as pool:
 
             def classify(chunk: list[Picture]) -> list[PictureResult]:
                 return self._classify(chunk, detect, margin, color, pool.predict)
@@ -210,7 +199,7 @@ class Predictor:
     def predict(self, batch: Images) -> Probabilities:
         """Return probabilities, `float32 (N, classes)`, for a prepared `uint8 (N, H, W, C)` batch."""
         self.contract.check_batch(batch)
-        return self._predict_chunks(batch, lambda chunk, _: np.ascontiguousarray(chunk))
+        return self._session.predict_chunks(batch, lambda chunk, _: np.ascontiguousarray(chunk))
 
     @property
     def detector(self) -> face_detection.Detector:
@@ -223,11 +212,7 @@ class Predictor:
 
     def close(self) -> None:
         """Release threads and memory. A closed Predictor raises ArtifactError when called."""
-        with self._lock:
-            self._closed = True
-            pool, self._pool, self._runner = self._pool, None, None
-        if pool is not None:
-            pool.close()
+        self._session.close()
 
     def __enter__(self) -> Predictor:
         return self
@@ -239,12 +224,8 @@ class Predictor:
 
     def __reduce__(self) -> Any:
         """Pickle the arguments: the other process opens the model again."""
-        state = self._threads, self._providers, self._detector, self.foreign, self.unsure
+        state = self._session.threads, self._session.providers, self._detector, self.foreign, self.unsure
         return _unpickle, (str(self.path), *state)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ArtifactError(f"{self.path}: the predictor is closed")
 
     def _read_threshold(self) -> float:
         from feredge.inference.abstention import DEFAULT_PRECISION, read_threshold
@@ -252,29 +233,6 @@ class Predictor:
         if UNSURE_LABEL in self.classes:
             raise ArtifactError(f"{self.path}: expected no class called {UNSURE_LABEL!r}, found one")
         return read_threshold(self.path, DEFAULT_PRECISION if self.unsure is True else self.unsure)
-
-    def _open_runner(self, threads: int | None = None) -> Runner:
-        threads = threads or self._threads or 1
-        runner = open_model(self.path, threads=threads, providers=self._providers, foreign=self.foreign)
-        if runner.card != self.card:
-            raise ArtifactError(f"{self.path}: the file was replaced by another model")
-        return runner
-
-    def _reset_after_fork(self) -> None:
-        """Drop threads and locks of the parent: the threads do not exist here, and the lock may be held for ever."""
-        import ctypes
-
-        for inherited in (self._runner, self._pool):
-            # Leaked on purpose: a session's destructor would wait for threads that exist only in the parent.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
-        self._runner, self._pool, self._lock = None, None, threading.Lock()
-
-    def _reopen(self) -> Runner:
-        with self._lock:
-            self._check_open()
-            if self._runner is None:
-                self._runner = self._open_runner()
-            return self._runner
 
     def _to_tensor(self, picture: Picture, color: Color) -> Images:
         tensor = self.contract.to_tensor(picture, color=color)
@@ -314,7 +272,7 @@ class Predictor:
         self, pictures: Sequence[Picture], *, detect: bool = False, margin: float = 0.0, color: Color = "bgr"
     ) -> list[PictureResult]:
         """Return the results of `stream` for a few pictures, run as one batch in the calling thread."""
-        runner = self._runner or self._reopen()
+        runner = self._session.runner or self._session.reopen()
         return self._classify(pictures, detect, margin, color, runner.predict)
 
     def _classify(
@@ -343,59 +301,6 @@ class Predictor:
         faces = iter(self._to_faces(predict(np.stack(tensors)), boxes) if tensors else [])
         return [list(islice(faces, count)) if isinstance(count, int) else count for count in face_counts]
 
-    def _predict_chunks(
-        self, pictures: Any, prepare: Callable[[Any, int], Images], *, prepare_in_threads: bool = False
-    ) -> Probabilities:
-        """Prepare and run chunks, on as many threads as there are chunks and cores.
-
-        Each thread runs its chunk in a single-threaded session, so that no core waits for another and the activations
-        of small networks stay in the core's own cache. By default the caller prepares the chunks one after another,
-        because threads that resize compete for Python's global lock. With `prepare_in_threads` each thread prepares
-        its own chunk, which is faster if files are decoded.
-        """
-        runner = self._runner or self._reopen()
-        count = len(pictures)
-        size = min(CHUNK_SIZE, -(-count // self._concurrency)) or 1
-        starts = range(0, count, size)
-        chunks = ((pictures[start : start + size], start) for start in starts)
-        if self._concurrency == 1 or len(starts) < 2:
-            parts = [runner.predict(prepare(*chunk)) for chunk in chunks]
-        else:
-            pool = self._pool or self._open_pool()
-            try:
-                if prepare_in_threads:
-                    parts = list(pool.map(lambda chunk: pool.predict(prepare(*chunk)), chunks))
-                else:
-                    parts = list(pool.map(pool.predict, (prepare(*chunk) for chunk in chunks)))
-            except FeredgeError:
-                raise
-            except Exception:
-                self._check_open()  # another thread may have closed the pool
-                raise
-        probabilities = np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
-        if probabilities.shape != (count, len(self.classes)):
-            raise ArtifactError(
-                f"{self.path}: expected {(count, len(self.classes))} outputs, found {probabilities.shape}"
-            )
-        return probabilities
-
-    def _open_pool(self) -> InferencePool:
-        from feredge.inference.parallel import InferencePool
-
-        runners = self._runners()
-        with self._lock:
-            self._check_open()
-            if self._pool is None:
-                self._pool = InferencePool(runners, self._concurrency)
-            return self._pool
-
-    def _runners(self) -> list[Runner]:
-        """Return a single-threaded runner for each thread: one shared session, or an interpreter each."""
-        runner = self._runner or self._reopen()
-        if not isinstance(runner, OnnxRunner):
-            return [self._open_runner(1) for _ in range(self._concurrency)]
-        return [runner if self._threads in (None, 1) else self._open_runner(1)] * self._concurrency
-
     def _to_faces(self, probabilities: Probabilities, boxes: Sequence[PixelBox | None]) -> list[Face]:
         return to_faces(probabilities, boxes, self.classes, model=self.path, threshold=self.threshold)
 
@@ -410,15 +315,3 @@ def _unpickle(
 ) -> Predictor:
     options = {} if foreign is None else dataclasses.asdict(foreign)
     return Predictor(path, threads=threads, providers=providers, detector=detector, unsure=unsure, **options)
-
-
-_predictors: weakref.WeakSet[Predictor] = weakref.WeakSet()
-
-
-def _reset_predictors() -> None:
-    for predictor in list(_predictors):
-        predictor._reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_predictors)

@@ -13,16 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feredge.errors import ArtifactError, NoCardError, one_line
-from feredge.inference.artifact import (
-    MANIFEST_FILE,
-    MIRROR_VARIANT,
-    Card,
-    Entry,
-    Manifest,
-    check_digest,
-    read_card,
-)
+from feredge.inference.artifact import MANIFEST_FILE, MIRROR_VARIANT, Card, Entry, Manifest, check_digest
 from feredge.inference.contract import Images
+from feredge.inference.embedded_card import read_card
 from feredge.inference.model_paths import exported_folder, locate
 from feredge.inference.shared_library import SHARED_LIBRARY_SUFFIX, SharedLibraryRunner, open_shared_library
 from feredge.inference.tflite import TFLiteGraph, import_litert, litert_interpreter

@@ -25,6 +25,8 @@ RAW_FORMATS = {"yuv420": 1.5, "nv12": 1.5, "gray": 1, "bgr": 3, "rgb": 3}
 MAX_JPEG_BYTES = 64 << 20
 READ_BYTES = 1 << 16
 JPEG_START, JPEG_END, JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
+MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""A JPEG marker that is neither stuffing nor a restart."""
 H264_START = b"\0\0\0\1"
 
 
@@ -240,11 +242,8 @@ def _jpeg_end(data: bytearray) -> int | None:
             continue
         at += 2 + int.from_bytes(data[at + 2 : at + 4])
         if marker == JPEG_SCAN:
-            match = _AFTER_SCAN.search(data, at)
+            match = MARKER_AFTER_SCAN.search(data, at)
             if match is None:
                 return None
             at = match.start()
     return None
-
-
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is neither stuffing nor a restart

@@ -36,6 +36,7 @@ class Column:
 ROOFLINE_EXPLANATION = "multiply-add rate over this machine's peak rate in the same arithmetic, one thread"
 
 SIZE_EXPLANATION = "size on disk, 1 KB = 1,000 bytes; of a C library its weights and tables in flash, beside the code"
+TRANSFER_EXPLANATION = "runtime and model as a page loads them, compressed with gzip -9; of runtimes in a browser"
 SPEED_UP_HEADING = "× float32"
 SPEED_UP_EXPLANATION = "speedup: median of the float32 file of the same network in the same runtime, over this"
 
@@ -61,6 +62,10 @@ def columns(results: Results) -> list[Column]:
     if any(row.corrupted for row in results.rows):
         meaning = "mean accuracy over all kinds and severities of corruption"
         table.append(_number("corrupted_accuracy", "corrupted %", meaning, _corrupted, "{:.2f}", scale=100))
+    if any(row.transfer_bytes for row in results.rows):
+        table.append(
+            _number("transfer_bytes", "over the wire KB", TRANSFER_EXPLANATION, _transfer, "{:,.0f}", scale=1e-3)
+        )
     return [*table, *_further_columns()]
 
 
@@ -272,6 +277,10 @@ def _throughput(row: Row, batch: int) -> float | None:
 
 def _instructions(row: Row, core: str) -> float | None:
     return next((item.count for item in row.instructions if item.core == core), None)
+
+
+def _transfer(row: Row) -> float | None:
+    return row.transfer_bytes
 
 
 def _peak(row: Row) -> float | None:

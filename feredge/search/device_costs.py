@@ -19,7 +19,8 @@ from feredge.devices.instruction_count import count_instructions
 from feredge.devices.remote import bench_on
 from feredge.devices.ssh import Device
 from feredge.errors import DeviceError
-from feredge.inference.artifact import Manifest, manifest_entry, read_card
+from feredge.inference.artifact import Manifest, manifest_entry
+from feredge.inference.embedded_card import read_card
 from feredge.recipes.schema import DataView, Recipe
 from feredge.run import RunFolder
 from feredge.search.candidate import build_untrained, export_untrained

@@ -17,8 +17,8 @@ from feredge.benchmark.stages import color_crop
 from feredge.benchmark.workers.client import WorkerFailure
 from feredge.benchmark.workers.pool import WorkerPool
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import read_card
 from feredge.inference.contract import InputContract
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import DEFAULT_MODEL
 
 TIMING_IMAGES = 16

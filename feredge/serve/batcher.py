@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from feredge.errors import FeredgeError, PictureError
 from feredge.inference.face import PictureResult
-from feredge.inference.predictor import CHUNK_SIZE, Predictor
+from feredge.inference.model_session import CHUNK_SIZE
+from feredge.inference.predictor import Predictor
 from feredge.serve.limits import SMALL_PICTURE, Budget, Limits
 from feredge.serve.metrics import Metrics
 

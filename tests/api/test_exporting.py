@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tiny_training import stripes
 
 import feredge
-from feredge.api import exporting
+from feredge.api import exporting, importing
 from feredge.cli import main
 from feredge.errors import RecipeError
 from feredge.inference.contract import CLASSES
@@ -67,18 +67,18 @@ def test_an_input_is_a_size_and_a_range(tmp_path: Path, size: str, values: str, 
 
 def test_a_negative_range_and_a_size_reach_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards the syntax that export and bench share."""
-    specs: list[exporting.InputSpec] = []
+    specs: list[importing.InputSpec] = []
 
-    def stop(path: Path, data: object, spec: exporting.InputSpec, *_: object) -> None:
+    def stop(path: Path, data: object, spec: importing.InputSpec, *_: object) -> None:
         specs.append(spec)
         raise RecipeError("imported")
 
-    monkeypatch.setattr(exporting, "_import_network", stop)
+    monkeypatch.setattr(importing, "_import_network", stop)
     (tmp_path / "x.h5").touch()
     options = ["--input-size", "64x64", "--input-range=-1..1", "--classes", "happy, sad", "--data", "drawn:70"]
     done = CliRunner().invoke(main, ["export", str(tmp_path / "x.h5"), *options])
     assert done.stderr == "error: imported\n"
-    assert specs == [exporting.InputSpec((64, 64), (-1.0, 1.0), ("happy", "sad"))]
+    assert specs == [importing.InputSpec((64, 64), (-1.0, 1.0), ("happy", "sad"))]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 
 from feredge.bundles.targets import bundle, check_bundle
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import Manifest, read_card
+from feredge.inference.artifact import Manifest
+from feredge.inference.embedded_card import read_card
 
 NANO = Path(__file__).parents[2] / "models/nano"
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="Zig is not installed")

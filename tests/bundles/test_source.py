@@ -9,7 +9,7 @@ import pytest
 
 from feredge.bundles.source import open_source
 from feredge.errors import ArtifactError, FeredgeError
-from feredge.inference.artifact import read_card
+from feredge.inference.embedded_card import read_card
 
 NANO = Path(__file__).parents[2] / "models/nano"
 

@@ -12,7 +12,8 @@ from feredge.bundles.source import open_source
 from feredge.devices.microcontroller_count import count_on_microcontroller
 from feredge.errors import DeviceError
 from feredge.export.c.artifact_file import c_artifact
-from feredge.inference.artifact import Manifest, manifest_entry, read_card
+from feredge.inference.artifact import Manifest, manifest_entry
+from feredge.inference.embedded_card import read_card
 
 NANO = Path(__file__).parents[2] / "models/nano"
 

@@ -40,7 +40,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("feredge.export.onnx.untranslated.ChildProcess", _ThisProcess)
     monkeypatch.setattr("feredge.importing.onnx.network.ChildProcess", _ThisProcess)
     data = stripes(300, size=16)
-    monkeypatch.setattr("feredge.api.exporting.load_dataset", lambda *arguments, **options: data)
+    monkeypatch.setattr("feredge.api.importing.load_dataset", lambda *arguments, **options: data)
 
 
 def write_network(path: Path, *, channels: int = 1, last: str = "", batch: int | str = "batch") -> Path:

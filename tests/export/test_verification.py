@@ -15,8 +15,9 @@ from tiny_training import stripes
 
 from feredge.errors import VerificationError
 from feredge.export import verification
-from feredge.inference.artifact import CARD_KEY, Card, Manifest, parse_card
+from feredge.inference.artifact import CARD_KEY, Card, Manifest
 from feredge.inference.contract import InputContract
+from feredge.inference.embedded_card import parse_card
 from feredge.inference.runtimes import open_artifact
 from feredge.run import RunFolder
 

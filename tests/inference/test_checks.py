@@ -13,15 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feredge.errors import ArtifactError, FeredgeError
-from feredge.inference.artifact import (
-    CARD_FILE,
-    CARD_KEY,
-    CARD_LIMIT,
-    DIGEST_FILE,
-    Manifest,
-    append_tflite_card,
-    read_card,
-)
+from feredge.inference.artifact import CARD_KEY, MANIFEST_LIMIT, Manifest
+from feredge.inference.embedded_card import CARD_FILE, CARD_LIMIT, DIGEST_FILE, append_tflite_card, read_card
 from feredge.inference.onnx_check import check_onnx, read_onnx
 from feredge.inference.ort_check import check_ort
 from feredge.inference.runtimes import LiteRTRunner
@@ -166,7 +159,7 @@ def test_metadata_and_manifests_are_bounded(tmp_path: Path) -> None:
     onnx.save(model, path)
     with pytest.raises(ArtifactError, match="metadata of at most 1,048,576 bytes"):
         read_card(path)
-    (tmp_path / "manifest.json").write_text(" " * (CARD_LIMIT + 1))
+    (tmp_path / "manifest.json").write_text(" " * (MANIFEST_LIMIT + 1))
     with pytest.raises(ArtifactError, match="a manifest of at most"):
         Manifest.read(tmp_path)
 

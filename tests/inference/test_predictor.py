@@ -258,7 +258,7 @@ def test_after_a_fork(model: Path) -> None:
     with Predictor(model, threads=2) as predictor:
         wanted = [face.label for face in predictor.batch(pictures)]
         predictor.frame(frame)
-        predictor._lock.acquire()  # as another thread may hold it at the moment of the fork
+        predictor._session._lock.acquire()  # as another thread may hold it at the moment of the fork
         child = os.fork()
         if child == 0:
             code = 9
@@ -268,7 +268,7 @@ def test_after_a_fork(model: Path) -> None:
                 code = 0 if same and len(predictor.frame(frame)) == 2 else 7
             finally:
                 os._exit(code)
-        predictor._lock.release()
+        predictor._session._lock.release()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert [face.label for face in predictor.batch(pictures)] == wanted
 
@@ -303,7 +303,7 @@ def test_replaced_file_is_noticed_after_a_fork(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "m.onnx", with_card=card())
     with Predictor(path) as predictor:
         write_onnx(path, with_card=card(variant="other"))
-        predictor._reset_after_fork()
+        predictor._session.reset_after_fork()
         with pytest.raises(ArtifactError, match="replaced by another model"):
             predictor(faces(1)[0])
 

@@ -14,7 +14,8 @@ from feredge import Predictor, files
 from feredge.errors import ArtifactError, FeredgeError
 from feredge.export.c.artifact_file import c_artifact
 from feredge.export.c.compiler import compile_library, has_compiler
-from feredge.inference.artifact import Entry, Manifest, read_card
+from feredge.inference.artifact import Entry, Manifest
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import open_artifact, open_model
 from feredge.inspection.probes import probe_images
 from feredge.inspection.recheck import recheck

@@ -21,7 +21,8 @@ from click.testing import CliRunner
 from feredge import files
 from feredge.cli import main
 from feredge.errors import ArtifactError
-from feredge.inference.artifact import MANIFEST_FILE, PROBES_FILE, Manifest, append_tflite_card, read_card
+from feredge.inference.artifact import MANIFEST_FILE, PROBES_FILE, Manifest
+from feredge.inference.embedded_card import append_tflite_card, read_card
 from feredge.inference.runtimes import open_checked
 from feredge.inspection import flatbuffer
 from feredge.inspection.child import ChildProcess

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from feredge.inference.artifact import CARD_KEY, Card, append_tflite_card
+from feredge.inference.artifact import CARD_KEY, Card
 from feredge.inference.contract import CLASSES, InputContract
+from feredge.inference.embedded_card import append_tflite_card
 
 
 def card(**changes: Any) -> Card:

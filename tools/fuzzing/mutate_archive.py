@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from feredge.inference.artifact import CARD_FILE, DIGEST_FILE
+from feredge.inference.embedded_card import CARD_FILE, DIGEST_FILE
 from fuzzing.mutate_binary import flip_in_place, mutate_bytes, mutate_flatbuffer
 from fuzzing.mutate_text import mutate_json
 

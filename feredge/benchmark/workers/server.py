@@ -6,6 +6,7 @@ sleeps in between, and ends when its input is closed, so that none outlives a ha
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import os
@@ -119,7 +120,10 @@ class Server:
         module, _, name = opener.partition(":")
         start = time.perf_counter_ns()
         self._runner = getattr(importlib.import_module(module), name)(Path(path), threads=threads, **options)
-        return {"nanoseconds": time.perf_counter_ns() - start}, {}
+        nanoseconds = time.perf_counter_ns() - start
+        if self._times_itself:
+            return {"nanoseconds": self._runner.load_ns, "transfer_bytes": self._runner.transfer_bytes}, {}
+        return {"nanoseconds": nanoseconds}, {}
 
     def signature(self) -> Response:
         """Return the signature of the foreign file that is open."""
@@ -130,7 +134,7 @@ class Server:
         self._contract.check_batch(images)
         start = time.perf_counter_ns()
         output = self._runner.predict(images)
-        nanoseconds = time.perf_counter_ns() - start
+        nanoseconds = self._runner.call_ns if self._times_itself else time.perf_counter_ns() - start
         expected = (len(images), self._classes)
         if output.shape != expected or not np.isfinite(output).all():
             actual = output.shape if output.shape != expected else "infinite or not-a-number values"
@@ -144,6 +148,8 @@ class Server:
         """
         self._contract.check_batch(images)
         self._images, self._crops = images, list(crops)
+        if self._times_itself:
+            return {"can_preprocess": False}, {}
         try:
             self._contract.to_tensor(self._crops[0])
         except PictureError:  # no OpenCV here: the file can still be timed on images of the contract
@@ -152,30 +158,33 @@ class Server:
 
     def time(self, call: str, batch: int, warm_runs: int, warm_seconds: float, seconds: float, runs: int) -> Response:
         """Time `inference` (in batches), `preprocess` or the `whole` call from crop to class, after a warm-up."""
-        function: Callable[[Any], Any]
         inputs: Sequence[Any]
         if call == "inference":
             stack = np.resize(self._images, (max(batch, len(self._images)), *self._images.shape[1:]))
             inputs = [stack[start : start + batch] for start in range(0, len(stack) - batch + 1, batch)]
-            function = self._runner.predict
+            timer = self._inference_timer
         else:
             to_tensor, predict = self._contract.to_tensor, self._runner.predict
             inputs = self._crops
-            function = to_tensor if call == "preprocess" else lambda crop: predict(to_tensor(crop)[None]).argmax()
-        time_calls(function, inputs, seconds=warm_seconds, runs=warm_runs)
-        return {}, {"samples": time_calls(function, inputs, seconds=seconds, runs=runs)}
+            timer = functools.partial(
+                time_calls, to_tensor if call == "preprocess" else lambda crop: predict(to_tensor(crop)[None]).argmax()
+            )
+        timer(inputs, seconds=warm_seconds, runs=warm_runs)
+        return {}, {"samples": timer(inputs, seconds=seconds, runs=runs)}
 
     def time_load(self, seconds: float, interval_seconds: float) -> Response:
         """Time the inference of single images for `seconds`, without a pause if `interval_seconds` is 0."""
         inputs = [image[None] for image in self._images]
         if interval_seconds:
+            self._refuse_own_clock("--rate")
             samples = time_paced_calls(self._runner.predict, inputs, seconds=seconds, interval_seconds=interval_seconds)
         else:
-            samples = time_calls(self._runner.predict, inputs, seconds=seconds, runs=1)
+            samples = self._inference_timer(inputs, seconds=seconds, runs=1)
         return {}, {"samples": samples}
 
     def time_after_idle(self, idle_seconds: float, busy_seconds: float) -> Response:
         """Time the inference of one image after idling, of which the last `busy_seconds` pass in arithmetic."""
+        self._refuse_own_clock("--every")
         clock = time.perf_counter_ns
         image = self._images[:1]
         time.sleep(idle_seconds - busy_seconds)
@@ -185,6 +194,22 @@ class Server:
         start = clock()
         self._runner.predict(image)
         return {"nanoseconds": clock() - start}, {}
+
+    @property
+    def _times_itself(self) -> bool:
+        """Whether the runner is one of another process, a browser, which reads its own clock: a `PageRunner`."""
+        return hasattr(self._runner, "time_calls")
+
+    @property
+    def _inference_timer(self) -> Callable[..., NDArray[np.int64]]:
+        """What times inference on a list of batches."""
+        if self._times_itself:
+            return self._runner.time_calls  # type: ignore[no-any-return]
+        return functools.partial(time_calls, self._runner.predict)
+
+    def _refuse_own_clock(self, option: str) -> None:
+        if self._times_itself:
+            raise ArtifactError(f"expected a runtime in the worker's own process for {option}, found one in a browser")
 
     def macs(self, path: str) -> Response:
         """Count the multiply-adds of a file; None where its graph cannot be read."""
@@ -203,8 +228,9 @@ class Server:
         return {"peaks": peak.measure_peaks()}, {}
 
     def memory(self) -> Response:
-        """Return this process's memory in bytes."""
-        return memory_usage(), {}
+        """Return this process's memory in bytes; 0 where another process has loaded the file."""
+        usage = memory_usage()
+        return dict.fromkeys(usage, 0) if self._times_itself else usage, {}
 
 
 def memory_usage() -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from feredge.bundles.options import BundleOptions
 from feredge.bundles.source import Source
 from feredge.bundles.targets import SelfTest
 from feredge.bundles.templates import fill_dollars
-from feredge.errors import one_line
 from feredge.export.c.compiler import cross_compile
-from feredge.export.c.source import generate
-from feredge.inference.c_source import library_name
+from feredge.inference.c_source import c_library_memory, library_name
+from feredge.programs import ProgramError, first_line, run_program
 
 JNI_FILE = Path(__file__).with_name("jni.c")
 TEMPLATE_FOLDER = Path(__file__).with_name("templates")
@@ -49,8 +47,13 @@ def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
         ArtifactError: a model that the C library does not take, or no compiler for the ABIs.
     """
     del options
-    contents = {f"jniLibs/{abi}/libferedge.so": library for abi, library in _libraries(source).items()}
-    contents |= {name: text.encode() for name, text in _texts(source, golden).items()}
+    code = module_source(source, JNI_FILE)
+    contents = {
+        f"jniLibs/{abi}/libferedge.so": cross_compile(code, triple, f"-mcpu={cpu}", *LIBRARY_FLAGS)
+        for abi, (triple, cpu) in ABI_TARGETS.items()
+    }
+    arena_bytes = c_library_memory(code.encode())["arena_bytes"]
+    contents |= {name: text.encode() for name, text in _texts(source, golden, arena_bytes).items()}
     notices = [code_notice("The libraries, Java and Kotlin sources"), weights_notice(source.card)]
     return {
         **contents,
@@ -76,24 +79,16 @@ def self_tests(folder: Path, source: Source, golden: Golden) -> list[SelfTest]:
         ]
         for command in commands:
             try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=JVM_TIMEOUT_SECONDS)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return [SelfTest(JVM_TEST_NAME, one_line(error))]
+                done = run_program(command, timeout_seconds=JVM_TIMEOUT_SECONDS)
+            except ProgramError as error:
+                return [SelfTest(JVM_TEST_NAME, str(error))]
             if done.returncode:
-                return [SelfTest(JVM_TEST_NAME, " ".join((done.stdout or done.stderr).split())[:300])]
+                return [SelfTest(JVM_TEST_NAME, first_line(done))]
     return [SelfTest(JVM_TEST_NAME)]
 
 
-def _libraries(source: Source) -> dict[str, bytes]:
-    code = module_source(source, JNI_FILE)
-    return {
-        abi: cross_compile(code, triple, f"-mcpu={cpu}", *LIBRARY_FLAGS) for abi, (triple, cpu) in ABI_TARGETS.items()
-    }
-
-
-def _texts(source: Source, golden: Golden) -> dict[str, str]:
+def _texts(source: Source, golden: Golden, arena_bytes: int) -> dict[str, str]:
     height, width, channels = source.card.contract.shape
-    library = generate(source.flatbuffer, name="net", classes=source.card.classes)
     values = {
         "NAME": library_name(source.card),
         "MODEL": source.name,
@@ -101,7 +96,7 @@ def _texts(source: Source, golden: Golden) -> dict[str, str]:
         "HEIGHT": str(height),
         "WIDTH": str(width),
         "CHANNELS": str(channels),
-        "ARENA_BYTES": str(library.arena.bytes),
+        "ARENA_BYTES": str(arena_bytes),
         "IMAGES": str(len(golden.images)),
     }
     texts = {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from feredge.errors import DeviceError, one_line
+from feredge.errors import DeviceError
 from feredge.export.c.compiler import ZIG_COMPILER, has_zig
+from feredge.programs import ProgramError, first_line, run_program
 
 EMULATOR = "qemu-system-arm"
 CORES = {
@@ -76,9 +76,9 @@ def run_on_core(folder: Path, core: str) -> CoreResult:
 
 def _run(command: list[str], expected: str, statuses: tuple[int, ...] = (0,)) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DeviceError(f"expected {expected}, found that it does not ({one_line(error)})") from error
+        done = run_program(command, timeout_seconds=TIMEOUT_SECONDS)
+    except ProgramError as error:
+        raise DeviceError(f"expected {expected}, found that {error}") from error
     if done.returncode not in statuses:
-        raise DeviceError(f"expected {expected}, found: {(done.stderr.strip().splitlines() or [''])[0][:200]}")
+        raise DeviceError(f"expected {expected}, found: {first_line(done)}")
     return done.stdout + done.stderr

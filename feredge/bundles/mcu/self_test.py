@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from feredge.bundles.mcu.cortex_m import EMULATOR, missing_tool, run_on_core
 from feredge.bundles.targets import SelfTest
-from feredge.errors import ArtifactError, DeviceError, one_line
+from feredge.errors import ArtifactError, DeviceError
 from feredge.export.c.compiler import ZIG_COMPILER, find_compiler, has_zig
+from feredge.programs import ProgramError, first_line, run_program
 
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
 TIMEOUT_SECONDS = 300.0
@@ -81,8 +81,7 @@ def _compile_and_run(folder: Path, name: str, compiler: Sequence[str], emulator:
 def _run(command: Sequence[str], expected: str) -> str:
     """Return why a command failed, in one line; an empty text if it did not."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"expected {expected}, found that it does not run ({one_line(error)})"
-    lines = (done.stdout + done.stderr).strip().splitlines() or [f"exit status {done.returncode}"]
-    return f"expected {expected}, found: {lines[0][:200]}" if done.returncode else ""
+        done = run_program(command, timeout_seconds=TIMEOUT_SECONDS)
+    except ProgramError as error:
+        return f"expected {expected}, found that {error}"
+    return f"expected {expected}, found: {first_line(done)}" if done.returncode else ""

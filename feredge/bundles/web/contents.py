@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import re
 import zlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import feredge
 from feredge.bundles.folder import Contents
@@ -23,6 +26,15 @@ from feredge.inference.c_source import library_name
 
 TEMPLATE_FOLDER = Path(__file__).with_name("templates")
 GOLDEN_FILE = "golden.bin"
+IMPORT_MAP = json.dumps(
+    {
+        "imports": {
+            "@litertjs/core": "./runtimes/node_modules/@litertjs/core/dist/index.js",
+            "@litertjs/wasm-utils": "./runtimes/node_modules/@litertjs/wasm-utils/dist/index.js",
+        }
+    }
+)
+"""Where LiteRT.js's modules find each other; see runtimes.js."""
 
 
 def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
@@ -51,12 +63,16 @@ def _texts(source: Source, golden: Golden, binaries: Contents) -> dict[str, str]
     height, width, channels = card.contract.shape
     network = {"name": name, "classes": card.classes, "height": height, "width": width, "channels": channels}
     facts = {file: {"bytes": len(data), "crc32": zlib.crc32(data)} for file, data in binaries.items()}
+    onnx_file = f"{Path(source.name).stem}.onnx"
     values = {
         "NAME": html.escape(name),
         "TITLE": name,
         "SHAPE": f"{height}, {width}, {channels}",
         "NETWORK": _literal(network),
         "GOLDEN": _literal({**facts[GOLDEN_FILE], "images": len(golden.images)}),
+        "MODELS": _literal({"LiteRT.js": quote(source.name), "onnxruntime-web": f"runtimes/{quote(onnx_file)}"}),
+        "IMPORT_MAP": IMPORT_MAP,
+        "IMPORT_MAP_HASH": f"sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()}",
         "VERSION": f"{feredge.__version__} {source.sha256[:16]}",
         "VERSIONS": _literal({file: f"{fact['crc32']:x}" for file, fact in facts.items()}),
         "RELAXED_KB": str(round(facts["feredge-relaxed.wasm"]["bytes"] / 1000)),

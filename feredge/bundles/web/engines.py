@@ -5,27 +5,21 @@ from __future__ import annotations
 import functools
 import html
 import http.server
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from feredge.bundles.targets import SelfTest
-from feredge.errors import one_line
+from feredge.bundles.web.chromium import chromium_command, find_chromium
+from feredge.programs import ProgramError, first_line, run_program
 
-CHROMIUM_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM_FLAGS = (
-    "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=20000", "--dump-dom",
-)  # fmt: skip
+DUMP_FLAGS = ("--virtual-time-budget=20000", "--dump-dom")
 TIMEOUT_SECONDS = 60.0
-PROBLEM_LENGTH = 300
 PASSED_TEXT = "are answered as LiteRT answers them"
 
 
@@ -35,31 +29,26 @@ def node_self_test(folder: Path) -> SelfTest:
     if program is None:
         return SelfTest("Node", skipped="node is not installed")
     try:
-        done = subprocess.run(
-            [program, "self_test.mjs"], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return SelfTest("Node", one_line(error))
+        done = run_program([program, "self_test.mjs"], timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    except ProgramError as error:
+        return SelfTest("Node", str(error))
     if done.returncode == 0 and PASSED_TEXT in done.stdout:
         return SelfTest("Node")
     lines = [line for line in done.stdout.splitlines() if PASSED_TEXT not in line and "skipped" not in line]
-    problem = " ".join((lines[0] if lines else done.stderr).split())
-    return SelfTest("Node", f"{folder / 'self_test.mjs'}: {problem[:PROBLEM_LENGTH]}")
+    return SelfTest("Node", f"{folder / 'self_test.mjs'}: {lines[0] if lines else first_line(done, 'Error')}")
 
 
 def chromium_self_test(folder: Path) -> SelfTest:
     """Open the page with its self-test in headless Chromium."""
-    program = next((path for name in CHROMIUM_PROGRAMS if (path := shutil.which(name))), None)
+    program = find_chromium()
     if program is None:
         return SelfTest("Chromium", skipped="chromium is not installed")
     with serving(folder) as address, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [program, *CHROMIUM_FLAGS, f"--user-data-dir={profile}", f"{address}?self-test"]
-        if os.name == "posix" and os.geteuid() == 0:
-            command.insert(1, "--no-sandbox")  # Chromium has none as root
+        command = chromium_command(program, profile, *DUMP_FLAGS, f"{address}?self-test")
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return SelfTest("Chromium", one_line(error))
+            done = run_program(command, timeout_seconds=TIMEOUT_SECONDS)
+        except ProgramError as error:
+            return SelfTest("Chromium", str(error))
     problem, result = (_text(done.stdout, identifier) for identifier in ("error", "result"))
     if PASSED_TEXT in result:
         return SelfTest("Chromium")
@@ -67,10 +56,27 @@ def chromium_self_test(folder: Path) -> SelfTest:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Serve a folder on this machine while the context lasts; yield its address."""
+def serving(
+    folder: Path, *, headers: Mapping[str, str] | None = None, requested: set[str] | None = None
+) -> Iterator[str]:
+    """Serve a folder on this machine while the context lasts; yield its address.
+
+    Args:
+        headers: of every response.
+        requested: the paths that were asked for are added to it.
+    """
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if requested is not None:
+                requested.add(self.path)
+            super().do_GET()
+
+        def end_headers(self) -> None:
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            super().end_headers()
+
         def log_message(self, *_: Any) -> None:
             pass
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from feredge.errors import ArtifactError
 from feredge.export.c.layers import ARITHMETICS, Arithmetic
 from feredge.export.c.source import Library, generate
-from feredge.inference.artifact import Card, parse_card
+from feredge.inference.artifact import Card
 from feredge.inference.c_source import ARITHMETIC_PREFIX, CARD_PREFIX, MODEL_PREFIX, library_name, read_c_source
+from feredge.inference.embedded_card import parse_card
 from feredge.recipes.variant import MIRROR_VARIANT
 
 BASE64_COLUMNS = 116

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from feredge.errors import ArtifactError
+from feredge import files
+from feredge.data.cache import make_cache_folder
+from feredge.errors import ArtifactError, RunError
+from feredge.programs import ProgramError, first_line, run_program
 
 COMPILERS = ("cc", "gcc", "clang")
 COMPILE_FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
@@ -65,6 +69,8 @@ def compile_library(source: Path, target: Path, *, native: bool = True) -> None:
 def cross_compile(code: str, triple: str, *flags: str) -> bytes:
     """Compile and link C code for another machine, by Zig's compiler. The same version gives the same bytes.
 
+    The compiled code stays in the user's cache folder, so that the same code takes no compiler's time again.
+
     Args:
         code: of one C file.
         triple: of the other machine, in Zig's words: `wasm32-freestanding`.
@@ -75,6 +81,20 @@ def cross_compile(code: str, triple: str, *flags: str) -> bytes:
     """
     if not has_zig():
         raise ArtifactError(f"expected Zig's C compiler for {triple}, found none; pip install 'feredge[c]' brings it")
+    parts = (importlib.metadata.version("ziglang"), triple, *CROSS_COMPILE_FLAGS, *flags, code)
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    try:
+        cached = make_cache_folder() / f"{key}.lib"
+        if not cached.is_file():
+            compiled = _cross_compile(code, triple, *flags)
+            with files.replacing(cached, private=True) as temporary:
+                temporary.write_bytes(compiled)
+        return cached.read_bytes()
+    except (ImportError, RunError, OSError):  # without a private cache folder it is compiled each time
+        return _cross_compile(code, triple, *flags)
+
+
+def _cross_compile(code: str, triple: str, *flags: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="feredge-") as folder:
         Path(folder, "library.c").write_text(code, encoding="utf-8")
         arguments = ["-target", triple, *CROSS_COMPILE_FLAGS, *flags, "-o", "library", "library.c"]
@@ -89,9 +109,8 @@ def has_zig() -> bool:
 
 def _run(command: list[str], subject: str, *, folder: Path | None = None) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, cwd=folder)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ArtifactError(f"{subject}: expected a C compiler that runs, found {command[0]} ({error})") from error
+        done = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    except ProgramError as error:
+        raise ArtifactError(f"{subject}: expected a C compiler that runs, found that {error}") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or [""]
-        raise ArtifactError(f"{subject}: expected a C file that compiles, found: {lines[0][:200]}")
+        raise ArtifactError(f"{subject}: expected a C file that compiles, found: {first_line(done, 'error')}")

@@ -41,7 +41,7 @@ from feredge.train.auto import is_of_faces
 CONVERSION_LIMITS = Limits(wall_seconds=1800.0, cpu_seconds=3600, memory_bytes=16 << 30)
 """Of the process that runs an untrusted graph on calibration and verification images."""
 ONNX_ONLY = "the network has operators without a Keras layer, and is exported as ONNX only"
-IMAGES_FILE, CARDS_FILE, RESULT_FOLDER = "images.npz", "cards.json", "artifacts"
+CALIBRATION_FILE, IMAGES_FILE, CARDS_FILE, RESULT_FOLDER = "calibration.npz", "images.npy", "cards.json", "artifacts"
 ONNX_FILES = tuple(f"{precision}.onnx" for precision in FORMAT_PRECISIONS["onnx"])
 
 
@@ -87,7 +87,8 @@ def export_untranslated(
     try:
         with tempfile.TemporaryDirectory() as temporary:
             work = Path(temporary)
-            np.savez(work / IMAGES_FILE, first=first, second=second, images=images)
+            np.savez(work / CALIBRATION_FILE, first=first, second=second)
+            np.save(work / IMAGES_FILE, images)
             files.write_json(work / CARDS_FILE, {name: card.to_json() for name, card in cards.items()})
             with ChildProcess(CONVERSION_LIMITS, writable=work) as child:
                 child.call(
@@ -147,10 +148,9 @@ def _convert(path: str, work: str, network_input: dict[str, Any], output: str, s
     folder, simplified = Path(work, RESULT_FOLDER), Path(work, "simplified.onnx")
     folder.mkdir()
     low, high = (_as_tuple(network_input[name]) for name in ("low", "high"))
-    arrays = files.read_npz(Path(work, IMAGES_FILE))
-    images = arrays["images"]
-    np.save(Path(work, "images.npy"), images)
-    rows = run_onnx(path, str(Path(work, "images.npy")), low, high, output)["rows"]
+    calibration_arrays = files.read_npz(Path(work, CALIBRATION_FILE))
+    images = np.load(Path(work, IMAGES_FILE))
+    rows = run_onnx(path, str(Path(work, IMAGES_FILE)), low, high, output)["rows"]
     height, width = network_input["height"], network_input["width"]
     simplify(Path(path), simplified, height=height, width=width, output=output)
     graph, reference = as_core_graph(
@@ -163,7 +163,8 @@ def _convert(path: str, work: str, network_input: dict[str, Any], output: str, s
     check_classes(next(iter(cards.values())).classes, reference.shape[1], Path(path))
     _check_batch(graph, images, path)
     export = Export(**{key: _as_tuple(value) for key, value in settings.items()})
-    job = ConversionJob(Path(work), folder, export, cards, arrays["first"], arrays["second"], images, None)
+    first, second = (calibration_arrays[name] for name in ("first", "second"))
+    job = ConversionJob(Path(work), folder, export, cards, first, second, images, None)
     result = write_files(job, lambda card: _to_precision(graph, card, job), reference, _size(graph, work))
     manifest = to_manifest(result, cards)
     refused = [Failure(f"dense.{file}", ONNX_ONLY) for file in export.files if file not in ONNX_FILES]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from feredge.inference.artifact import LABELS_FILE, Card
+from feredge.inference.artifact import Card
+from feredge.inference.embedded_card import LABELS_FILE
 from feredge.inspection import flatbuffer
 
 METADATA_ENTRY = b"TFLITE_METADATA"

@@ -9,8 +9,9 @@ from one_operator import GraphBuilder, convolution
 
 from feredge.bundles.targets import bundle
 from feredge.export.c.compiler import has_zig
-from feredge.inference.artifact import Card, append_tflite_card
+from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
+from feredge.inference.embedded_card import append_tflite_card
 
 NANO = Path(__file__).parents[3] / "models/nano/dense.int8.tflite"
 COLOR_SIDES = (20, 16)

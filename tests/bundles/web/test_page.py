@@ -13,10 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from device_models import draw_frame
+from fake_packages import write_fake_onnxruntime
 
+from feredge.bundles.targets import bundle, check_bundle
 from feredge.bundles.web.engines import serving
+from feredge.errors import RunError
 from feredge.inference.contract import CLASSES, InputContract
 from feredge.inference.face_detection import crop_square
+from feredge.inference.predictor import Predictor
 from feredge.inference.runtimes import open_artifact
 
 NANO = Path(__file__).parents[3] / "models/nano/dense.int8.tflite"
@@ -142,6 +146,42 @@ def test_tainted_canvas(page: Any, nano_bundle: Path) -> None:
     assert messages == [expected] * 2
 
 
+def test_another_runtime(nano_bundle: Path, tmp_path: Path) -> None:
+    """Guards the choice of a runtime that the owner put beside the page, and the sentence where there is none."""
+    folder = Path(shutil.copytree(nano_bundle, tmp_path / "bundle"))
+    with serving(folder) as address, chromium.open_page(address) as page:
+        page.run(UNTIL % READY)
+        choose(page, "frame.png", FRAME)
+        page.run(UNTIL % "document.querySelector('#label')?.textContent")
+        assert page.browser_errors == []
+        choose_runtime(page, "onnxruntime-web")
+        page.run(UNTIL % "document.querySelector('#error').textContent")
+        expected = "ort.wasm.min.mjs: expected the package beside this page, found none"
+        assert expected in text(page, "error") and page.run("document.querySelector('#runtime').value") == ""
+        write_fake_onnxruntime(folder / "runtimes")
+        (folder / "runtimes/dense.int8.onnx").write_bytes(b"a model")
+    with serving(folder) as address, chromium.open_page(address) as page:
+        page.run(UNTIL % READY)
+        choose(page, "frame.png", FRAME)
+        page.run(UNTIL % "document.querySelector('#label')?.textContent")
+        choose_runtime(page, "onnxruntime-web")
+        pixels = InputContract().to_tensor(crop_square(draw_frame()[0], (80, 0, 480, 480))).reshape(-1)[:7]
+        percent = f"{pixels.max() / 2.56:.1f} %"
+        page.run(UNTIL % f"[...document.querySelectorAll('#table td')].some((one) => one.textContent === '{percent}')")
+        choose_runtime(page, "")
+        assert page.browser_errors == []
+    checks, tests = check_bundle(folder)
+    assert not [check.failure for check in checks if check.failure]
+    assert not [test.failure for test in tests if test.failure]
+    with pytest.raises(RunError, match="expected files of the bundle only, found another; move your files"):
+        bundle("web", NANO, folder)
+
+
+def choose_runtime(page: Any, name: str) -> None:
+    """Choose a runtime, as a user does."""
+    page.run(f"(runtime.value = '{name}', runtime.dispatchEvent(new Event('change')), undefined)")
+
+
 def test_self_test_and_builds(address: str) -> None:
     """Guards the golden vectors in each build, and the sentence of a browser without SIMD."""
     for build, words in (("relaxed", "relaxed SIMD"), ("simd", "with SIMD"), ("plain", "about ten times as long")):
@@ -222,3 +262,20 @@ def test_every_control_has_a_name(page: Any) -> None:
     assert page.run("[...document.querySelectorAll('[role]')].map((one) => one.getAttribute('role')).sort()") == [
         "alert", "img", "status", "status",
     ]  # fmt: skip
+
+
+def test_the_example_page(nano_bundle: Path, tmp_path: Path) -> None:
+    """Guards examples/web_page.html, with a picture and with a file that is none."""
+    folder = shutil.copytree(nano_bundle, tmp_path / "web")
+    shutil.copy2(NANO.parents[2] / "examples/web_page.html", folder)
+    with Predictor(NANO) as predictor:
+        face = predictor(FRAME)
+    with serving(folder) as address, chromium.open_page(f"{address}web_page.html") as page:
+        page.run(UNTIL % "document.querySelector('#state').textContent !== 'Loading ...'")
+        choose(page, "face.png", FRAME)
+        page.run(UNTIL % "document.querySelectorAll('li').length === 1")
+        choose(page, "wrong.png", b"no picture")
+        page.run(UNTIL % "document.querySelectorAll('li').length === 2")
+        lines = page.run("[...document.querySelectorAll('li')].map((line) => line.textContent)")
+    assert lines[0] == f"face.png: {face.label} {face.confidence:.2f}"
+    assert lines[1].startswith("wrong.png: ")

@@ -18,8 +18,9 @@ from feredge.export.c import compiler
 from feredge.export.c.artifact_file import c_artifact, check_c_artifact
 from feredge.export.c.layers import Arithmetic
 from feredge.export.c.source import generate
-from feredge.inference.artifact import Card, read_card
+from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
+from feredge.inference.embedded_card import read_card
 from feredge.inference.runtimes import open_artifact
 from feredge.inspection import macs, weights
 from feredge.inspection.probes import probe_images

@@ -42,6 +42,8 @@ export interface Net extends Network {
    * @throws Error with one sentence: a picture without pixels, or of another site, or a box outside of it.
    */
   predict(picture: Picture | Uint8Array | Uint8ClampedArray, options?: { box?: Box }): Prediction;
+  /** The input that `predict` makes of a picture, until the next call: for the same network in another runtime. */
+  input(picture: Picture | Uint8Array | Uint8ClampedArray, options?: { box?: Box }): Uint8Array;
   /** Compare the answers to 32 drawn images with LiteRT's: null if all are equal, else one line. */
   selfTest(): Promise<string | null>;
 }

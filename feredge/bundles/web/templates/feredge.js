@@ -56,16 +56,22 @@ class Net {
    * Classify a picture: a canvas, an image, a video's frame, ImageData; or the network's input, uint8 (H, W, C).
    * With `box`, only the square around it, as feredge's Predictor crops a face.
    */
-  predict(picture, { box } = {}) {
+  predict(picture, options) {
+    this.input(picture, options);
+    const best = this.#wasm.predict();
+    const scores = [...new Float32Array(this.#wasm.memory.buffer, this.#wasm.probabilities(), this.classes.length)];
+    const probabilities = Object.fromEntries(this.classes.map((name, index) => [name, scores[index]]));
+    return { label: this.classes[best], confidence: scores[best], scores, probabilities };
+  }
+
+  /** The network's input of a picture, uint8 (H, W, C), until the next call: for the same network in another runtime. */
+  input(picture, { box } = {}) {
     if (ArrayBuffer.isView(picture)) {
       this.#setInput(picture);
     } else {
       this.#convert(picture, box);
     }
-    const best = this.#wasm.predict();
-    const scores = [...new Float32Array(this.#wasm.memory.buffer, this.#wasm.probabilities(), this.classes.length)];
-    const probabilities = Object.fromEntries(this.classes.map((name, index) => [name, scores[index]]));
-    return { label: this.classes[best], confidence: scores[best], scores, probabilities };
+    return this.#inputView();
   }
 
   /** Compare the answers to the bundle's golden vectors, drawn images, with LiteRT's: null, or one line. */
@@ -84,12 +90,16 @@ class Net {
   }
 
   #setInput(pixels) {
-    const input = new Uint8Array(this.#wasm.memory.buffer, this.#wasm.input(), this.height * this.width * this.channels);
+    const input = this.#inputView();
     if (pixels.BYTES_PER_ELEMENT !== 1 || pixels.length !== input.length) {
       const found = `${pixels.constructor.name} of ${pixels.length}`;
       throw new TypeError(`expected Uint8Array of ${this.height} x ${this.width} x ${this.channels}, found ${found}`);
     }
     input.set(pixels);
+  }
+
+  #inputView() {
+    return new Uint8Array(this.#wasm.memory.buffer, this.#wasm.input(), this.height * this.width * this.channels);
   }
 
   #convert(picture, box) {

@@ -5,8 +5,9 @@ const $ = (id) => document.getElementById(id);
 const canvas = $("canvas"), brush = canvas.getContext("2d"), video = document.createElement("video");
 const sliders = [$("left"), $("top"), $("size")];
 const ANNOUNCEMENT_MS = 1000; // a screen reader speaks no faster
+const MODELS = $MODELS; // by runtime
 const BUILDS = { relaxed: "WebAssembly with relaxed SIMD", simd: "WebAssembly with SIMD", plain: "WebAssembly without SIMD" };
-let net, picture, stream, detector, drag;
+let net, runtime, picture, stream, detector, drag;
 let announced = { label: "", at: 0 };
 
 /** Run a step; its error becomes one sentence on the page. */
@@ -27,7 +28,7 @@ async function start() {
   if (net.build === "plain") {
     $("about").textContent += " This browser has no WebAssembly SIMD, so an answer takes about ten times as long.";
   }
-  $("file").disabled = $("camera").disabled = $("test").hidden = false;
+  $("file").disabled = $("camera").disabled = $("test").hidden = $("choice").hidden = false;
   if ("FaceDetector" in globalThis) {
     detector = new FaceDetector({ fastMode: true, maxDetectedFaces: 1 });
     $("follow").hidden = false;
@@ -65,10 +66,38 @@ function take(source, width, height) {
   setBox((width - side) / 2, (height - side) / 2, side);
 }
 
-function show() {
+/** Answer the square, in the runtime that was chosen. */
+async function predict(square) {
+  if (!runtime) {
+    return net.predict(picture, { box: square });
+  }
+  const scores = await runtime(net.input(picture, { box: square }).slice());
+  const confidence = Math.max(...scores);
+  return { label: network.classes[scores.indexOf(confidence)], confidence, scores };
+}
+
+async function chooseRuntime() {
+  const name = $("runtime").value;
+  runtime = undefined;
+  try {
+    if (name) {
+      const { openRuntime } = await import("./runtimes.js");
+      const shape = [1, network.height, network.width, network.channels];
+      runtime = await openRuntime(name, new URL(MODELS[name], location.href), shape);
+    }
+  } catch (error) {
+    $("runtime").value = "";
+    throw error;
+  }
+  if (picture && !stream) {
+    await show();
+  }
+}
+
+async function show() {
   const square = box(), line = Math.max(2, canvas.width / 200);
   brush.drawImage(picture, 0, 0);
-  const prediction = net.predict(picture, { box: square });
+  const prediction = await predict(square);
   brush.lineWidth = 2 * line;
   brush.strokeStyle = "#fff";
   brush.strokeRect(square.x, square.y, square.width, square.height);
@@ -133,7 +162,7 @@ async function open(blob) {
   }
   take(bitmap, bitmap.width, bitmap.height);
   await follow();
-  show();
+  await show();
 }
 
 async function startCamera() {
@@ -159,7 +188,7 @@ function nextFrame() {
     if (current && current === stream) {
       await attempt(async () => {
         await follow();
-        show();
+        await show();
       });
       nextFrame();
     }
@@ -185,7 +214,7 @@ $("box").oninput = () => {
   setBox(...sliders.map((slider) => +slider.value));
   redraw();
 };
-$("detect").onchange = () => picture && !stream && attempt(async () => (await follow(), show()));
+$("detect").onchange = () => picture && !stream && attempt(async () => (await follow(), await show()));
 canvas.onpointerdown = (event) => {
   drag = place(event);
   canvas.setPointerCapture(event.pointerId);
@@ -209,6 +238,7 @@ addEventListener("drop", (event) => {
   event.dataTransfer.files[0] && attempt(() => open(event.dataTransfer.files[0]));
 });
 addEventListener("paste", (event) => event.clipboardData.files[0] && attempt(() => open(event.clipboardData.files[0])));
+$("runtime").onchange = () => attempt(chooseRuntime);
 $("test").onclick = () => attempt(async () => {
   const problem = await net.selfTest();
   $("result").textContent = problem ?? "All 32 drawn images are answered as LiteRT answers them.";

@@ -1,0 +1,1 @@
+"""The iOS bundle: the network as a Core ML package, and a Swift package around it."""

@@ -1,0 +1,239 @@
+"""An ONNX graph as a program in Core ML's intermediate language (MIL), by coremltools' builder.
+
+Operators of a batch of one image, `(1, C, H, W)`; a table of them, as the exporter and common converters write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feredge.errors import UnsupportedNetworkError, one_line
+
+Attributes = dict[str, Any]
+Operand = Any
+"""A variable of the program, or a constant numpy array."""
+INPUT_NAME, OUTPUT_NAME = "image", "probabilities"
+
+
+def build_program(model: Any, shape: tuple[int, int, int], opset: Any) -> Any:
+    """Return the program of an ONNX model: from `image`, float32 (1, H, W, C) of 0 to 255, to `probabilities`.
+
+    Args:
+        model: `onnx.ModelProto`, its weights inside it.
+        shape: height, width, channels.
+        opset: of coremltools, as `coremltools.target.iOS16`.
+
+    Raises:
+        UnsupportedNetworkError: an operator without a translation, or one in a form that has none.
+    """
+    from coremltools.converters.mil import Builder
+
+    unknown = sorted({node.op_type for node in model.graph.node} - TRANSLATIONS.keys())
+    if unknown:
+        raise UnsupportedNetworkError(f"expected ONNX operators that Core ML has, found {', '.join(unknown)}")
+
+    @Builder.program(input_specs=[Builder.TensorSpec(shape=(1, *shape))], opset_version=opset)  # type: ignore[untyped-decorator]
+    def program(image: Operand) -> Operand:
+        return _translate_graph(model.graph, image, Builder)
+
+    return program
+
+
+def _translate_graph(graph: Any, image: Operand, builder: Any) -> Operand:
+    from onnx import helper, numpy_helper
+
+    values: dict[str, Operand] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    values[graph.input[0].name] = image
+    for number, node in enumerate(graph.node):
+        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        name = OUTPUT_NAME if node.output[0] == graph.output[0].name else f"n{number}_{node.op_type.lower()}"
+        operands = [values[operand] if operand else None for operand in node.input]
+        try:
+            values[node.output[0]] = TRANSLATIONS[node.op_type](_Named(builder, name), operands, attributes)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise UnsupportedNetworkError(
+                f"{node.op_type} {node.name!r:.60}: expected a form that Core ML has, found another ({one_line(error)})"
+            ) from error
+    return values[graph.output[0].name]
+
+
+class _Named:
+    """The builder, whose operations all get the name of their node: the same graph gives the same program."""
+
+    def __init__(self, builder: Any, name: str) -> None:
+        self._builder, self._name = builder, name
+
+    def __getattr__(self, operation: str) -> Callable[..., Operand]:
+        function = getattr(self._builder, operation)
+        return lambda **inputs: function(name=self._name, **inputs)
+
+
+Translation = Callable[[_Named, list[Operand], Attributes], Operand]
+
+
+def _constant(operand: Operand) -> NDArray[Any]:
+    if not isinstance(operand, np.ndarray):
+        raise ValueError("a computed operand where Core ML needs a constant")
+    return operand
+
+
+def _identity(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    return operands[0]
+
+
+def _cast(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    if attributes["to"] != 1:
+        raise ValueError("a cast to another type than float32")
+    operand = operands[0]
+    return operand.astype(np.float32) if isinstance(operand, np.ndarray) else operand
+
+
+def _elementwise(operation: str) -> Translation:
+    return lambda builder, operands, _: getattr(builder, operation)(x=operands[0], y=operands[1])
+
+
+def _activation(operation: str, **defaults: float) -> Translation:
+    def translate(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+        parameters = {name: np.float32(attributes.get(name, value)) for name, value in defaults.items()}
+        return getattr(builder, operation)(x=operands[0], **parameters)
+
+    return translate
+
+
+def _hard_swish(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    gate = builder.sigmoid_hard(x=operands[0], alpha=np.float32(1 / 6), beta=np.float32(0.5))
+    return builder.mul(x=operands[0], y=gate)
+
+
+def _clip(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    bounds = [_constant(operand).item() if operand is not None else None for operand in (*operands[1:], None, None)]
+    low, high = attributes.get("min", bounds[0]), attributes.get("max", bounds[1])
+    limits = np.finfo(np.float16)  # the program's precision
+    return builder.clip(
+        x=operands[0],
+        alpha=np.float32(limits.min if low is None else max(low, limits.min)),
+        beta=np.float32(limits.max if high is None else min(high, limits.max)),
+    )
+
+
+def _window(attributes: Attributes) -> dict[str, Any]:
+    """Return the padding and strides of a convolution or pooling; ONNX lists all borders before, then all after."""
+    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        raise ValueError("automatic padding")
+    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+    return {
+        "strides": list(attributes.get("strides", (1, 1))),
+        "pad_type": "custom",
+        "pad": [top, bottom, left, right],
+    }
+
+
+def _conv(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    bias = {"bias": _constant(operands[2])} if len(operands) > 2 else {}
+    return builder.conv(
+        x=operands[0],
+        weight=_constant(operands[1]),
+        dilations=list(attributes.get("dilations", (1, 1))),
+        groups=attributes.get("group", 1),
+        **bias,
+        **_window(attributes),
+    )
+
+
+def _max_pool(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    if set(attributes.get("dilations", (1,))) != {1} or attributes.get("ceil_mode"):
+        raise ValueError("dilated pooling, or one with partial windows")
+    return builder.max_pool(x=operands[0], kernel_sizes=list(attributes["kernel_shape"]), **_window(attributes))
+
+
+def _average_pool(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    if attributes.get("ceil_mode"):
+        raise ValueError("pooling with partial windows")
+    return builder.avg_pool(
+        x=operands[0],
+        kernel_sizes=list(attributes["kernel_shape"]),
+        exclude_padding_from_average=not attributes.get("count_include_pad"),
+        **_window(attributes),
+    )
+
+
+def _reduce_mean(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    axes = attributes["axes"] if "axes" in attributes else _constant(operands[1]).tolist()
+    return builder.reduce_mean(x=operands[0], axes=list(axes), keep_dims=bool(attributes.get("keepdims", 1)))
+
+
+def _global_average(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    return builder.reduce_mean(x=operands[0], axes=[2, 3], keep_dims=True)
+
+
+def _gemm(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    if attributes.get("transA") or attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
+        raise ValueError("Gemm with factors, or of a transposed input")
+    weight = _constant(operands[1])
+    bias = {"bias": _constant(operands[2])} if len(operands) > 2 else {}
+    return builder.linear(x=operands[0], weight=weight if attributes.get("transB") else weight.T.copy(), **bias)
+
+
+def _reshape(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    sizes = _constant(operands[1]).tolist()
+    if 0 in sizes:  # the input's own size
+        sizes = [operands[0].shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
+    return builder.reshape(x=operands[0], shape=sizes)
+
+
+def _flatten(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    if attributes.get("axis", 1) != 1:
+        raise ValueError("another axis than 1")
+    return builder.reshape(x=operands[0], shape=[1, -1])
+
+
+def _squeeze(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    axes = attributes["axes"] if "axes" in attributes else _constant(operands[1]).tolist()
+    return builder.squeeze(x=operands[0], axes=list(axes))
+
+
+def _transpose(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    return builder.transpose(x=operands[0], perm=list(attributes["perm"]))
+
+
+def _concat(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    return builder.concat(values=operands, axis=attributes["axis"])
+
+
+def _softmax(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
+    return builder.softmax(x=operands[0], axis=attributes.get("axis", -1))
+
+
+TRANSLATIONS: dict[str, Translation] = {
+    "Add": _elementwise("add"),
+    "AveragePool": _average_pool,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Div": _elementwise("real_div"),
+    "Flatten": _flatten,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _global_average,
+    "HardSigmoid": _activation("sigmoid_hard", alpha=0.2, beta=0.5),
+    "HardSwish": _hard_swish,
+    "Identity": _identity,
+    "LeakyRelu": _activation("leaky_relu", alpha=0.01),
+    "MatMul": _elementwise("matmul"),
+    "MaxPool": _max_pool,
+    "Mul": _elementwise("mul"),
+    "ReduceMean": _reduce_mean,
+    "Relu": _activation("relu"),
+    "Reshape": _reshape,
+    "Sigmoid": _activation("sigmoid"),
+    "Softmax": _softmax,
+    "Squeeze": _squeeze,
+    "Sub": _elementwise("sub"),
+    "Tanh": _activation("tanh"),
+    "Transpose": _transpose,
+}
+"""By ONNX operator."""
