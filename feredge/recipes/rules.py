@@ -118,6 +118,7 @@ def _network_rules(network: Network) -> Rules:
             all(kernel in (1, 3, 5, 7) for kernel in (network.kernel, *network.kernels)),
             "network.kernel and kernels of 1, 3, 5 or 7",
         ),
+        (0 <= network.squeeze_excitation <= 64, "network.squeeze_excitation from 0 to 64"),
         (min((1, *network.dense)) >= 1, "network.dense of at least 1"),
         (
             min((*network.channels, *network.blocks, network.stem)) >= 1,

@@ -86,6 +86,8 @@ class Network:
         kernel: height and width of the kernels in residual blocks.
         convolution: of residual blocks: `dense`, or `depthwise`, a depthwise convolution and a 1x1 convolution, which
             have a fraction of the weights (Chollet, "Xception", 2017).
+        squeeze_excitation: of residual blocks: the ratio by which a gate for each channel reduces the pooled channels
+            (Hu et al., "Squeeze-and-excitation networks", 2018), at least 4 of them; 0 for no gates.
         kernels: of `convolutional`: height and width of the kernels of each block.
         dense: of `convolutional`: units of each hidden dense layer.
         builder: of `custom`: `module:function`, which is imported and called with the pixels, a Keras tensor in [0, 1],
@@ -115,6 +117,7 @@ class Network:
     pool: Literal["average", "weighted"] = added("average")
     kernel: int = added(3)
     convolution: Literal["dense", "depthwise"] = added("dense")
+    squeeze_excitation: int = added(0)
     kernels: tuple[int, ...] = added(())
     dense: tuple[int, ...] = added(())
     builder: str = added("")
