@@ -1,4 +1,4 @@
-"""A run's stored test set predictions, and scikit-learn's classification report of them."""
+"""A run's stored test set predictions, scikit-learn's classification report of them, and their calibration error."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from feredge.data.dataset import Dataset
 from feredge.errors import RunError, one_line
 from feredge.inference.contract import Images
 from feredge.run import RunFolder
+
+CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,15 @@ def select_images(predictions: Predictions, dataset: Dataset) -> Images:
     if not np.array_equal(dataset.rows[positions], predictions.rows):
         raise RunError(f"{dataset.source}: expected the rows of the predictions, found others")
     return dataset.images[positions]
+
+
+def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) -> float:
+    """Return the expected calibration error, over CALIBRATION_BINS equal bins of confidence (Guo et al. 2017)."""
+    confidence = probabilities.max(1).astype(np.float64)
+    correct = probabilities.argmax(1) == labels
+    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def report(predictions: Predictions, *, as_text: bool = False) -> Any:

@@ -94,6 +94,7 @@ def export(
     reduce_range: bool | None = None,
     keep_float: Sequence[str] = (),
     max_drop: float | None = None,
+    temperature_scaling: bool | None = None,
     licence: str | None = None,
     input_size: int | tuple[int, int] | None = None,
     input_range: PixelRange | None = None,
@@ -120,6 +121,8 @@ def export(
         keep_float: layers that stay in float32 in int8 files.
         max_drop: percentage points of validation accuracy that an int8 file may lose; the layers with the largest int8
             error stay in float32, one by one, until it does not lose more.
+        temperature_scaling: divide the logits by the temperature that fits the probabilities to half of the validation
+            images (Guo et al. 2017), where that lowers their calibration error; `calibrate` then uses the other half.
         licence: licence note to store in the files.
         input_size: input size of an imported network: pixels per side.
         input_range: input values of black and white pixels of an imported network, `(0.0, 1.0)`; or mean and standard
@@ -148,6 +151,7 @@ def export(
         "reduce_range": reduce_range,
         "keep_float": tuple(keep_float) or None,
         "max_drop": max_drop,
+        "temperature_scaling": temperature_scaling,
         "licence": licence,
     }
     try:

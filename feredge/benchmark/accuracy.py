@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from feredge.benchmark import statistics
 from feredge.benchmark.metrics import Accuracy, CorruptedAccuracy, Drop, RiskCoverage, SubsetAccuracy, Verdict
+from feredge.predictions import calibration_error
 
 Probabilities = NDArray[np.float32]
 SIGNIFICANCE_LEVEL = 0.05
@@ -32,7 +33,7 @@ def accuracy(
         high=high,
         recall=tuple(int(row[index]) / int(row.sum()) if row.sum() else None for index, row in enumerate(confusion)),
         confusion=_to_tuples(confusion),
-        ece=statistics.calibration_error(probabilities, labels),
+        ece=calibration_error(probabilities, labels),
         confidence=float(largest.mean(dtype=np.float64)),
         ties=int(((probabilities == largest).sum(1) > 1).sum()),
         unique=_subset_accuracy((predictions == labels)[unique]) if unique is not None and unique.any() else None,

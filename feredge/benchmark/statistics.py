@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 NORMAL_QUANTILE = 1.959963984540054
 """Standard normal quantile of 97.5 %, of two-sided 95% intervals."""
-CALIBRATION_BINS = 15
 BOOTSTRAP_RESAMPLES = 20_000
 
 Labels = NDArray[np.integer]
@@ -80,15 +79,6 @@ def bonett_price_interval(lost: int, won: int, images: int) -> tuple[float, floa
     first, second = (lost + 1) / (images + 2), (won + 1) / (images + 2)
     half_width = NORMAL_QUANTILE * math.sqrt((first + second - (first - second) ** 2) / (images + 2))
     return max(-1.0, first - second - half_width), min(1.0, first - second + half_width)
-
-
-def calibration_error(probabilities: NDArray[np.float32], labels: Labels) -> float:
-    """Return the expected calibration error, over CALIBRATION_BINS equal bins of confidence (Guo et al. 2017)."""
-    confidence = probabilities.max(1).astype(np.float64)
-    correct = probabilities.argmax(1) == labels
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def contingency_table(rows: Labels, columns: Labels, classes: int) -> NDArray[np.int64]:

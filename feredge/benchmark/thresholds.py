@@ -11,6 +11,7 @@ import numpy as np
 from feredge.benchmark.statistics import Labels, binomial_tail, clopper_pearson_lower_bound
 from feredge.data import NO_LABEL, Dataset, split
 from feredge.data.selection import select
+from feredge.data.validation import independent_validation, temperature_and_threshold_images
 from feredge.errors import DataError, RunError
 from feredge.inference.abstention import FileThresholds, PrecisionThreshold
 from feredge.inference.artifact import Entry
@@ -96,22 +97,23 @@ def calibrate_files(
 
 
 def validation_images(dataset: Dataset, recipe: Recipe, entry: Entry) -> Dataset:
-    """Return a run's validation images, if they chose nothing else.
+    """Return a run's validation images that chose nothing else: half of them if the others chose the temperature.
 
     Raises:
         RunError: there are none, they are the test images, or they chose the weights or layers of this file.
     """
-    where = f"{entry.file}: expected validation images that chose nothing else"
-    if recipe.data.validation_is_test:
-        raise RunError(f"{where}, found data.validation_is_test: the test may not choose; {GIVE_IMAGES}")
-    if recipe.schedule.uses_metrics and recipe.schedule.uses_validation:
-        raise RunError(f"{where}, found ones that chose the weights ([schedule] of the recipe); {GIVE_IMAGES}")
+    try:
+        validation = independent_validation(split(dataset, recipe.data), recipe)
+    except RunError as error:
+        raise RunError(f"{entry.file}: {error}; {GIVE_IMAGES}") from error
     if "validation_drop" in entry.verification:
-        raise RunError(f"{where}, found ones that chose its float32 layers (export.max_drop); {GIVE_IMAGES}")
-    validation = split(dataset, recipe.data).validation
-    if not len(validation):
-        raise RunError(f"{where}, found none; {GIVE_IMAGES}")
-    return validation
+        raise RunError(
+            f"{entry.file}: expected validation images that chose nothing else, found ones that chose its float32 "
+            f"layers (export.max_drop); {GIVE_IMAGES}"
+        )
+    if "temperature" not in entry.verification:
+        return validation
+    return temperature_and_threshold_images(validation, seed=recipe.data.seed)[1]
 
 
 def labelled_images(dataset: Dataset, entry: Entry, view: DataView) -> Dataset:

@@ -22,6 +22,7 @@ from feredge.console import echo
 
 if TYPE_CHECKING:
     from feredge.api.exporting import ExportResult
+    from feredge.inference.artifact import Entry
 
 CALIBRATION_METHODS = ("min-max", "moving-average", "percentile", "entropy")
 MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
@@ -81,6 +82,13 @@ MIN_CALIBRATION_IMAGES = 100  # fewer get a warning
     help="Keep the layers with the largest int8 error in float32, one by one, until the int8 file loses at most PP "
     "percentage points on the validation images.",
 )
+@click.option(
+    "--temperature-scaling",
+    is_flag=True,
+    default=None,
+    help="Divide the logits by the temperature that fits the probabilities to half of the validation images, where "
+    "that lowers their calibration error; folded into the last layer's weights.",
+)
 @click.option("--licence", help="Licence note to store in the files.")
 @click.option("--input-size", type=PixelSize(), help="Input size of an imported network, a square such as 64x64.")
 @click.option(
@@ -124,6 +132,8 @@ def print_export(result: ExportResult) -> None:
             drop = entry.verification.get("validation_drop")
             lost = "" if drop is None else f", {drop:+.2f} pp on the validation images"
             echo(f"{entry.file}: in float32: {', '.join(entry.card.float_layers)}{lost}")
+    for line in dict.fromkeys(_temperature_line(entry) for entry in entries if "temperature" in entry.verification):
+        echo(line)
     counts = [entry.verification.get("calibration_images") for entry in entries]
     calibrated = [count for count in counts if count is not None]
     if calibrated and min(calibrated) < MIN_CALIBRATION_IMAGES:
@@ -135,6 +145,17 @@ def print_export(result: ExportResult) -> None:
     echo(f"exported: {len(entries)} verified files, {result.run.artifacts}")
     for folder, names in result.previous:
         echo(f"{folder}: contains files of earlier exports that this export did not write: {', '.join(names)}")
+
+
+def _temperature_line(entry: Entry) -> str:
+    """Return a sentence on a variant's temperature, and its calibration error without and with it."""
+    metrics = entry.verification
+    temperature = "no temperature" if metrics["temperature"] == 1 else f"temperature {metrics['temperature']:g}"
+    error, scaled = (f"{100 * metrics[key]:.2f}%" for key in ("calibration_error", "scaled_calibration_error"))
+    return (
+        f"{entry.card.variant}: {temperature}: expected calibration error {error} without and {scaled} with one, "
+        f"on {metrics['temperature_images']:,} validation images"
+    )
 
 
 def print_failures(result: ExportResult) -> None:

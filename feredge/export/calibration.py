@@ -1,4 +1,4 @@
-"""Images of an export: for calibration, for verification, and for the choice of layers in float32."""
+"""Images of an export: for calibration, for verification, and for the choice of float32 layers and temperature."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 from feredge import data
 from feredge.data.dataset import Dataset, Splits
 from feredge.data.duplicates import has_duplicate
+from feredge.data.validation import independent_validation, temperature_and_threshold_images
 from feredge.errors import DataError, RecipeError, RunError
 from feredge.inference.contract import Images
-from feredge.recipes.schema import DataView
+from feredge.recipes.schema import DataView, Recipe
 
 MAX_VERIFICATION_IMAGES = 1024
 MIN_VERIFICATION_IMAGES = 256
 MIN_CALIBRATION_IMAGES = 100  # fewer give ranges that depend on the sample
+MIN_TEMPERATURE_IMAGES = 100
 
 
 def calibration_sets(
@@ -84,6 +86,25 @@ def layer_choice_split(splits: Splits, view: DataView) -> Dataset:
     if not len(splits.validation):
         raise RunError(f"{splits.train.source}: expected validation images to choose layers on, found none")
     return splits.validation
+
+
+def temperature_images(splits: Splits, recipe: Recipe) -> Dataset:
+    """Return the half of the validation split on which the temperature is chosen.
+
+    Raises:
+        RunError: see `independent_validation`; or fewer than MIN_TEMPERATURE_IMAGES.
+    """
+    try:
+        validation = independent_validation(splits, recipe)
+    except RunError as error:
+        raise RunError(f"export.temperature_scaling: {error}") from error
+    images = temperature_and_threshold_images(validation, seed=recipe.data.seed)[0]
+    if len(images) < MIN_TEMPERATURE_IMAGES:
+        raise RunError(
+            f"export.temperature_scaling: expected at least {2 * MIN_TEMPERATURE_IMAGES} validation images, of which "
+            f"half choose the temperature, found {len(validation)}"
+        )
+    return images
 
 
 def _with_full_range(images: Images) -> Images:

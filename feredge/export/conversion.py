@@ -65,11 +65,16 @@ def convert(job: ConversionJob) -> ConversionResult:
     from feredge.compress import pruning
     from feredge.train.networks import multiply_adds
 
-    core, converter = _open_converter(RunFolder(job.run), job)
+    core, quantized, variant = _open_variant(RunFolder(job.run), job)
     views = VIEWS if next(iter(job.cards.values())).variant == MIRROR_VARIANT else 1
-    reference = _reference(core, job.verification_images, views=views)
+    metrics = _scale_temperature(core, quantized, job, views=views)
+    is_onnx = next(iter(job.cards)).endswith((".onnx", ".ort"))
+    converter = _onnx_converter(job, core, variant) if is_onnx else _tflite_converter(job, core, quantized, variant)
+    reference = _view_outputs(core, job.verification_images, views=views).mean(0)
     size = NetworkSize(pruning.weight_count(core), int(core.count_params()), views * multiply_adds(core))
-    return write_files(job, converter, reference, size)
+    result = write_files(job, converter, reference, size)
+    entries = [dataclasses.replace(entry, verification=entry.verification | metrics) for entry in result.entries]
+    return dataclasses.replace(result, entries=entries)
 
 
 def write_files(
@@ -96,14 +101,27 @@ def write_files(
     return result
 
 
-def _reference(core: KerasModel, images: Images, *, views: int) -> Probabilities:
-    """Return a float network's probabilities, averaged over each image and its mirror image if there are two views."""
+def _scale_temperature(
+    core: KerasModel, quantized: KerasModel | None, job: ConversionJob, *, views: int
+) -> dict[str, float]:
+    """Fold the temperature of the job's images into the networks, if there are any, and return its metrics."""
+    if job.temperature_images is None:
+        return {}
+    from feredge.export.temperature import choose_temperature, fold_temperature
+
+    images, labels = job.temperature_images
+    scaling = choose_temperature(_view_outputs(core, images, views=views), labels)
+    if scaling.temperature != 1:
+        fold_temperature(core, quantized, scaling.temperature)
+    return scaling.metrics()
+
+
+def _view_outputs(core: KerasModel, images: Images, *, views: int) -> Probabilities:
+    """Return a float network's probabilities, `float32 (views, N, classes)`, for each image and its mirror image."""
     from feredge.train.networks import make_predict_function
 
     predict = make_predict_function(core)
-    outputs = [predict(np.ascontiguousarray(images[:, :, ::step])) for step in (1, -1)[:views]]
-    averaged: Probabilities = np.mean(outputs, axis=0, dtype=np.float32)
-    return averaged
+    return np.stack([predict(np.ascontiguousarray(images[:, :, ::step])) for step in (1, -1)[:views]])
 
 
 def _write_file(
@@ -182,17 +200,16 @@ def add_card(model: bytes, card: Card, suffix: str, c_arithmetic: Literal["xnnpa
     return to_ort(onnx_file) if suffix == ".ort" else onnx_file
 
 
-def _open_converter(folder: RunFolder, job: ConversionJob) -> tuple[KerasModel, Callable[[Card], ConvertedModel]]:
-    """Return the variant's float network, and its conversion to the precision of a card; the card is added later."""
+def _open_variant(folder: RunFolder, job: ConversionJob) -> tuple[KerasModel, KerasModel | None, Variant]:
+    """Return the variant's float network, its quantization-aware copy if a file is converted from it, and its name."""
     from feredge.compress import variants
 
-    name, first = next(iter(job.cards.items()))
-    weights, variant = first.source["weights"], parse(first.variant)
-    core = variants.open_core(folder, first.variant, weights=weights)
+    name, card = next(iter(job.cards.items()))
+    weights, variant = card.source["weights"], parse(card.variant)
+    core = variants.open_core(folder, card.variant, weights=weights)
     if name.endswith((".onnx", ".ort")):
-        return core, _onnx_converter(job, core, variant)
-    quantized = variants.open_quantized(folder, first.variant, weights=weights)
-    return core, _tflite_converter(job, core, quantized, variant)
+        return core, None, variant
+    return core, variants.open_quantized(folder, card.variant, weights=weights), variant
 
 
 def _tflite_converter(

@@ -29,6 +29,7 @@ class ConversionJob:
             give files that agree.
         verification_images: `uint8 (N, H, W, 1)`.
         validation: images and labels on which the accuracy drop is bounded; None sets no bound.
+        temperature_images: images and labels that the temperature is chosen on; None for no temperature scaling.
     """
 
     run: Path
@@ -39,6 +40,7 @@ class ConversionJob:
     second_calibration_images: Images
     verification_images: Images
     validation: tuple[Images, NDArray[np.int8]] | None
+    temperature_images: tuple[Images, NDArray[np.int8]] | None = None
 
 
 @dataclass(frozen=True)

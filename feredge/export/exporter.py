@@ -77,7 +77,8 @@ def export(
         RecipeError: a precision or format that cannot be written, or `max_drop` with a recipe that validates on the
             test images.
         RunError: not trained, other data than it was trained on, a recipe that trains in another way, a worker that
-            died, or another process using the folder; or no validation images for `max_drop`.
+            died, or another process using the folder; no validation images for `max_drop`, or too few that chose
+            nothing else for `temperature_scaling`.
         VerificationError: no file passed. The old folder is unchanged.
     """
     run = RunFolder.open(run.path, trained=True)
@@ -96,6 +97,10 @@ def export(
     )
     max_drop_split = calibration.layer_choice_split(splits, recipe.data) if recipe.export.max_drop else None
     validation = None if max_drop_split is None else (max_drop_split.images, max_drop_split.labels)
+    temperature_images = None
+    if recipe.export.temperature_scaling:
+        half = calibration.temperature_images(splits, recipe)
+        temperature_images = half.images, half.labels
     with run.lock():
         if new_recipe != stored_recipe:
             run.replace_recipe(new_recipe)
@@ -103,7 +108,9 @@ def export(
         images = calibration.verification_images(splits, seed=recipe.data.seed)
         folder = replacement.new_folder(run.artifacts)
         jobs = [
-            ConversionJob(run.path, folder, recipe.export, group, *calibration_sets, images, validation)
+            ConversionJob(
+                run.path, folder, recipe.export, group, *calibration_sets, images, validation, temperature_images
+            )
             for group in _job_groups(cards)
         ]
         try:

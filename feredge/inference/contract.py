@@ -60,7 +60,9 @@ class InputContract:
             raise ArtifactError(f"expected a uint8 NHWC input contract, found {value!r}")
         return contract
 
-    def to_tensor(self, picture: Picture, *, box: Box | None = None, color: Color = "bgr") -> Images:
+    def to_tensor(
+        self, picture: Picture, *, box: Box | None = None, color: Color = "bgr", out: Images | None = None
+    ) -> Images:
         """Convert `picture`, or its crop at `box`, to this network's `uint8 (H, W, C)`.
 
         Args:
@@ -69,6 +71,7 @@ class InputContract:
                 image.
             box: `(x, y, width, height)` in pixels, wholly inside the picture, in any form that `to_box` accepts.
             color: channel order of a colour array, or `yuv420`, `nv12` planes; ignored for files.
+            out: contiguous array of this shape for the result, such as an image of a batch; a new one if not given.
 
         Raises:
             PictureError: empty, of another dtype or shape, unreadable, or a box outside the picture.
@@ -76,15 +79,17 @@ class InputContract:
         pixels, color = pixels_and_order(picture, color, gray=self.channels == 1)
         if box is not None:
             pixels = crop(pixels, box)
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, None]
-        pixels = resize(convert_color(pixels, self.channels, color), self.height, self.width)
-        return np.ascontiguousarray(pixels)
+        if self.channels != 1 or pixels.ndim != 2 or color not in ("bgr", "rgb"):
+            pixels = convert_color(pixels if pixels.ndim == 3 else pixels[:, :, None], self.channels, color)
+        return np.ascontiguousarray(resize(pixels, self.height, self.width, out))
 
     def to_batch(self, pictures: Iterable[Picture], *, color: Color = "bgr") -> Images:
         """Convert pictures of any sizes to one `uint8 (N, H, W, C)` batch, in order."""
-        batch = [self.to_tensor(picture, color=color) for picture in pictures]
-        return np.stack(batch) if batch else np.empty((0, *self.shape), np.uint8)
+        pictures = list(pictures)
+        batch = np.empty((len(pictures), *self.shape), np.uint8)
+        for picture, tensor in zip(pictures, batch, strict=True):
+            self.to_tensor(picture, color=color, out=tensor)
+        return batch
 
     def check_batch(self, batch: Images) -> None:
         """Raise PictureError unless `batch` is this network's `uint8 (N, H, W, C)`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import struct
@@ -50,6 +51,7 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 BOX_KEYS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 
 
+@functools.cache  # an import statement and the environment cost as much as resizing a face
 def opencv() -> Any:
     """Import and return `cv2`, on first need: gray crops of the right size do not need it.
 
@@ -235,26 +237,36 @@ def convert_color(pixels: Images, channels: int, color: Color = "bgr") -> Images
     return converted if channels == 3 else converted[:, :, None]  # type: ignore[no-any-return]
 
 
-def resize(pixels: Images, height: int, width: int) -> Images:
+def resize(pixels: Images, height: int, width: int, out: Images | None = None) -> Images:
     """Resize `(h, w, C)` pixels to `(height, width, C)`: halved by area averaging while possible, then bilinear.
 
     Every pixel contributes: below a factor of two, bilinear sampling skips none. OpenCV averages by halves ten times
     as fast as by other factors. An odd row or column is dropped, which shifts the picture by at most 1/100.
+
+    Args:
+        pixels: one channel may also be `(h, w)`.
+        height, width: of the result.
+        out: contiguous `(height, width, C)` for the result, such as an image of a batch; a new array if not given.
     """
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    cv2 = opencv()
-    rows, columns, channels = pixels.shape
-    while rows >= 2 * height and columns >= 2 * width:
-        rows, columns = rows // 2, columns // 2
-        halved = cv2.resize(pixels[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
-        pixels = halved.reshape(rows, columns, channels)
+    rows, columns = pixels.shape[:2]
+    shape = (height, width, pixels.shape[2] if pixels.ndim == 3 else 1)
     if (rows, columns) == (height, width):
-        return pixels
-    # An elongated picture may still shrink by two or more along one axis: bilinear sampling would skip pixels.
-    interpolation = cv2.INTER_AREA if max(rows / height, columns / width) >= 2 else cv2.INTER_LINEAR
-    resized = cv2.resize(pixels, (width, height), interpolation=interpolation)
-    return resized.reshape(height, width, channels)  # type: ignore[no-any-return]
+        if out is None:
+            return pixels.reshape(shape)
+        out[:] = pixels.reshape(shape)
+        return out
+    cv2 = opencv()
+    while rows >= 2 * height and columns >= 2 * width:
+        if rows % 2 or columns % 2:
+            pixels = pixels[: rows // 2 * 2, : columns // 2 * 2]
+        rows, columns = rows // 2, columns // 2
+        last = out if (rows, columns) == (height, width) else None
+        pixels = cv2.resize(pixels, (columns, rows), last, interpolation=cv2.INTER_AREA)
+    if (rows, columns) != (height, width):
+        # An elongated picture may still shrink by two or more along one axis: bilinear sampling would skip pixels.
+        shrinks = rows >= 2 * height or columns >= 2 * width
+        pixels = cv2.resize(pixels, (width, height), out, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return pixels.reshape(shape) if out is None else out
 
 
 def _read_file(source: str | os.PathLike[str]) -> bytes:

@@ -234,8 +234,8 @@ class Predictor:
             raise ArtifactError(f"{self.path}: expected no class called {UNSURE_LABEL!r}, found one")
         return read_threshold(self.path, DEFAULT_PRECISION if self.unsure is True else self.unsure)
 
-    def _to_tensor(self, picture: Picture, color: Color) -> Images:
-        tensor = self.contract.to_tensor(picture, color=color)
+    def _to_tensor(self, picture: Picture, color: Color, out: Images | None = None) -> Images:
+        tensor = self.contract.to_tensor(picture, color=color, out=out)
         if not self._color_checked:
             self._color_checked = True
             if (tensor == tensor[..., :1]).all():
@@ -247,11 +247,11 @@ class Predictor:
 
     def _to_batch(self, pictures: Sequence[Picture], start: int, color: Color) -> Images:
         batch = np.empty((len(pictures), *self.contract.shape), np.uint8)
-        for index, picture in enumerate(pictures):
+        for index, (picture, tensor) in enumerate(zip(pictures, batch, strict=True), start):
             try:
-                batch[index] = self._to_tensor(picture, color)
+                self._to_tensor(picture, color, tensor)
             except PictureError as error:
-                raise PictureError(f"picture {start + index}: {error}") from error
+                raise PictureError(f"picture {index}: {error}") from error
         return batch
 
     def _crop_faces(

@@ -141,6 +141,7 @@ class Table:
         if path.suffix == ".parquet":
             _require_pyarrow(path)
         self.path = path
+        self._is_parquet = path.suffix == ".parquet"
         self.job = job
         self.part = path.with_name(path.name + ".part")
         self.state_file = path.with_name(path.name + ".part.json")
@@ -185,7 +186,7 @@ class Table:
         """Add the rows of the next picture."""
         state = self.state
         text = csv_lines(self.job.pictures[state.pictures], result, len(self.job.classes))
-        if self.path.suffix == ".parquet":
+        if self._is_parquet:
             text = text.decode("utf-8", "backslashreplace").encode()
         self._file.write(text)
         failed = isinstance(result, PictureError)
@@ -200,7 +201,7 @@ class Table:
         self._save_state()
         if os.name == "nt":  # an open file cannot be renamed there; elsewhere it holds the lock to the end
             self._file.close()
-        if self.path.suffix == ".parquet":
+        if self._is_parquet:
             _to_parquet(self.part, self.path, columns(self.job.classes))
             self.part.unlink()
         else:

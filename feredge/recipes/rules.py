@@ -69,6 +69,10 @@ def _rules(recipe: Recipe) -> Iterator[tuple[bool, str]]:
         (recipe.export.calibration_images >= 1, "export.calibration_images of at least 1"),
         (13 <= recipe.export.opset <= 18, "export.opset from 13 to 18"),
         (0.0 <= recipe.export.max_drop <= 100.0, "export.max_drop from 0 to 100 percentage points"),
+        (
+            not (recipe.export.max_drop and recipe.export.temperature_scaling),
+            "one of export.max_drop and export.temperature_scaling: both use the validation images",
+        ),
     )
 
 
@@ -114,6 +118,7 @@ def _network_rules(network: Network) -> Rules:
             all(kernel in (1, 3, 5, 7) for kernel in (network.kernel, *network.kernels)),
             "network.kernel and kernels of 1, 3, 5 or 7",
         ),
+        (0 <= network.squeeze_excitation <= 64, "network.squeeze_excitation from 0 to 64"),
         (min((1, *network.dense)) >= 1, "network.dense of at least 1"),
         (
             min((*network.channels, *network.blocks, network.stem)) >= 1,

@@ -86,6 +86,8 @@ class Network:
         kernel: height and width of the kernels in residual blocks.
         convolution: of residual blocks: `dense`, or `depthwise`, a depthwise convolution and a 1x1 convolution, which
             have a fraction of the weights (Chollet, "Xception", 2017).
+        squeeze_excitation: of residual blocks: the ratio by which a gate for each channel reduces the pooled channels
+            (Hu et al., "Squeeze-and-excitation networks", 2018), at least 4 of them; 0 for no gates.
         kernels: of `convolutional`: height and width of the kernels of each block.
         dense: of `convolutional`: units of each hidden dense layer.
         builder: of `custom`: `module:function`, which is imported and called with the pixels, a Keras tensor in [0, 1],
@@ -115,6 +117,7 @@ class Network:
     pool: Literal["average", "weighted"] = added("average")
     kernel: int = added(3)
     convolution: Literal["dense", "depthwise"] = added("dense")
+    squeeze_excitation: int = added(0)
     kernels: tuple[int, ...] = added(())
     dense: tuple[int, ...] = added(())
     builder: str = added("")
@@ -317,6 +320,8 @@ class Export:
         keep_float: layers that int8 files leave in float32, by their Keras names.
         max_drop: largest allowed loss of validation accuracy of an int8 file, in percentage points; where it is
             exceeded, layers return to float32, those with the largest error first. 0 sets no limit.
+        temperature_scaling: divide the logits by the temperature that fits the probabilities to half of the validation
+            images, where that lowers their calibration error; see export/temperature.py.
         licence: licence text in the files' metadata; a general one if empty.
         c_arithmetic: of C libraries: `xnnpack` answers as LiteRT with XNNPACK on x86, `tflm` as TensorFlow Lite Micro.
     """
@@ -330,6 +335,7 @@ class Export:
     max_drop: float = added(0.0)
     licence: str = added("")
     c_arithmetic: Literal["xnnpack", "tflm"] = added("xnnpack")
+    temperature_scaling: bool = added(False)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""HTML sections from the export's checks in a run folder: int8 error of each layer, agreement of each runtime."""
+"""HTML sections from the export in a run folder: int8 error of layers, agreement of runtimes, temperatures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feredge.inference.artifact import LAYERS_FILE, RUNTIMES_FILE
+from feredge.inference.artifact import LAYERS_FILE, MANIFEST_FILE, RUNTIMES_FILE
 from feredge.report.rendering import render
 
 _COLUMN_FORMATS = (("alone_mse", "{:.1e}"), ("alone_sqnr_db", "{:.0f}"), ("mse", "{:.1e}"), ("sqnr_db", "{:.0f}"))
@@ -45,6 +45,30 @@ def runtime_parity(folder: Path) -> str:
         "classified as by the float network, and the largest difference of a probability."
     )
     return render("runtime_parity.html", lead=lead, names=names, rows=rows)
+
+
+def temperature_scaling(folder: Path) -> str:
+    """Return the section on the temperature of each variant; empty for an export without temperature scaling."""
+    rows: dict[str, list[str]] = {}
+    artifacts = _read_table(folder / MANIFEST_FILE).get("artifacts")
+    for entry in artifacts if isinstance(artifacts, list) else ():
+        try:
+            variant, metrics = str(entry["card"]["variant"]), entry["verification"]
+            figures = [float(metrics[key]) for key in ("temperature", "calibration_error", "scaled_calibration_error")]
+            images = int(metrics["temperature_images"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
+        temperature, *errors = figures
+        folded = "none" if temperature == 1 else f"{temperature:g}"
+        rows.setdefault(variant, [folded, *(f"{100 * error:.2f}" for error in errors), f"{images:,}"])
+    if not rows:
+        return ""
+    lead = (
+        "The logits are divided by the temperature, so that confidences fit the accuracy; none where that does not "
+        "lower the expected calibration error (ECE) of the float network on validation images. Each half of the images "
+        "is scaled by the temperature of the other half."
+    )
+    return render("temperature_scaling.html", lead=lead, rows=rows)
 
 
 def _layer_rows(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from feredge.console import escape_control
 from feredge.report import sections
 from feredge.report.accuracy_loss import abstention, accuracy_loss, robustness
 from feredge.report.changed_predictions import displayed_changes
-from feredge.report.export_checks import layer_error, runtime_parity
+from feredge.report.export_checks import layer_error, runtime_parity, temperature_scaling
 from feredge.report.load import idle_latency, sustained_load
 from feredge.report.recommendation import Recommendation, on_common_test_set, pareto_front, recommend
 from feredge.report.rendering import asset, render, trusted_html
@@ -36,8 +36,8 @@ def write_html(
     Args:
         results: of a benchmark.
         path: of the page.
-        run_folder: the folder whose training plots, layer errors and runtime parity are included where they exist; the
-            folder of `path` if not given.
+        run_folder: the folder whose training plots, temperatures, layer errors and runtime parity are included where
+            they exist; the folder of `path` if not given.
         thumbnails: base64 PNGs of test images by their row in the data, see `changed_prediction_thumbnails`; none if
             not given.
     """
@@ -61,6 +61,7 @@ def to_html(results: Results, *, run_folder: Path | None = None, thumbnails: Map
             accuracy_loss(results, recommendation),
             abstention(results),
             robustness(results),
+            temperature_scaling(run_folder / "artifacts") if run_folder else "",
             layer_error(run_folder / "artifacts") if run_folder else "",
             runtime_parity(run_folder / "artifacts") if run_folder else "",
             sections.latency_stability(results),

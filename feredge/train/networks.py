@@ -26,6 +26,7 @@ layers = keras.layers
 PREDICTION_BATCH = 256
 CONVOLUTION_SUFFIX, NORM_SUFFIX = "_conv", "_norm"  # of layer names
 WEIGHTED_POOL_LAYER, POOL_LAYER, LOGITS_LAYER = "places", "pool", "logits"
+MIN_GATE_CHANNELS = 4
 NORM_MOMENTUM = 0.95  # statistics adapt within tens of steps, so that they fit the weights after short runs too
 
 
@@ -220,4 +221,16 @@ def _residual_block(x: Tensor, network: Network, channels: int, *, stride: int, 
     x = _block_convolution(x, network, channels, stride=stride, name=f"{name}_1")
     x = layers.ReLU(name=f"{name}_relu1")(x)
     x = _block_convolution(x, network, channels, name=f"{name}_2")
+    if network.squeeze_excitation:
+        x = _channel_gates(x, max(channels // network.squeeze_excitation, MIN_GATE_CHANNELS), name=f"{name}_gate")
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, shortcut]))
+
+
+def _channel_gates(x: Tensor, reduced: int, *, name: str) -> Tensor:
+    """Multiply each channel by a gate between 0 and 1, computed from the means of all channels."""
+    pooled = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+    hidden = layers.Conv2D(reduced, 1, kernel_initializer="he_normal", name=f"{name}_reduce")(pooled)
+    hidden = layers.ReLU(name=f"{name}_relu")(hidden)
+    gates = layers.Conv2D(x.shape[-1], 1, name=f"{name}_expand")(hidden)
+    gates = layers.Activation("sigmoid", name=f"{name}_sigmoid")(gates)
+    return layers.Multiply(name=f"{name}_multiply")([x, gates])

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from device_models import faces
 
 from feredge import cli
+from feredge.inference.pictures import opencv
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ def test_a_broken_opencv_is_told_once(feredge: Any, tmp_path: Path, monkeypatch:
     """Guards a table of nothing but the same error, on a system that lacks OpenCV's libraries."""
     cv2.imwrite(str(tmp_path / "a.png"), faces(1)[0])
     monkeypatch.setitem(sys.modules, "cv2", None)
+    opencv.cache_clear()
     done = feredge("label", "--cropped", "--out", tmp_path / "t.csv", tmp_path / "a.png")
     assert done.exit_code == 2 and done.stderr.startswith("error: OpenCV cannot be imported") and not done.stdout
     assert not (tmp_path / "t.csv").exists()

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny_networks import RESIDUAL, random_core, striped_batches
+from tiny_networks import GATED, RESIDUAL, random_core, striped_batches
 from tiny_training import stripes
 
 from feredge.compress.channel_pruning import choose_channels, prune_channels
@@ -16,7 +16,7 @@ from feredge.train.channels import channel_importance, channel_layout
 from feredge.train.networks import multiply_adds
 
 
-@pytest.mark.parametrize("network", [RESIDUAL, None], ids=["residual", "separable"])
+@pytest.mark.parametrize("network", [RESIDUAL, GATED, None], ids=["residual", "gated", "separable"])
 def test_the_multiply_adds_are_removed(network: Network | None) -> None:
     """Guards the variant's name, and that every group's size is a multiple of eight."""
     core = random_core(network, 16)

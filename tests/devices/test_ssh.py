@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feredge.benchmark import Results
+from feredge.benchmark.load_metrics import LoadConfig
 from feredge.cli import main
 from feredge.data.dataset import Dataset
 from feredge.devices.bundle import BenchmarkPreset
@@ -92,6 +93,32 @@ def test_a_device_is_measured_through_lost_connections(
         "dense.float32.onnx",
         "rough.int8.onnx",
     ]
+    assert not list(server.home.iterdir()), "files were left on the device"
+
+
+def test_sustained_load_goes_on_without_a_connection(
+    server: sshd.Server, device: Device, toy_run: RunFolder, faces: Dataset
+) -> None:
+    """Guards `--sustained` on a device: a connection lost under load costs no minute, and no minute twice."""
+    drops: list[float] = []
+    minutes: list[tuple[str, float]] = []
+
+    def lose_once(task: str, done: float, total: float, note: str = "") -> None:
+        if task != "sustained load":
+            return
+        minutes.append((note, done))
+        if not drops:
+            drops.append(done)
+            server.drop()
+
+    preset = BenchmarkPreset("quick", load=LoadConfig(minutes=2, minute_seconds=0.6))
+    results = bench_on(device, toy_run, faces, preset=preset, reconnect_seconds=60.0, progress=lose_once)
+    assert drops and len(minutes) == len(set(minutes)), "each minute once"
+    loads = {row.name: row.sustained_load for row in results.rows if row.kind == "artifact" and row.failure is None}
+    assert set(loads) == {"dense.float32.onnx", "rough.int8.onnx"}
+    for load in loads.values():
+        assert load and len(load.minutes) == 2 and all(minute.count and minute.median > 0 for minute in load.minutes)
+    assert Results.read(results_file(toy_run, device)) == results
     assert not list(server.home.iterdir()), "files were left on the device"
 
 

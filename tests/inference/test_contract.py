@@ -115,6 +115,18 @@ def test_batch_of_many_sizes() -> None:
     assert GRAY.to_batch([]).shape == (0, 48, 48, 1)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_of_a_batch_is_written_in_place(channels: int) -> None:
+    """Guards the way of batches, in every bit: the tensor that a picture has alone, and no byte beside it."""
+    contract, random = InputContract(channels=channels), np.random.default_rng(2)
+    for rows, columns in ((48, 48), (96, 96), (97, 193), (30, 60), (48, 200), (200, 96), (191, 64), (1, 1), (384, 400)):
+        picture = random.integers(0, 256, (rows, columns, channels), np.uint8)
+        for one in (picture, picture[::-1, ::-1], picture[:, :, 0]):
+            batch = np.full((3, *contract.shape), 7, np.uint8)
+            contract.to_tensor(one, out=batch[1])
+            assert np.array_equal(batch[1], contract.to_tensor(one)) and (batch[::2] == 7).all()
+
+
 def test_check_batch() -> None:
     """What a network cannot take is named with both shapes."""
     GRAY.check_batch(np.zeros((2, 48, 48, 1), np.uint8))

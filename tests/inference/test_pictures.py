@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from feredge.errors import PictureError
 from feredge.inference.contract import InputContract
-from feredge.inference.pictures import check_pixels, picture_size, read_picture, to_box, to_pixels
+from feredge.inference.pictures import check_pixels, opencv, picture_size, read_picture, to_box, to_pixels
 
 KINDS = (".png", ".jpg", ".bmp", ".gif", ".webp", ".tiff", ".ppm")
 COLOUR = faces(1, channels=3)[0]
@@ -255,6 +255,7 @@ def test_opencv_without_its_libraries(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cv2")
+    opencv.cache_clear()
     with pytest.raises(PictureError, match="sudo apt install libgl1"):
         read_picture(ENCODED[".png"])
     monkeypatch.setitem(sys.modules, "cv2", None)

@@ -46,7 +46,7 @@ def test_memory_is_that_of_the_largest_operator() -> None:
     "network",
     [
         ["stem=8", "blocks=[1, 1]", "kernel=5"],
-        ["stem=8", "blocks=[1, 1]", "kernel=5", "convolution=depthwise"],
+        ["stem=8", "blocks=[1, 1]", "kernel=5", "convolution=depthwise", "squeeze_excitation=4"],
         ["name=convolutional", "kernels=[5, 3]", "dense=[16, 8]"],
     ],
     ids=["dense", "depthwise", "convolutional"],

@@ -15,6 +15,7 @@ from feredge.train.fitting import one_hot
 from feredge.train.networks import build_core
 
 RESIDUAL = Network(stem=16, stem_stride=1, channels=(16, 24), blocks=(2, 1))
+GATED = dataclasses.replace(RESIDUAL, channels=(16, 32), squeeze_excitation=2)
 WEIGHTED = dataclasses.replace(RESIDUAL, pool="weighted")
 
 

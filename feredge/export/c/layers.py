@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from feredge.errors import ArtifactError
 from feredge.export.c import tflm, xnnpack
 from feredge.export.c.model import Model, Operator, Tensor
-from feredge.export.c.shapes import SAME_PADDING, padding_before
+from feredge.export.c.shapes import SAME_PADDING, padding_before, repeats_first
 
 Arithmetic = Literal["xnnpack", "tflm"]
 ARITHMETICS: dict[Arithmetic, ModuleType] = {"xnnpack": xnnpack, "tflm": tflm}
@@ -167,13 +167,15 @@ def _product(context: _Context, shape: tuple[int, ...], output_size: tuple[int, 
     image, kernel, output, number = context.operand(), context.operand(1), context.output, context.number
     weights = np.asarray(kernel.data).reshape(kernel.shape[0], -1)
     bias, largest = _sums(context, weights)
-    folded = bias - image.zero_point * weights.sum(axis=1, dtype=np.int64)
+    weight_sums = weights.sum(axis=1, dtype=np.int64)
+    folded = bias - image.zero_point * weight_sums
+    biases = [f"FEREDGE_BIAS({bias}, {total})" for bias, total in zip(folded, weight_sums, strict=True)]
     arrays = context.arithmetic.convolution_rescaling(image, kernel, output, largest)
     definitions, rescaling = context.rescaling(arrays, len(weights))
     fields = [*shape, *output_size, len(weights), *window, image.zero_point, output.zero_point, *context.bounds()]
     constants = [
         array("int8_t", f"weights_{number}", pack_weights(weights)),
-        array("int32_t", f"bias_{number}", folded, pad_to=BLOCK),
+        array("int32_t", f"bias_{number}", biases, pad_to=BLOCK),
         *definitions,
         _struct("feredge_convolution_layer", number, [f"weights_{number}", f"bias_{number}", rescaling, *fields]),
     ]
@@ -223,34 +225,37 @@ def _require_same_scale(context: _Context) -> None:
 
 
 def _operands(context: _Context) -> tuple[Tensor, Tensor, list[str], str, int]:
-    """Return both operands of an operation, a constant second; its definition, its name in C and its period."""
-    positions = (1, 0) if context.operand(0).data is not None else (0, 1)
+    """Return both operands of an operation, and the definition of a constant one, their texts in C and their period.
+
+    A constant, or the operand that is repeated, is the second.
+    """
+    positions = (1, 0) if repeats_first(context.operand(0), context.operand(1)) else (0, 1)
     first, second = (context.operand(position) for position in positions)
     if second.data is None:
-        return first, second, [], "{1}", first.size
+        return first, second, [], ", ".join(f"{{{position}}}" for position in positions), second.size
     values = np.asarray(second.data).ravel()
     if second.shape != first.shape:
         values = np.broadcast_to(values, first.shape[-1])
     name = f"operand_{context.number}"
-    return first, second, [array("int8_t", name, values)], name, len(values)
+    return first, second, [array("int8_t", name, values)], f"{{0}}, {name}", len(values)
 
 
 def _add(context: _Context) -> list[Layer]:
-    first, second, constants, second_text, period = _operands(context)
+    first, second, constants, operands, period = _operands(context)
     fields = context.arithmetic.add_layer(first, second, context.output)
     constants.append(_struct("feredge_addition", context.number, fields))
     bounds = ", ".join(map(str, (context.output.zero_point, *context.bounds())))
-    call = f"feredge_add(&layer_{context.number}, {{0}}, {second_text}, {{output}}, {first.size}, {period}, {bounds});"
+    call = f"feredge_add(&layer_{context.number}, {operands}, {{output}}, {first.size}, {period}, {bounds});"
     return [context.layer((context.kernel_file("add"), "add.h"), constants, call, in_place=True)]
 
 
 def _mul(context: _Context) -> list[Layer]:
-    first, second, constants, second_text, period = _operands(context)
+    first, second, constants, operands, period = _operands(context)
     arrays = context.arithmetic.product_rescaling(first, second, context.output, 1 << 16)
     definitions, rescaling = context.rescaling(arrays)
     fields = [rescaling, first.zero_point, second.zero_point, context.output.zero_point, *context.bounds()]
     constants += [*definitions, _struct("feredge_product_layer", context.number, fields)]
-    call = f"feredge_mul(&layer_{context.number}, {{0}}, {second_text}, {{output}}, {first.size}, {period});"
+    call = f"feredge_mul(&layer_{context.number}, {operands}, {{output}}, {first.size}, {period});"
     return [context.layer(("mul.h",), constants, call, in_place=True)]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from feredge.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from feredge.export.c.model import Model, Operator
+    from feredge.export.c.model import Model, Operator, Tensor
 
 SAME_PADDING = 0
 ELEMENT_LIMIT = 1 << 23
@@ -85,14 +85,22 @@ def _pool(model: Model, operator: Operator) -> Shape | None:
     return window and (shape[0], *window, shape[3])
 
 
+def repeats_first(first: Tensor, second: Tensor) -> bool:
+    """Return whether it is the first of two operands that is a constant, or is repeated to the other's shape."""
+    if (first.data is None) != (second.data is None):
+        return first.data is not None
+    return first.size < second.size
+
+
 def _broadcast(model: Model, operator: Operator) -> Shape | None:
-    """Two tensors of one shape, or a constant of one value, or of one per channel, as the second."""
+    """Two tensors of one shape, or one of them of one value per channel, or a constant of one value."""
     first, second = (model.operand(operator, position) for position in (0, 1))
     if first.shape == second.shape:
         return first.shape
-    constant, other = (first, second) if first.data is not None else (second, first)
-    repeats = constant.data is not None and constant.size == (constant.shape or (1,))[-1]
-    fits = constant.size in (1, other.shape[-1]) and len(constant.shape) <= len(other.shape)
+    repeated, other = (first, second) if repeats_first(first, second) else (second, first)
+    repeats = repeated.size == (repeated.shape or (1,))[-1]
+    sizes = (other.shape[-1],) if repeated.data is None else (1, other.shape[-1])
+    fits = other.data is None and repeated.size in sizes and len(repeated.shape) <= len(other.shape)
     return other.shape if repeats and fits else None
 
 

@@ -72,10 +72,10 @@ def export_untranslated(
         VerificationError: every file failed.
     """
     names = [file for file in settings.files if file in ONNX_FILES]
-    if not names or settings.keep_float or settings.max_drop:
+    if not names or settings.keep_float or settings.max_drop or settings.temperature_scaling:
         raise RecipeError(
             f"{path.name}: a network that stays in ONNX is exported as {', '.join(ONNX_FILES)}, "
-            "without --keep-float and --max-drop"
+            "without --keep-float, --max-drop and --temperature-scaling"
         )
     channels = dataset.images.shape[-1]
     view = DataView(size=network_input.height, classes=() if classes == dataset.classes else classes, channels=channels)

@@ -63,6 +63,18 @@ def channel_factors(graph: GraphBuilder) -> int:
     )
 
 
+def channel_gates(graph: GraphBuilder) -> int:
+    """A product with one computed value for each channel, as of a squeeze and excitation, on either side."""
+    first = convolution(graph, graph.image((9, 7, 3)), 4)
+    means = graph.operator(
+        "MEAN", [first, graph.constant([1, 2])], graph.int8((1, 1, 1, 4), 0.03, -20), "ReducerOptions", keepDims=True
+    )
+    gates = graph.operator("LOGISTIC", [means], graph.int8((1, 1, 1, 4), 1 / 256, -128))
+    product = graph.operator("MUL", [first, gates], graph.int8((1, 9, 7, 4), 0.05, 9), "MulOptions")
+    total = graph.operator("ADD", [means, product], graph.int8((1, 9, 7, 4), 0.07, 3), "AddOptions")
+    return graph.operator("MUL", [gates, total], graph.int8((1, 9, 7, 4), 0.06), "MulOptions")
+
+
 def mean(graph: GraphBuilder) -> int:
     """The mean over all pixels."""
     first = convolution(graph, graph.image((9, 7, 3)), 10)
@@ -115,7 +127,7 @@ def softmax(graph: GraphBuilder) -> int:
 
 BUILDERS = [
     *(plain_convolution, strided_convolution, valid_convolution, depthwise, fully_connected, addition),
-    *(channel_factors, mean, pools, padded_concatenation, logistic, elu, relu, requantization, softmax),
+    *(channel_factors, channel_gates, mean, pools, padded_concatenation, logistic, elu, relu, requantization, softmax),
 ]
 
 

@@ -1,6 +1,7 @@
-/* Patches stand FEREDGE_DEPTH bytes apart. feredge_multiply adds the products of FEREDGE_PIXELS patches and 8 channels' weights to their biases:
-   sums[patch][channel]. `depth`, the length of a patch, is a multiple of 4; weights hold 4 inputs of each of 8
-   channels, then the next 4. All variants add the same integers, so that they give the same bits. */
+/* Patches stand FEREDGE_DEPTH bytes apart. feredge_multiply adds the products of FEREDGE_PIXELS patches and the weights
+   of up to FEREDGE_BLOCKS blocks of 8 channels to their biases: sums[patch][block][channel]. `depth`, the length of a
+   patch, is a multiple of 4; weights hold 4 inputs of each of 8 channels, then the next 4. All variants add the same
+   integers, so that they give the same bits. */
 
 FEREDGE_INLINE int32_t feredge_load(const int8_t *bytes)
 {
@@ -14,112 +15,87 @@ FEREDGE_INLINE int32_t feredge_load(const int8_t *bytes)
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
 #define FEREDGE_PIXELS 8
 #define FEREDGE_BLOCKS 4
-#define FEREDGE_DOT(sum, weights, x) _mm256_dpbusd_epi32(sum, weights, x)
+#define FEREDGE_DOT(sum, x, weights) _mm256_dpbusd_epi32(sum, x, weights)
 #else
 #define FEREDGE_PIXELS 6
 #define FEREDGE_BLOCKS 2
-#define FEREDGE_DOT(sum, weights, x) _mm256_dpbusd_avx_epi32(sum, weights, x)
+#define FEREDGE_DOT(sum, x, weights) _mm256_dpbusd_avx_epi32(sum, x, weights)
 #endif
-
-/* The instruction takes unsigned weights: each is 128 too large, which subtracts 128 times a patch's sum. */
-#define FEREDGE_OFFSETS
-static void feredge_offsets(const int8_t *patches, int depth, int32_t *offsets)
-{
-    for (int p = 0; p < FEREDGE_PIXELS; p++) {
-        __m256i sum = _mm256_setzero_si256();
-        int32_t lanes[8], rest = 0;
-        int k = 0;
-        for (; k + 32 <= depth; k += 32)
-            sum = FEREDGE_DOT(sum, _mm256_set1_epi8(1), _mm256_loadu_si256((const __m256i *)(patches + p * FEREDGE_DEPTH + k)));
-        for (; k < depth; k++)
-            rest += patches[p * FEREDGE_DEPTH + k];
-        _mm256_storeu_si256((__m256i *)lanes, sum);
-        for (int i = 0; i < 8; i++)
-            rest += lanes[i];
-        offsets[p] = -128 * rest;
-    }
-}
+/* The instruction takes unsigned inputs: in patches each is 128 too large, which the biases make up for. */
+#define FEREDGE_INPUT_OFFSET 128
+#define FEREDGE_BIAS(bias, weight_sum) ((bias)-128 * (weight_sum))
 
 FEREDGE_INLINE void feredge_multiply_blocks(const int8_t *patches, int depth, const int8_t *weights,
-    const int32_t *bias, const int32_t *offsets, int32_t *sums, const int blocks)
+    const int32_t *bias, int32_t *sums, const int blocks)
 {
-    const __m256i sign = _mm256_set1_epi8(-128);
     __m256i sum[FEREDGE_BLOCKS][FEREDGE_PIXELS];
     for (int b = 0; b < blocks; b++)
         for (int p = 0; p < FEREDGE_PIXELS; p++)
-            sum[b][p] = _mm256_add_epi32(
-                _mm256_loadu_si256((const __m256i *)(bias + FEREDGE_BLOCK * b)), _mm256_set1_epi32(offsets[p]));
+            sum[b][p] = _mm256_loadu_si256((const __m256i *)(bias + FEREDGE_BLOCK * b));
     for (int k = 0; k < depth; k += 4) {
         __m256i w[FEREDGE_BLOCKS];
         for (int b = 0; b < blocks; b++)
-            w[b] = _mm256_xor_si256(
-                _mm256_loadu_si256((const __m256i *)(weights + FEREDGE_BLOCK * (b * depth + k))), sign);
+            w[b] = _mm256_loadu_si256((const __m256i *)(weights + FEREDGE_BLOCK * (b * depth + k)));
         for (int p = 0; p < FEREDGE_PIXELS; p++) {
             const __m256i x = _mm256_set1_epi32(feredge_load(patches + p * FEREDGE_DEPTH + k));
             for (int b = 0; b < blocks; b++)
-                sum[b][p] = FEREDGE_DOT(sum[b][p], w[b], x);
+                sum[b][p] = FEREDGE_DOT(sum[b][p], x, w[b]);
         }
     }
     for (int b = 0; b < blocks; b++)
         for (int p = 0; p < FEREDGE_PIXELS; p++)
-            _mm256_storeu_si256((__m256i *)(sums + FEREDGE_BLOCK * (b * FEREDGE_PIXELS + p)), sum[b][p]);
+            _mm256_storeu_si256((__m256i *)(sums + FEREDGE_BLOCK * (p * FEREDGE_BLOCKS + b)), sum[b][p]);
 }
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
 /* The same with two blocks in a register. */
 FEREDGE_INLINE void feredge_multiply_pairs(const int8_t *patches, int depth, const int8_t *weights,
-    const int32_t *bias, const int32_t *offsets, int32_t *sums, const int pairs)
+    const int32_t *bias, int32_t *sums, const int pairs)
 {
-    const __m512i sign = _mm512_set1_epi8(-128);
     __m512i sum[FEREDGE_BLOCKS / 2][FEREDGE_PIXELS];
     for (int b = 0; b < pairs; b++)
         for (int p = 0; p < FEREDGE_PIXELS; p++)
-            sum[b][p] = _mm512_add_epi32(
-                _mm512_loadu_si512(bias + 2 * FEREDGE_BLOCK * b), _mm512_set1_epi32(offsets[p]));
+            sum[b][p] = _mm512_loadu_si512(bias + 2 * FEREDGE_BLOCK * b);
     for (int k = 0; k < depth; k += 4) {
         __m512i w[FEREDGE_BLOCKS / 2];
         for (int b = 0; b < pairs; b++) {
             const int8_t *first = weights + FEREDGE_BLOCK * (2 * b * depth + k);
             const __m256i low = _mm256_loadu_si256((const __m256i *)first);
             const __m256i high = _mm256_loadu_si256((const __m256i *)(first + FEREDGE_BLOCK * depth));
-            w[b] = _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), sign);
+            w[b] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
         }
         for (int p = 0; p < FEREDGE_PIXELS; p++) {
             const __m512i x = _mm512_set1_epi32(feredge_load(patches + p * FEREDGE_DEPTH + k));
             for (int b = 0; b < pairs; b++)
-                sum[b][p] = _mm512_dpbusd_epi32(sum[b][p], w[b], x);
+                sum[b][p] = _mm512_dpbusd_epi32(sum[b][p], x, w[b]);
         }
     }
     for (int b = 0; b < pairs; b++)
-        for (int p = 0; p < FEREDGE_PIXELS; p++) {
-            int32_t *target = sums + FEREDGE_BLOCK * (2 * b * FEREDGE_PIXELS + p);
-            _mm256_storeu_si256((__m256i *)target, _mm512_castsi512_si256(sum[b][p]));
-            _mm256_storeu_si256((__m256i *)(target + FEREDGE_BLOCK * FEREDGE_PIXELS),
-                _mm512_extracti64x4_epi64(sum[b][p], 1));
-        }
+        for (int p = 0; p < FEREDGE_PIXELS; p++)
+            _mm512_storeu_si512(sums + FEREDGE_BLOCK * (p * FEREDGE_BLOCKS + 2 * b), sum[b][p]);
 }
 
-static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
-    const int32_t *offsets, int32_t *sums, int blocks)
+static void feredge_multiply(
+    const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias, int32_t *sums, int blocks)
 {
     const int paired = blocks / 2 * 2;
     if (blocks == 4)
-        feredge_multiply_pairs(patches, depth, weights, bias, offsets, sums, 2);
+        feredge_multiply_pairs(patches, depth, weights, bias, sums, 2);
     else if (paired)
-        feredge_multiply_pairs(patches, depth, weights, bias, offsets, sums, 1);
+        feredge_multiply_pairs(patches, depth, weights, bias, sums, 1);
     if (blocks > paired)
         feredge_multiply_blocks(patches, depth, weights + FEREDGE_BLOCK * paired * depth,
-            bias + FEREDGE_BLOCK * paired, offsets, sums + FEREDGE_BLOCK * paired * FEREDGE_PIXELS, 1);
+            bias + FEREDGE_BLOCK * paired, sums + FEREDGE_BLOCK * paired, 1);
 }
 
 #else
-static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
-    const int32_t *offsets, int32_t *sums, int blocks)
+static void feredge_multiply(
+    const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias, int32_t *sums, int blocks)
 {
     if (blocks == 2)
-        feredge_multiply_blocks(patches, depth, weights, bias, offsets, sums, 2);
+        feredge_multiply_blocks(patches, depth, weights, bias, sums, 2);
     else
-        feredge_multiply_blocks(patches, depth, weights, bias, offsets, sums, 1);
+        feredge_multiply_blocks(patches, depth, weights, bias, sums, 1);
 }
 #endif
 
@@ -224,9 +200,8 @@ static void feredge_multiply_halves(
 #define feredge_multiply feredge_multiply_halves
 #else
 /* Engines differ: the second operand's bytes are unsigned, or signed, or sums of two products do not fit. In the last
-   case these kernels are not used. In the first each weight is 128 too large, as with AVX-VNNI. */
+   case these kernels are not used. In the first each weight is 128 too large, which subtracts 128 times a patch's sum. */
 #define FEREDGE_OFFSETS
-#define FEREDGE_BLOCKS 1
 #define FEREDGE_DOT(sum, x, weights) wasm_i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, sum)
 typedef enum { FEREDGE_DOT_INEXACT, FEREDGE_DOT_SIGNED, FEREDGE_DOT_UNSIGNED } feredge_dot_kind;
 
@@ -258,12 +233,11 @@ static void feredge_offsets(const int8_t *patches, int depth, int32_t *offsets)
 }
 
 static void feredge_multiply(const int8_t *patches, int depth, const int8_t *weights, const int32_t *bias,
-    const int32_t *offsets, int32_t *sums, int blocks)
+    const int32_t *offsets, int32_t *sums)
 {
     const feredge_dot_kind kind = feredge_probe_dot();
     const v128_t sign = wasm_i8x16_splat(kind == FEREDGE_DOT_UNSIGNED ? -128 : 0);
     v128_t low[FEREDGE_PIXELS], high[FEREDGE_PIXELS]; /* channels 0 to 3, and 4 to 7 */
-    (void)blocks;
     if (kind == FEREDGE_DOT_INEXACT) {
         feredge_multiply_halves(patches, depth, weights, bias, sums);
         return;
@@ -348,6 +322,8 @@ static void feredge_multiply(
 }
 #endif
 
-#ifndef FEREDGE_OFFSETS
+#ifndef FEREDGE_INPUT_OFFSET
 #define FEREDGE_BLOCKS 1
+#define FEREDGE_INPUT_OFFSET 0
+#define FEREDGE_BIAS(bias, weight_sum) (bias)
 #endif

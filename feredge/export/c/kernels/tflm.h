@@ -37,10 +37,10 @@ FEREDGE_INLINE int8_t feredge_rescale(
     return (int8_t)(feredge_clamp(value, low - zero_point, high - zero_point) + zero_point);
 }
 
-/* Up to 8 channels' sums; `left` is how many there are. */
-FEREDGE_INLINE void feredge_rescale_block(const int32_t *sums, const feredge_rescaling *rescaling, int channel, int left,
+/* The sums of `count` channels, the first of which is `channel`. */
+FEREDGE_INLINE void feredge_rescale_block(const int32_t *sums, const feredge_rescaling *rescaling, int channel, int count,
     int zero_point, int low, int high, int8_t *output)
 {
-    for (int i = 0; i < FEREDGE_BLOCK && i < left; i++)
+    for (int i = 0; i < count; i++)
         output[i] = feredge_rescale(sums[i], rescaling, channel + i, zero_point, low, high);
 }
