@@ -77,7 +77,7 @@ def open_run(
         return _import_network(place.path, data, spec, licence, out)
     if spec:
         raise RecipeError(
-            f"--input-size, --input-range, --classes and --output are for {ForeignNetwork.description}, "
+            f"--input-size, --input-range, --classes and --output are for a network trained elsewhere, "
             f"found {place.description} ({place.path})"
         )
     if isinstance(place, ExportPath):
@@ -144,7 +144,7 @@ def network_data(path: Path, data: DataSource | None, spec: InputSpec) -> tuple[
     }
     for option, value in options.items():
         if value is None:
-            raise RecipeError(f"{path.name}: {ForeignNetwork.description} requires {option}")
+            raise RecipeError(f"{path.name}: a network trained elsewhere requires {option}")
     assert spec.size is not None and spec.range is not None and data is not None
     height, width = (spec.size, spec.size) if isinstance(spec.size, int) else spec.size
     low, high = black_and_white(spec.range)

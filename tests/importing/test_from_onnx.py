@@ -155,11 +155,11 @@ def test_a_folder_of_another_network_is_left_alone(shipped: Path, tmp_path: Path
         ([], "a folder of exported files requires --data"),
         (
             ["--input-size", "16x16"],
-            "--input-size, --input-range, --classes and --output are for a Keras file or SavedModel",
+            "--input-size, --input-range, --classes and --output are for a network trained elsewhere",
         ),
         (
             ["--classes", "a,b"],
-            "--input-size, --input-range, --classes and --output are for a Keras file or SavedModel",
+            "--input-size, --input-range, --classes and --output are for a network trained elsewhere",
         ),
     ],
 )
