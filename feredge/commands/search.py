@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ import click
 
 import feredge
 from feredge.commands.bench import DEVICE_OPTIONS
-from feredge.commands.shared import DATA_OPTION, LEAVE_OUT_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION, bars
-from feredge.console import echo
+from feredge.commands.shared import DATA_OPTION, JSON_OPTION, LEAVE_OUT_OPTION, PATH_TYPE, SKIP_BAD_ROWS_OPTION, bars
+from feredge.console import echo, echo_json
 
 if TYPE_CHECKING:
     from feredge.api.searching import SearchResult
@@ -74,6 +75,7 @@ ESTIMATE_SETTINGS = (
 @click.option("--keep-all", is_flag=True, help="Keep the weights of all trials, not only of the Pareto front.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Number of processes.")
 @SKIP_BAD_ROWS_OPTION
+@JSON_OPTION
 def command(
     space: str,
     out: Path | None,
@@ -82,6 +84,7 @@ def command(
     python: str,
     ssh_options: tuple[str, ...],
     cores: tuple[str, ...],
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Search for the most accurate network within limits.
@@ -98,11 +101,12 @@ def command(
     with bars("reading the data and opening TensorFlow") as progress:
         if estimate:
             used = {name: value for name, value in settings.items() if name in ESTIMATE_SETTINGS and value is not None}
-            print_estimate(feredge.estimate_search(space, progress=progress, **used))
+            estimated = feredge.estimate_search(space, progress=progress, **used)
+            echo_json(asdict(estimated), indent=2) if as_json else print_estimate(estimated)
             return
         out = out or Path("studies") / Path(space).stem
         result = feredge.search(space, out=out, core="".join(cores), progress=progress, **settings)
-    print_study(result)
+    echo_json(asdict(result.results), indent=2) if as_json else print_study(result)
 
 
 def print_estimate(estimate: SearchEstimate) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,14 @@ def test_an_estimate_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "100 trials take about 1.0 hours" in capsys.readouterr().out
     print_estimate(SearchEstimate(100, 0.0, 4.0, 0.0, 7.0))
     assert "nothing to train" in capsys.readouterr().out
+
+
+def test_an_estimate_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a script that reads it: the fields of the function's result, and nothing else on standard output."""
+    estimate = SearchEstimate(100, 0.5, 4.0, 4.0, 7.0)
+    monkeypatch.setattr("feredge.estimate_search", lambda *_, **__: estimate, raising=False)
+    done = CliRunner().invoke(main, ["search", "residual", "--data", "drawn:70", "--estimate", "--json"])
+    assert json.loads(done.stdout) == dataclasses.asdict(estimate)
 
 
 @pytest.mark.parametrize(
