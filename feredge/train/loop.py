@@ -108,7 +108,7 @@ class TrainingLoop:
 
     def run_epochs(self, progress: Progress, on_epoch_end: EpochCallback | None) -> None:
         """Run the remaining epochs, with a checkpoint after each."""
-        reporter = _ProgressReporter(progress, done=len(self.history), epochs=self.recipe.training.epochs)
+        reporter = _ProgressReporter(progress, epochs=self.recipe.training.epochs)
         for epoch in range(len(self.history), self.recipe.training.epochs):
             if self._state.stop:
                 break
@@ -209,29 +209,36 @@ class TrainingLoop:
 
 
 class _ProgressReporter:
-    """Reports progress at most every PROGRESS_INTERVAL_SECONDS, and at the end of each epoch."""
+    """Reports progress at most every PROGRESS_INTERVAL_SECONDS, and at the end of each epoch.
 
-    def __init__(self, progress: Progress, *, done: int, epochs: int) -> None:
-        self._progress, self._first_epoch, self._epochs = progress, done, epochs
-        self._start = self._epoch_start = self._last_report = time.perf_counter()
+    Rates and the remaining time leave out the first step, which compiles the graph.
+    """
+
+    def __init__(self, progress: Progress, *, epochs: int) -> None:
+        self._progress, self._epochs = progress, epochs
+        self._start: float | None = None
+        self._done_at_start = 0.0
+        self._last_report = 0.0
+        self.start_epoch()
 
     def start_epoch(self) -> None:
         """Start the clock of an epoch."""
-        self._epoch_start = time.perf_counter()
+        self._epoch_start, self._images_at_start = time.perf_counter(), 0
 
     def report(self, epoch: int, share: float, *, images: int) -> None:
         """Report that `share` of `epoch`, and `images` of its images, are done."""
-        now = time.perf_counter()
-        if share < 1.0 and now - self._last_report < PROGRESS_INTERVAL_SECONDS:
+        now, done = time.perf_counter(), epoch + share
+        note = f"epoch {epoch + 1}/{self._epochs}"
+        if self._start is None:
+            self._start = self._epoch_start = now
+            self._done_at_start, self._images_at_start = done, images
+        elif share < 1.0 and now - self._last_report < PROGRESS_INTERVAL_SECONDS:
             return
+        else:
+            remaining_seconds = (now - self._start) / (done - self._done_at_start) * (self._epochs - done)
+            images_per_second = (images - self._images_at_start) / (now - self._epoch_start)
+            note += f", {images_per_second:,.0f} images/s, {_format_duration(remaining_seconds)} left"
         self._last_report = now
-        done = epoch + share
-        remaining_seconds = (now - self._start) / (done - self._first_epoch) * (self._epochs - done)
-        images_per_second = images / (now - self._epoch_start)
-        note = (
-            f"epoch {epoch + 1}/{self._epochs}, {images_per_second:,.0f} images/s, "
-            f"{_format_duration(remaining_seconds)} left"
-        )
         self._progress("train", done, self._epochs, note)
 
 

@@ -118,9 +118,14 @@ def test_kotlin_compiles(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_swift_has_no_syntax_errors() -> None:
-    """Guards the snippet that no compiler here has seen."""
+@pytest.mark.parametrize(
+    "path",
+    [EXAMPLES / "Expressions.swift", *(ROOT / "feredge/bundles/ios/templates").glob("*.swift")],
+    ids=lambda path: path.name,
+)
+def test_swift_has_no_syntax_errors(path: Path) -> None:
+    """Guards the sources that no compiler here has seen."""
     grammar = pytest.importorskip("tree_sitter_swift")
     tree_sitter = pytest.importorskip("tree_sitter")
     parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
-    assert not parser.parse((EXAMPLES / "Expressions.swift").read_bytes()).root_node.has_error
+    assert not parser.parse(path.read_bytes()).root_node.has_error
