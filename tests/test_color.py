@@ -13,9 +13,11 @@ from tiny_training import RECIPE, with_training
 
 from feredge.benchmark import Results
 from feredge.benchmark.corruptions import CORRUPTION_STRENGTHS, corrupt
+from feredge.bundles.targets import bundle, check_bundle
 from feredge.cli import main
 from feredge.data import load
 from feredge.errors import DataError, RecipeError
+from feredge.export.c.compiler import has_zig
 from feredge.inference.artifact import Manifest
 from feredge.inference.contract import InputContract
 from feredge.inference.predictor import Predictor
@@ -76,6 +78,18 @@ def test_the_predictor_tells_rgb_from_bgr(run: RunFolder) -> None:
     with Predictor(run.path) as predictor:
         assert predictor(red, color="rgb").label == predictor(red[:, :, ::-1]).label == "red"
         assert predictor(red).label == "blue"
+
+
+@pytest.mark.parametrize("target", ["web", "android", "ios"])
+def test_bundles(run: RunFolder, tmp_path: Path, target: str) -> None:
+    """Guards trained RGB networks on devices: each self-test that runs here has the reference runtime's answers."""
+    if target == "ios":
+        pytest.importorskip("coremltools")
+    elif not has_zig():
+        pytest.skip("ziglang is not installed")
+    checks, tests = check_bundle(bundle(target, run.path, tmp_path / target))
+    assert not [check.failure for check in checks if check.failure]
+    assert not [test.failure for test in tests if test.failure] and len(tests) >= 2
 
 
 def test_the_export_is_read_back(run: RunFolder, pictures: Path, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ TEMPLATE_PLACES = {
 """Where a filled template belongs."""
 PACKAGE_FOLDER = f"{SWIFT_FOLDER}/Resources/Net.mlpackage"
 GOLDEN_FILE = f"{SWIFT_FOLDER}/Resources/golden.bin"
-PRECISION = "float16"
-SELF_TEST_NAME = f"the Core ML program in {PRECISION}, interpreted by numpy"
+COREML_PRECISION = "float16"
+SELF_TEST_NAME = f"the Core ML program in {COREML_PRECISION}, interpreted by numpy"
 
 
 def build(source: Source, golden: Golden, options: BundleOptions) -> Contents:
@@ -65,7 +65,7 @@ def self_tests(folder: Path, source: Source, golden: Golden) -> list[SelfTest]:
         outputs = program.predict(golden.images)
     except ArtifactError as error:
         return [SelfTest(SELF_TEST_NAME, str(error))]
-    tolerance = probability_tolerance("mlpackage", PRECISION)
+    tolerance = probability_tolerance("mlpackage", COREML_PRECISION)
     comparison = compare_outputs(outputs, golden.probabilities, tolerance)
     difference = f"probabilities within {comparison.max_difference:.2g} of {golden.runtime}'s"
     if not comparison.max_difference <= tolerance or comparison.out_of_tolerance or not np.isfinite(outputs).all():
@@ -84,7 +84,7 @@ def source_texts(source: Source, golden: Golden) -> dict[str, str]:
         "WIDTH": str(width),
         "CHANNELS": str(channels),
         "IMAGES": str(len(golden.images)),
-        "TOLERANCE": str(probability_tolerance("mlpackage", PRECISION)),
+        "TOLERANCE": str(probability_tolerance("mlpackage", COREML_PRECISION)),
         "PREPROCESSING": PREPROCESSING_FILE.read_text(encoding="utf-8"),
     }
     return {

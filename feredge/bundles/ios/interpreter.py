@@ -67,12 +67,12 @@ class Program:
         for operation in self._block.operations:
             if operation.type == "const":
                 continue
-            if operation.type not in OPERATIONS:
+            if operation.type not in OPERATION_FUNCTIONS:
                 raise ArtifactError(f"expected operations of this interpreter, found {operation.type!r:.40}")
             inputs = {name: self._argument(argument, values) for name, argument in operation.inputs.items()}
             result = operation.outputs[0]
             dtype = self._dtype(result.type.tensorType)
-            values[result.name] = np.asarray(OPERATIONS[operation.type](inputs)).astype(dtype)
+            values[result.name] = np.asarray(OPERATION_FUNCTIONS[operation.type](inputs)).astype(dtype)
         return np.asarray(values[self._block.outputs[0]])
 
     def _argument(self, argument: Any, values: dict[str, Any]) -> Any:
@@ -182,7 +182,7 @@ def _sizes(value: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in np.asarray(value).reshape(-1))
 
 
-OPERATIONS: dict[str, Callable[[Inputs], Array]] = {
+OPERATION_FUNCTIONS: dict[str, Callable[[Inputs], Array]] = {
     "add": lambda i: _wide(i["x"]) + _wide(i["y"]),
     "avg_pool": _avg_pool,
     "cast": lambda i: np.asarray(i["x"]),  # to the type of its result

@@ -18,7 +18,7 @@ from feredge.errors import ArtifactError, one_line
 SPECIFICATION_FILE = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS_FILE = "Data/com.apple.CoreML/weights/weight.bin"
 IDENTIFIER_NAMESPACE = uuid.UUID("5a6c1b6e-6f0f-4a4f-9d0c-6d1f3c1f8a55")
-AUTHOR = "com.apple.CoreML"
+PACKAGE_AUTHOR = "com.apple.CoreML"
 
 
 def package_files(source: Source) -> dict[str, bytes]:
@@ -84,7 +84,12 @@ def _manifest(source: Source) -> bytes:
     }
     identifiers = {name: str(uuid.uuid5(IDENTIFIER_NAMESPACE, source.sha256 + name)).upper() for name in items}
     entries = {
-        identifiers[name]: {"author": AUTHOR, "description": text, "name": name, "path": f"{AUTHOR}/{name}"}
+        identifiers[name]: {
+            "author": PACKAGE_AUTHOR,
+            "description": text,
+            "name": name,
+            "path": f"{PACKAGE_AUTHOR}/{name}",
+        }
         for name, text in items.items()
     }
     manifest = {

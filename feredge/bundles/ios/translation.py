@@ -32,7 +32,7 @@ def build_program(model: Any, shape: tuple[int, int, int], opset: Any) -> Any:
     """
     from coremltools.converters.mil import Builder
 
-    unknown = sorted({node.op_type for node in model.graph.node} - TRANSLATIONS.keys())
+    unknown = sorted({node.op_type for node in model.graph.node} - OPERATOR_TRANSLATIONS.keys())
     if unknown:
         raise UnsupportedNetworkError(f"expected ONNX operators that Core ML has, found {', '.join(unknown)}")
 
@@ -53,7 +53,7 @@ def _translate_graph(graph: Any, image: Operand, builder: Any) -> Operand:
         name = OUTPUT_NAME if node.output[0] == graph.output[0].name else f"n{number}_{node.op_type.lower()}"
         operands = [values[operand] if operand else None for operand in node.input]
         try:
-            values[node.output[0]] = TRANSLATIONS[node.op_type](_Named(builder, name), operands, attributes)
+            values[node.output[0]] = OPERATOR_TRANSLATIONS[node.op_type](_Named(builder, name), operands, attributes)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise UnsupportedNetworkError(
                 f"{node.op_type} {node.name!r:.60}: expected a form that Core ML has, found another ({one_line(error)})"
@@ -208,7 +208,7 @@ def _softmax(builder: _Named, operands: list[Operand], attributes: Attributes) -
     return builder.softmax(x=operands[0], axis=attributes.get("axis", -1))
 
 
-TRANSLATIONS: dict[str, Translation] = {
+OPERATOR_TRANSLATIONS: dict[str, Translation] = {
     "Add": _elementwise("add"),
     "AveragePool": _average_pool,
     "Cast": _cast,
