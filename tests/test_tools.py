@@ -29,6 +29,7 @@ from feredge.search.results import StudyResults, TrialRecord
 from feredge.train.networks import build_core
 
 TOOLS = Path(__file__).parents[1] / "tools"
+MODELS_BYTES = 30_000_000  # limit of models/, which every clone downloads
 
 
 @pytest.fixture
@@ -130,9 +131,27 @@ def test_shipped_models_are_those_that_were_measured() -> None:
     for manifest in (TOOLS.parent / "models").glob("*/manifest.json"):
         entries = {entry.sha256 for entry in Manifest.read(manifest.parent).entries}
         rows = Results.read(manifest.parent / "results.json").rows
-        assert entries <= {row.sha256 for row in rows if row.accuracy is not None and row.latency}
+        mirror = {row["sha256"] for row in json.loads((manifest.parent / "mirror.json").read_text()).values()}
+        assert entries <= mirror | {row.sha256 for row in rows if row.accuracy is not None and row.latency}
         shipped |= entries
     assert files.sha256(DEFAULT_MODEL) in shipped
+
+
+def test_mirror_files_are_shipped_with_their_figures() -> None:
+    """Guards the cards: the accuracy of the averaged views, a paired comparison of each file, and the total size."""
+    folders = sorted(path.parent for path in (TOOLS.parent / "models").glob("*/manifest.json"))
+    for folder in folders:
+        views, figures = (json.loads((folder / name).read_text()) for name in ("views.json", "mirror.json"))
+        shipped = {entry.file: entry.sha256 for entry in Manifest.read(folder).entries}
+        assert {name: row["sha256"] for name, row in figures.items()} == {
+            name: sha256 for name, sha256 in shipped.items() if name.startswith("dense-mirror.")
+        }
+        assert len(figures) == 2
+        for name, row in figures.items():
+            hits = views[name.replace("dense-mirror", "dense")]
+            assert row["drop"]["lost"] - row["drop"]["won"] == hits["single"][1] - row["unique"]["correct"]
+            assert row["accuracy"] == pytest.approx(hits["flip"][0] / row["images"], abs=0.0015)  # averages are rounded
+    assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) < MODELS_BYTES
 
 
 def test_shipped_integers_do_not_overflow() -> None:

@@ -248,7 +248,8 @@ def _warnings(results: Results, best: Row | None) -> tuple[str, ...]:
         )
     load = results.machine.load
     if load is not None and load > BUSY_LOAD:
-        warnings.append(f"The machine was busy: a load average of {load:g} before the first measurement.")
+        cores = results.machine.cores
+        warnings.append(f"The machine was busy: a load of {load:g} on {cores} cores before the first measurement.")
     if results.data.total < 1000:
         warnings.append(f"Only {results.data.total:,} test images: small drops cannot be detected.")
     return tuple(warnings)
