@@ -151,7 +151,7 @@ def _check_types(model: Model) -> None:
     image, output = model.tensors[model.input], model.tensors[model.output]
     if image.dtype != "uint8" or len(image.shape) != 4 or image.shape[0] != 1:
         raise ArtifactError(f"expected an input of uint8 (1, H, W, C), found {image.dtype} {image.shape}")
-    if output.dtype not in ("int8", "uint8", "float32") or output.shape[0] != 1 or len(output.shape) != 2:
+    if output.dtype not in ("int8", "uint8", "float32") or len(output.shape) != 2 or output.shape[0] != 1:
         raise ArtifactError(f"expected an output of (1, classes), found {output.dtype} {output.shape}")
     for number, operator in enumerate(model.operators):
         name = f"operator {number} {operator.name}"
@@ -180,5 +180,7 @@ def _check_tensor(tensor: Tensor, allowed: set[str], name: str, *, constant: boo
         raise ArtifactError(f"{name}: expected {' or '.join(sorted(allowed))} in an int8 file, found {tensor.dtype}")
     if constant and tensor.data is None:
         raise ArtifactError(f"{name}: expected a constant of int32, found a computed one")
+    if not tensor.shape and tensor.data is None:
+        raise ArtifactError(f"{name}: expected computed tensors of at least one dimension, found a scalar")
     if tensor.dtype in ("int8", "uint8") and not len(tensor.scales):
         raise ArtifactError(f"{name}: expected quantized tensors, found one without a scale")

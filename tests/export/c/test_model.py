@@ -11,6 +11,7 @@ from one_operator import GraphBuilder, convolution
 from feredge.errors import ArtifactError
 from feredge.export.c.model import read_model
 from feredge.export.c.source import generate
+from feredge.inspection import flatbuffer
 
 MODELS = Path(__file__).parents[3] / "models"
 CLASSES = tuple("abcdefg")
@@ -47,6 +48,19 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     last = convolution(graph, graph.image((3, 3, 1)), 7)
     graph.graph.tensors[last].shape = [1, 1, 1, 7]
     refused(graph.finish(last), r"expected an output of shape \(1, 3, 3, 7\), found \(1, 1, 1, 7\)")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("inside", "operator 1 CONV_2D: .*, found a scalar"), ("output", r"expected an output of \(1, classes\)")],
+)
+def test_scalars_are_refused(place: str, message: str) -> None:
+    """Guards the generator, which reads the sizes of axes, against tensors without any."""
+    graph = GraphBuilder()
+    first = convolution(graph, graph.image((3, 3, 1)), 7)
+    graph.finish(graph.operator("MUL", [first, first], graph.int8((1, 3, 3, 7)), "MulOptions"))
+    graph.graph.tensors[first if place == "inside" else graph.graph.outputs[0]].shape = []
+    refused(flatbuffer.pack(graph.model), message)
 
 
 def test_sums_that_overflow_are_refused() -> None:
