@@ -75,8 +75,9 @@ class PageRunner:
             self._stack = stack.pop_all()
         atexit.register(self.close)
         self.call_ns = 0
-        paths = {urlsplit(request).path.lstrip("/") for request in requested} - {"page.html"}
-        self.transfer_bytes = sum(len(gzip.compress((folder / path).read_bytes(), 9)) for path in sorted(paths))
+        names = {urlsplit(request).path.lstrip("/") for request in requested} - {"page.html"}
+        sent = [folder / name for name in sorted(names) if (folder / name).is_file()]
+        self.transfer_bytes = sum(len(gzip.compress(path.read_bytes(), 9)) for path in sent)
 
     def close(self) -> None:
         """End the browser."""
@@ -125,8 +126,9 @@ def runtime_script(runtime: str, path: Path, card: Card, folder: Path) -> str:
     """Link into `folder` all that a page needs of a runtime and a file; return the script that opens it."""
     (folder / "runtimes").symlink_to(packages_folder().resolve())
     (folder / RUNTIMES_SCRIPT).symlink_to(TEMPLATE_FOLDER / RUNTIMES_SCRIPT)
-    (folder / path.name).symlink_to(path.resolve())
-    values = {"RUNTIME": runtime, "MODEL": path.name, "SHAPE": json.dumps([1, *card.contract.shape])}
+    model = f"model{path.suffix}"  # its own name may need escapes in a URL
+    (folder / model).symlink_to(path.resolve())
+    values = {"RUNTIME": runtime, "MODEL": model, "SHAPE": json.dumps([1, *card.contract.shape])}
     return fill_dollars(OPEN_RUNTIME, values)
 
 

@@ -61,10 +61,14 @@ class ChromiumPage:
         finally:
             os.close(command_input)
             os.close(message_output)
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime"):
-            self.send(f"{domain}.enable")
+        try:
+            target = self.send("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime"):
+                self.send(f"{domain}.enable")
+        except ArtifactError:
+            self.close()
+            raise
 
     def open(self, address: str) -> None:
         """Go to an address, and wait until it is loaded, with its modules."""

@@ -81,9 +81,9 @@ def cross_compile(code: str, triple: str, *flags: str) -> bytes:
     """
     if not has_zig():
         raise ArtifactError(f"expected Zig's C compiler for {triple}, found none; pip install 'feredge[c]' brings it")
-    parts = (importlib.metadata.version("ziglang"), triple, *CROSS_COMPILE_FLAGS, *flags, code)
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     try:
+        parts = (importlib.metadata.version("ziglang"), triple, *CROSS_COMPILE_FLAGS, *flags, code)
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         cached = make_cache_folder() / f"{key}.lib"
         if not cached.is_file():
             compiled = _cross_compile(code, triple, *flags)

@@ -111,6 +111,14 @@ def test_what_is_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_a_chromium_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards one line, and no profile left behind, where a library of Chromium's is missing."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ArtifactError, match="Chromium ended with code 1"):
+        chromium.ChromiumPage("false")
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_runtime_is_an_option() -> None:
     """Guards the names of `--runtimes`, which the command has without importing the benchmark."""
     assert tuple(ALTERNATIVE_RUNTIMES) == RUNTIME_NAMES
