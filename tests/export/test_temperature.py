@@ -25,7 +25,7 @@ from feredge.report.export_checks import temperature_scaling
 from feredge.run import RunFolder
 
 FILES = ("float32.onnx", "int8.onnx", "int8.tflite")
-VARIANTS = ("dense", "dense-mirror", "qat")
+VARIANTS = ("dense", "dense-mirror")
 FLIPPING = dataclasses.replace(SMALL, augmentation=dataclasses.replace(SMALL.augmentation, flip=True))
 SCALED = Export(FILES, calibration_images=64, temperature_scaling=True)
 
@@ -63,18 +63,31 @@ def test_extreme_probabilities_are_finite() -> None:
     assert 0.05 <= fit_temperature(probabilities, labels) <= 20
 
 
-@pytest.fixture(scope="module")
-def exports(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
-    """Give a run exported without, and one exported with temperature scaling."""
+def exported_twice(trained: RunFolder, folder: Path, variants: tuple[str, ...]) -> tuple[RunFolder, RunFolder]:
+    """Return a run exported without, and one exported with temperature scaling."""
     runs = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "process_pool", one_thread)
         patch.setattr(calibration, "MIN_TEMPERATURE_IMAGES", 40)
-        for settings in (dataclasses.replace(SCALED, temperature_scaling=False), SCALED):
-            run = with_recipe(trained, tmp_path_factory.mktemp("temperature") / "run", FLIPPING)
-            exporter.export(run, stripes(), settings=settings, variants=VARIANTS).require_complete()
+        for name, settings in (("plain", dataclasses.replace(SCALED, temperature_scaling=False)), ("scaled", SCALED)):
+            run = with_recipe(trained, folder / name, FLIPPING)
+            exporter.export(run, stripes(), settings=settings, variants=variants).require_complete()
             runs.append(run)
     return runs[0], runs[1]
+
+
+@pytest.fixture(scope="module")
+def exports(trained: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
+    """Give both runs."""
+    return exported_twice(trained, tmp_path_factory.mktemp("temperature"), VARIANTS)
+
+
+@pytest.mark.long
+def test_quantization_aware_training(trained: RunFolder, tmp_path: Path) -> None:
+    """Guards the ranges of quantization-aware training, which are scaled with the weights."""
+    exports = exported_twice(trained, tmp_path, ("qat",))
+    for file in FILES:
+        test_files_have_scaled_probabilities(exports, "qat", file)
 
 
 @pytest.mark.parametrize("file", FILES)
