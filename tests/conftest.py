@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from device_models import card, write_onnx
+from hypothesis import HealthCheck, settings
 from tiny_export import SMALL, one_thread, with_recipe
 from tiny_training import stripes
 
 from feredge.inference.artifact import Manifest
 from feredge.run import RunFolder
 
+# On a busy machine an example takes any time, and that says nothing about the code.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 os.environ.setdefault("FEREDGE_DEBUG_PASSES", "1")  # also of the worker processes
 
 

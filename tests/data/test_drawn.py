@@ -26,7 +26,7 @@ def test_splits_are_even_and_labels_in_the_order_of_the_contract() -> None:
         assert np.bincount(faces.labels[faces.usage == usage]).tolist() == [count] * 7
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(first=st.integers(70, 150), second=st.integers(70, 150), seed=st.integers(0, 2**64 - 1))
 def test_a_face_depends_on_seed_and_place_only(first: int, second: int, seed: int) -> None:
     """Guards against a stream shared between faces: then a larger set would change the smaller one's images."""

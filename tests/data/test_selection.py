@@ -132,7 +132,7 @@ def test_merged_tests() -> None:
     assert len(parts.train) == 504
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from(["given", "merged", "random"]),
     st.sampled_from(["training", "all"]),

@@ -145,7 +145,7 @@ def test_other_contracts_are_refused(change: dict[str, object]) -> None:
         InputContract.from_json({**GRAY.to_json(), **change})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     picture=arrays.arrays(
         st.sampled_from([np.uint8, np.uint8, np.uint8, np.float32, np.int64, np.bool_]),

@@ -107,7 +107,7 @@ def test_bad_crops(box: tuple[int, ...], margin: float, words: str) -> None:
         face_detection.crop_square(np.zeros((40, 50), np.uint8), box, margin=margin)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     box=st.tuples(*[st.floats(-1e3, 1e3) | st.sampled_from([float("nan"), 1e300, -0.4])] * 4),
     margin=st.floats(-1, 5),

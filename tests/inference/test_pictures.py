@@ -237,7 +237,7 @@ def test_bad_arrays(pixels: object, words: str) -> None:
         to_pixels(pixels)  # type: ignore[arg-type]  # refused
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.binary(max_size=200), kind=st.sampled_from(KINDS), where=st.integers(0, 60), crop=st.integers(0, 4000))
 def test_damaged_files_never_get_past(data: bytes, kind: str, where: int, crop: int) -> None:
     """Whatever the bytes, the answer is a picture or a PictureError."""

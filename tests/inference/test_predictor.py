@@ -360,7 +360,7 @@ def test_telemetry_is_the_users_choice(tmp_path: Path) -> None:
         assert done.stdout.strip() == wanted
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_onnx_files(tmp_path: Path, data: st.DataObject) -> None:
     """A damaged ONNX file opens or is a FeredgeError; tools/fuzz tries many more, in processes of their own."""

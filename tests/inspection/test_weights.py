@@ -36,7 +36,7 @@ KERNELS = st.dictionaries(
 
 
 @given(KERNELS, st.floats(0.01, 0.99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_share_is_removed_and_no_kernel_is_emptied(weights: pruning.Kernels, share: float) -> None:
     """Guards the name's promise, and against pruned layers that pass nothing on: also where all weights are equal."""
     masks = pruning.lamp_masks(weights, share)
@@ -74,7 +74,7 @@ def test_weights_go_step_by_step_and_stay_away() -> None:
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 200), elements=st.floats(-3, 3, width=32)), st.integers(2, 16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_clusters_are_ranges_of_values(values: np.ndarray, count: int) -> None:
     """Guards k-means: at most so many clusters, none empty, equal values together, no two ranges that overlap."""
     places = clustering.kmeans_assignments(values, count)

@@ -36,7 +36,7 @@ def test_an_empty_recipe_has_all_defaults(tmp_path: Path) -> None:
     assert recipes.load(tmp_path / "plain.toml") == Recipe(name="plain")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.floats(1e-6, 10.0),
     st.lists(st.tuples(st.integers(1, 64), st.integers(1, 3)), min_size=1, max_size=4),
@@ -144,7 +144,7 @@ def test_files_that_are_not_recipes_are_rejected(tmp_path: Path) -> None:
         recipes.load(tmp_path / "b.toml")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=60))
 def test_any_bytes_are_a_recipe_or_an_error(tmp_path: Path, data: bytes) -> None:
     """Guards the reader against arbitrary contents: RecipeError is its only exception."""

@@ -130,7 +130,7 @@ def test_erased_area_is_bounded() -> None:
     assert box.max() <= ERASED_AREA[1] * 48 * 48 * 1.1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.builds(
         Augmentation,

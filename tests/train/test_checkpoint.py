@@ -64,7 +64,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         checkpoint.read(path, identity="me")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_an_error_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
     """Guards against loading damaged weights: a cut or flipped byte raises RunError, or changes no array."""

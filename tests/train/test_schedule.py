@@ -46,7 +46,7 @@ def _keras(values: list[float], config: Schedule) -> tuple[int, float, bool]:
     return len(values), float(optimizer.lr.numpy()), False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([0.2, 0.3, 0.305, 0.4, 0.5]), min_size=2, max_size=14),
     st.integers(1, 4),
