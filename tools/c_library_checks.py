@@ -74,7 +74,8 @@ def time_ratio(first: Runner, second: Runner, images: Images) -> float:
 def _seconds(runner: Runner, images: Images) -> float:
     """Return the median time of single images in a turn, after one call that is not counted."""
     runner.predict(images[:1])
-    samples, end = [], time.perf_counter() + TURN_SECONDS
+    samples: list[float] = []
+    end = time.perf_counter() + TURN_SECONDS
     while time.perf_counter() < end:
         image = images[len(samples) % len(images)][None]
         start = time.perf_counter()

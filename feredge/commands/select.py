@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     type=float,
     default=math.inf,
     metavar="KB",
-    help="Largest memory of the activations, which only C libraries (.c) state, in units of 1,000 bytes.",
+    help="Largest arena of the activations, which only C libraries (.c) state, in units of 1,000 bytes.",
 )
 @click.option(
     "--max-flash-kb",
     type=float,
     default=math.inf,
     metavar="KB",
-    help="Largest weights and tables of a C library, beside its code.",
+    help="Largest constant data (weights, tables) of a C library, without its code.",
 )
 @click.option(
     "--device",

@@ -2,7 +2,7 @@
 
 Guo et al., "On calibration of modern neural networks", 2017. The temperature minimizes the negative log likelihood of
 validation images, and is folded into the weights of the last layer: no file gets an operator for it, and no image
-changes its class.
+changes its class, unless the file averages two views of it.
 """
 
 from __future__ import annotations

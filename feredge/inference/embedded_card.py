@@ -37,7 +37,7 @@ def read_card(path: Path) -> Card:
     """Read the card inside a model file, after checking the file's structure and operators; no native code runs.
 
     A `.tflite` file must have the model digest that is stored with the card, and pass `inference.tflite_check`; `.onnx`
-    and `.ort` files must use operators of onnxruntime's own without control flow, and hold all their weights
+    and `.ort` files must use operators that onnxruntime contains, without control flow, and hold all their weights
     (`inference.onnx_check`). Of a `.c` file the model that it was generated from is checked, not its code.
 
     Raises:

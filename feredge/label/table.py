@@ -111,7 +111,7 @@ _NEEDS_QUOTES = re.compile(r'[,"\r\n]')
 
 @dataclass(frozen=True)
 class TableState:
-    """Progress of a table: complete pictures, the bytes of their rows, faces, and failed pictures."""
+    """Progress of a table: complete pictures, the file's bytes up to the last of them, faces, failed pictures."""
 
     pictures: int = 0
     bytes: int = 0

@@ -18,8 +18,8 @@ class Budget:
     Attributes:
         max_drop_pp: measured drop in accuracy, in percentage points.
         max_size_kb: size on disk, in kilobytes of 1,000 bytes.
-        max_ram_kb: memory of a C library's activations, in kilobytes of 1,000 bytes; no other file states its memory.
-        max_flash_kb: weights and tables of a C library, beside its code.
+        max_ram_kb: a C library's arena of activations, in kilobytes of 1,000 bytes; no other file states its own.
+        max_flash_kb: constant data of a C library, weights and tables, without its code.
         max_p90_ms: 90th percentile of the inference of one image at one thread, in ms.
     """
 

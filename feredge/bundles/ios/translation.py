@@ -92,7 +92,7 @@ def _cast(builder: _Named, operands: list[Operand], attributes: Attributes) -> O
     return operand.astype(np.float32) if isinstance(operand, np.ndarray) else operand
 
 
-def _elementwise(operation: str) -> Translation:
+def _binary(operation: str) -> Translation:
     return lambda builder, operands, _: getattr(builder, operation)(x=operands[0], y=operands[1])
 
 
@@ -209,13 +209,13 @@ def _softmax(builder: _Named, operands: list[Operand], attributes: Attributes) -
 
 
 OPERATOR_TRANSLATIONS: dict[str, Translation] = {
-    "Add": _elementwise("add"),
+    "Add": _binary("add"),
     "AveragePool": _average_pool,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
-    "Div": _elementwise("real_div"),
+    "Div": _binary("real_div"),
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average,
@@ -223,16 +223,16 @@ OPERATOR_TRANSLATIONS: dict[str, Translation] = {
     "HardSwish": _hard_swish,
     "Identity": _identity,
     "LeakyRelu": _activation("leaky_relu", alpha=0.01),
-    "MatMul": _elementwise("matmul"),
+    "MatMul": _binary("matmul"),
     "MaxPool": _max_pool,
-    "Mul": _elementwise("mul"),
+    "Mul": _binary("mul"),
     "ReduceMean": _reduce_mean,
     "Relu": _activation("relu"),
     "Reshape": _reshape,
     "Sigmoid": _activation("sigmoid"),
     "Softmax": _softmax,
     "Squeeze": _squeeze,
-    "Sub": _elementwise("sub"),
+    "Sub": _binary("sub"),
     "Tanh": _activation("tanh"),
     "Transpose": _transpose,
 }
