@@ -24,7 +24,7 @@ from feredge.recipes.schema import Export, Schedule
 from feredge.report.export_checks import temperature_scaling
 from feredge.run import RunFolder
 
-FILES = ("float32.onnx", "int8.onnx", "int8.tflite")
+FILES = ("float32.onnx", "int8.tflite")
 VARIANTS = ("dense", "dense-mirror")
 FLIPPING = dataclasses.replace(SMALL, augmentation=dataclasses.replace(SMALL.augmentation, flip=True))
 SCALED = Export(FILES, calibration_images=64, temperature_scaling=True)

@@ -69,6 +69,14 @@ def children(parent: int) -> set[int]:
     return {int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line}
 
 
+def wait_for_children(parent: int, count: int, *, besides: int) -> None:
+    """Wait until a service has so many processes besides one that was killed: it says so before it starts another."""
+    end = time.monotonic() + 30
+    while len(found := children(parent) - {besides}) != count:
+        assert time.monotonic() < end, f"expected {count} processes, found {found}"
+        time.sleep(0.05)
+
+
 def gone(processes: set[int], seconds: float = 30.0) -> bool:
     """Wait until none of the processes is there."""
     end = time.monotonic() + seconds
@@ -95,7 +103,7 @@ def test_two_processes_are_one_service(small_onnx: Path) -> None:
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
         assert "is replaced" in process.stderr.readline()  # type: ignore[union-attr]  # a pipe
-        assert len(children(process.pid) - {killed}) == 2
+        wait_for_children(process.pid, 2, besides=killed)
         for _ in range(24):
             assert ask(port, "/predict", PICTURE)[0] == 200  # it waits for the new process, if that is the one
         assert answered(port) == 48
