@@ -46,9 +46,9 @@ def translate(graph: Graph) -> Graph:
 
 
 def _translate(call: Call) -> list[Call]:
-    if call.kind in TRANSLATORS:
+    if call.kind in KERAS_TRANSLATORS:
         call.config = dict(call.config)
-        return TRANSLATORS[call.kind](call)
+        return KERAS_TRANSLATORS[call.kind](call)
     layer_class = getattr(keras.layers, call.kind, None)
     if layer_class is None:
         raise ArtifactError(f"expected layers and arithmetic with constants, found {call.kind} ({call.name})")
@@ -241,7 +241,7 @@ IDENTITIES = frozenset(
 )
 """Layers and operations that change nothing in inference."""
 
-TRANSLATORS: dict[str, Translator] = {
+KERAS_TRANSLATORS: dict[str, Translator] = {
     "LeakyReLU": _leaky_relu_layer,
     "Normalization": _normalization,
     "SeparableConv2D": _split_separable,

@@ -20,7 +20,7 @@ CORES = {
     "cortex-m55": ("mps3-an547", "thumb-freestanding-eabihf", "cortex_m55", 31_250),
 }
 """QEMU's board, Zig's target and CPU, and picoseconds per tick of the core's timer there, by core."""
-FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffreestanding", "-nostartfiles", "-fno-sanitize=all")
+BARE_METAL_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffreestanding", "-nostartfiles", "-fno-sanitize=all")
 TIMEOUT_SECONDS = 900.0
 
 
@@ -60,7 +60,7 @@ def run_on_core(folder: Path, core: str) -> CoreResult:
     board, target, cpu, picoseconds = CORES[core]
     with tempfile.TemporaryDirectory(prefix="feredge-") as work:
         firmware = Path(work, "firmware.elf")
-        compiler = [*ZIG_COMPILER, "-target", target, f"-mcpu={cpu}", *FLAGS]
+        compiler = [*ZIG_COMPILER, "-target", target, f"-mcpu={cpu}", *BARE_METAL_FLAGS]
         sources = [*(folder / "src").glob("*.c"), folder / "self_test/cortex_m.c"]
         script = f"-Wl,-T,{folder / 'self_test/cortex_m.ld'}"
         macros = [f"-DPICOSECONDS_PER_TICK={picoseconds}", "-I", str(folder / "src")]

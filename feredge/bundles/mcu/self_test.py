@@ -14,7 +14,7 @@ from feredge.errors import ArtifactError, DeviceError
 from feredge.export.c.compiler import ZIG_COMPILER, find_compiler, has_zig
 from feredge.programs import ProgramError, first_line, run_program
 
-FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
+COMPILER_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
 TIMEOUT_SECONDS = 300.0
 EMULATED_TARGETS = {
     "armhf": ("qemu-arm", "arm-freestanding-eabihf", "cortex_a7"),
@@ -23,7 +23,7 @@ EMULATED_TARGETS = {
 }
 """QEMU's program, Zig's target and its CPU, by architecture."""
 MICROCONTROLLER_CORE = "cortex-m4"
-EMULATED_FLAGS = (*FLAGS, "-ffreestanding", "-nostdlib", "-fno-sanitize=all")
+EMULATED_FLAGS = (*COMPILER_FLAGS, "-ffreestanding", "-nostdlib", "-fno-sanitize=all")
 EMULATED_MAIN = Path(__file__).with_name("emulated_main.c")
 
 
@@ -40,7 +40,7 @@ def run_self_tests(folder: Path, symbol: str) -> list[SelfTest]:
 def _host_test(folder: Path) -> SelfTest:
     name = f"self-test on this machine ({platform.machine()})"
     try:
-        compiler = [*find_compiler(), *FLAGS]
+        compiler = [*find_compiler(), *COMPILER_FLAGS]
     except ArtifactError as error:
         return SelfTest(name, skipped=str(error))
     return _compile_and_run(folder, name, [*compiler, str(folder / "self_test/main.c")], [])

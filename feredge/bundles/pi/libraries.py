@@ -10,7 +10,7 @@ ARCHITECTURES = {
     "aarch64": ("aarch64-linux-gnu", "cortex_a53"),
 }
 """Zig's target and the oldest CPU, by Debian's and the kernel's name: Raspberry Pi 2 and later, 3 and later."""
-FLAGS = (
+LIBRARY_FLAGS = (
     *("-g0", "-fPIC", "-shared", "-nostdlib"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),
 )
@@ -26,4 +26,4 @@ def compile_library(code: str, architecture: str) -> bytes:
     if not has_zig():
         raise ArtifactError("expected Zig to compile for other machines, found none; pip install 'feredge[c]'")
     triple, cpu = ARCHITECTURES[architecture]
-    return cross_compile(code, triple, f"-mcpu={cpu}", *FLAGS)
+    return cross_compile(code, triple, f"-mcpu={cpu}", *LIBRARY_FLAGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from feredge.export.c.layers import PIXELS, Layer
+from feredge.export.c.layers import PATCH_COUNT, Layer
 
 ALIGNMENT = 16  # bytes: kernels load vectors of this size
 
@@ -77,8 +77,8 @@ def longest_patch(layers: Sequence[Layer]) -> int:
 
 
 def scratch_bytes(layer: Layer, distance: int) -> int:
-    """Return the scratch memory of a layer: of a convolution, PIXELS patches."""
-    return (PIXELS - 1) * distance + layer.patch_bytes if layer.patch_bytes else 0
+    """Return the scratch memory of a layer: of a convolution, PATCH_COUNT patches."""
+    return (PATCH_COUNT - 1) * distance + layer.patch_bytes if layer.patch_bytes else 0
 
 
 def _resolver(aliases: dict[int, int]) -> Callable[[int], int]:

@@ -27,7 +27,7 @@ BLOCK = 8
 """FEREDGE_BLOCK of kernels/base.h: output channels whose weights are stored together."""
 GROUP = 4
 """Inputs of a channel whose weights are stored together."""
-PIXELS = 2
+PATCH_COUNT = 2
 """Output pixels that a convolution computes together where memory is scarce: FEREDGE_PIXELS of kernels/multiply.h."""
 SUM_LIMIT = (1 << 31) - 1
 LINE_LENGTH = 118

@@ -15,7 +15,7 @@ from feredge.inference.flatbuffer_reader import FlatbufferReader, Table
 from feredge.inference.tflite_check import check_tflite
 from feredge.inference.tflite_schema import OPERATOR_RULES, TFLITE_SCHEMA, OperatorRule
 
-DTYPES = {0: "float32", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
+DTYPE_NAMES = {0: "float32", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 """Names of the element types, by TensorType number; others are named by their number."""
 SUPPORTED_OPERATORS = (
     "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "ELU", "FULLY_CONNECTED",
@@ -31,7 +31,7 @@ class Tensor:
     """A tensor of the graph.
 
     Attributes:
-        dtype: a name of DTYPES.
+        dtype: a name of DTYPE_NAMES.
         scales: `float32`, one, or one per channel; empty if not quantized.
         zero_point: of all channels; if they differ, the largest in magnitude: kernels must have 0.
         data: its values if it is a constant, else None.
@@ -122,11 +122,11 @@ def read_model(data: bytes) -> Model:
 def _tensor(tensor: Table, buffers: list[Table]) -> Tensor:
     quantization = tensor.get("quantization", {})
     zero_points = quantization.get("zero_point", ())
-    dtype = DTYPES.get(tensor.get("type", 0), f"type {tensor.get('type', 0)}")
+    dtype = DTYPE_NAMES.get(tensor.get("type", 0), f"type {tensor.get('type', 0)}")
     shape = tuple(map(int, tensor.get("shape", ())))
     raw = buffers[tensor.get("buffer", 0)].get("data", ())
     data = None
-    if len(raw) and dtype in DTYPES.values():
+    if len(raw) and dtype in DTYPE_NAMES.values():
         data = np.frombuffer(bytes(raw), np.dtype(dtype).newbyteorder("<")).reshape(shape)
     return Tensor(
         name=str(tensor.get("name", "")),

@@ -15,7 +15,7 @@ from feredge.importing.onnx.file import audit_onnx, is_channels_first, simplify
 from feredge.importing.onnx.graph import OnnxGraph, UnsupportedOperatorError, parse_graph
 from feredge.importing.onnx.network_builder import NetworkBuilder, Value
 from feredge.importing.onnx.original import run_onnx
-from feredge.importing.onnx.translators import TRANSLATORS
+from feredge.importing.onnx.translators import ONNX_TRANSLATORS
 from feredge.inference.contract import Images
 from feredge.inspection.child import ChildProcess
 from feredge.inspection.limits import TENSORFLOW_LIMITS
@@ -85,7 +85,7 @@ def read_network(path: Path) -> KerasModel:
     pixels = _input(graph)
     network = NetworkBuilder(graph, pixels)
     for node in graph.nodes:
-        translate = TRANSLATORS.get(node.operator)
+        translate = ONNX_TRANSLATORS.get(node.operator)
         if translate is None:
             raise UnsupportedOperatorError(node)
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from feredge.importing.comparison import PixelValue, scale_pixels
 from feredge.importing.onnx.file import is_channels_first
 
-DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+NUMPY_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 def run_onnx(path: str, images: str, low: PixelValue, high: PixelValue, output: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def run_onnx(path: str, images: str, low: PixelValue, high: PixelValue, output: 
     shape = [size if isinstance(size, int) else 0 for size in model_input.shape]
     channels_first = is_channels_first(shape)
     pixels = scale_pixels(np.load(images), shape[1 if channels_first else 3], low, high)
-    tensor = (pixels.transpose(0, 3, 1, 2) if channels_first else pixels).astype(DTYPES[model_input.type])
+    tensor = (pixels.transpose(0, 3, 1, 2) if channels_first else pixels).astype(NUMPY_DTYPES[model_input.type])
     batch, rows = shape[0] or 1, []
     for start in range(0, len(tensor), batch):
         part = tensor[start : start + batch]

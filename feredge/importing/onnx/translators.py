@@ -10,7 +10,7 @@ from feredge.importing.onnx.network_builder import NetworkBuilder, Value
 
 Translator = Callable[[Node, NetworkBuilder], Value | list[Value]]
 
-TRANSLATORS: dict[str, Translator] = {
+ONNX_TRANSLATORS: dict[str, Translator] = {
     "Add": elementwise.arithmetic,
     "AveragePool": pooling.average_pool,
     "BatchNormalization": elementwise.batch_normalization,
