@@ -62,7 +62,7 @@ def test_a_torch_network_keeps_its_outputs(tmp_path: Path, name: str, pixels: An
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_torch_network_is_exported(tmp_path: Path, name: str, drawn: Any, here: None, childless: None) -> None:
-    """Guards the chain after the import: files of every architecture in float32, of most in int8, each of them verified.
+    """Guards the chain after the import: verified files of every architecture in float32, of most in int8.
 
     The network is trained, because the classes of random weights lie closer together than int8 can tell apart.
     """
