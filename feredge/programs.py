@@ -38,6 +38,15 @@ def run_program(
         raise ProgramError(f"{command[0]} does not start: {error.strerror}") from error
 
 
+def wait_or_kill(process: subprocess.Popen[bytes], *, timeout_seconds: float) -> int:
+    """Wait for a process to end, kill it if it has not after `timeout_seconds`, and return its exit code."""
+    try:
+        return process.wait(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
 def first_line(done: subprocess.CompletedProcess[str], word: str = "") -> str:
     """Return the first printed line with `word`, or else the first of all, or else the exit status."""
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from feredge.programs import ProgramError, first_line, run_program
+from feredge.programs import ProgramError, first_line, run_program, wait_or_kill
 
 
 def test_a_program_in_its_folder(tmp_path: Path) -> None:
@@ -23,6 +24,13 @@ def test_a_program_that_does_not_start_or_end() -> None:
         run_program(["no-such-program"], timeout_seconds=1)
     with pytest.raises(ProgramError, match=r"does not end within 0\.2 s$"):
         run_program([sys.executable, "-c", "import time; time.sleep(60)"], timeout_seconds=0.2)
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [("raise SystemExit(3)", 3), ("import time; time.sleep(60)", -9)])
+def test_a_process_is_waited_for_or_killed(code: str, exit_code: int) -> None:
+    """Guards against a process that survives, and against the loss of its exit code."""
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        assert wait_or_kill(process, timeout_seconds=60 if exit_code == 3 else 0.2) == exit_code
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import subprocess
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from feredge.benchmark.workers import protocol
 from feredge.inspection.spawn import signal_name, spawn_module, stderr_lines
+from feredge.programs import wait_or_kill
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 Response = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -81,11 +81,7 @@ class Worker:
         return response
 
     def _exit_message(self, operation: str) -> str:
-        try:
-            code = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        code = wait_or_kill(self._process, timeout_seconds=10)
         status = f"was killed by {signal_name(code)}" if code < 0 else f"ended with code {code}"
         lines = [line for line in stderr_lines(self._stderr) if not line.startswith("INFO:")]
         return f"{operation}: the worker {status}" + (f": {lines[-1][:200]}" if lines else "")
@@ -94,11 +90,7 @@ class Worker:
         """End the process: close its input, and kill it if it does not exit in 5 s."""
         with contextlib.suppress(OSError):  # it may have died with a message half sent
             cast(BinaryIO, self._process.stdin).close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process, timeout_seconds=5)
         self._listener.join()
         cast(BinaryIO, self._process.stdout).close()
         self._stderr.close()

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from feredge.errors import ArtifactError
+from feredge.programs import wait_or_kill
 
 CHROMIUM_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM_FLAGS = (
@@ -129,11 +130,7 @@ class ChromiumPage:
         with contextlib.suppress(ArtifactError, OSError):
             self._session = ""
             self.send("Browser.close")
-        try:
-            self._process.wait(timeout=CLOSE_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process, timeout_seconds=CLOSE_TIMEOUT_SECONDS)
         os.close(self._commands)
         os.close(self._messages)
         shutil.rmtree(self._profile, ignore_errors=True)
