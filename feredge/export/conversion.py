@@ -65,10 +65,10 @@ def convert(job: ConversionJob) -> ConversionResult:
     from feredge.compress import pruning
     from feredge.train.networks import multiply_adds
 
-    core, quantized, variant = _open_variant(RunFolder(job.run), job)
+    is_onnx = next(iter(job.cards)).endswith((".onnx", ".ort"))
+    core, quantized, variant = _open_variant(RunFolder(job.run), job, is_onnx=is_onnx)
     views = VIEWS if next(iter(job.cards.values())).variant == MIRROR_VARIANT else 1
     metrics = _scale_temperature(core, quantized, job, views=views)
-    is_onnx = next(iter(job.cards)).endswith((".onnx", ".ort"))
     converter = _onnx_converter(job, core, variant) if is_onnx else _tflite_converter(job, core, quantized, variant)
     reference = _view_outputs(core, job.verification_images, views=views).mean(0)
     size = NetworkSize(pruning.weight_count(core), int(core.count_params()), views * multiply_adds(core))
@@ -200,16 +200,17 @@ def add_card(model: bytes, card: Card, suffix: str, c_arithmetic: Literal["xnnpa
     return to_ort(onnx_file) if suffix == ".ort" else onnx_file
 
 
-def _open_variant(folder: RunFolder, job: ConversionJob) -> tuple[KerasModel, KerasModel | None, Variant]:
+def _open_variant(
+    folder: RunFolder, job: ConversionJob, *, is_onnx: bool
+) -> tuple[KerasModel, KerasModel | None, Variant]:
     """Return the variant's float network, its quantization-aware copy if a file is converted from it, and its name."""
     from feredge.compress import variants
 
-    name, card = next(iter(job.cards.items()))
+    card = next(iter(job.cards.values()))
     weights, variant = card.source["weights"], parse(card.variant)
     core = variants.open_core(folder, card.variant, weights=weights)
-    if name.endswith((".onnx", ".ort")):
-        return core, None, variant
-    return core, variants.open_quantized(folder, card.variant, weights=weights), variant
+    quantized = None if is_onnx else variants.open_quantized(folder, card.variant, weights=weights)
+    return core, quantized, variant
 
 
 def _tflite_converter(
