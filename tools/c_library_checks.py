@@ -1,9 +1,8 @@
-"""A generated C library under sanitizers, and its time beside LiteRT's."""
+"""A generated C library under sanitizers."""
 
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from feredge.export.c.layers import Arithmetic
 from feredge.export.c.source import generate
 from feredge.inference.contract import Images
-from feredge.inference.runtimes import Probabilities, Runner
+from feredge.inference.runtimes import Probabilities
 
 SANITIZER_FLAGS = (
     "-O1",
@@ -21,8 +20,6 @@ SANITIZER_FLAGS = (
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
 )
-TURNS = 60
-TURN_SECONDS = 0.1
 PROGRAM = """\
 #include <stdio.h>
 #include "net.h"
@@ -63,22 +60,3 @@ def sanitized_outputs(
     subprocess.run(["gcc", *SANITIZER_FLAGS, target, *files[:2], "-o", files[2]], check=True)
     done = subprocess.run([files[2]], input=images.tobytes(), stdout=subprocess.PIPE, check=True)
     return np.frombuffer(done.stdout, np.float32).reshape(-1, len(classes))
-
-
-def time_ratio(first: Runner, second: Runner, images: Images) -> float:
-    """Return the time of one image in `first` over that in `second`: the median of short turns, one after the other."""
-    ratios = [_seconds(first, images) / _seconds(second, images) for _ in range(TURNS)]
-    return float(np.median(ratios))
-
-
-def _seconds(runner: Runner, images: Images) -> float:
-    """Return the median time of single images in a turn, after one call that is not counted."""
-    runner.predict(images[:1])
-    samples: list[float] = []
-    end = time.perf_counter() + TURN_SECONDS
-    while time.perf_counter() < end:
-        image = images[len(samples) % len(images)][None]
-        start = time.perf_counter()
-        runner.predict(image)
-        samples.append(time.perf_counter() - start)
-    return float(np.median(samples))

@@ -2,18 +2,14 @@
 
 import dataclasses
 import json
-import runpy
 from pathlib import Path
 from typing import Any
-
-from environment import ROOT
 
 MIRROR_FILES = ("int8.tflite", "int8.onnx")
 MIRROR_FIGURES = "mirror.json"
 """Of each mirror file: its accuracy, its drop against the dense file, and its time over that of the dense file."""
 SUBSET_KEYS = ("correct", "images", "accuracy", "low", "high")
 DROP_KEYS = ("lost", "won", "pp", "low", "high", "p", "verdict")
-TIMING_PROGRAM = ROOT / "benchmarks" / "mirror.py"
 MARGIN_PP, BOOTSTRAP_SEED = 1.0, 1
 
 
@@ -57,12 +53,13 @@ def add_mirror(folder: Path, dataset: Any, out: Path, progress: Any) -> None:
 
 def measure(folder: Path, names: list[str], dataset: Any) -> dict[str, Any]:
     """Compare mirror files of a folder with the dense files: accuracy on the test images, and time."""
+    from paired_times import compare_times
+
     from feredge.data import split, unique_test_mask
     from feredge.importing.from_onnx import read_recipe
 
     splits = split(dataset, read_recipe(folder).data)
     unique = unique_test_mask(dataset, splits)
-    compare_times = runpy.run_path(str(TIMING_PROGRAM))["compare_times"]
     figures = {}
     for name in names:
         ratio = compare_times(folder / dense_file(name), folder / name)[0]
