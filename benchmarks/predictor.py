@@ -96,8 +96,8 @@ def batch(model: Path, args: argparse.Namespace) -> None:
 
 def imports(model: Path, args: argparse.Namespace) -> None:
     """Time whole processes."""
-    ours, theirs = turns(args.rounds, *(process(f"import {name}") for name in ("feredge", "numpy")))
-    both, _ = turns(args.rounds, process("import numpy, feredge"), process("import numpy"))
+    ways = (process(f"import {names}") for names in ("feredge", "numpy", "numpy, feredge"))
+    ours, theirs, both = turns(args.rounds, *ways)
     print(
         f"import: feredge {ours * 1e3:.1f} ms, numpy {theirs * 1e3:.1f} ms, both {both * 1e3:.1f} ms; "
         f"over numpy {(max(ours, both) - theirs) * 1e3:.1f} ms (reach 5)"

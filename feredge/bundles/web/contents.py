@@ -7,7 +7,6 @@ import hashlib
 import html
 import json
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -62,25 +61,30 @@ def _texts(source: Source, golden: Golden, binaries: Contents) -> dict[str, str]
     name = library_name(card)
     height, width, channels = card.contract.shape
     network = {"name": name, "classes": card.classes, "height": height, "width": width, "channels": channels}
-    facts = {file: {"bytes": len(data), "crc32": zlib.crc32(data)} for file, data in binaries.items()}
+    digests = {file: _sha256(data) for file, data in binaries.items()}
     onnx_file = f"{Path(source.name).stem}.onnx"
     values = {
         "NAME": html.escape(name),
         "TITLE": name,
         "SHAPE": f"{height}, {width}, {channels}",
         "NETWORK": _literal(network),
-        "GOLDEN": _literal({**facts[GOLDEN_FILE], "images": len(golden.images)}),
+        "GOLDEN": _literal({"sha256": digests[GOLDEN_FILE], "images": len(golden.images)}),
         "MODELS": _literal({"LiteRT.js": quote(source.name), "onnxruntime-web": f"runtimes/{quote(onnx_file)}"}),
         "IMPORT_MAP": IMPORT_MAP,
-        "IMPORT_MAP_HASH": f"sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()}",
+        "IMPORT_MAP_HASH": f"sha256-{_sha256(IMPORT_MAP.encode())}",
         "VERSION": f"{feredge.__version__} {source.sha256[:16]}",
-        "VERSIONS": _literal({file: f"{fact['crc32']:x}" for file, fact in facts.items()}),
-        "RELAXED_KB": str(round(facts["feredge-relaxed.wasm"]["bytes"] / 1000)),
-        **{build.upper(): _literal(facts[f"feredge-{build}.wasm"]) for build in WASM_BUILDS},
+        "VERSIONS": _literal({file: digest[:8] for file, digest in digests.items()}),
+        "RELAXED_KB": str(round(len(binaries["feredge-relaxed.wasm"]) / 1000)),
+        **{build.upper(): _literal({"sha256": digests[f"feredge-{build}.wasm"]}) for build in WASM_BUILDS},
     }
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(TEMPLATE_FOLDER.iterdir())}
     filled = {file: fill_dollars(text, values) for file, text in texts.items()}
     return {**filled, "package.json": _package(name)}
+
+
+def _sha256(data: bytes) -> str:
+    """Return a digest as browsers write it."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
 def _literal(value: Any) -> str:

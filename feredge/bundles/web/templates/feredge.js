@@ -170,37 +170,28 @@ function squareAround(box, columns, rows) {
   return { left: x + Math.floor((width - side) / 2), top: y + Math.floor((height - side) / 2), width: side, height: side };
 }
 
-/** Read a file of the bundle, and check its length and CRC-32. */
-async function read({ url, bytes, crc32 }) {
+/** Read a file of the bundle, and check its digest: in a browser by the browser, whose code is faster than a script. */
+async function read({ url, sha256 }) {
   const name = url.pathname.split("/").pop();
-  let data;
+  const damaged = `${name}: expected the file that feredge wrote, found a damaged one; copy the bundle again`;
   if (url.protocol === "file:") {
-    data = new Uint8Array(await (await import(/* webpackIgnore: true */ /* @vite-ignore */ "node:fs/promises")).readFile(url));
-  } else {
-    const versioned = new URL(url);
-    versioned.searchParams.set("v", crc32.toString(16));
-    const response = await fetch(versioned);
-    if (!response.ok) {
-      throw new Error(`${name}: expected a file of the bundle, found none (HTTP status ${response.status})`);
+    const module = (path) => import(/* webpackIgnore: true */ /* @vite-ignore */ path);
+    const [{ readFile }, { createHash }] = await Promise.all([module("node:fs/promises"), module("node:crypto")]);
+    const data = await readFile(url);
+    if (createHash("sha256").update(data).digest("base64") !== sha256) {
+      throw new Error(damaged);
     }
-    data = new Uint8Array(await response.arrayBuffer());
+    return new Uint8Array(data);
   }
-  if (data.length !== bytes || checksum(data) !== crc32) {
-    throw new Error(`${name}: expected the file that feredge wrote, found a damaged one; copy the bundle again`);
+  const versioned = new URL(url);
+  versioned.searchParams.set("v", sha256.slice(0, 8));
+  let response;
+  try {
+    response = await fetch(versioned, { integrity: `sha256-${sha256}` });
+  } catch {
+    response = await fetch(versioned); // without a connection it fails again, and says so
+    const none = `${name}: expected a file of the bundle, found none (HTTP status ${response.status})`;
+    throw new Error(response.ok ? damaged : none);
   }
-  return data;
-}
-
-function checksum(data) {
-  const table = Uint32Array.from({ length: 256 }, (_, value) => {
-    for (let bit = 0; bit < 8; bit++) {
-      value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-    }
-    return value;
-  });
-  let crc = ~0;
-  for (const byte of data) {
-    crc = table[(crc ^ byte) & 255] ^ (crc >>> 8);
-  }
-  return ~crc >>> 0;
+  return new Uint8Array(await response.arrayBuffer());
 }

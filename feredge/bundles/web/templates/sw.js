@@ -2,7 +2,7 @@
 const CACHE = `feredge ${registration.scope} $VERSION`;
 const VERSIONS = $VERSIONS;
 const module = `feredge-${new URL(location.href).searchParams.get("build")}.wasm`;
-const FIRST_VISIT = ["./", "page.js", "feredge.js", `${module}?v=${VERSIONS[module]}`];
+const FIRST_VISIT = ["./", "page.js", "feredge.js", `${module}?v=${encodeURIComponent(VERSIONS[module])}`];
 const FILES = new Set(["", "index.html", "page.js", "feredge.js", ...Object.keys(VERSIONS)]);
 
 addEventListener("install", (event) => {
