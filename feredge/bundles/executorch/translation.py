@@ -75,7 +75,7 @@ class _QuantizedWeights:
 
     def to_float(self) -> NDArray[Any]:
         shape = [-1 if axis == self.axis else 1 for axis in range(self.values.ndim)]
-        return self.values.astype(np.float32) * self.scales.reshape(shape)
+        return np.asarray(self.values.astype(np.float32) * self.scales.reshape(shape))
 
     def transposed(self) -> _QuantizedWeights:
         return _QuantizedWeights(self.values.T, self.scales, self.values.ndim - 1 - self.axis)

@@ -92,10 +92,11 @@ def _hard_swish(builder: _Named, operands: list[Operand], attributes: Attributes
 def _clip(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
     low, high = clip_bounds(operands, attributes)
     limits = np.finfo(np.float16)  # the program's precision
+    smallest, largest = float(limits.min), float(limits.max)
     return builder.clip(
         x=operands[0],
-        alpha=np.float32(limits.min if low is None else max(low, limits.min)),
-        beta=np.float32(limits.max if high is None else min(high, limits.max)),
+        alpha=np.float32(smallest if low is None else max(low, smallest)),
+        beta=np.float32(largest if high is None else min(high, largest)),
     )
 
 

@@ -38,7 +38,7 @@ def test_bundle_and_verify(precision: str, tmp_path: Path) -> None:
     checks, tests = check_bundle(folder)
     assert not [check.failure for check in checks if check.failure]
     assert not [test for test in tests if test.failure or test.skipped], tests
-    assert "32 of 32 rows within 1e-06" in tests[-1].name  # int8: the same integers as onnxruntime's
+    assert "32 of 32 rows within 1e-06" in tests[-1].name  # int8: the same integers
     assert f"in {precision}, written by executorch" in (folder / "README.md").read_text()
     assert BundleManifest.read(folder).golden.runtime.startswith("onnxruntime ")
 
