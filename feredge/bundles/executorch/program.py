@@ -52,7 +52,8 @@ def predict(program: Path, images: Images) -> Probabilities:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
         run_in_child(execute, program, limits=LOWERING_LIMITS, program=program, images=inputs, out=outputs)
-        return np.load(outputs).astype(np.float32)
+        probabilities: Probabilities = np.load(outputs)
+        return probabilities
 
 
 def require_packages() -> None:
