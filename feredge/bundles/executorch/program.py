@@ -85,15 +85,19 @@ def lower(model: str, shape: list[int], out: str) -> None:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
+    from executorch.runtime import Runtime
 
     from feredge.bundles.executorch.translation import build_module
 
-    module = build_module(onnx.load(model))
+    module, image = build_module(onnx.load(model)), torch.zeros(shape, dtype=torch.uint8)
     try:
-        exported = torch.export.export(module, (torch.zeros(shape, dtype=torch.uint8),))
+        exported = torch.export.export(module, (image,))
         program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
+        Runtime.get().load_program(program.buffer).load_method("forward").execute([image])
     except Exception as error:  # torch and ExecuTorch raise a dozen kinds
-        raise ArtifactError(f"expected a network that ExecuTorch lowers, found another ({one_line(error)})") from error
+        raise ArtifactError(
+            f"expected a network that ExecuTorch lowers and runs, found another ({one_line(error)})"
+        ) from error
     Path(out).write_bytes(program.buffer)
 
 

@@ -53,7 +53,16 @@ def build_module(model: Any) -> Any:
 
     graph.output(translate_graph(model.graph, pixels, OPERATOR_TRANSLATIONS, node_builder, "the ExecuTorch target"))
     graph.eliminate_dead_code()
+    _copy_shared_dequantizations(graph, torch.ops.quantized_decomposed.dequantize_per_tensor.default)
     return torch.fx.GraphModule(module, graph).eval()
+
+
+def _copy_shared_dequantizations(graph: Any, dequantize: Any) -> None:
+    """Give each layer its own dequantization of its input, as the partitioner matches them layer by layer."""
+    for node in [node for node in graph.nodes if node.target is dequantize]:
+        for user in list(node.users)[1:]:
+            with graph.inserting_before(user):
+                user.replace_input_with(node, graph.node_copy(node))
 
 
 def _quantized_results(graph: Any) -> set[str]:
