@@ -42,6 +42,9 @@ def write_inputs(folder: Path) -> None:
     _write_class_folders(folder / "pictures", shapes, ("cat", "dog", "horse"))
     for name in ("face.jpg", "a.png", "b.png"):
         cv2.imwrite(str(folder / name), faces.images[0])
+    cv2.imwrite(str(folder / "photo.jpg"), np.ascontiguousarray(shapes.images[0][:, :, ::-1]))
+    shutil.copy(folder / "models" / "nano" / "dense.int8.onnx", folder)
+    shutil.copy(folder / "models" / "small" / "dense.int8.onnx", folder / "peer.onnx")
     cv2.imwrite(str(folder / "group.jpg"), draw_frame()[0])
     _write_networks(folder, faces, shapes)
 
