@@ -38,6 +38,10 @@ class Cancelled(FeredgeError):
     exit_code = 130
 
 
+class MissingPackageError(ArtifactError):
+    """A package that an optional part of feredge needs and that is not installed."""
+
+
 class NoCardError(ArtifactError):
     """A model file without a feredge card."""
 

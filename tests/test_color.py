@@ -80,11 +80,11 @@ def test_the_predictor_tells_rgb_from_bgr(run: RunFolder) -> None:
         assert predictor(red).label == "blue"
 
 
-@pytest.mark.parametrize("target", ["web", "android", "ios"])
+@pytest.mark.parametrize("target", ["web", "android", "ios", "executorch"])
 def test_bundles(run: RunFolder, tmp_path: Path, target: str) -> None:
     """Guards trained RGB networks on devices: each self-test that runs here has the reference runtime's answers."""
-    if target == "ios":
-        pytest.importorskip("coremltools")
+    if target in ("ios", "executorch"):
+        pytest.importorskip({"ios": "coremltools"}.get(target, target))
     elif not has_zig():
         pytest.skip("ziglang is not installed")
     checks, tests = check_bundle(bundle(target, run.path, tmp_path / target))

@@ -20,7 +20,7 @@ from feredge.run import RunFolder
 if TYPE_CHECKING:
     from feredge.api.datasets import DataSource
 
-TargetName = Literal["android", "ios", "mcu", "pi", "web"]
+TargetName = Literal["android", "executorch", "ios", "mcu", "pi", "web"]
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,13 @@ def bundle(
 
     Args:
         run: an exported run; with `target` also a folder of exported files, a name of `feredge.models()`, or a file:
-            an int8 `.tflite` file, for `ios` a float32 `.onnx` file.
+            an int8 `.tflite` file, for `ios` a float32 `.onnx` file, for `executorch`
+            an int8 or float32 `.onnx` file.
         out: the folder to write, which must be new, empty or an earlier bundle; without `target` the path of a zip
             file, which contains the test images.
         target: `mcu`, a C library for microcontrollers; `pi`, compiled libraries for 32-bit and 64-bit Arm Linux, for
             which `Predictor` needs numpy alone; `web`, a web page and an ES module; `android`, a library with Java and
-            Kotlin; `ios`, a Core ML package with a Swift class.
+            Kotlin; `ios`, a Core ML package with a Swift class; `executorch`, a `.pte` program.
         arithmetic: with `target="mcu"`, whose answers the library gives, bit for bit: `xnnpack` for LiteRT's with
             XNNPACK, `tflm` for TensorFlow Lite Micro's.
         board: with `target="mcu"`, a board that the library must fit, as `raspberry-pi-pico`.

@@ -46,10 +46,12 @@ def command(
     With --for, PATH is a folder with all that a device needs of one file, licence notices, and golden vectors: images
     and the reference runtime's answers to them, with which `feredge verify PATH`, and a self-test on the device, check
     it. SOURCE is the file, or a run, a folder of exported files or a name of `feredge models`, of which
-    dense.int8.tflite is taken, for ios dense.float32.onnx.
+    dense.int8.tflite is taken, for ios dense.float32.onnx, for executorch dense.int8.onnx, or the float32.onnx
+    file itself.
 
     \b
     --for android   a library with a Java class, and Kotlin for bitmaps
+    --for executorch  a .pte program for the XNNPACK backend; needs pip install 'feredge[executorch]'
     --for ios       a Core ML package in float16 with a Swift class; no Mac has run it; needs pip install 'feredge[ios]'
     --for mcu       a C library for microcontrollers
     --for pi        compiled libraries for Arm Linux, for which the Predictor needs numpy alone

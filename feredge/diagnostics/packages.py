@@ -23,6 +23,7 @@ EXTRA_PURPOSES = {
     "torch": "export of PyTorch modules",
     "c": "a C compiler, where the system has none",
     "ios": "feredge bundle --for ios",
+    "executorch": "feredge bundle --for executorch",
     "ray": "feredge label --engine ray",
     "heic": "HEIC pictures",
     "parquet": "tables as .parquet",

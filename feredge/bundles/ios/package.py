@@ -13,7 +13,7 @@ from typing import Any
 
 from feredge.bundles.ios.translation import INPUT_NAME, OUTPUT_NAME, build_program
 from feredge.bundles.source import Source
-from feredge.errors import ArtifactError, one_line
+from feredge.errors import ArtifactError, MissingPackageError, one_line
 
 SPECIFICATION_FILE = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS_FILE = "Data/com.apple.CoreML/weights/weight.bin"
@@ -25,7 +25,8 @@ def package_files(source: Source) -> dict[str, bytes]:
     """Return the files of a Core ML package by their paths in it. The same versions give the same bytes.
 
     Raises:
-        ArtifactError: coremltools or onnx is not installed, or cannot translate the network.
+        MissingPackageError: coremltools or onnx is not installed.
+        ArtifactError: coremltools cannot translate the network.
     """
     specification, weights = _convert(source)
     specification.description.metadata.ClearField("userDefined")  # the date of the conversion is among it
@@ -49,7 +50,7 @@ def _convert(source: Source) -> tuple[Any, bytes]:
     """Return the specification, a protocol buffer, and the file of the weights."""
     missing = [name for name in ("coremltools", "onnx") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ArtifactError(f"expected {' and '.join(missing)}, found none; pip install 'feredge[ios]'")
+        raise MissingPackageError(f"expected {' and '.join(missing)}, found none; pip install 'feredge[ios]'")
     logging.getLogger("coremltools").setLevel(logging.ERROR)  # it warns of untested versions of other frameworks
     import coremltools
     import onnx

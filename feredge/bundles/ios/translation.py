@@ -1,6 +1,6 @@
 """An ONNX graph as a program in Core ML's intermediate language (MIL), by coremltools' builder.
 
-Operators of a batch of one image, `(1, C, H, W)`; a table of them, as the exporter and common converters write them.
+The table has the operators that the exporter and common converters write.
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from feredge.errors import UnsupportedNetworkError, one_line
+from feredge.bundles.onnx_graph import (
+    Attributes,
+    Operand,
+    Translation,
+    clip_bounds,
+    constant,
+    paddings,
+    reduced_axes,
+    require_plain_gemm,
+    translate_graph,
+)
 
-Attributes = dict[str, Any]
-Operand = Any
-"""A variable of the program, or a constant numpy array."""
 INPUT_NAME, OUTPUT_NAME = "image", "probabilities"
 
 
@@ -32,33 +38,16 @@ def build_program(model: Any, shape: tuple[int, int, int], opset: Any) -> Any:
     """
     from coremltools.converters.mil import Builder
 
-    unknown = sorted({node.op_type for node in model.graph.node} - OPERATOR_TRANSLATIONS.keys())
-    if unknown:
-        raise UnsupportedNetworkError(f"expected ONNX operators that Core ML has, found {', '.join(unknown)}")
+    output = model.graph.output[0].name
+
+    def named_builder(node: Any, number: int) -> _Named:
+        return _Named(Builder, OUTPUT_NAME if node.output[0] == output else f"n{number}_{node.op_type.lower()}")
 
     @Builder.program(input_specs=[Builder.TensorSpec(shape=(1, *shape))], opset_version=opset)  # type: ignore[untyped-decorator]
     def program(image: Operand) -> Operand:
-        return _translate_graph(model.graph, image, Builder)
+        return translate_graph(model.graph, image, OPERATOR_TRANSLATIONS, named_builder, "Core ML")
 
     return program
-
-
-def _translate_graph(graph: Any, image: Operand, builder: Any) -> Operand:
-    from onnx import helper, numpy_helper
-
-    values: dict[str, Operand] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    values[graph.input[0].name] = image
-    for number, node in enumerate(graph.node):
-        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-        name = OUTPUT_NAME if node.output[0] == graph.output[0].name else f"n{number}_{node.op_type.lower()}"
-        operands = [values[operand] if operand else None for operand in node.input]
-        try:
-            values[node.output[0]] = OPERATOR_TRANSLATIONS[node.op_type](_Named(builder, name), operands, attributes)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise UnsupportedNetworkError(
-                f"{node.op_type} {node.name!r:.60}: expected a form that Core ML has, found another ({one_line(error)})"
-            ) from error
-    return values[graph.output[0].name]
 
 
 class _Named:
@@ -70,15 +59,6 @@ class _Named:
     def __getattr__(self, operation: str) -> Callable[..., Operand]:
         function = getattr(self._builder, operation)
         return lambda **inputs: function(name=self._name, **inputs)
-
-
-Translation = Callable[[_Named, list[Operand], Attributes], Operand]
-
-
-def _constant(operand: Operand) -> NDArray[Any]:
-    if not isinstance(operand, np.ndarray):
-        raise ValueError("a computed operand where Core ML needs a constant")
-    return operand
 
 
 def _identity(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
@@ -110,21 +90,19 @@ def _hard_swish(builder: _Named, operands: list[Operand], attributes: Attributes
 
 
 def _clip(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    bounds = [_constant(operand).item() if operand is not None else None for operand in (*operands[1:], None, None)]
-    low, high = attributes.get("min", bounds[0]), attributes.get("max", bounds[1])
+    low, high = clip_bounds(operands, attributes)
     limits = np.finfo(np.float16)  # the program's precision
+    smallest, largest = float(limits.min), float(limits.max)
     return builder.clip(
         x=operands[0],
-        alpha=np.float32(limits.min if low is None else max(low, limits.min)),
-        beta=np.float32(limits.max if high is None else min(high, limits.max)),
+        alpha=np.float32(smallest if low is None else max(low, smallest)),
+        beta=np.float32(largest if high is None else min(high, largest)),
     )
 
 
 def _window(attributes: Attributes) -> dict[str, Any]:
     """Return the padding and strides of a convolution or pooling; ONNX lists all borders before, then all after."""
-    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise ValueError("automatic padding")
-    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+    top, left, bottom, right = paddings(attributes)
     return {
         "strides": list(attributes.get("strides", (1, 1))),
         "pad_type": "custom",
@@ -133,10 +111,10 @@ def _window(attributes: Attributes) -> dict[str, Any]:
 
 
 def _conv(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    bias = {"bias": _constant(operands[2])} if len(operands) > 2 else {}
+    bias = {"bias": constant(operands[2])} if len(operands) > 2 else {}
     return builder.conv(
         x=operands[0],
-        weight=_constant(operands[1]),
+        weight=constant(operands[1]),
         dilations=list(attributes.get("dilations", (1, 1))),
         groups=attributes.get("group", 1),
         **bias,
@@ -162,8 +140,8 @@ def _average_pool(builder: _Named, operands: list[Operand], attributes: Attribut
 
 
 def _reduce_mean(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    axes = attributes["axes"] if "axes" in attributes else _constant(operands[1]).tolist()
-    return builder.reduce_mean(x=operands[0], axes=list(axes), keep_dims=bool(attributes.get("keepdims", 1)))
+    axes = reduced_axes(operands, attributes)
+    return builder.reduce_mean(x=operands[0], axes=axes, keep_dims=bool(attributes.get("keepdims", 1)))
 
 
 def _global_average(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
@@ -171,15 +149,14 @@ def _global_average(builder: _Named, operands: list[Operand], attributes: Attrib
 
 
 def _gemm(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    if attributes.get("transA") or attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
-        raise ValueError("Gemm with factors, or of a transposed input")
-    weight = _constant(operands[1])
-    bias = {"bias": _constant(operands[2])} if len(operands) > 2 else {}
+    require_plain_gemm(attributes)
+    weight = constant(operands[1])
+    bias = {"bias": constant(operands[2])} if len(operands) > 2 else {}
     return builder.linear(x=operands[0], weight=weight if attributes.get("transB") else weight.T.copy(), **bias)
 
 
 def _reshape(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    sizes = _constant(operands[1]).tolist()
+    sizes = constant(operands[1]).tolist()
     if 0 in sizes:  # the input's own size
         sizes = [operands[0].shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
     return builder.reshape(x=operands[0], shape=sizes)
@@ -192,8 +169,7 @@ def _flatten(builder: _Named, operands: list[Operand], attributes: Attributes) -
 
 
 def _squeeze(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    axes = attributes["axes"] if "axes" in attributes else _constant(operands[1]).tolist()
-    return builder.squeeze(x=operands[0], axes=list(axes))
+    return builder.squeeze(x=operands[0], axes=reduced_axes(operands, attributes))
 
 
 def _transpose(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from colour_network import colour_network
 
 from feredge.bundles.folder import BundleManifest
 from feredge.bundles.golden import Golden, golden_vectors
@@ -25,7 +26,6 @@ from feredge.bundles.targets import bundle, check_bundle
 from feredge.cli import main
 from feredge.errors import ArtifactError
 from feredge.export.c.compiler import compile_library, has_compiler
-from feredge.inference.artifact import Card
 from feredge.inference.contract import InputContract
 from feredge.inference.face_detection import crop_square
 from feredge.inference.runtimes import onnx_session
@@ -140,67 +140,17 @@ OPERATORS = {
 @pytest.mark.parametrize("operators", OPERATORS.values(), ids=OPERATORS)
 def test_operators_as_in_onnxruntime(operators: list[tuple[str, dict[str, Any]]]) -> None:
     """Guards each translation and its interpreter, here with colour, groups, dilations and one-sided padding."""
-    source, model = colour_network(operators)
+    source = colour_network(operators)
     files = package_files(source)
     program = Program(files[SPECIFICATION_FILE], files[WEIGHTS_FILE])
     images = np.random.default_rng(2).integers(0, 256, (3, 14, 10, 3), np.uint8)
     images[1] //= 2
     images[2] //= 8
-    session = onnx_session(model, threads=1)
+    session = onnx_session(source.data, threads=1)
     expected = np.concatenate([session.run(None, {"image": image[None]})[0] for image in images])
     difference = np.abs(program.predict(images) - expected).max()
     # every result is rounded to the 11 bits of float16; other images have other answers
     assert difference < 0.01 and difference < 0.1 * np.ptp(expected, axis=0).max()
-
-
-def colour_network(operators: list[tuple[str, dict[str, Any]]]) -> tuple[Source, bytes]:
-    """A network of RGB images with given operators between its two convolutions, as a source and as ONNX."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(1)
-    nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=1),
-        helper.make_node("Mul", ["pixels", "scale"], ["scaled"]),
-        helper.make_node("Transpose", ["scaled"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["planes", "first"], ["x0"], dilations=[2, 1], pads=[2, 0, 1, 1]),
-    ]
-    nodes += [
-        helper.make_node(kind, [f"x{number}"], [f"x{number + 1}"], **attributes)
-        for number, (kind, attributes) in enumerate(operators)
-    ]
-    last = f"x{len(operators)}"
-    nodes += [
-        helper.make_node("Conv", [last, "second", "bias"], ["c"], group=3),
-        helper.make_node("Concat", ["c", last], ["d"], axis=1),
-        helper.make_node("Clip", ["d", "low", "high"], ["e"]),
-        helper.make_node("GlobalAveragePool", ["e"], ["f"]),
-        helper.make_node("Flatten", ["f"], ["g"]),
-        helper.make_node("Gemm", ["g", "matrix", "offset"], ["h"], transB=1),
-        helper.make_node("Softmax", ["h"], ["probabilities"], axis=-1),
-    ]
-    weights = {
-        "scale": np.float32(1 / 128),
-        "first": rng.normal(size=(6, 3, 3, 3)).astype(np.float32),
-        "second": rng.normal(size=(3, 2, 1, 1)).astype(np.float32),
-        "bias": rng.normal(size=3).astype(np.float32),
-        "low": np.float32(-2),
-        "high": np.float32(3),
-        "matrix": rng.normal(size=(4, 9)).astype(np.float32),
-        "offset": rng.normal(size=4).astype(np.float32),
-    }
-    graph = helper.make_graph(
-        nodes,
-        "colour",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", 14, 10, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 4])],
-        [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    model = onnx.ModelProto.FromString(model.SerializeToString())
-    data = model.SerializeToString()
-    card = Card("dense", "float32", ("a", 'b"\\(c)', "</d>", "é"), InputContract(14, 10, 3), {"name": "colour"})
-    return Source("dense.float32.onnx", data, card), data
 
 
 @needs_coremltools
@@ -214,9 +164,8 @@ def colour_network(operators: list[tuple[str, dict[str, Any]]]) -> tuple[Source,
 )
 def test_networks_without_a_translation(operators: list[tuple[str, dict[str, Any]]], message: str) -> None:
     """Guards one line for a network of other operators, instead of another network."""
-    source, _ = colour_network(operators)
     with pytest.raises(ArtifactError, match=message):
-        package_files(source)
+        package_files(colour_network(operators))
 
 
 def test_class_names_that_are_code() -> None:

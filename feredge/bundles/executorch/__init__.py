@@ -1,0 +1,1 @@
+"""The ExecuTorch bundle: the network as a `.pte` program for the XNNPACK backend."""
