@@ -24,6 +24,7 @@ from feredge.inference.artifact import Manifest
 from feredge.inference.runtimes import DEFAULT_MODEL, open_artifact
 from feredge.inspection import weights
 from feredge.progress import quiet
+from feredge.search import space as spaces
 from feredge.search.costs import Limits
 from feredge.search.results import StudyResults, TrialRecord
 from feredge.train.networks import build_core
@@ -256,6 +257,29 @@ def test_the_published_search_is_a_row(tool: ModuleType) -> None:
     lines = published.search_lines(json.loads(json.dumps(figures)))
     assert "| tuned-search | best trial | 0.5527 | 0.5500 | 2 | 60 min | 16, 512 |" in lines
     assert "1 draws over 400 million" in lines[-1]
+
+
+@pytest.mark.parametrize("tool", ["search-comparison"], indirect=True)
+def test_equal_winners_are_no_wins(tool: ModuleType) -> None:
+    """Guards benchmarks/search.md: wins and ties are of the test faces."""
+    figures = {"states": {"complete": 2, "misfit": 3, "unfinished": 1}, "validation": 0.5, "test": 0.4}
+    rows = [
+        {"seed": seed, "tpe": {**figures, "test": test}, "random": figures} for seed, test in enumerate((0.5, 0.4, 0.3))
+    ]
+    page = tool.page({"seconds": 1.0, "max_kb": 36, "rows": rows})
+    assert "better for 1 of 3 seeds, equal for 1, and worse for 1." in page
+    assert "| 0 | 5 | 2 | 50.0 | 50.0 | 5 | 2 | 50.0 | 40.0 |" in page
+
+
+@pytest.mark.parametrize("tool", ["search-comparison"], indirect=True)
+def test_both_studies_are_of_the_same_space(tool: ModuleType, tmp_path: Path) -> None:
+    """Guards the comparison: the random search differs in sampler and halving only, and its space is valid."""
+    path = tmp_path / "space.toml"
+    path.write_text(tool.SPACE)
+    tpe, random = (spaces.load(path, overrides=overrides) for overrides in tool.STUDIES.values())
+    assert (tpe.settings.sampler, tpe.settings.min_epochs) == ("tpe", 3)
+    assert (random.settings.sampler, random.settings.min_epochs) == ("random", 0)
+    assert tpe.dimensions == random.dimensions and tpe.base == random.base
 
 
 @pytest.mark.parametrize("tool", ["auto-recipes"], indirect=True)

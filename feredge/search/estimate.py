@@ -19,7 +19,7 @@ from feredge.progress import Progress, quiet
 from feredge.recipes.schema import Recipe
 from feredge.search import candidate
 from feredge.search.costs import Limits, best_file
-from feredge.search.sampling import TrialSeededSampler, rungs
+from feredge.search.sampling import TrialSeededSampler, check_draws, rungs
 from feredge.search.space import SearchSettings, Space
 from feredge.search.worker import WorkerOptions
 from feredge.train import train
@@ -64,6 +64,7 @@ def estimate_study(
     Raises:
         FeredgeError: what a search with these arguments raises.
     """
+    check_draws(space)
     study = optuna.create_study(sampler=TrialSeededSampler("random", seed))
     measuring: list[float] = []
     epochs: list[float] = []

@@ -7,16 +7,20 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from feredge.search.space import SearchSettings
+from feredge.errors import RecipeError
+from feredge.search.space import SearchSettings, Space
 
 STARTUP_TRIALS = 10
 """Candidates that TPE draws at random first: Optuna's default."""
+CHECKED_DRAWS = 20
+"""Random draws of a new study's space, of which at least one must be a valid recipe."""
 RUNG_KEY = "completed_rung_{}"
 """System attribute in which Optuna's successive halving records a trial's value at a rung."""
 
@@ -82,6 +86,20 @@ class _OtherTrials(Study):
     def get_trials(self, deepcopy: bool = True, states: Sequence[TrialState] | None = None) -> list[FrozenTrial]:  # type: ignore[override]
         """Return the other trials."""
         return [trial for trial in super().get_trials(deepcopy, states) if trial.number != self._number]
+
+
+def check_draws(space: Space) -> None:
+    """Raise RecipeError if no draw of a space is a valid recipe, as where its fixed values exclude each other."""
+    study = optuna.create_study(sampler=TrialSeededSampler("random", 0))
+    for _ in range(CHECKED_DRAWS):
+        try:
+            space.draw(study.ask())
+            return
+        except RecipeError as error:
+            last_error = error
+    raise RecipeError(
+        f"{space.name}: expected a space with valid recipes, found none in {CHECKED_DRAWS} draws ({last_error})"
+    )
 
 
 def rungs(settings: SearchSettings, epochs: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from feredge.search.dimensions import Table
 from feredge.search.final_evaluation import FINALIST_COUNT, evaluate_finalists
 from feredge.search.processes import run_workers
 from feredge.search.results import StudyResults, collect_results, importances
+from feredge.search.sampling import check_draws
 from feredge.search.space import parse
 from feredge.search.study import STUDY_SCHEMA, StudyFolder, StudySettings
 from feredge.search.trials import is_counted
@@ -44,7 +45,9 @@ def run_study(
     Raises:
         FeredgeError: see `feredge.search`.
     """
-    view = parse(space, "the space").base["data"]
+    parsed = parse(space, "the space")
+    check_draws(parsed)
+    view = parsed.base["data"]
     dataset = options.load(DataView(size=view["size"], channels=view["channels"]))
     settings = StudySettings(
         STUDY_SCHEMA,

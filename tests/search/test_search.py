@@ -16,7 +16,7 @@ from tiny_training import stripes
 
 import feredge
 from feredge.api.searching import SearchResult
-from feredge.errors import RunError
+from feredge.errors import RecipeError, RunError
 from feredge.search.final_evaluation import FINAL_SEEDS
 from feredge.search.results import NoCandidateError, StudyResults
 from feredge.search.study import StudyFolder
@@ -154,6 +154,15 @@ def test_a_limit_that_nothing_meets(tiny_space: Path, tmp_path: Path, monkeypatc
         NoCandidateError, match=r"at most 1 KB, found none among 2; the nearest is trial \d, int8.*KB, over 1"
     ):
         run(tiny_space, tmp_path / "study", max_kb=1)
+
+
+@pytest.mark.parametrize("search", [feredge.search, feredge.estimate_search])
+def test_a_space_without_valid_recipes(search: Any, tiny_space: Path, tmp_path: Path) -> None:
+    """Guards hundreds of candidates that are no recipes, where the values that a space fixes exclude each other."""
+    out = {"out": tmp_path / "study"} if search is feredge.search else {}
+    with pytest.raises(RecipeError, match=r"tiny: expected a space .*none in 20 draws \(.*warmup_epochs from 0"):
+        search(tiny_space, stripes(420), trials=1, overrides=["training.warmup_epochs=9"], **out)
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_search_without_time_begins_a_study(tiny_space: Path, tmp_path: Path) -> None:
