@@ -26,8 +26,8 @@ SELF_TEST_NAME = f"{PROGRAM_FILE} in ExecuTorch's Python runtime"
 EQUAL_TOLERANCE = 1e-6
 """Rows that differ by less are counted as equal: the order of float32 sums in the softmax."""
 INT8_TOLERANCE = 0.05
-"""XNNPACK and onnxruntime round the sums of a layer differently: on FER2013's PublicTest probabilities of `small` differ
-by at most 0.034, at the same accuracy; drawn images are further from the calibration's."""
+"""XNNPACK and onnxruntime round the sums of a layer differently: probabilities of `small` on FER2013's PublicTest
+differ by at most 0.034, at the same accuracy; drawn images are further from the calibration's."""
 RUNTIME_NOTICE = Notice(
     "ExecuTorch and XNNPACK, which an app links, are not in this folder",
     "Both under the BSD 3-Clause License: https://github.com/pytorch/executorch, https://github.com/google/XNNPACK",
