@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.machinery
 import importlib.util
 import json
@@ -312,3 +313,33 @@ def test_the_page_of_c_libraries_is_that_of_its_results(tool: ModuleType) -> Non
     assert tool.all_equal(results) and results["images"] == 3589
     results["models"][0]["xnnpack"]["equal"] -= 1
     assert not tool.all_equal(results)
+
+
+PROGRAMS = sorted(path for path in TOOLS.iterdir() if path.is_file() and "environment.enter()" in path.read_text())
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_programs_begin_without_packages(program: Path) -> None:
+    """Guards that a program reaches environment.enter() on a bare machine: until then it imports no package."""
+    pending, seen = [program], set[Path]()
+    while pending:
+        path = pending.pop()
+        seen.add(path)
+        before, _, _ = path.read_text().partition("\nenvironment.enter()\n")
+        for name in _imported(ast.parse(before)):
+            modules = {TOOLS / f"{name.replace('.', '/')}.py", TOOLS / name / "__init__.py"}
+            pending += [module for module in modules - seen if module.is_file()]
+            top = name.partition(".")[0]
+            own = (TOOLS / top).is_dir() or (TOOLS / f"{top}.py").is_file()
+            assert own or top in sys.stdlib_module_names, f"{path.name} imports {name}"
+
+
+def _imported(program: ast.Module) -> list[str]:
+    """Return the modules that a program imports at its top level."""
+    names = []
+    for statement in program.body:
+        if isinstance(statement, ast.Import):
+            names += [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            names += [statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)]
+    return names

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ORPHAN_SECONDS = 30.0
 """Longest time that processes of a killed command may survive it."""
 
@@ -119,6 +117,8 @@ def _read(path: Path) -> None:
         if path.name == "manifest.json":
             Manifest.read(path.parent)  # with the digest of every file
     elif path.suffix == ".npz":
+        import numpy as np
+
         with np.load(path, allow_pickle=False) as archive:
             for name in archive.files:
                 archive[name]

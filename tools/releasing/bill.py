@@ -11,14 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from feredge import files
-
 SBOM_NAME = "sbom.cdx.json"
 DIGESTS_NAME = "SHA256SUMS"
 
 
 def write_bill(root: Path, folder: Path, version: str) -> Path:
     """Write the bill of materials of the project in `root` into `folder`."""
+    from feredge import files
+
     path = folder / SBOM_NAME
     subprocess.run(
         [
@@ -37,6 +37,8 @@ def write_bill(root: Path, folder: Path, version: str) -> Path:
 
 def write_digests(root: Path, folder: Path, released: list[Path]) -> int:
     """Write the digests of released files and of the models, as `sha256sum -c` reads them; return their number."""
+    from feredge import files
+
     models = sorted(path for path in (root / "models").glob("*/dense.*") if path.is_file())
     named = {path.name: path for path in released}
     named |= {f"../{path.relative_to(root).as_posix()}": path for path in models}

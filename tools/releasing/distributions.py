@@ -11,8 +11,6 @@ import tempfile
 import venv
 from pathlib import Path
 
-from feredge import files
-
 CHECKERS_LOCK = Path(__file__).with_name("checkers.lock")
 MAX_WHEEL_BYTES = 1_000_000
 LEAST_PYROMA_RATING = 10
@@ -32,6 +30,8 @@ def build(root: Path, folder: Path, source_date_epoch: str) -> list[Path]:
     Raises:
         SystemExit: the two builds differ, or the wheel is too large.
     """
+    from feredge import files
+
     with tempfile.TemporaryDirectory() as other:
         for target in (folder, Path(other)):
             command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(target)]
@@ -74,6 +74,8 @@ def try_out(distribution: Path, readme: Path) -> None:
 def _checkers(environment: Path) -> Path:
     """Return the programs of the checkers' environment, which is made anew when their lock file changes."""
     stamp = environment / "checkers.sha256"
+    from feredge import files
+
     digest = files.sha256(CHECKERS_LOCK)
     programs = _programs(environment)
     if not stamp.is_file() or stamp.read_text() != digest:
