@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +25,12 @@ CLOSE_TIMEOUT_SECONDS = 10
 
 
 def find_chromium() -> str | None:
-    """Return the path of an installed Chromium or Chrome, None without one."""
+    """Return the path of an installed Chromium or Chrome.
+
+    None without one, and on Windows, where a program cannot inherit the pipe that ChromiumPage speaks over.
+    """
+    if os.name == "nt":
+        return None
     return next((path for name in CHROMIUM_PROGRAMS if (path := shutil.which(name))), None)
 
 
@@ -36,11 +43,18 @@ def chromium_command(program: str, profile: str, *flags: str) -> list[str]:
 class ChromiumPage:
     """A blank page in a Chromium of its own, which ends with this process however that ends. A context manager.
 
+    Args:
+        program: path of Chromium.
+        flags: more of its options.
+        timeout_seconds: from now on; answers after it are an error. None waits for ever.
+
     Raises:
         ArtifactError: Chromium does not start.
     """
 
-    def __init__(self, program: str, *, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, program: str, *, flags: tuple[str, ...] = (), timeout_seconds: float | None = None) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         self._number, self._pending, self._session = 0, b"", ""
         command_input, self._commands = os.pipe()
@@ -80,7 +94,7 @@ class ChromiumPage:
         """Send one command of the DevTools protocol, and return its result.
 
         Raises:
-            ArtifactError: Chromium refuses it, or has ended.
+            ArtifactError: Chromium refuses it, has ended, or does not answer in time.
         """
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
@@ -117,6 +131,9 @@ class ChromiumPage:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._pending:
+            remaining = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+            if not select.select([self._messages], [], [], remaining)[0]:
+                raise ArtifactError(f"Chromium: no answer in {self._timeout_seconds:g} s")
             data = os.read(self._messages, 1 << 20)
             if not data:
                 raise ArtifactError(f"Chromium ended with code {self._process.wait()}")

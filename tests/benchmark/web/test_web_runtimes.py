@@ -119,6 +119,16 @@ def test_a_chromium_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_a_chromium_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards one line after the given time, and that the program is ended, where Chromium hangs."""
+    monkeypatch.setattr(chromium, "CLOSE_TIMEOUT_SECONDS", 0.1)
+    program = tmp_path / "hangs"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    with pytest.raises(ArtifactError, match=r"Chromium: no answer in 0\.2 s"):
+        chromium.ChromiumPage(str(program), timeout_seconds=0.2)
+
+
 def test_every_runtime_is_an_option() -> None:
     """Guards the names of `--runtimes`, which the command has without importing the benchmark."""
     assert tuple(ALTERNATIVE_RUNTIMES) == RUNTIME_NAMES
