@@ -25,9 +25,6 @@ GOLDEN_FILE = "golden.bin"
 SELF_TEST_NAME = f"{PROGRAM_FILE} in ExecuTorch's Python runtime"
 EQUAL_TOLERANCE = 1e-6
 """Rows that differ by less are counted as equal: the order of float32 sums in the softmax."""
-INT8_TOLERANCE = 0.05
-"""XNNPACK and onnxruntime round the sums of a layer differently: probabilities of `small` on FER2013's PublicTest
-differ by at most 0.034, at the same accuracy; drawn images are further from the calibration's."""
 RUNTIME_NOTICE = Notice(
     "ExecuTorch and XNNPACK, which an app links, are not in this folder",
     "Both under the BSD 3-Clause License: https://github.com/pytorch/executorch, https://github.com/google/XNNPACK",
@@ -63,7 +60,7 @@ def self_tests(folder: Path, source: Source, golden: Golden) -> list[SelfTest]:
         return [SelfTest(SELF_TEST_NAME, str(error))]
     if outputs.shape != golden.probabilities.shape or not np.isfinite(outputs).all():
         return [SelfTest(SELF_TEST_NAME, f"expected finite {golden.probabilities.shape}, found {outputs.shape}")]
-    tolerance = _tolerance(source)
+    tolerance = probability_tolerance(source.format, source.card.precision)
     comparison = compare_outputs(outputs, golden.probabilities, tolerance)
     equal = (np.abs(outputs - golden.probabilities).max(axis=1) <= EQUAL_TOLERANCE).sum()
     difference = (
@@ -73,11 +70,6 @@ def self_tests(folder: Path, source: Source, golden: Golden) -> list[SelfTest]:
     if comparison.max_difference > tolerance or comparison.out_of_tolerance:
         return [SelfTest(SELF_TEST_NAME, f"expected {tolerance:g}, found {difference}")]
     return [SelfTest(f"{SELF_TEST_NAME}: {difference}")]
-
-
-def _tolerance(source: Source) -> float:
-    precision = source.card.precision
-    return INT8_TOLERANCE if precision == "int8" else probability_tolerance(source.format, precision)
 
 
 def _readme(source: Source, golden: Golden) -> str:
@@ -92,7 +84,7 @@ def _readme(source: Source, golden: Golden) -> str:
         "PIXELS": "gray" if channels == 1 else "RGB",
         "CLASSES": str(len(source.card.classes)),
         "IMAGES": str(len(golden.images)),
-        "TOLERANCE": f"{_tolerance(source):g}",
+        "TOLERANCE": f"{probability_tolerance(source.format, source.card.precision):g}",
         "VERSIONS": package_versions(),
     }
     return fill_dollars(README_TEMPLATE.read_text(encoding="utf-8"), values)
