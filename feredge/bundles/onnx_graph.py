@@ -60,6 +60,23 @@ def translate_graph(
     return values[graph.output[0].name]
 
 
+def identity(builder: Any, operands: list[Operand], attributes: Attributes) -> Operand:
+    """Translate an operator whose result is its operand."""
+    return operands[0]
+
+
+def cast(builder: Any, operands: list[Operand], attributes: Attributes) -> Operand:
+    """Translate Cast to float32, the type of every variable.
+
+    Raises:
+        ValueError: another type.
+    """
+    if attributes["to"] != 1:
+        raise ValueError("a cast to another type than float32")
+    operand = operands[0]
+    return operand.astype(np.float32) if isinstance(operand, np.ndarray) else operand
+
+
 def constant(operand: Operand) -> NDArray[Any]:
     """Return a constant; ValueError for a variable."""
     if not isinstance(operand, np.ndarray):
@@ -94,3 +111,15 @@ def require_plain_gemm(attributes: Attributes) -> None:
     """Raise ValueError unless Gemm is `input @ weight + bias`."""
     if attributes.get("transA") or attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
         raise ValueError("Gemm with factors, or of a transposed input")
+
+
+def require_plain_max_pool(attributes: Attributes) -> None:
+    """Raise ValueError for dilated pooling, or one with partial windows."""
+    if set(attributes.get("dilations", (1,))) != {1} or attributes.get("ceil_mode"):
+        raise ValueError("dilated pooling, or one with partial windows")
+
+
+def require_plain_flatten(attributes: Attributes) -> None:
+    """Raise ValueError unless Flatten keeps the first axis alone."""
+    if attributes.get("axis", 1) != 1:
+        raise ValueError("another axis than 1")

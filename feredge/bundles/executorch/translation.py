@@ -19,11 +19,15 @@ from feredge.bundles.onnx_graph import (
     Attributes,
     Operand,
     Translation,
+    cast,
     clip_bounds,
     constant,
+    identity,
     paddings,
     reduced_axes,
+    require_plain_flatten,
     require_plain_gemm,
+    require_plain_max_pool,
     translate_graph,
 )
 
@@ -185,17 +189,6 @@ def _quantized_pixels(builder: _TorchBuilder, pixels: Any, parameters: tuple[flo
     return builder.call(builder.quantization.quantize_per_tensor.default, scaled, *parameters)
 
 
-def _identity(builder: _TorchBuilder, operands: list[Operand], attributes: Attributes) -> Operand:
-    return operands[0]
-
-
-def _cast(builder: _TorchBuilder, operands: list[Operand], attributes: Attributes) -> Operand:
-    if attributes["to"] != 1:
-        raise ValueError("a cast to another type than float32")
-    operand = operands[0]
-    return operand.astype(np.float32) if isinstance(operand, np.ndarray) else operand  # variables are float32
-
-
 def _binary(name: str) -> Translation:
     return lambda builder, operands, _: builder.call(getattr(builder.torch, name), *map(builder.tensor, operands))
 
@@ -243,8 +236,7 @@ def _conv(builder: _TorchBuilder, operands: list[Operand], attributes: Attribute
 
 
 def _max_pool(builder: _TorchBuilder, operands: list[Operand], attributes: Attributes) -> Operand:
-    if set(attributes.get("dilations", (1,))) != {1} or attributes.get("ceil_mode"):
-        raise ValueError("dilated pooling, or one with partial windows")
+    require_plain_max_pool(attributes)
     values, padding = _padded(builder, operands, attributes, float(np.finfo(np.float32).min))
     strides = tuple(attributes.get("strides", (1, 1)))
     return builder.call(builder.functional.max_pool2d, values, tuple(attributes["kernel_shape"]), strides, padding)
@@ -291,8 +283,7 @@ def _reshape(builder: _TorchBuilder, operands: list[Operand], attributes: Attrib
 
 
 def _flatten(builder: _TorchBuilder, operands: list[Operand], attributes: Attributes) -> Operand:
-    if attributes.get("axis", 1) != 1:
-        raise ValueError("another axis than 1")
+    require_plain_flatten(attributes)
     return builder.call(builder.torch.flatten, operands[0], 1)
 
 
@@ -322,7 +313,7 @@ def _softmax(builder: _TorchBuilder, operands: list[Operand], attributes: Attrib
 OPERATOR_TRANSLATIONS: dict[str, Translation] = {
     "Add": _binary("add"),
     "AveragePool": _average_pool,
-    "Cast": _cast,
+    "Cast": cast,
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
@@ -334,7 +325,7 @@ OPERATOR_TRANSLATIONS: dict[str, Translation] = {
     "GlobalAveragePool": _global_average,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _activation("hardswish"),
-    "Identity": _identity,
+    "Identity": identity,
     "LeakyRelu": _leaky_relu,
     "MatMul": _matmul,
     "MaxPool": _max_pool,

@@ -14,11 +14,15 @@ from feredge.bundles.onnx_graph import (
     Attributes,
     Operand,
     Translation,
+    cast,
     clip_bounds,
     constant,
+    identity,
     paddings,
     reduced_axes,
+    require_plain_flatten,
     require_plain_gemm,
+    require_plain_max_pool,
     translate_graph,
 )
 
@@ -59,17 +63,6 @@ class _Named:
     def __getattr__(self, operation: str) -> Callable[..., Operand]:
         function = getattr(self._builder, operation)
         return lambda **inputs: function(name=self._name, **inputs)
-
-
-def _identity(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    return operands[0]
-
-
-def _cast(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    if attributes["to"] != 1:
-        raise ValueError("a cast to another type than float32")
-    operand = operands[0]
-    return operand.astype(np.float32) if isinstance(operand, np.ndarray) else operand
 
 
 def _binary(operation: str) -> Translation:
@@ -123,8 +116,7 @@ def _conv(builder: _Named, operands: list[Operand], attributes: Attributes) -> O
 
 
 def _max_pool(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    if set(attributes.get("dilations", (1,))) != {1} or attributes.get("ceil_mode"):
-        raise ValueError("dilated pooling, or one with partial windows")
+    require_plain_max_pool(attributes)
     return builder.max_pool(x=operands[0], kernel_sizes=list(attributes["kernel_shape"]), **_window(attributes))
 
 
@@ -163,8 +155,7 @@ def _reshape(builder: _Named, operands: list[Operand], attributes: Attributes) -
 
 
 def _flatten(builder: _Named, operands: list[Operand], attributes: Attributes) -> Operand:
-    if attributes.get("axis", 1) != 1:
-        raise ValueError("another axis than 1")
+    require_plain_flatten(attributes)
     return builder.reshape(x=operands[0], shape=[1, -1])
 
 
@@ -187,7 +178,7 @@ def _softmax(builder: _Named, operands: list[Operand], attributes: Attributes) -
 OPERATOR_TRANSLATIONS: dict[str, Translation] = {
     "Add": _binary("add"),
     "AveragePool": _average_pool,
-    "Cast": _cast,
+    "Cast": cast,
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
@@ -197,7 +188,7 @@ OPERATOR_TRANSLATIONS: dict[str, Translation] = {
     "GlobalAveragePool": _global_average,
     "HardSigmoid": _activation("sigmoid_hard", alpha=0.2, beta=0.5),
     "HardSwish": _hard_swish,
-    "Identity": _identity,
+    "Identity": identity,
     "LeakyRelu": _activation("leaky_relu", alpha=0.01),
     "MatMul": _binary("matmul"),
     "MaxPool": _max_pool,
