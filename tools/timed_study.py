@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-THREAD_VARIABLES = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
-
 
 @dataclass(frozen=True)
 class TimedStudy:
@@ -44,6 +42,8 @@ def run(study: TimedStudy, barrier: Any, pipe: Any) -> None:
     Its seconds begin behind the barrier, which the processes that are compared reach with TensorFlow imported.
     """
     os.sched_setaffinity(0, {study.core})
+    from feredge.benchmark.workers.client import THREAD_VARIABLES
+
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     import feredge
     from feredge.keras import tf

@@ -51,8 +51,7 @@ def bundle(
 
     Args:
         run: an exported run; with `target` also a folder of exported files, a name of `feredge.models()`, or a file:
-            an int8 `.tflite` file, for `ios` a float32 `.onnx` file, for `executorch`
-            an int8 or float32 `.onnx` file.
+            an int8 `.tflite` file, for `ios` a float32 `.onnx` file, for `executorch` an int8 or float32 one.
         out: the folder to write, which must be new, empty or an earlier bundle; without `target` the path of a zip
             file, which contains the test images.
         target: `mcu`, a C library for microcontrollers; `pi`, compiled libraries for 32-bit and 64-bit Arm Linux, for

@@ -74,9 +74,9 @@ def try_out(distribution: Path, readme: Path) -> None:
 
 def _checkers(environment: Path) -> Path:
     """Return the programs of the checkers' environment, which is made anew when their lock file changes."""
-    stamp = environment / "checkers.sha256"
     from feredge import files
 
+    stamp = environment / "checkers.sha256"
     digest = files.sha256(CHECKERS_LOCK)
     programs = _programs(environment)
     if not stamp.is_file() or stamp.read_text() != digest:
