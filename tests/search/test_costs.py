@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import feredge.recipes as recipes
+from feredge.benchmark.measurement import Measurement
+from feredge.benchmark.workers.client import WorkerFailure
+from feredge.errors import ArtifactError
 from feredge.inference.runtimes import open_artifact
 from feredge.inspection import macs
 from feredge.inspection.live_ranges import peak_activation_bytes
@@ -68,3 +72,23 @@ def test_an_untrained_network_is_exported_and_timed(tmp_path: Path, network: lis
     ratios, reference_ms = latency.measure_ratios(paths)
     assert set(ratios) == {path.name for path in paths} and reference_ms > 0.0
     assert all(0.0 < ratio < 5.0 for ratio in ratios.values())  # nano has 12 million multiply-adds, this one under 1
+
+
+@pytest.mark.parametrize("failures", [1, latency.ATTEMPTS], ids=["once", "always"])
+def test_a_slow_machine_rejects_no_candidate(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    """Guards a candidate from a worker that once did not answer in time; one that never answers is refused."""
+    if not NANO_TFLITE.is_file():
+        pytest.skip("no models/ beside an installed package")
+    time_turn, left = Measurement.time_turn, [WorkerFailure("no answer within 60 s")] * failures
+
+    def failing(measurement: Measurement, *arguments: Any) -> None:
+        if left:
+            raise left.pop()
+        time_turn(measurement, *arguments)
+
+    monkeypatch.setattr(Measurement, "time_turn", failing)
+    if failures < latency.ATTEMPTS:
+        assert set(latency.measure_ratios([NANO_TFLITE])[0]) == {NANO_TFLITE.name}
+    else:
+        with pytest.raises(ArtifactError, match="no answer within 60 s"):
+            latency.measure_ratios([NANO_TFLITE])
