@@ -58,6 +58,12 @@ def test_every_size_of_data_gets_enough_steps(count: int) -> None:
     assert steps > 90 and 1 / (1 - chosen["training.ema_decay"]) < 1.05 * max(10, 0.02 * steps)  # the decay is rounded
 
 
+def test_a_trained_network_is_changed_more_slowly() -> None:
+    """Guards transfer: at the learning rate of random weights a trained network is forgotten."""
+    rates = [values(auto.choose_training(dataset(), transfer=t))["training.learning_rate"] for t in (False, True)]
+    assert rates[1] <= 0.2 * rates[0]
+
+
 def test_rare_classes_are_sampled() -> None:
     """Guards classes of 10 to 1, and that fewer are left as they are."""
     assert values(auto.choose_training(dataset((300, 30)), transfer=False))["training.balanced_sampling"] is True
