@@ -31,7 +31,7 @@ from feredge.run import RunFolder
 ACTIVATION_NOTES = {
     "softmax": ".",
     "logits": "; its outputs are logits, and a softmax is added.",
-    "sigmoid": "; its outputs are a sigmoid each, and are divided by their sum.",
+    "sigmoid": "; its outputs are sigmoids: a single one, p, stands for 1 - p and p; several are divided by their sum.",
 }
 EXPECTED_TARGETS = "expected a run folder, a folder of exported files or a model file"
 
