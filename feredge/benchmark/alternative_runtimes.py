@@ -44,8 +44,8 @@ class AlternativeRuntime:
     in_browser: bool = False
     npm_package: str = ""
 
-    def missing(self) -> str:
-        """Return what it needs and this machine lacks, after its npm package was installed; empty if nothing."""
+    def prepare(self) -> str:
+        """Install its npm package, if it has one, and return what this machine still lacks; empty if nothing."""
         from feredge.benchmark.web.packages import install_package
         from feredge.bundles.web.chromium import find_chromium
 

@@ -147,7 +147,7 @@ def in_alternative_runtimes(
     """Yield the candidates' files in other runtimes; for a runtime that is not installed a note is added."""
     for key in runtimes:
         runtime = ALTERNATIVE_RUNTIMES[key]
-        if missing := runtime.missing():
+        if missing := runtime.prepare():
             notes.append(f"{runtime.title} was left out: {missing}.")
             continue
         for candidate in candidates:
