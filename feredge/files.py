@@ -51,6 +51,20 @@ def replacing(path: str | os.PathLike[str], *, private: bool = False) -> Iterato
             os.close(handle)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Create a folder and its parents, if there is none; on an error remove the folder again if it is empty."""
+    existed = path.is_dir()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
+        raise
+
+
 def _temporary(target: Path, mode: int) -> tuple[Path, int | None]:
     """Create a temporary file for `target`; return it and the handle that locks it, None on Windows.
 

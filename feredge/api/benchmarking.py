@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -15,6 +16,7 @@ from feredge.api.regression_gate import Baseline, read_gate
 from feredge.benchmark.config import TIMEOUT_SECONDS
 from feredge.benchmark.load_metrics import MAX_RATE, MIN_RATE, LoadConfig
 from feredge.errors import FeredgeError
+from feredge.files import new_folder
 from feredge.paths import ExportPath, ModelFile, NamedModel, RunPath, require, resolve
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
@@ -211,10 +213,10 @@ def _measure_here(
     )
     target_options = TargetOptions(**settings.target_options)
     paths = list(_target_paths(targets))
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # before hours of measuring: an unusable path is an error
-    plan = collect_candidates(paths, data, target_options, progress=progress)
-    check_digest(plan.test_sets[0].splits.test.digest)
+    # Created before hours of measuring: an unusable path is an error.
+    with nullcontext() if out is None else new_folder(out):
+        plan = collect_candidates(paths, data, target_options, progress=progress)
+        check_digest(plan.test_sets[0].splits.test.digest)
     folder = RunFolder(out or (paths[0] if plan.is_run else Path("bench")))
     journal = folder.results.with_suffix(".load.json")
     results, raw_data = measure_candidates(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,8 +15,9 @@ from feredge.api.dataframe import to_dataframe
 from feredge.api.datasets import load_dataset, run_dataset
 from feredge.api.importing import InputSpec, KerasModel, network_data, open_run
 from feredge.api.training import Overrides, override_texts
-from feredge.errors import FeredgeError, RunError, UnsupportedNetworkError
+from feredge.errors import RunError, UnsupportedNetworkError
 from feredge.export.c.compiler import has_compiler
+from feredge.files import new_folder
 from feredge.inference.artifact import ARTIFACT_KINDS
 from feredge.progress import Progress, quiet
 from feredge.run import RunFolder
@@ -205,16 +205,10 @@ def _export_untranslated(
     if not files or "all" in files:
         settings = dataclasses.replace(settings, files=tuple(name for name in settings.files if name in ONNX_FILES))
     network_input, dataset = network_data(path, data, spec)
-    run.path.mkdir(parents=True, exist_ok=True)
-    try:
-        with run.lock():
-            manifest = export_untranslated(
-                path, network_input, spec.classes, dataset, run.artifacts, settings=settings, output=spec.output
-            )
-    except FeredgeError:
-        with suppress(OSError):  # it holds something
-            run.path.rmdir()
-        raise
+    with new_folder(run.path), run.lock():
+        manifest = export_untranslated(
+            path, network_input, spec.classes, dataset, run.artifacts, settings=settings, output=spec.output
+        )
     return ExportResult(run, manifest, notes=(f"{reason}; exported as ONNX only, from its own graph",))
 
 

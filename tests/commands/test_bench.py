@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import feredge.recipes as recipes
 from feredge.api import benchmarking
 from feredge.benchmark import latency
 from feredge.benchmark.accuracy import accuracy
@@ -23,6 +24,7 @@ from feredge.data import load
 from feredge.errors import ResultsError
 from feredge.inference.contract import CLASSES
 from feredge.inference.foreign import ForeignModel
+from feredge.run import RunFolder
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
 
@@ -123,6 +125,17 @@ def test_a_wrong_place_is_told_before_anything_is_measured(tmp_path: Path, monke
     monkeypatch.setattr("feredge.benchmark.collect_candidates", lambda *_, **__: pytest.fail("it was measured"))
     done = CliRunner().invoke(main, ["bench", "models/nano", "--data", "drawn:70", "--out", str(tmp_path / "file")])
     assert done.exit_code == 2 and done.stderr.count("\n") == 1
+
+
+def test_a_benchmark_of_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    """Guards a mistyped target: the new folder for the results is removed again, one of the user's own is kept."""
+    (tmp_path / "own").mkdir()
+    run = RunFolder.claim(tmp_path / "untrained", recipes.load("demo"), load("drawn:70"))
+    for name in ("new", "own"):
+        out = str(tmp_path / name)
+        done = CliRunner().invoke(main, ["bench", str(run.path), "--data", "drawn:70", "--out", out])
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "untrained"]
 
 
 def test_options_may_be_given_for_one_of_several_files() -> None:
