@@ -303,6 +303,8 @@ def test_auto_is_compared_with_the_best_recipe(tool: ModuleType) -> None:
     figures = tool.figures(trials)
     assert (figures["best_test"], figures["auto_minus_best_pp"], figures["time_ratio"]) == (0.92, -2.0, 2.0)
     assert tool.figures(trials[:1])["random"] == []
+    rows = tool.page({"seed": 1, "data": {"pets": figures, "signs": tool.figures(trials[:1])}}).splitlines()[-2:]
+    assert rows == ["| pets | 90.0 | 2 | 92.0 | 88.5 | 85.0 | -2.0 | 2.00 |", "| signs | 90.0 | 0 |"]
 
 
 @pytest.mark.parametrize("tool", ["c-library"], indirect=True)
