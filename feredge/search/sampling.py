@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import binascii
 import copy
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Container
 from typing import Any
 
 import optuna
@@ -46,13 +47,54 @@ class TrialSeededSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw the parameters of `search_space` together."""
-        return self._sampler(trial).sample_relative(study, trial, search_space)
+        return self._sampler(trial).sample_relative(StudyView(study, at_one_rung), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Draw one parameter; with its own seed, because a resumed trial has drawn some of them already."""
-        return self._sampler(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
+        view = StudyView(study, at_one_rung)
+        return self._sampler(trial, param_name).sample_independent(view, trial, param_name, param_distribution)
+
+
+def at_one_rung(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials as if those that reached a rung had ended there: the highest that enough of them have reached.
+
+    Enough is one more than there are parameters, as in BOHB (Falkner et al., 2018), or else as many as there are at the
+    lowest rung. Optuna's TPE ranks all complete trials above all that ended at a rung; the first trial, which nothing
+    is compared with, would count as one of the best.
+    """
+    finished = [trial for trial in trials if trial.state.is_finished()]
+    enough = 1 + max((len(trial.params) for trial in finished), default=0)
+    if sum(trial.state == TrialState.COMPLETE for trial in finished) >= enough:
+        return trials
+    reached = Counter(rung for trial in finished for rung in trial.intermediate_values)
+    if not reached:
+        return trials
+    rung = max((rung for rung, count in reached.items() if count >= enough), default=min(reached))
+    return [_ended_at(trial, rung) if trial.state.is_finished() else trial for trial in trials]
+
+
+def _ended_at(trial: FrozenTrial, rung: int) -> FrozenTrial:
+    """Return a trial as if it had been complete after the epochs of a rung; itself if it has no value there."""
+    if rung not in trial.intermediate_values:
+        return trial
+    ended = copy.copy(trial)
+    ended.state, ended.value = TrialState.COMPLETE, trial.intermediate_values[rung]
+    return ended
+
+
+class StudyView(Study):
+    """A study whose trials a function changes before a sampler or a pruner sees them."""
+
+    def __init__(self, study: Study, change: Callable[[list[FrozenTrial]], list[FrozenTrial]]) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._change = change
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return self._change(super()._get_trials(deepcopy, states, use_cache))
 
 
 class RepeatableHalving(SuccessiveHalvingPruner):
@@ -72,20 +114,9 @@ class RepeatableHalving(SuccessiveHalvingPruner):
         if key in trial.system_attrs:
             trial = copy.copy(trial)
             trial.system_attrs = {name: value for name, value in trial.system_attrs.items() if name != key}
-            study = _OtherTrials(study, trial.number)
+            number = trial.number
+            study = StudyView(study, lambda trials: [other for other in trials if other.number != number])
         return super().prune(study, trial)
-
-
-class _OtherTrials(Study):
-    """A study without one of its trials."""
-
-    def __init__(self, study: Study, number: int) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._number = number
-
-    def get_trials(self, deepcopy: bool = True, states: Sequence[TrialState] | None = None) -> list[FrozenTrial]:  # type: ignore[override]
-        """Return the other trials."""
-        return [trial for trial in super().get_trials(deepcopy, states) if trial.number != self._number]
 
 
 def check_draws(space: Space) -> None:
