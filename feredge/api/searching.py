@@ -94,7 +94,8 @@ def search(
         max_macs: most multiply-adds of one image.
         max_instructions: most instructions of one image on `core`.
         device: measure latencies on this device, over ssh.
-        core: Arm core to emulate for instruction counts: `cortex-a72`.
+        core: Arm core to emulate for instruction counts: `cortex-a72`; or a microcontroller's, `cortex-m4`: then the
+            C library is measured, its RAM, and as its size that of its weights and tables in flash.
         overrides: values of the space that replace the file's.
         seed: of the sampler.
         leave_out: row numbers, or a file of them, to exclude from training and validation.
@@ -120,6 +121,7 @@ def search(
         raise FeredgeError("expected a number of trials or of hours, found neither")
     if max_instructions is not None and not core:
         raise FeredgeError("expected a core to count instructions on, found none")
+    _check_core(core, max_ms, device)
     limits = _limits(max_kb, max_ms, max_ram_kb, max_macs, max_instructions)
     _check_positive(trials=trials, hours=hours, workers=workers)
     table, _ = _read_space(space, overrides)
@@ -156,6 +158,7 @@ def estimate_search(
     max_kb: float | None = None,
     max_ram_kb: float | None = None,
     max_macs: float | None = None,
+    core: str = "",
     overrides: Overrides = (),
     leave_out: str | PathLike[str] | Sequence[int] | None = None,
     skip_bad_rows: bool = False,
@@ -165,11 +168,12 @@ def estimate_search(
     """Estimate what a search would cost on this machine, from a few candidates; arguments and errors as of `search`."""
     limits = _limits(max_kb, None, max_ram_kb, max_macs)
     _check_positive(trials=trials)
+    _check_core(core)
     _, parsed = _read_space(space, overrides)
     from feredge.search.estimate import estimate_study
     from feredge.search.worker import WorkerOptions
 
-    options = WorkerOptions(Path(), None, _data_source(data), skip_bad_rows, _row_numbers(leave_out))
+    options = WorkerOptions(Path(), None, _data_source(data), skip_bad_rows, _row_numbers(leave_out), core=core)
     return estimate_study(parsed, options, limits, trials=trials, progress=cancellable(progress, cancel))
 
 
@@ -214,6 +218,19 @@ def _limits(
     limits = Limits(max_kb, max_ms, max_ram_kb, max_macs, max_instructions)
     _check_positive(**vars(limits))
     return limits
+
+
+def _check_core(core: str, max_ms: float | None = None, device: Device | str | None = None) -> None:
+    """Raise FeredgeError for an unknown core, or for latencies beside a microcontroller's, where none are measured."""
+    from feredge.bundles.mcu.cortex_m import CORES as MICROCONTROLLER_CORES
+    from feredge.devices.arm64 import EMULATED_CORES
+
+    if core and core not in (*EMULATED_CORES, *MICROCONTROLLER_CORES):
+        raise FeredgeError(
+            f"expected a core among {', '.join((*EMULATED_CORES, *MICROCONTROLLER_CORES))}, found {core}"
+        )
+    if core in MICROCONTROLLER_CORES and not (max_ms is None and device is None):
+        raise FeredgeError(f"expected no device and no limit in ms with {core}, on which nothing is timed, found one")
 
 
 def _ssh_device(device: Device | str) -> SSHDevice:

@@ -91,8 +91,9 @@ def command(
 
     SPACE is residual (architectures of residual networks), training (training hyperparameters of nano), tuned-2024 (the
     space of a published study), or a .toml file: a recipe whose values may be ranges or choices. Each candidate is
-    exported untrained to int8 and measured first; what exceeds a limit is not trained. The same command goes on with a
-    study that was stopped or killed.
+    exported untrained to int8 and measured first; what exceeds a limit is not trained. With --arm cortex-m4 and other
+    microcontrollers the limits are those of the C library: instructions, RAM, weights and tables in flash. The same
+    command goes on with a study that was stopped or killed.
     """
     if len(cores) > 1:
         raise click.UsageError("--arm: a search takes one core")
@@ -101,7 +102,7 @@ def command(
     with bars("reading the data and opening TensorFlow") as progress:
         if estimate:
             used = {name: value for name, value in settings.items() if name in ESTIMATE_SETTINGS and value is not None}
-            estimated = feredge.estimate_search(space, progress=progress, **used)
+            estimated = feredge.estimate_search(space, core="".join(cores), progress=progress, **used)
             echo_json(asdict(estimated), indent=2) if as_json else print_estimate(estimated)
             return
         out = out or Path("studies") / Path(space).stem

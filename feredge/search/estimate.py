@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -78,7 +79,7 @@ def estimate_study(
         except RecipeError:
             continue
         dataset = options.load(recipe.data)
-        fits = _fits(recipe, space.settings, limits, dataset)
+        fits = _fits(recipe, space.settings, limits, dataset, candidate.measured_files(options.core))
         measuring.append(time.monotonic() - start)
         fitting += fits
         if fits:
@@ -102,7 +103,7 @@ def expected_epochs(settings: SearchSettings, epochs: int) -> float:
     return total
 
 
-def _fits(recipe: Recipe, settings: SearchSettings, limits: Limits, dataset: Dataset) -> bool:
+def _fits(recipe: Recipe, settings: SearchSettings, limits: Limits, dataset: Dataset, files: Sequence[str]) -> bool:
     classes = tuple(recipe.data.groups or dataset.classes)
     try:
         core = candidate.build_untrained(recipe, len(classes))
@@ -111,7 +112,7 @@ def _fits(recipe: Recipe, settings: SearchSettings, limits: Limits, dataset: Dat
     if settings.max_macs and multiply_adds(core) > settings.max_macs:
         return False
     with tempfile.TemporaryDirectory(prefix="feredge-") as folder:
-        costs = candidate.file_costs(candidate.export_untrained(core, recipe, classes, Path(folder)))
+        costs = candidate.file_costs(candidate.export_untrained(core, recipe, classes, Path(folder), files))
     return limits.excess(best_file(costs, limits)) == 0.0
 
 

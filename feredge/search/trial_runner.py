@@ -142,14 +142,15 @@ class TrialRunner:
         limits = self.settings.limits
         with tempfile.TemporaryDirectory(prefix="feredge-") as name:
             folder = Path(name)
-            paths = candidate.export_untrained(core, recipe, classes, folder)
+            files = candidate.measured_files(self.settings.core)
+            paths = candidate.export_untrained(core, recipe, classes, folder, files)
             costs = candidate.file_costs(paths)
             if limits.excess(best_file(costs, limits)) > 0.0:
                 return costs
             if self.settings.core:
                 counts = instruction_counts(paths, self.settings.core)
                 costs = [replace(cost, instructions=count) for cost, count in zip(costs, counts, strict=True)]
-            if self.space.settings.latency:
+            if self.space.settings.latency and files == candidate.MEASURED_FILES:
                 ratios, measured_ms = self._latency_ratios(core, recipe, paths, folder)
                 reference_ms = self.store.reference_ms(measured_ms)
                 latencies = [None if ratio is None else ratio * reference_ms for ratio in ratios]
