@@ -91,7 +91,7 @@ class Limits:
         """Return why a file does not fit: `int8.tflite: 123.4 KB, over 100`; empty if it fits."""
         reasons = [
             f"{LIMIT_KINDS[name].text(getattr(cost, LIMIT_KINDS[name].cost) / LIMIT_KINDS[name].scale)}, "
-            f"over {getattr(self, name):,g}"
+            f"over {getattr(self, name):,.10g}"
             for name, violation in self.violations(cost).items()
             if violation > 0.0
         ]
@@ -100,7 +100,7 @@ class Limits:
     def describe(self) -> str:
         """Return all limits as text: `at most 100 KB, 0.1 ms`; empty without one."""
         limits = [
-            f"{limit:,g} {kind.unit}"
+            f"{limit:,.10g} {kind.unit}"
             for name, kind in LIMIT_KINDS.items()
             if (limit := getattr(self, name)) is not None
         ]

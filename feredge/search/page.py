@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
 from feredge import files
 from feredge.report.rendering import asset, render, trusted_html
+from feredge.search.costs import FileCost
 from feredge.search.final_evaluation import FinalEvaluation
 from feredge.search.results import StudyResults, TrialRecord
 from feredge.search.study import StudyFolder
@@ -15,6 +16,11 @@ from feredge.search.study import StudyFolder
 PLOT_WIDTH, PLOT_HEIGHT, PLOT_MARGIN = 720.0, 320.0, 46.0
 """Of the plot, in its own units."""
 AXIS_TICKS = 5
+PLOTTED_COSTS: dict[str, Callable[[FileCost], float | None]] = {
+    "latency in ms": lambda file: file.latency_ms,
+    "million instructions": lambda file: None if file.instructions is None else file.instructions / 1e6,
+    "size in KB": lambda file: file.size_bytes / 1e3,
+}
 
 
 def write_study_page(folder: StudyFolder, results: StudyResults, final_evaluation: FinalEvaluation | None) -> None:
@@ -51,10 +57,11 @@ def study_to_html(results: StudyResults, final_evaluation: FinalEvaluation | Non
 
 def _front_row(trial: TrialRecord, results: StudyResults) -> tuple[str, ...]:
     file = trial.file(results.limits)
-    costs = [""] * 4
+    costs = [""] * 5
     if file is not None:
         latency = "" if file.latency_ms is None else f"{file.latency_ms:.3f}"
-        costs = [file.file, f"{file.size_bytes / 1e3:,.1f}", latency, f"{file.ram_bytes / 1e3:,.1f}"]
+        instructions = "" if file.instructions is None else f"{file.instructions / 1e6:,.2f}"
+        costs = [file.file, f"{file.size_bytes / 1e3:,.1f}", latency, instructions, f"{file.ram_bytes / 1e3:,.1f}"]
     return (f"trial {trial.number}", f"{100 * (trial.accuracy or 0.0):.2f}", *costs)
 
 
@@ -76,12 +83,18 @@ def _finalist_rows(final_evaluation: FinalEvaluation) -> list[tuple[str, ...]]:
 
 
 def _plot(results: StudyResults) -> dict[str, Any] | None:
-    """Return the points of accuracy over latency, or over size where latencies were not measured; None without any."""
+    """Return the points of accuracy over the first cost that all trials have: latency, instructions, size.
+
+    None without any trial.
+    """
     complete = [(trial, file) for trial in results.complete if (file := trial.file(results.limits)) is not None]
     if not complete:
         return None
-    timed = all(file.latency_ms is not None for _, file in complete)
-    costs = [(file.latency_ms or 0.0) if timed else file.size_bytes / 1e3 for _, file in complete]
+    known = {
+        label: [value for _, file in complete if (value := cost(file)) is not None]
+        for label, cost in PLOTTED_COSTS.items()
+    }
+    label, costs = next((label, values) for label, values in known.items() if len(values) == len(complete))
     accuracies = [100 * (trial.accuracy or 0.0) for trial, _ in complete]
     front = {trial.number for trial in results.front}
     across, up = _Axis(costs, PLOT_MARGIN, PLOT_WIDTH - 10), _Axis(accuracies, PLOT_HEIGHT - PLOT_MARGIN, 10)
@@ -89,7 +102,7 @@ def _plot(results: StudyResults) -> dict[str, Any] | None:
         "width": PLOT_WIDTH,
         "height": PLOT_HEIGHT,
         "margin": PLOT_MARGIN,
-        "label": "latency in ms" if timed else "size in KB",
+        "label": label,
         "across": [(across.position(value), f"{value:.3g}") for value in across.ticks()],
         "up": [(up.position(value), f"{value:.1f}") for value in up.ticks()],
         "points": [

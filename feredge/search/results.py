@@ -211,10 +211,12 @@ def _dominates(trial: TrialRecord, other: TrialRecord, limits: Limits) -> bool:
 
 
 def _objectives(trial: TrialRecord, limits: Limits) -> tuple[float, float, float]:
-    """Return what is minimized: error, size and latency."""
+    """Return what is minimized: error, size and latency, or instructions where no latency was measured."""
     file = trial.file(limits)
-    size, latency = (math.inf, math.inf) if file is None else (file.size_bytes, file.latency_ms or math.inf)
-    return 1.0 - (trial.accuracy or 0.0), size, latency
+    size, time = math.inf, math.inf
+    if file is not None:
+        size, time = file.size_bytes, file.latency_ms or file.instructions or math.inf
+    return 1.0 - (trial.accuracy or 0.0), size, time
 
 
 def collect_results(

@@ -35,6 +35,19 @@ def test_the_front_has_what_nothing_beats() -> None:
     assert [one.number for one in study.front] == [0, 3, 4, 2] and study.best is study.trials[0]
 
 
+def test_instructions_stand_for_latency() -> None:
+    """Guards studies for a microcontroller, where nothing is timed: front, table and plot are of its instructions."""
+
+    def on_core(number: int, accuracy: float, instructions: float) -> TrialRecord:
+        costs = (FileCost("int8.c", 60_000, 40_000, 10**7, None, instructions),)
+        return TrialRecord(number, f"{number:05}", "complete", {}, costs, accuracy=accuracy)
+
+    study = results(on_core(0, 0.6, 2e7), on_core(1, 0.5, 1.25e7), on_core(2, 0.5, 3e7))
+    assert [one.number for one in study.front] == [0, 1]
+    page = study_to_html(study)
+    assert "12.50" in page and "million instructions" in page and "latency in ms" not in page
+
+
 def test_rank_correlations_are_of_the_complete_trials() -> None:
     """Guards the figure that says whether the rungs are to be trusted."""
     accuracies = [0.1, 0.2, 0.3, 0.4, 0.5]
