@@ -307,6 +307,14 @@ def test_auto_is_compared_with_the_best_recipe(tool: ModuleType) -> None:
     assert rows == ["| pets | 90.0 | 2 | 92.0 | 88.5 | 85.0 | -2.0 | 2.00 |", "| signs | 90.0 | 0 |"]
 
 
+@pytest.mark.parametrize("tool", ["auto-recipes"], indirect=True)
+def test_the_page_of_auto_is_that_of_its_results(tool: ModuleType) -> None:
+    """Guards benchmarks/auto.md against figures that no run gave."""
+    results = json.loads(tool.RESULTS_FILE.read_text(encoding="utf-8"))
+    assert tool.page(results) == tool.PAGE.read_text(encoding="utf-8")
+    assert all(row["auto_minus_best_pp"] >= -2.0 and row["time_ratio"] <= 2.0 for row in results["data"].values())
+
+
 @pytest.mark.parametrize("tool", ["c-library"], indirect=True)
 def test_the_page_of_c_libraries_is_that_of_its_results(tool: ModuleType) -> None:
     """Guards benchmarks/c-library.md, and an exit code of 1 for a single row that is not equal."""
