@@ -46,8 +46,8 @@ BATCH_SIZES = ((2500, 16), (5000, 32), (10_000, 64), (math.inf, 128))
 On 1,020 drawn shapes batches of 16 instead of 32, and so twice as many steps, gained 4 points of validation accuracy.
 """
 TRANSFER_BATCH_SIZE = 32  # trained weights need fewer steps: smaller batches gained nothing on drawn faces
-LEARNING_RATE, TRANSFER_LEARNING_RATE = 0.1, 0.01
-"""The first was the best of 0.05, 0.1 and 0.2 on the same shapes in batches of 32; of 16, as good as 0.05."""
+LEARNING_RATE = 0.1  # of 0.05, 0.1 and 0.2 the best on the same shapes in batches of 32; of 16, as good as 0.05
+TRANSFER_LEARNING_RATE = 0.02  # in batches of 128; with the square root of the batch size
 AVERAGED_SHARE = 0.02  # of all steps: time constant of the moving average of the weights
 
 
@@ -128,7 +128,7 @@ def choose_training(train: Dataset, *, transfer: bool) -> list[Choice]:
     epochs = round(min(100.0, max(24.0, 60.0 * math.sqrt(800 / count))))
     steps = epochs * max(1, count // batch)
     images = f"{count:,} training images"
-    rate = TRANSFER_LEARNING_RATE if transfer else LEARNING_RATE
+    rate = round(TRANSFER_LEARNING_RATE * math.sqrt(batch / 128), 4) if transfer else LEARNING_RATE
     network = FACE_NETWORK if transfer else NETWORKS[_input_size(size)]
     reason = (
         f"that of {FACE_MODEL}, whose weights it starts from" if transfer else f"at most 200 KB in int8, {size} pixels"
