@@ -268,7 +268,7 @@ def test_the_epoch_nearest_to_the_published_figures_is_named(tool: ModuleType) -
     assert figures == {"accuracy": 0.5, "loss": pytest.approx(1.5 * np.log(2)), "macro_f1": pytest.approx(1 / 3)}
     rows = [("30", 0.6, 1.1), ("50", 0.62, 1.6), ("75", 0.63, 2.5)]
     epochs = [{"epoch": int(epoch), "accuracy": a, "loss": loss, "macro_f1": 0.5} for epoch, a, loss in rows]
-    results = {"published": tool.PUBLISHED, "test_images": 3589, "training_seconds": 3600.0, "epochs": epochs}
+    results = {"published": tool.PUBLISHED_FIGURES, "test_images": 3589, "training_seconds": 3600.0, "epochs": epochs}
     lines = load_tool("published").epoch_lines(results)
     assert "| 50 | 0.6200 | 1.600 | 0.5000 |" in lines and lines[-1].endswith("epoch 50.")
 

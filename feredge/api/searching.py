@@ -223,12 +223,10 @@ def _limits(
 def _check_core(core: str, max_ms: float | None = None, device: Device | str | None = None) -> None:
     """Raise FeredgeError for an unknown core, or for latencies beside a microcontroller's, where none are measured."""
     from feredge.bundles.mcu.cortex_m import CORES as MICROCONTROLLER_CORES
-    from feredge.devices.arm64 import EMULATED_CORES
+    from feredge.devices.instruction_count import check_core
 
-    if core and core not in (*EMULATED_CORES, *MICROCONTROLLER_CORES):
-        raise FeredgeError(
-            f"expected a core among {', '.join((*EMULATED_CORES, *MICROCONTROLLER_CORES))}, found {core}"
-        )
+    if core:
+        check_core(core)
     if core in MICROCONTROLLER_CORES and not (max_ms is None and device is None):
         raise FeredgeError(f"expected no device and no limit in ms with {core}, on which nothing is timed, found one")
 

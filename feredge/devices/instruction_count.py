@@ -32,9 +32,16 @@ from feredge.errors import DeviceError
 from feredge.inference.contract import Images
 from feredge.progress import Progress, quiet
 
+COUNTED_CORES = (*arm64.EMULATED_CORES, *MICROCONTROLLER_CORES)
 WARMUP_INFERENCES, COUNTED_INTERVALS, INTERVAL_INFERENCES = 8, 5, 4
 GUEST_PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
 GUEST_TIMEOUT_SECONDS = 900.0  # of one file
+
+
+def check_core(core: str) -> None:
+    """Raise DeviceError for a core that is not one of COUNTED_CORES."""
+    if core not in COUNTED_CORES:
+        raise DeviceError(f"expected a core among {', '.join(COUNTED_CORES)}, found {core}")
 
 
 def add_counts(
@@ -53,10 +60,7 @@ def add_counts(
     notes = list(results.notes)
     for core in cores:
         try:
-            if core in MICROCONTROLLER_CORES:
-                core_counts = count_on_microcontroller(artifacts, core, progress=progress)
-            else:
-                core_counts = count_instructions(artifacts, images, core, progress=progress)
+            core_counts = count_instructions(artifacts, images, core, progress=progress)
         except DeviceError as error:
             notes.append(f"Instructions on {core} were not counted: {error}.")
             continue
@@ -73,19 +77,21 @@ def add_counts(
 def count_instructions(
     subjects: Sequence[Candidate], images: Images, core: str, *, cache: Path | None = None, progress: Progress = quiet
 ) -> dict[str, Instructions]:
-    """Return the instructions of each artifact on `core`, one of arm64.EMULATED_CORES, by the subject's name.
+    """Return the instructions of each artifact on `core`, one of COUNTED_CORES, by the subject's name.
 
-    The guest's packages have the versions of this environment. The first call makes the root and fetches them.
+    On a Cortex-M those of the C libraries. On a Cortex-A the guest's packages have the versions of this environment;
+    the first call makes the root and fetches them.
 
     Args:
-        images: `uint8 (N, H, W, C)`, of which the first INTERVAL_INFERENCES are used.
+        images: `uint8 (N, H, W, C)`, of which the first INTERVAL_INFERENCES are used; on a Cortex-M none.
         cache: where the root is kept; `arm64` in feredge's cache folder if not given.
 
     Raises:
-        DeviceError: qemu, gcc or mmdebstrap is missing, or the root or its packages cannot be made.
+        DeviceError: a program is missing, the root or its packages cannot be made, or no C library for a Cortex-M.
     """
-    if core not in arm64.EMULATED_CORES:
-        raise DeviceError(f"expected a core among {', '.join(arm64.EMULATED_CORES)}, found {core}")
+    check_core(core)
+    if core in MICROCONTROLLER_CORES:
+        return count_on_microcontroller(subjects, core, progress=progress)
     arm64.require_program("qemu-aarch64", "qemu-user")
     arm64.require_program("gcc", "gcc")
     task = f"instructions, {core}"

@@ -12,12 +12,10 @@ import numpy as np
 
 import feredge.recipes as recipes
 from feredge.benchmark.candidates import Candidate
-from feredge.bundles.mcu.cortex_m import CORES as MICROCONTROLLER_CORES
 from feredge.data import split
 from feredge.data.dataset import Dataset
 from feredge.devices.bundle import BenchmarkPreset
 from feredge.devices.instruction_count import count_instructions
-from feredge.devices.microcontroller_count import count_on_microcontroller
 from feredge.devices.remote import bench_on
 from feredge.devices.ssh import Device
 from feredge.errors import DeviceError
@@ -44,11 +42,8 @@ def instruction_counts(paths: Sequence[Path], core: str) -> list[float]:
         DeviceError: no qemu or Zig here, or a file that does not run there.
     """
     subjects = [Candidate.from_card(read_card(path), path) for path in paths]
-    if core in MICROCONTROLLER_CORES:
-        counts = count_on_microcontroller(subjects, core)
-    else:
-        images = np.random.default_rng(0).integers(0, 256, (NOISE_IMAGES, *subjects[0].contract.shape), np.uint8)
-        counts = count_instructions(subjects, images, core)
+    images = np.random.default_rng(0).integers(0, 256, (NOISE_IMAGES, *subjects[0].contract.shape), np.uint8)
+    counts = count_instructions(subjects, images, core)
     for name, count in counts.items():
         if count.count is None:
             raise DeviceError(f"{name}: expected instructions on {core}, found none ({count.failure})")

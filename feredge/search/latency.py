@@ -24,7 +24,7 @@ from feredge.inference.runtimes import DEFAULT_MODEL
 TIMING_IMAGES = 16
 REFERENCE_NAME = "reference"
 MEASURED_ROUNDS = 7
-ATTEMPTS = 2  # a worker that does not answer in time may be the machine's fault, not the candidate's
+MEASURING_ATTEMPTS = 2  # a worker that does not answer in time may be the machine's fault, not the candidate's
 
 
 def measure_ratios(paths: Sequence[Path]) -> tuple[dict[str, float], float]:
@@ -38,14 +38,14 @@ def measure_ratios(paths: Sequence[Path]) -> tuple[dict[str, float], float]:
         reference's own latency in ms, the median over the rounds.
 
     Raises:
-        ArtifactError: a file that cannot be run, at each of ATTEMPTS attempts.
+        ArtifactError: a file that cannot be run, at each of MEASURING_ATTEMPTS attempts.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, MEASURING_ATTEMPTS + 1):
         try:
             measurements = _time_in_turns(paths)
             break
         except WorkerFailure as error:
-            if attempt == ATTEMPTS:
+            if attempt == MEASURING_ATTEMPTS:
                 raise ArtifactError(f"a candidate's latency cannot be measured: {error}") from error
     medians = {one.candidate.name: _round_medians(one) for one in measurements}
     reference = medians.pop(REFERENCE_NAME)

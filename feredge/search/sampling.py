@@ -39,6 +39,10 @@ class TrialSeededSampler(BaseSampler):
         seed = binascii.crc32(f"{self._seed}/{trial.number}/{name}".encode())
         return RandomSampler(seed) if self._kind == "random" else TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
 
+    def _view(self, study: Study) -> Study:
+        """Return the study as TPE is to see it; a random sampler sees no other trials."""
+        return study if self._kind == "random" else StudyView(study, at_one_rung)
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters that are drawn together."""
         return self._sampler(trial).infer_relative_search_space(study, trial)
@@ -47,14 +51,14 @@ class TrialSeededSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw the parameters of `search_space` together."""
-        return self._sampler(trial).sample_relative(StudyView(study, at_one_rung), trial, search_space)
+        return self._sampler(trial).sample_relative(self._view(study), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Draw one parameter; with its own seed, because a resumed trial has drawn some of them already."""
-        view = StudyView(study, at_one_rung)
-        return self._sampler(trial, param_name).sample_independent(view, trial, param_name, param_distribution)
+        sampler, view = self._sampler(trial, param_name), self._view(study)
+        return sampler.sample_independent(view, trial, param_name, param_distribution)
 
 
 def at_one_rung(trials: list[FrozenTrial]) -> list[FrozenTrial]:
